@@ -1,0 +1,1 @@
+"""Runtimes that turn frames into labels: one small Protocol, one module per runtime."""

@@ -1,0 +1,70 @@
+"""Every error that roadseg raises on purpose: one tree, one exit code per branch.
+
+The message of each is a single line that says what is wrong and what to do about it; the
+command line prints it to stderr as it is and exits with `exit_code`. Errors of OpenCV,
+FFmpeg, OpenVINO and the like are translated into this tree where they occur (`from exc`).
+
+Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
+5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "DataError",
+    "ModelError",
+    "QualityGateError",
+    "RoadsegError",
+    "SinkError",
+    "SourceError",
+    "UsageError",
+]
+
+
+class RoadsegError(Exception):
+    """Base of the tree; catch it to catch everything that roadseg raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(RoadsegError):
+    """An argument that names nothing or contradicts another: unknown model, backend, palette."""
+
+    exit_code = 2
+
+
+class SourceError(RoadsegError):
+    """Frames cannot be read: missing file, not a video, a camera or URL that does not answer."""
+
+    exit_code = 3
+
+
+class SinkError(RoadsegError):
+    """Results cannot be written: unwritable folder, full disk, no encoder."""
+
+    exit_code = 4
+
+
+class ModelError(RoadsegError):
+    """A model or its weights cannot be used: wrong checksum, wrong classes, damaged file."""
+
+    exit_code = 5
+
+
+class BackendError(RoadsegError):
+    """A runtime is missing, cannot be loaded, or failed while inferring."""
+
+    exit_code = 6
+
+
+class DataError(RoadsegError):
+    """A data set is missing, mis-paired or damaged."""
+
+    exit_code = 7
+
+
+class QualityGateError(RoadsegError):
+    """A model was produced and refused, because it lost more accuracy than allowed."""
+
+    exit_code = 8

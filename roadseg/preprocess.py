@@ -1,0 +1,81 @@
+"""Frames to network input. The inverse is `roadseg.postprocess`.
+
+Normalisation is not here: it is folded into the network, which takes uint8 BGR.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from roadseg.types import Geometry, Image
+
+__all__ = ["network_size", "preprocess"]
+
+PIXEL_BUDGET = 352 * 480
+"""Pixels of the default network input, whatever its aspect ratio."""
+
+
+def network_size(
+    source_hw: tuple[int, int], *, multiple: int = 32, budget: int = PIXEL_BUDGET
+) -> tuple[int, int]:
+    """Network input (height, width) with the aspect ratio of `source_hw`.
+
+    Both sides are multiples of `multiple` (the network halves its input that often without a
+    remainder) and the area comes as near to `budget` pixels as it can without exceeding it
+    much: 360x480 gives 352x480, 540x960 and 1080x1920 give 320x576.
+    """
+    height, width = source_hw
+    aspect = min(max(width / height, 1 / 4), 4.0)
+    ideal = math.sqrt(budget / aspect)
+    best: tuple[float, tuple[int, int]] | None = None
+    for rows in (math.floor(ideal / multiple), math.ceil(ideal / multiple)):
+        h = max(rows, 1) * multiple
+        for columns in (math.floor(budget / h / multiple), math.ceil(h * aspect / multiple)):
+            w = max(columns, 1) * multiple
+            distortion = abs(math.log(w / h / aspect))
+            miss = abs(math.log(h * w / budget))
+            score = (distortion + miss, (h, w))
+            if best is None or score < best:
+                best = score
+    assert best is not None
+    return best[1]
+
+
+def preprocess(
+    image_bgr: Image, network_hw: tuple[int, int], out: Image | None = None
+) -> tuple[Image, Geometry]:
+    """Resize a frame to the network's input.
+
+    Args:
+        image_bgr: (H, W, 3) uint8 BGR.
+        network_hw: height and width of the network's input.
+        out: optional (h, w, 3) uint8 C-contiguous buffer to write into.
+
+    Returns:
+        (h, w, 3) uint8 BGR, and the geometry that leads back. When the frame already has the
+        network's size and no `out` is given, the frame itself is returned, not a copy.
+
+    Raises:
+        ValueError: the frame is not (H, W, 3) uint8.
+    """
+    if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+        raise ValueError(
+            f"expected a (H, W, 3) uint8 BGR frame, got {image_bgr.shape} {image_bgr.dtype}"
+        )
+    h, w = network_hw
+    source_hw = (image_bgr.shape[0], image_bgr.shape[1])
+    geometry = Geometry(source_hw=source_hw, network_hw=network_hw)
+    if source_hw == network_hw:
+        if out is None:
+            return np.ascontiguousarray(image_bgr), geometry
+        np.copyto(out, image_bgr)
+        return out, geometry
+    # Averaging avoids aliasing when shrinking by more than two; below that bilinear is as
+    # good and three times faster.
+    shrinks = source_hw[0] > 2 * h or source_hw[1] > 2 * w
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image_bgr, (w, h), dst=out, interpolation=interpolation)
+    return resized, geometry

@@ -1,0 +1,81 @@
+"""The values that travel through roadseg: frames, their geometry, and label maps.
+
+Legend, for this module and everywhere else:
+- `image_bgr`: (H, W, 3) uint8, 0..255, channels blue-green-red as OpenCV orders them.
+- `ids`: (H, W) uint8, class ids 0..10 in CamVid order; 11 is void and never predicted.
+- `*_hw` is (height, width), `*_wh` is (width, height), in pixels; `*_s` seconds, `*_ms` milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Frame", "Geometry", "Image", "LabelMap", "Labels"]
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8, BGR."""
+
+Labels: TypeAlias = npt.NDArray[np.uint8]
+"""(H, W) uint8, class ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        image_bgr: (H, W, 3) uint8 BGR; nobody downstream writes into it.
+        index: 0-based position in the source, counting frames that were dropped.
+        time_s: presentation time in seconds from the start of the source.
+        captured_s: `time.monotonic()` when the frame left the source, for latency.
+    """
+
+    image_bgr: Image
+    index: int
+    time_s: float
+    captured_s: float
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image_bgr.shape[0], self.image_bgr.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a frame was mapped onto the network's input, so that the way back is exact.
+
+    The whole frame is resized to the whole network input (no padding): pixel centre
+    (x + 0.5, y + 0.5) of one maps to the same fraction of the other. The network size is
+    chosen with the source's aspect ratio, so that shapes are not distorted.
+    """
+
+    source_hw: tuple[int, int]
+    network_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The segmentation of one frame.
+
+    Attributes:
+        network_ids: (h, w) uint8 class ids at the network's resolution.
+        geometry: where the frame came from.
+    """
+
+    network_ids: Labels
+    geometry: Geometry
+    _source_ids: list[Labels] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def ids(self) -> Labels:
+        """(H, W) uint8 class ids at the source's resolution, computed at first use."""
+        if not self._source_ids:
+            from roadseg.postprocess import to_source
+
+            self._source_ids.append(to_source(self.network_ids, self.geometry))
+        return self._source_ids[0]
