@@ -1,0 +1,91 @@
+"""The networks, in PyTorch: the truth that every other backend is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from roadseg.errors import ModelError, UsageError
+from roadseg.labels import CLASS_NAMES, NUM_CLASSES
+from roadseg.models.segnet import SegNet
+from roadseg.models.segnet_basic import SegNetBasic
+from roadseg.models.segnet_lite import SegNetLite
+
+__all__ = [
+    "MODEL_NAMES",
+    "SegNet",
+    "SegNetBasic",
+    "SegNetLite",
+    "build_model",
+    "load_weights",
+    "save_weights",
+]
+
+_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "segnet": SegNet,
+    "segnet-basic": SegNetBasic,
+    "segnet-lite": SegNetLite,
+}
+
+MODEL_NAMES = tuple(_BUILDERS)
+
+
+def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
+    """A network with fresh He-initialised weights.
+
+    Its forward takes (N, 3, H, W) float BGR in 0..1 and gives (N, num_classes, H, W) scores.
+
+    Raises:
+        UsageError: no network has that name.
+    """
+    try:
+        return _BUILDERS[name](num_classes)
+    except KeyError:
+        raise UsageError(f"unknown model {name!r}: use --model {'|'.join(MODEL_NAMES)}") from None
+
+
+def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
+    """Write weights as FP16 with what is needed to build the network again.
+
+    Args:
+        path: a `.pt` file; replaced in one step.
+        model: the network whose state is written.
+        name: its name in `MODEL_NAMES`.
+        **meta: plain values to keep beside the weights.
+    """
+    state = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in model.state_dict().items()
+    }
+    temporary = path.with_name(path.name + ".part")
+    torch.save({"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}, temporary)
+    temporary.replace(path)
+
+
+def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A network in eval mode, in FP32, from a file of `save_weights`, and its meta data.
+
+    The meta data has at least `model`, the network's name.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another kind or class list.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        name, classes, state = stored["model"], stored["classes"], stored["state"]
+    except FileNotFoundError:
+        raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
+    except Exception as exc:
+        raise ModelError(f"{path} is not a roadseg weights file: {exc}".splitlines()[0]) from exc
+    if classes != list(CLASS_NAMES):
+        raise ModelError(f"{path} knows other classes ({len(classes)}): roadseg's are CamVid's 11")
+    model = build_model(name)
+    try:
+        model.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as exc:
+        raise ModelError(f"{path} does not fit {name}: train it again with 'roadseg train'") from exc
+    return model.eval(), {"model": name, **stored["meta"]}

@@ -1,0 +1,68 @@
+"""SegNet: the VGG16 encoder-decoder (PAMI 2017, section 3, figure 2)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from roadseg.labels import NUM_CLASSES
+from roadseg.models.blocks import conv_bn_relu, initialise
+from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+
+__all__ = ["SegNet"]
+
+# Channels of each encoder group, input first: the 13 convolutions of VGG16.
+_ENCODER = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
+_DECODER = ((512, 512, 512, 512), (512, 512, 512, 256), (256, 256, 256, 128), (128, 128, 64), (64, 64))
+
+
+def _group(channels: tuple[int, ...], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = [conv_bn_relu(a, b) for a, b in pairwise(channels)]
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class SegNet(nn.Module):
+    """SegNet with 13 encoder and 13 decoder convolutions, 29.4 M parameters.
+
+    Args:
+        num_classes: channels of the class scores.
+        dropout: probability after the three deepest encoder and decoder groups; the paper's
+            large-scale comparison (table 3) used 0.5, its other experiments none.
+    """
+
+    def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
+        super().__init__()
+        deep = (0.0, 0.0, dropout, dropout, dropout)
+        self.encoder = nn.ModuleList(
+            _group(c, p) for c, p in zip(_ENCODER, deep, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            _group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)
+        )
+        self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
+        self.pool = MaxPoolIndices()
+        self.unpool = IndexUnpool()
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of a frame.
+
+        Args:
+            x: (N, 3, H, W) float, BGR in 0..1; any H and W.
+
+        Returns:
+            (N, num_classes, H, W) scores before softmax.
+        """
+        places = []
+        for group in self.encoder:
+            full = group(x)
+            x, indices = self.pool(full)
+            places.append((indices, full))
+        for group in self.decoder:
+            indices, full = places.pop()
+            x = group(self.unpool(x, indices, full))
+        scores: Tensor = self.classifier(x)
+        return scores

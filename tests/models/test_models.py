@@ -1,0 +1,134 @@
+"""The networks against the paper's description and PyTorch's own layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from roadseg.errors import ModelError, UsageError
+from roadseg.models import MODEL_NAMES, build_model, load_weights, save_weights
+from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+
+CONV_TYPES = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def convolutions(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, CONV_TYPES)]
+
+
+def test_segnet_has_the_layers_of_the_paper() -> None:
+    model = build_model("segnet")
+    channels = [(m.in_channels, m.out_channels) for m in convolutions(model)]
+    encoder = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
+    encoder += [(256, 512)] + [(512, 512)] * 5
+    decoder = [(512, 512)] * 5 + [(512, 256), (256, 256), (256, 256), (256, 128), (128, 128)]
+    decoder += [(128, 64), (64, 64), (64, 11)]
+    assert channels == encoder + decoder
+    assert all(m.kernel_size == (3, 3) and m.padding == (1, 1) for m in convolutions(model))
+    assert len([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]) == 25
+    # 29.4 M, as published.
+    assert sum(p.numel() for p in model.parameters()) == 29_441_419
+
+
+def test_segnet_dropout_sits_in_the_deep_groups_only() -> None:
+    model = build_model("segnet")
+    assert not [m for m in model.modules() if isinstance(m, nn.Dropout)]
+    from roadseg.models import SegNet
+
+    deep = SegNet(dropout=0.5)
+    assert [isinstance(g[-1], nn.Dropout) for g in deep.encoder] == [False, False, True, True, True]
+    assert [isinstance(g[-1], nn.Dropout) for g in deep.decoder] == [True, True, True, False, False]
+
+
+def test_segnet_basic_has_the_layers_of_the_paper() -> None:
+    model = build_model("segnet-basic")
+    layers = convolutions(model)
+    assert [m.kernel_size for m in layers] == [(7, 7)] * 8 + [(1, 1)]
+    assert {m.out_channels for m in layers[:-1]} == {64}
+    relus = [m for m in model.modules() if isinstance(m, nn.ReLU)]
+    assert len(relus) == 4  # in the encoder only
+    assert len([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]) == 8
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("size_hw", [(64, 96), (45, 61), (33, 32), (1, 1)])
+def test_every_input_size_gives_scores_of_that_size(name: str, size_hw: tuple[int, int]) -> None:
+    model = build_model(name).eval()
+    with torch.inference_mode():
+        scores = model(torch.rand(2, 3, *size_hw))
+    assert scores.shape == (2, 11, *size_hw)
+    assert torch.isfinite(scores).all()
+
+
+def test_auxiliary_scores_are_an_eighth_and_leave_the_scores_alone() -> None:
+    model = build_model("segnet-lite").eval()
+    x = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        scores, auxiliary = model.forward_with_auxiliary(x)
+        assert torch.equal(scores, model(x))
+    assert auxiliary.shape == (1, 11, 8, 12)
+
+
+@pytest.mark.parametrize("size_hw", [(8, 8), (7, 9), (45, 60), (1, 5)])
+def test_unpooling_agrees_with_torch(size_hw: tuple[int, int]) -> None:
+    # Few distinct values: most windows hold ties. Negative ones lose against nothing.
+    x = torch.randint(-2, 3, (2, 3, *size_hw)).float()
+    reference_pool = nn.MaxPool2d(2, 2, ceil_mode=True, return_indices=True)
+    values, indices = MaxPoolIndices()(x)
+    expected_values, expected_indices = reference_pool(x)
+    assert torch.equal(values, expected_values)
+    assert torch.equal(indices, expected_indices)
+    unpooled = IndexUnpool()(values, indices, x)
+    assert torch.equal(unpooled, nn.MaxUnpool2d(2, 2)(values, indices, output_size=x.shape))
+
+
+def test_of_equal_values_the_first_in_row_major_order_wins() -> None:
+    _, indices = MaxPoolIndices()(torch.tensor([[[[1.0, 5.0], [5.0, 5.0]]]]))
+    assert indices.item() == 1
+
+
+def test_unpooling_checks_its_sizes() -> None:
+    values, indices = MaxPoolIndices()(torch.rand(1, 1, 5, 6))
+    with pytest.raises(ValueError, match="7x6 pools to 4x3, got 3x3"):
+        IndexUnpool()(values, indices, torch.rand(1, 1, 7, 6))
+    with pytest.raises(ValueError, match="values and indices must agree"):
+        IndexUnpool()(values[..., :2], indices, torch.rand(1, 1, 5, 6))
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(UsageError) as caught:
+        build_model("unet")
+    assert str(caught.value) == "unknown model 'unet': use --model segnet|segnet-basic|segnet-lite"
+
+
+def test_weights_survive_a_file(tmp_path: Path) -> None:
+    model = build_model("segnet-lite").eval()
+    path = tmp_path / "w.pt"
+    save_weights(path, model, "segnet-lite", epoch=7)
+    loaded, meta = load_weights(path)
+    assert meta == {"model": "segnet-lite", "epoch": 7}
+    assert not list(tmp_path.glob("*.part"))
+    for key, value in model.state_dict().items():
+        # FP16 keeps 11 bits of mantissa.
+        torch.testing.assert_close(loaded.state_dict()[key], value, rtol=2**-11, atol=1e-7)
+
+
+def test_unusable_weights(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as missing:
+        load_weights(tmp_path / "none.pt")
+    assert str(missing.value) == f"no weights at {tmp_path / 'none.pt'}: train some with 'roadseg train'"
+    garbage = tmp_path / "garbage.pt"
+    garbage.write_bytes(b"not weights")
+    with pytest.raises(ModelError, match=r"garbage\.pt is not a roadseg weights file"):
+        load_weights(garbage)
+    other = tmp_path / "other.pt"
+    save_weights(other, build_model("segnet-basic"), "segnet-lite")
+    with pytest.raises(ModelError, match="does not fit segnet-lite: train it again"):
+        load_weights(other)
+    classes = tmp_path / "classes.pt"
+    torch.save({"model": "segnet-lite", "classes": ["cat"], "state": {}, "meta": {}}, classes)
+    with pytest.raises(ModelError, match=r"knows other classes \(1\)"):
+        load_weights(classes)
