@@ -3,7 +3,7 @@
 Legend, for this module and everywhere else:
 - `image_bgr`: (H, W, 3) uint8, 0..255, channels blue-green-red as OpenCV orders them.
 - `ids`: (H, W) uint8, class ids 0..10 in CamVid order; 11 is void and never predicted.
-- `*_hw` is (height, width), `*_wh` is (width, height), in pixels; `*_s` seconds, `*_ms` milliseconds.
+- `*_hw` is (height, width), `*_wh` is (width, height), in pixels; `*_s` seconds, `*_ms` ms.
 """
 
 from __future__ import annotations

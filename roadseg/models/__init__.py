@@ -62,7 +62,9 @@ def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
         for key, value in model.state_dict().items()
     }
     temporary = path.with_name(path.name + ".part")
-    torch.save({"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}, temporary)
+    torch.save(
+        {"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}, temporary
+    )
     temporary.replace(path)
 
 
@@ -87,5 +89,7 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as exc:
-        raise ModelError(f"{path} does not fit {name}: train it again with 'roadseg train'") from exc
+        raise ModelError(
+            f"{path} does not fit {name}: train it again with 'roadseg train'"
+        ) from exc
     return model.eval(), {"model": name, **stored["meta"]}

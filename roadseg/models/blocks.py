@@ -9,7 +9,9 @@ from torch import Tensor, nn
 __all__ = ["ContextBlock", "ResidualBlock", "conv_bn", "conv_bn_relu", "initialise"]
 
 
-def conv_bn(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def conv_bn(
+    c_in: int, c_out: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
     """Convolution and batch normalisation; same size out when the stride is 1."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
@@ -61,7 +63,8 @@ class ContextBlock(nn.Module):
         """(N, c_in, H, W) to (N, c_out, H, W)."""
         local = self.local(x)
         scene = self.scene(x.mean((2, 3), keepdim=True)).expand_as(local)
-        return self.fuse(torch.cat([local, scene], dim=1))
+        fused: Tensor = self.fuse(torch.cat([local, scene], dim=1))
+        return fused
 
 
 def initialise(module: nn.Module) -> None:

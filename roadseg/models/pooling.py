@@ -6,7 +6,6 @@ their own, so that export can replace them by another lowering without knowing t
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ class MaxPoolIndices(nn.Module):
 
 
 class IndexUnpool(nn.Module):
-    """The inverse of `MaxPoolIndices`: each value returns to where its maximum was, zeros elsewhere."""
+    """Puts each value back where its maximum was, zeros elsewhere: the way back of `MaxPoolIndices`."""
 
     def forward(self, x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
         """Unpool a feature map.
@@ -61,4 +60,4 @@ class IndexUnpool(nn.Module):
                 f"{height}x{width} pools to {(height + 1) // 2}x{(width + 1) // 2}, "
                 f"got {x.shape[-2]}x{x.shape[-1]}"
             )
-        return F.max_unpool2d(x, indices, 2, 2, output_size=(height, width))
+        return F.max_unpool2d(x, indices, [2, 2], [2, 2], output_size=[height, width])

@@ -13,8 +13,20 @@ from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 __all__ = ["SegNet"]
 
 # Channels of each encoder group, input first: the 13 convolutions of VGG16.
-_ENCODER = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
-_DECODER = ((512, 512, 512, 512), (512, 512, 512, 256), (256, 256, 256, 128), (128, 128, 64), (64, 64))
+_ENCODER = (
+    (3, 64, 64),
+    (64, 128, 128),
+    (128, 256, 256, 256),
+    (256, 512, 512, 512),
+    (512, 512, 512, 512),
+)
+_DECODER = (
+    (512, 512, 512, 512),
+    (512, 512, 512, 256),
+    (256, 256, 256, 128),
+    (128, 128, 64),
+    (64, 64),
+)
 
 
 def _group(channels: tuple[int, ...], dropout: float) -> nn.Sequential:
@@ -36,9 +48,7 @@ class SegNet(nn.Module):
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
         super().__init__()
         deep = (0.0, 0.0, dropout, dropout, dropout)
-        self.encoder = nn.ModuleList(
-            _group(c, p) for c, p in zip(_ENCODER, deep, strict=True)
-        )
+        self.encoder = nn.ModuleList(_group(c, p) for c, p in zip(_ENCODER, deep, strict=True))
         self.decoder = nn.ModuleList(
             _group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)
         )

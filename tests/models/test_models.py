@@ -119,7 +119,10 @@ def test_weights_survive_a_file(tmp_path: Path) -> None:
 def test_unusable_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as missing:
         load_weights(tmp_path / "none.pt")
-    assert str(missing.value) == f"no weights at {tmp_path / 'none.pt'}: train some with 'roadseg train'"
+    assert (
+        str(missing.value)
+        == f"no weights at {tmp_path / 'none.pt'}: train some with 'roadseg train'"
+    )
     garbage = tmp_path / "garbage.pt"
     garbage.write_bytes(b"not weights")
     with pytest.raises(ModelError, match=r"garbage\.pt is not a roadseg weights file"):

@@ -1,0 +1,111 @@
+"""The command line: one file per command; here they are registered, and errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.core import TyperGroup
+
+from roadseg.errors import RoadsegError
+
+__all__ = ["main"]
+
+_EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
+6 backend, 7 data set, 8 quality gate refused, 130 interrupted."""
+
+# The order is that of the help page. A command's module is `roadseg.cli.<name>` and its function
+# has the same name, with underscores.
+_COMMANDS = ("run", "bench", "eval", "train", "quantize", "export", "render-sample")
+
+app = typer.Typer(
+    name="roadseg",
+    help="Real-time road-scene video segmentation.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_debug = False
+
+
+@app.callback(invoke_without_command=True)
+def _global(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    global _debug
+    _debug = debug or bool(os.environ.get("ROADSEG_DEBUG"))
+    if version:
+        from roadseg import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _register() -> None:
+    for name in _COMMANDS:
+        module_name = name.replace("-", "_")
+        module = importlib.import_module(f"roadseg.cli.{module_name}")
+        function = getattr(module, module_name, None) or getattr(module, f"{module_name}_")
+        app.command(name)(function)
+
+
+_register()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments after the program's name; those of the process when None.
+
+    Returns:
+        The exit code; see `roadseg.errors` for their meanings.
+    """
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    try:
+        result = command.main(
+            args=list(sys.argv[1:] if argv is None else argv),
+            prog_name="roadseg",
+            standalone_mode=False,
+        )
+    except KeyboardInterrupt:
+        return 130
+    except Exception as exc:
+        return _report(exc)
+    return result if isinstance(result, int) else 0
+
+
+def _report(exc: Exception) -> int:
+    if _debug:
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(exc, RoadsegError):
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    # typer carries its own copy of click's exceptions in some versions and click's in others:
+    # both have these two members and a usage error's exit code of 2.
+    if hasattr(exc, "format_message") and hasattr(exc, "exit_code"):
+        print(f"error: {exc.format_message()}: see 'roadseg --help'", file=sys.stderr)
+        return int(exc.exit_code)
+    if isinstance(exc, ImportError):
+        from roadseg.cv2_check import explain_import_error
+
+        explanation = explain_import_error(exc)
+        if explanation is not None:
+            print(f"error: {explanation}", file=sys.stderr)
+            return 6
+    print(
+        f"error: unexpected {type(exc).__name__}: {exc}; "
+        "run again as 'roadseg --debug ...' and report the traceback",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,46 @@
+"""Progress displays on stderr, shared by the commands that take long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from roadseg.training.loop import Progress
+
+__all__ = ["training_progress"]
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar with epoch, loss, validation mIoU and ETA; yields the function to call per step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:5.1f}%"),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("mIoU {task.fields[miou]:.3f} (best {task.fields[best]:.3f})"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    nan = float("nan")
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("train", total=1.0, epoch=0, loss=nan, miou=nan, best=nan)
+
+        def on_step(state: Progress) -> None:
+            bar.update(
+                task,
+                completed=state.fraction,
+                epoch=state.epoch,
+                loss=state.loss,
+                miou=state.miou,
+                best=state.best_miou,
+            )
+
+        yield on_step

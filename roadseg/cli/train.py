@@ -1,0 +1,78 @@
+"""`roadseg train`: weights from labelled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["train"]
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (train.txt, val.txt).")],
+    model: Annotated[
+        str, typer.Option(help="segnet, segnet-basic or segnet-lite.")
+    ] = "segnet-lite",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run [default: runs/MODEL].")
+    ] = None,
+    extra: Annotated[
+        Path | None,
+        typer.Option(help="More training frames in the same layout, such as rendered scenes."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data, instead of the recipe's.")
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(help="Minutes of training; the schedule is planned to end in time."),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
+) -> None:
+    """Train a network and keep the weights that validate best."""
+    import dataclasses
+
+    from roadseg.cli.progress import training_progress
+    from roadseg.data import CamVid
+    from roadseg.errors import BackendError, UsageError
+    from roadseg.training.recipes import load_recipe
+
+    if time_budget is not None and time_budget <= 0:
+        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+    settings = load_recipe(recipe)
+    if epochs is not None:
+        settings = dataclasses.replace(settings, epochs=epochs)
+    frames, validation = CamVid(data, "train"), CamVid(data, "val")
+    extra_frames = CamVid(extra, "train") if extra is not None else None
+    try:
+        import torch
+    except ImportError as exc:
+        raise BackendError("training needs PyTorch: pip install 'roadseg[train]'") from exc
+    from roadseg.training.loop import train as run_training
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with training_progress() as on_step:
+        result = run_training(
+            model,
+            frames,
+            validation,
+            settings,
+            output or Path("runs") / model,
+            extra=extra_frames,
+            resume=resume,
+            time_budget_s=None if time_budget is None else time_budget * 60,
+            seed=seed,
+            compile_step=compile,
+            on_step=on_step,
+        )
+    typer.echo(
+        f"{result.weights}: validation mIoU {result.best_miou:.4f} at epoch "
+        f"{result.best_epoch} of {result.epochs}, {result.elapsed_s / 60:.1f} minutes of training"
+    )

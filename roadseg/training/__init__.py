@@ -1,0 +1,1 @@
+"""Training: recipes, augmentation, losses and a loop that survives interruption."""

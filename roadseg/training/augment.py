@@ -1,0 +1,123 @@
+"""Training crops: one affine warp and cheap colour changes, on uint8 frames.
+
+Everything geometric is one `warpAffine`, so a crop is sampled once; colour is one 3x4 matrix and
+one look-up table. On the CPU that trains, this costs a twentieth of the network's step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.labels import VOID_ID, class_id
+from roadseg.training.recipes import Augmentation
+from roadseg.types import Image, Labels
+
+__all__ = ["augment"]
+
+RARE_IDS = tuple(class_id(n) for n in ("pole", "sign", "fence", "pedestrian", "bicyclist"))
+
+
+def augment(
+    image_bgr: Image,
+    labels: Labels,
+    crop_hw: tuple[int, int],
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[Image, Labels]:
+    """A random crop of a labelled frame.
+
+    Args:
+        image_bgr: (H, W, 3) uint8 BGR.
+        labels: (H, W) uint8 class ids, 11 = void.
+        crop_hw: height and width of the crop.
+        settings: what may vary, and how far.
+        rng: where the randomness comes from; the same state gives the same crop.
+
+    Returns:
+        (h, w, 3) uint8 BGR and (h, w) uint8 ids; what lies outside the frame mirrors the frame
+        and is void in the labels.
+    """
+    matrix = _affine(labels, crop_hw, settings, rng)
+    size_wh = (crop_hw[1], crop_hw[0])
+    crop = cv2.warpAffine(
+        image_bgr,
+        matrix,
+        size_wh,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    ids = cv2.warpAffine(
+        labels,
+        matrix,
+        size_wh,
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(VOID_ID,),
+    )
+    return _recolour(crop, settings, rng), ids
+
+
+def _affine(
+    labels: Labels, crop_hw: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """(2, 3) matrix from crop pixels to frame pixels."""
+    height, width = labels.shape
+    zoom = math.exp(rng.uniform(math.log(settings.scale[0]), math.log(settings.scale[1])))
+    stretch = math.exp(rng.uniform(-settings.aspect, settings.aspect) / 2)
+    step_x, step_y = 1 / (zoom * stretch), stretch / zoom
+    seen_h, seen_w = crop_hw[0] * step_y, crop_hw[1] * step_x
+    centre_y, centre_x = _centre(labels, settings, rng)
+    # Keep the crop inside the frame where it fits; centre it where it is the larger one.
+    centre_y = (
+        float(np.clip(centre_y, seen_h / 2, height - seen_h / 2)) if seen_h < height else height / 2
+    )
+    centre_x = (
+        float(np.clip(centre_x, seen_w / 2, width - seen_w / 2)) if seen_w < width else width / 2
+    )
+    angle = math.radians(rng.uniform(-settings.rotate_deg, settings.rotate_deg))
+    mirror = -1.0 if settings.flip and rng.random() < 0.5 else 1.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror * step_x, step_y])
+    # Pixel centres: crop pixel (w/2 - 0.5, h/2 - 0.5) lands on the centre.
+    middle = np.array([crop_hw[1] / 2 - 0.5, crop_hw[0] / 2 - 0.5])
+    offset = np.array([centre_x - 0.5, centre_y - 0.5]) - linear @ middle
+    return np.column_stack([linear, offset])
+
+
+def _centre(
+    labels: Labels, settings: Augmentation, rng: np.random.Generator
+) -> tuple[float, float]:
+    height, width = labels.shape
+    if rng.random() < settings.rare_share:
+        present = np.bincount(labels.ravel(), minlength=VOID_ID + 1)
+        candidates = [i for i in RARE_IDS if present[i] > 0]
+        if candidates:
+            # First the class, then a pixel: the rarest has the same chance as the others.
+            places = np.flatnonzero(labels == candidates[rng.integers(len(candidates))])
+            y, x = divmod(int(places[rng.integers(len(places))]), width)
+            return y + rng.uniform(-40, 40), x + rng.uniform(-60, 60)
+    return rng.uniform(0, height), rng.uniform(0, width)
+
+
+def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> Image:
+    if settings.colour > 0:
+        s = settings.colour
+        saturation = 1 + rng.uniform(-2, 2) * s
+        gains = (1 + rng.uniform(-0.4, 0.4, 3) * s) * (1 + rng.uniform(-1, 1) * s)
+        grey = np.full((3, 1), 1.0) @ np.array([[0.114, 0.587, 0.299]])
+        linear = np.diag(gains) @ (saturation * np.eye(3) + (1 - saturation) * grey)
+        offset = rng.uniform(-1, 1) * s * 96
+        crop = cv2.transform(crop, np.column_stack([linear, np.full(3, offset)]))
+        gamma = math.exp(rng.uniform(-1.2, 1.2) * s)
+        table = (255 * (np.arange(256) / 255) ** gamma + 0.5).astype(np.uint8)
+        crop = cv2.LUT(crop, table)
+    if rng.random() < settings.blur_share:
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.4))
+    if rng.random() < settings.noise_share:
+        noise = rng.standard_normal(crop.shape, dtype=np.float32) * rng.uniform(2, 10)
+        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+    return crop

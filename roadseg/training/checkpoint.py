@@ -1,0 +1,83 @@
+"""Checkpoints that survive any interruption, and the averaged weights they carry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from roadseg.errors import ModelError, SinkError
+
+__all__ = ["AveragedWeights", "load_checkpoint", "save_checkpoint"]
+
+
+class AveragedWeights:
+    """Exponential moving average of a network's weights and batch statistics.
+
+    Args:
+        model: the network to follow; its state is copied.
+        decay: share of the old average kept at each update. Early on, when the average would
+            still be mostly the initialisation, less is kept: (1 + n) / (10 + n).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the network's present weights."""
+        self.updates += 1
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        average, current = [], []
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                average.append(self.state[key])
+                current.append(value)
+            else:
+                self.state[key].copy_(value)
+        torch._foreach_lerp_(average, current, 1 - keep)
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint in one step: a crash or a full disk leaves the previous one intact.
+
+    Raises:
+        SinkError: the disk is full or the folder not writable.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as exc:
+        temporary.unlink(missing_ok=True)
+        raise SinkError(
+            f"cannot write the checkpoint {path} ({exc}): the previous one is intact; "
+            "free some space and continue with --resume"
+        ) from exc
+
+
+def load_checkpoint(path: Path, model_name: str) -> dict[str, Any]:
+    """Read a checkpoint of `model_name`.
+
+    Raises:
+        ModelError: it is missing, damaged, or of another network.
+    """
+    try:
+        # Our own file: it holds optimiser and generator states beside tensors.
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+        found = content["model_name"]
+    except FileNotFoundError:
+        raise ModelError(f"no checkpoint at {path}: start without --resume") from None
+    except Exception as exc:
+        raise ModelError(f"{path} is damaged: start again without --resume") from exc
+    if found != model_name:
+        raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+    return content
