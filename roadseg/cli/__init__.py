@@ -1,4 +1,4 @@
-"""The command line: one file per command; here they are registered, and errors become exit codes."""
+"""The command line: one file per command, registered here, where errors become exit codes."""
 
 from __future__ import annotations
 

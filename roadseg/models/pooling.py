@@ -33,7 +33,7 @@ class MaxPoolIndices(nn.Module):
 
 
 class IndexUnpool(nn.Module):
-    """Puts each value back where its maximum was, zeros elsewhere: the way back of `MaxPoolIndices`."""
+    """The way back of `MaxPoolIndices`: each value where its maximum was, zeros elsewhere."""
 
     def forward(self, x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
         """Unpool a feature map.
