@@ -1,0 +1,187 @@
+"""Labelled frames on disk, in the layout of the SegNet authors' CamVid.
+
+    ROOT/val.txt                    one "IMAGE LABEL" pair per line, relative to ROOT
+    ROOT/val/0016E5_07959.png       the frame
+    ROOT/valannot/0016E5_07959.png  8-bit class ids, 0..10, 11 = void, of the same size
+
+The authors' own lists hold absolute paths (`/SegNet/CamVid/val/...`); where such a path does not
+exist, its last two parts are looked up under ROOT, so those lists work as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.errors import DataError
+from roadseg.labels import NUM_CLASSES, VOID_ID
+from roadseg.types import Image, Labels
+
+__all__ = ["CamVid", "check_ids", "read_image", "read_labels"]
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class CamVid:
+    """One split of a labelled data set.
+
+    The list is read and every file looked up at construction, so that a data set with a hole
+    fails in the first second and not in the ninth hour. Pixels are read and checked on access.
+
+    Args:
+        root: the folder that holds `SPLIT.txt`.
+        split: `train`, `val`, `test`: the name of the list without `.txt`.
+
+    Attributes:
+        pairs: image and label path of every frame, in the order of the list.
+
+    Raises:
+        DataError: no such folder, list or file; an empty list; a line that is not a pair.
+    """
+
+    def __init__(self, root: Path | str, split: str) -> None:
+        self.root = Path(root)
+        self.split = split
+        self.pairs: list[tuple[Path, Path]] = _read_pairs(self.root, split)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Image, Labels]:
+        """Frame `index`: (H, W, 3) uint8 BGR and (H, W) uint8 class ids, 11 = void.
+
+        Raises:
+            DataError: a file is not a readable picture, or the two do not belong together.
+            IndexError: there is no such frame.
+        """
+        image_path, label_path = self.pairs[index]
+        image_bgr = read_image(image_path)
+        labels = read_labels(label_path)
+        if labels.shape != image_bgr.shape[:2]:
+            raise DataError(
+                f"sizes differ: {image_path} is {_size(image_bgr)} and its label {label_path} is "
+                f"{_size(labels)}; a label needs the size of its frame"
+            )
+        return image_bgr, labels
+
+    def __iter__(self) -> Iterator[tuple[Image, Labels]]:
+        return (self[i] for i in range(len(self)))
+
+
+def read_image(path: Path) -> Image:
+    """A picture file as (H, W, 3) uint8 BGR; grey and transparent pictures are converted.
+
+    Raises:
+        DataError: the file is missing or not a whole picture.
+    """
+    image: Image = _decode(path, cv2.IMREAD_COLOR)
+    return image
+
+
+def read_labels(path: Path) -> Labels:
+    """A label file as (H, W) uint8 class ids.
+
+    Raises:
+        DataError: the file is missing, not a whole picture, not one 8-bit channel, or holds an
+            id above 11.
+    """
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 2:
+        raise DataError(
+            f"label {path} has {pixels.shape[2]} channels: a label is a grey PNG of class ids "
+            f"(0..{NUM_CLASSES - 1}, {VOID_ID} = void), not a coloured or paletted picture"
+        )
+    if pixels.dtype != np.uint8:
+        raise DataError(
+            f"label {path} has {pixels.dtype.itemsize * 8}-bit pixels: "
+            "save it as an 8-bit grey PNG of class ids"
+        )
+    check_ids(pixels, f"label {path}")
+    return pixels
+
+
+def check_ids(labels: Labels, name: str) -> None:
+    """Refuse ids that name no class.
+
+    Raises:
+        DataError: an id is above 11; the message starts with `name`.
+    """
+    highest = int(labels.max(initial=0))
+    if highest > VOID_ID:
+        raise DataError(
+            f"{name} holds class id {highest}: ids are 0..{NUM_CLASSES - 1}, and {VOID_ID} for "
+            "void; convert the labels to the 11 CamVid classes first"
+        )
+
+
+def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
+    layout = f"{split}.txt with one 'IMAGE LABEL' pair per line, relative to that folder"
+    if not root.is_dir():
+        raise DataError(f"no data set at {root}: expected a folder with {layout}")
+    list_path = root / f"{split}.txt"
+    if not list_path.is_file():
+        found = sorted(p.stem for p in root.glob("*.txt"))
+        hint = f"; use one of its splits: {', '.join(found)}" if found else f": expected {layout}"
+        raise DataError(f"{root} has no split {split!r}{hint}")
+    try:
+        lines = list_path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError(f"cannot read {list_path}: {exc}") from exc
+    pairs: list[tuple[Path, Path]] = []
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2:
+            raise DataError(
+                f"{list_path} line {number} has {len(fields)} fields: expected 'IMAGE LABEL', "
+                f"got {line.strip()!r}"
+            )
+        image, label = (_locate(root, field) for field in fields)
+        for path in (image, label):
+            if not path.is_file():
+                raise DataError(
+                    f"{list_path} line {number} names {path}, which does not exist: "
+                    f"paths are relative to {root}"
+                )
+        pairs.append((image, label))
+    if not pairs:
+        raise DataError(f"{list_path} lists no frames: expected {layout}")
+    return pairs
+
+
+def _locate(root: Path, field: str) -> Path:
+    path = root / field  # an absolute field replaces root
+    if not path.is_file() and Path(field).is_absolute():
+        return root.joinpath(*Path(field).parts[-2:])
+    return path
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
+    # Reading the bytes ourselves tells a missing file from a damaged one, and works for paths
+    # that OpenCV cannot open.
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    # Some OpenCV versions decode a truncated PNG to a picture whose lower part is blank.
+    truncated = data.startswith(_PNG_SIGNATURE) and b"IEND" not in data
+    pixels: npt.NDArray[np.uint8] | None = None
+    if data and not truncated:
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error as exc:
+            raise DataError(f"cannot decode {path}: the file is damaged; copy it again") from exc
+    if pixels is None:
+        raise DataError(
+            f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+        )
+    return pixels
+
+
+def _size(pixels: npt.NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"
