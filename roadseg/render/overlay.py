@@ -1,0 +1,73 @@
+"""Class colours over, instead of, or beside the frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.labels import VOID_ID
+from roadseg.types import Image, LabelMap, Labels
+
+__all__ = ["Painter"]
+
+
+class Painter:
+    """Turns label maps into colour, with buffers that are reused from frame to frame.
+
+    Args:
+        palette: (12, 3) uint8 BGR, row = class id.
+    """
+
+    def __init__(self, palette: npt.NDArray[np.uint8]) -> None:
+        self._table = np.zeros((256, 1, 3), np.uint8)
+        self._table[: len(palette), 0] = palette
+        self._small: Image | None = None
+        self._large: Image | None = None
+
+    def overlay(self, image_bgr: Image, label_map: LabelMap, alpha: float, out: Image) -> None:
+        """Blend class colours over a frame: `(1 - alpha) * frame + alpha * colour`, rounded.
+
+        Colours are enlarged linearly, so that outlines are smooth. Void pixels keep the frame.
+
+        Args:
+            image_bgr: (H, W, 3) uint8 BGR, not written to.
+            label_map: its labels.
+            alpha: 0 shows the frame, 1 the colours.
+            out: (H, W, 3) uint8 to write to, may be a part of a larger array.
+        """
+        ids = label_map.network_ids
+        colours = self._resized(self._colourise(ids), image_bgr.shape, cv2.INTER_LINEAR)
+        if int(ids.max(initial=0)) < VOID_ID:
+            cv2.addWeighted(image_bgr, 1 - alpha, colours, alpha, 0, dst=out)
+            return
+        # Networks never predict void; ground truth and masked-out regions hold it. Colours fade
+        # out towards it: they are black there, and the frame's share grows by as much.
+        opacity = np.where(ids == VOID_ID, np.float32(0), np.float32(alpha))
+        height, width = image_bgr.shape[:2]
+        if opacity.shape != (height, width):
+            opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)
+        blended = image_bgr * (1 - opacity[..., None]) + colours * np.float32(alpha)
+        np.copyto(out, np.rint(blended), casting="unsafe")
+
+    def mask(self, label_map: LabelMap, out: Image) -> None:
+        """Fill `out`, (H, W, 3) uint8, with the exact palette colour of every pixel's class."""
+        colours = self._colourise(label_map.network_ids)
+        if colours.shape == out.shape:
+            np.copyto(out, colours)
+            return
+        # The same sampling as `postprocess.to_source`, so that the picture shows `LabelMap.ids`.
+        size_wh = (out.shape[1], out.shape[0])
+        cv2.resize(colours, size_wh, dst=out, interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _colourise(self, network_ids: Labels) -> Image:
+        ids = np.ascontiguousarray(network_ids)
+        self._small = cv2.applyColorMap(ids, self._table, self._small)
+        return self._small
+
+    def _resized(self, colours: Image, shape: tuple[int, ...], interpolation: int) -> Image:
+        if colours.shape == shape:
+            return colours
+        size_wh = (shape[1], shape[0])
+        self._large = cv2.resize(colours, size_wh, dst=self._large, interpolation=interpolation)
+        return self._large

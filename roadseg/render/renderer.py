@@ -1,0 +1,107 @@
+"""One picture per frame: view, legend and head-up display."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roadseg.errors import UsageError
+from roadseg.labels import palette_bgr
+from roadseg.render.hud import Hud, HudStats
+from roadseg.render.legend import Legend
+from roadseg.render.overlay import Painter
+from roadseg.types import Image, LabelMap
+
+__all__ = ["VIEWS", "Renderer", "output_hw"]
+
+VIEWS = ("overlay", "mask", "side-by-side")
+"""Colours over the frame; colours alone; the frame with the overlay at its right."""
+
+
+def output_hw(view: str, source_hw: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what `Renderer` returns: side-by-side is twice as wide as the source.
+
+    Raises:
+        UsageError: there is no such view.
+    """
+    _check_view(view)
+    height, width = source_hw
+    return height, width * 2 if view == "side-by-side" else width
+
+
+class Renderer:
+    """Draws label maps. One thread at a time: buffers are kept from frame to frame.
+
+    Args:
+        palette: name of the class colours, see `roadseg.labels.PALETTES`.
+        view: one of `VIEWS`.
+        alpha: opacity of the colours in the overlay, 0..1.
+        legend: show the names of the classes at the top right.
+        hud: show the `HudStats` at the top left.
+
+    Raises:
+        UsageError: no such palette or view, or `alpha` is outside 0..1.
+    """
+
+    def __init__(
+        self,
+        palette: str = "camvid",
+        view: str = "overlay",
+        alpha: float = 0.5,
+        legend: bool = True,
+        hud: bool = True,
+    ) -> None:
+        colours = palette_bgr(palette)
+        _check_view(view)
+        if not 0 <= alpha <= 1:
+            raise UsageError(f"alpha {alpha:g} is outside 0..1: use for example --alpha 0.5")
+        self.view = view
+        self.alpha = alpha
+        self._painter = Painter(colours)
+        self._legend = Legend(colours) if legend else None
+        self._hud = Hud() if hud else None
+
+    def __call__(self, image_bgr: Image, label_map: LabelMap, hud: HudStats | None = None) -> Image:
+        """Render one frame.
+
+        Args:
+            image_bgr: (H, W, 3) uint8 BGR; not written to.
+            label_map: the labels of that frame. Void pixels keep the frame in the overlay.
+            hud: what the display shows; None for no display. Panels are left out of pictures
+                that are too small for them.
+
+        Returns:
+            A new uint8 BGR array of `output_hw(view, (H, W))`.
+
+        Raises:
+            ValueError: the frame is not (H, W, 3) uint8, or the labels are of another frame.
+        """
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+            raise ValueError(
+                f"expected a (H, W, 3) uint8 BGR frame, got {image_bgr.shape} {image_bgr.dtype}"
+            )
+        height, width = image_bgr.shape[:2]
+        if label_map.geometry.source_hw != (height, width):
+            raise ValueError(
+                f"expected labels of a {width}x{height} frame, "
+                f"got those of {label_map.geometry.source_hw[1]}x{label_map.geometry.source_hw[0]}"
+            )
+        out: Image = np.empty((*output_hw(self.view, (height, width)), 3), np.uint8)
+        right = out[:, -width:]
+        if self.view == "mask":
+            self._painter.mask(label_map, out)
+        else:
+            self._painter.overlay(image_bgr, label_map, self.alpha, right)
+            if self.view == "side-by-side":
+                np.copyto(out[:, :width], image_bgr)
+        taken_px = 0
+        if self._hud is not None and hud is not None:
+            taken_px = self._hud.draw(out[:, :width], hud)
+        if self._legend is not None:
+            shared = self.view != "side-by-side"
+            self._legend.draw(right, width - taken_px if shared else None)
+        return out
+
+
+def _check_view(view: str) -> None:
+    if view not in VIEWS:
+        raise UsageError(f"unknown view {view!r}: use --view {'|'.join(VIEWS)}")

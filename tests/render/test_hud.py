@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+
+from roadseg.render import hud as hud_module
+from roadseg.render.hud import Hud, HudStats, format_latency, format_value
+from roadseg.render.panel import capital_px
+
+STATS = HudStats(fps=37.24, latency_ms=26.93, dropped=0, backend="openvino")
+
+
+def drawn(hw: tuple[int, int], stats: HudStats = STATS) -> np.ndarray:
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    Hud().draw(image_bgr, stats)
+    return image_bgr
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, "0.0"),
+        (7.25, "7.2"),
+        (37.24, "37.2"),
+        (99.94, "99.9"),
+        (99.96, "100"),
+        (1234.5, "1234"),
+        (float("nan"), "--"),
+        (float("inf"), "--"),
+    ],
+)
+def test_values(value: float, expected: str) -> None:
+    assert format_value(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "expected"),
+    [
+        (26.93, ("26.9", "ms")),
+        (9999.0, ("9999", "ms")),
+        (12340.0, ("12.3", "s")),
+        (float("nan"), ("--", "ms")),
+        (float("inf"), ("--", "ms")),
+    ],
+)
+def test_latency_changes_its_unit_when_it_grows_long(
+    latency_ms: float, expected: tuple[str, str]
+) -> None:
+    assert format_latency(latency_ms) == expected
+
+
+def test_examples_in_docstrings() -> None:
+    result = doctest.testmod(hud_module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("hw", [(360, 480), (540, 960), (1080, 1920), (2160, 3840)])
+def test_it_stands_at_the_upper_left(hw: tuple[int, int]) -> None:
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    taken_px = Hud().draw(image_bgr, STATS)
+    rows, columns = np.nonzero((image_bgr != 119).any(axis=2))
+    assert rows.min() == columns.min() == capital_px(hw)
+    assert rows.max() < hw[0] / 5
+    assert columns.max() == taken_px - 1
+    assert taken_px < hw[1] * 0.45
+
+
+def test_figures_change_the_picture_and_not_the_panels_size() -> None:
+    slow = drawn((360, 480), HudStats(fps=1.0, latency_ms=5.0, dropped=0, backend="openvino"))
+    fast = drawn((360, 480), HudStats(fps=999.0, latency_ms=888.8, dropped=0, backend="openvino"))
+    assert (slow != fast).any()
+    ends = [np.argwhere((image != 119).any(axis=2)).max(axis=0) for image in (slow, fast)]
+    assert ends[0].tolist() == ends[1].tolist()
+
+
+def is_amber(image_bgr: np.ndarray) -> np.ndarray:
+    blue, _, red = np.moveaxis(image_bgr.astype(int), 2, 0)
+    return red - blue > 100
+
+
+def test_drops_are_shown_in_amber_from_the_first_on() -> None:
+    assert not is_amber(drawn((360, 480))).any()
+    assert is_amber(drawn((360, 480), HudStats(37.2, 26.9, 1, "openvino"))).any()
+
+
+def test_the_panel_widens_for_a_long_line() -> None:
+    stats = HudStats(37.2, 26.9, 123456, "a backend with a long name")
+    image_bgr = np.full((360, 480, 3), 119, np.uint8)
+    assert Hud().draw(image_bgr, stats) > Hud().draw(image_bgr, STATS)
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (30, 480), (360, 100)])
+def test_a_frame_that_is_too_small_is_left_alone(hw: tuple[int, int]) -> None:
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    assert Hud().draw(image_bgr, STATS) == 0
+    assert (image_bgr == 119).all()
+
+
+def test_unknown_figures_and_no_backend() -> None:
+    stats = HudStats(fps=float("nan"), latency_ms=float("nan"), dropped=0, backend="")
+    assert (drawn((360, 480), stats) != 119).any()
+
+
+def test_the_panel_is_redrawn_only_when_its_text_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[object, ...]] = []
+    original = hud_module._build
+
+    def counting(*arguments: object) -> object:
+        built.append(arguments)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hud_module, "_build", counting)
+    hud = Hud()
+    image_bgr = np.zeros((360, 480, 3), np.uint8)
+    for fps in (37.24, 37.21, 37.26):
+        hud.draw(image_bgr, HudStats(fps, 26.9, 0, "openvino"))
+    assert [arguments[1] for arguments in built] == ["37.2", "37.3"]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from roadseg.labels import PALETTES, palette_bgr
+from roadseg.render import legend as legend_module
+from roadseg.render.legend import Legend
+from roadseg.render.panel import capital_px
+
+
+def drawn(hw: tuple[int, int], palette: str = "camvid", grey: int = 119) -> np.ndarray:
+    image_bgr = np.full((*hw, 3), grey, np.uint8)
+    Legend(palette_bgr(palette)).draw(image_bgr)
+    return image_bgr
+
+
+@pytest.mark.parametrize("hw", [(360, 480), (540, 960), (1080, 1920), (2160, 3840)])
+@pytest.mark.parametrize("palette", sorted(PALETTES))
+def test_every_class_has_a_swatch_of_exactly_its_colour(hw: tuple[int, int], palette: str) -> None:
+    image_bgr = drawn(hw, palette)[: hw[0] // 3]
+    square = np.ones((round(capital_px(hw) * 1.15),) * 2, np.uint8)
+    for colour in palette_bgr(palette)[:11]:
+        # Text may hold a few pixels of a light colour by chance, but no whole square.
+        exact = (image_bgr == colour).all(axis=2).astype(np.uint8)
+        assert cv2.erode(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0).any()
+
+
+def test_swatches_stand_in_class_order_in_two_columns() -> None:
+    image_bgr = drawn((360, 480))
+    corners = []
+    for colour in palette_bgr("camvid")[:11]:
+        rows, columns = np.nonzero((image_bgr == colour).all(axis=2))
+        corners.append((int(columns.min()), int(rows.min())))
+    left, right = corners[:6], corners[6:]
+    assert len({x for x, _ in left}) == 1
+    assert len({x for x, _ in right}) == 1
+    assert left[0][0] < right[0][0]
+    assert [y for _, y in left] == sorted(y for _, y in left)
+    assert [y for _, y in right] == [y for _, y in left][:5]
+
+
+@pytest.mark.parametrize("hw", [(360, 480), (540, 960), (1080, 1920), (2160, 3840), (1920, 1080)])
+def test_legend_keeps_to_the_upper_right(hw: tuple[int, int]) -> None:
+    rows, columns = np.nonzero((drawn(hw) != 119).any(axis=2))
+    margin = capital_px(hw)
+    assert rows.min() >= margin
+    assert rows.max() < 0.3 * hw[0]
+    assert columns.max() < hw[1] - margin
+    assert columns.min() > 0.5 * hw[1]
+
+
+def test_text_is_readable_on_any_background() -> None:
+    for grey in (0, 119, 255):
+        image_bgr = drawn((360, 480), grey=grey).astype(int)
+        margin = capital_px((360, 480))
+        panel = image_bgr[margin : margin + 90, 480 - margin - 150 : 480 - margin, :].mean(axis=2)
+        background, text = np.median(panel), np.percentile(panel, 98)
+        assert text - background > 80
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (40, 480), (360, 100), (80, 120)])
+def test_a_frame_that_is_too_small_is_left_alone(hw: tuple[int, int]) -> None:
+    assert (drawn(hw) == 119).all()
+
+
+def test_it_gives_way_when_too_few_columns_are_free() -> None:
+    image_bgr = np.full((360, 480, 3), 119, np.uint8)
+    Legend(palette_bgr("camvid")).draw(image_bgr, free_px=150)
+    assert (image_bgr == 119).all()
+
+
+def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    original = legend_module._build
+
+    def counting(palette: np.ndarray, capital: int) -> object:
+        built.append(capital)
+        return original(palette, capital)
+
+    monkeypatch.setattr(legend_module, "_build", counting)
+    legend = Legend(palette_bgr("camvid"))
+    for hw in ((360, 480), (360, 480), (540, 960), (540, 960)):
+        legend.draw(np.zeros((*hw, 3), np.uint8))
+    assert built == [8, 9]
+
+
+@pytest.mark.parametrize(
+    ("hw", "expected"),
+    [((1, 1), 8), ((360, 480), 8), ((540, 960), 9), ((1080, 1920), 18), ((2160, 3840), 36)],
+)
+def test_letters_grow_with_the_picture(hw: tuple[int, int], expected: int) -> None:
+    assert capital_px(hw) == expected
