@@ -1,0 +1,227 @@
+"""Network streams: frames that arrive whether or not anybody reads them.
+
+URLs are opened through PyAV, not through OpenCV: both honour their time limits, but OpenCV
+answers every failure with the same False, whereas FFmpeg's own error tells a wrong password
+from a closed port.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from roadseg.errors import SourceError
+from roadseg.types import Frame
+from roadseg.video.file_source import FileSource
+from roadseg.video.media import BgrConverter, nominal_rate, reason, redact, video_stream
+from roadseg.video.source import Source, SourceInfo
+from roadseg.video.timeline import WALL_TIME_BASE, Timeline
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+__all__ = ["StreamSource", "open_url"]
+
+_FALLBACK_RATE = Fraction(25)
+
+# Motion JPEG over HTTP has no timestamps; FFmpeg makes some up at 25 frames per second, and a
+# recording of a 10 fps camera would then play too fast.
+_UNTIMED_FORMATS = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "mjpeg_2000"})
+
+
+def open_url(url: str, *, loop: bool, timeout_s: float, max_frames: int | None) -> Source:
+    """Open a network stream.
+
+    An http(s) URL whose container states a duration is a file that lies elsewhere: every frame
+    is read, none is dropped. Everything else is live.
+
+    Raises:
+        SourceError: no answer within `timeout_s`, refused, or no video.
+    """
+    import av
+
+    name = redact(url)
+
+    def open_container() -> InputContainer:
+        options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
+        limits_s = (timeout_s, timeout_s)
+        container: InputContainer = av.open(url, "r", options=options, timeout=limits_s)
+        return container
+
+    started_s = time.monotonic()
+    try:
+        container = open_container()
+    except (av.error.FFmpegError, OSError) as exc:
+        # The interrupted connection surfaces under various names; the clock does not lie.
+        timed_out = isinstance(exc, av.error.ExitError) or (
+            time.monotonic() - started_s >= 0.9 * timeout_s
+        )
+        why = f"no answer within {timeout_s:g} s" if timed_out else _why_refused(exc)
+        raise SourceError(f"cannot open {name}: {why}; {_advice(exc)}") from exc
+    if container.duration is not None and url.lower().startswith("http"):
+        reopen = open_container if loop else None
+        return FileSource(container, name, path=None, reopen=reopen, max_frames=max_frames)
+    return StreamSource(container, name, timeout_s=timeout_s, max_frames=max_frames)
+
+
+def _why_refused(exc: BaseException) -> str:
+    import av
+
+    if isinstance(exc, av.error.InvalidDataError):
+        return "what it sends is not a video"
+    return reason(exc)
+
+
+def _advice(exc: BaseException) -> str:
+    import av
+
+    if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return "check the user name and password in the URL"
+    if isinstance(exc, av.error.HTTPClientError):
+        return "check the path in the URL"
+    return "check the address, the port and that the camera is on"
+
+
+class StreamSource:
+    """A live network stream; see `roadseg.video.source.Source`.
+
+    Raises (also `read`):
+        SourceError: the stream ended, or no frame arrived for `timeout_s`.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        *,
+        timeout_s: float,
+        max_frames: int | None = None,
+    ) -> None:
+        self.frames_lost = 0
+        self.warnings: list[str] = []
+        self._container = container
+        self._name = name
+        self._timeout_s = timeout_s
+        self._max_frames = max_frames
+        self._index = 0
+        self._convert = BgrConverter()
+        self._stream = video_stream(container, name)
+        # Frame threads would hold back as many frames as there are threads.
+        self._stream.thread_type = "SLICE"
+        rate = nominal_rate(self._stream)
+        self._untimed = container.format.name in _UNTIMED_FORMATS
+        own_base = self._stream.time_base or WALL_TIME_BASE
+        self._time_base = WALL_TIME_BASE if self._untimed else Fraction(own_base)
+        step = round(1 / (rate or _FALLBACK_RATE) / self._time_base)
+        self._timeline = Timeline(step, float(1 / self._time_base))
+        self._pictures = self._decode()
+        try:
+            self._pending: tuple[VideoFrame, float] | None = self._next()
+        except SourceError:
+            self.close()
+            raise
+        first = self._pending[0]
+        turned = round(first.rotation / 90) % 2 == 1
+        self.info = SourceInfo(
+            name=name,
+            kind="live",
+            size_hw=(first.width, first.height) if turned else (first.height, first.width),
+            rate=rate,
+            frame_count=max_frames,
+            has_audio=False,
+            path=None,
+            time_base=self._time_base,
+        )
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Pictures as they arrive; packets that cannot be decoded (the stream was entered
+        between two key frames, a packet was lost on the way) are passed over. When the
+        connection fails, the pictures that the decoder still holds come before the error."""
+        import av
+
+        packets = self._container.demux(self._stream)
+        failure: Exception | None = None
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, IndexError):
+                break  # IndexError: PyAV stumbles at the end over streams that came up later
+            except (av.error.FFmpegError, OSError) as exc:
+                failure = exc
+                break
+            pictures = self._pictures_of(packet)
+            yield from pictures
+            if not pictures:
+                self._check_patience()
+        yield from self._pictures_of(None)
+        if failure is not None:
+            raise failure
+
+    def _pictures_of(self, packet: av.Packet | None) -> list[VideoFrame]:
+        import av
+
+        try:
+            return list(self._stream.decode(packet))
+        except av.error.FFmpegError:
+            return []
+
+    def _check_patience(self) -> None:
+        if time.monotonic() - self._waiting_since_s > self._timeout_s:
+            raise SourceError(
+                f"lost {self._name}: data arrives, but no picture could be decoded for "
+                f"{self._timeout_s:g} s; check the camera's codec settings"
+            )
+
+    def _next(self) -> tuple[VideoFrame, float]:
+        import av
+
+        self._waiting_since_s = time.monotonic()
+        try:
+            picture = next(self._pictures, None)
+        except av.error.ExitError as exc:
+            raise SourceError(
+                f"lost {self._name}: no data for {self._timeout_s:g} s; "
+                "check the camera and the network"
+            ) from exc
+        except (av.error.FFmpegError, OSError) as exc:
+            # FFmpeg calls a connection that was closed an input/output error.
+            closed = exc.errno == errno.EIO
+            why = "the connection was closed" if closed else reason(exc)
+            raise SourceError(
+                f"lost {self._name}: {why}; check the camera and the network"
+            ) from exc
+        if picture is None:
+            raise SourceError(
+                f"lost {self._name}: the other side ended the stream; "
+                "check the camera and the network"
+            )
+        return picture, time.monotonic()
+
+    def read(self) -> Frame | None:
+        """See `Source.read`."""
+        if self._max_frames is not None and self._index >= self._max_frames:
+            return None
+        (picture, captured_s), self._pending = self._pending or self._next(), None
+        stamp = picture.pts
+        if self._untimed:
+            stamp = round(captured_s / self._time_base)
+        ticks = self._timeline.ticks(stamp)
+        image = self._convert(picture)
+        frame = Frame(image, self._index, float(ticks * self._time_base), captured_s)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._container.close()
+
+    def __enter__(self) -> StreamSource:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
