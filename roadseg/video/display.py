@@ -1,0 +1,162 @@
+"""The live window, where there is a display to show it on."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+import cv2
+
+from roadseg.errors import UsageError
+from roadseg.types import Image
+
+__all__ = ["Window", "display_available", "open_window"]
+
+_ESCAPE = 27
+_CLOSE_KEYS = frozenset([_ESCAPE, ord("q"), ord("Q")])
+_CONNECT_TIMEOUT_S = 1.0
+
+
+def display_available() -> str | None:
+    """Why no window can be shown; None when one can.
+
+    On Linux the display server is really called: with a `DISPLAY` that leads nowhere (a closed
+    ssh -X session, a container) the window toolkit inside OpenCV would end the whole process.
+    """
+    if not _opencv_has_windows():
+        return "this OpenCV was built without windows (opencv-python-headless)"
+    if not sys.platform.startswith("linux"):
+        return None
+    display = os.environ.get("DISPLAY")
+    if not display:
+        if os.environ.get("WAYLAND_DISPLAY") and _opencv_speaks_wayland():
+            return None
+        if os.environ.get("WAYLAND_DISPLAY"):
+            return "this OpenCV needs an X server: DISPLAY is not set"
+        return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if not _x_server_answers(display):
+        return f"the display {display} does not answer"
+    return None
+
+
+def _opencv_has_windows() -> bool:
+    match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    return match is None or match[1].upper() != "NONE"
+
+
+def _opencv_speaks_wayland() -> bool:
+    """The wheels on the package index bring Qt with its X11 platform only."""
+    platforms = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    return not platforms.is_dir() or any(platforms.glob("*wayland*"))
+
+
+def _x_server_answers(display: str) -> bool:
+    library = ctypes.util.find_library("X11")
+    if library is not None:
+        x11 = ctypes.CDLL(library)
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+        connection = x11.XOpenDisplay(display.encode())
+        if not connection:
+            return False
+        x11.XCloseDisplay(connection)
+        return True
+    match = re.fullmatch(r"(?:unix)?([^:]*):(\d+)(?:\.\d+)?", display)
+    if match is None:
+        return Path(display.rpartition(":")[0]).is_socket()  # macOS names its socket by path
+    host, number = match[1], int(match[2])
+    try:
+        if host and not host.startswith("/"):
+            socket.create_connection((host, 6000 + number), _CONNECT_TIMEOUT_S).close()
+            return True
+        return any(
+            _unix_socket_answers(name)
+            for name in (f"/tmp/.X11-unix/X{number}", f"\0/tmp/.X11-unix/X{number}")
+        )
+    except OSError:
+        return False
+
+
+def _unix_socket_answers(name: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_CONNECT_TIMEOUT_S)
+        try:
+            client.connect(name)
+        except OSError:
+            return False
+    return True
+
+
+def open_window(title: str, *, required: bool) -> Window | None:
+    """A window, or None where there is no display and none is `required`.
+
+    Raises:
+        UsageError: a window is required (`--show` was typed) and cannot be shown.
+    """
+    obstacle = display_available()
+    if obstacle is None:
+        return Window(title)
+    if required:
+        raise UsageError(
+            f"cannot show a window: {obstacle}; use --no-show, with --output to keep the result"
+        )
+    return None
+
+
+class Window:
+    """Shows pictures; opens with the first one. Use it from the main thread only: no system
+    that has windows allows them from just any thread."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._open = False
+        self._closed = False
+
+    def show(self, image_bgr: Image) -> bool:
+        """Show a picture, (H, W, 3) uint8 BGR, and see to key presses.
+
+        Returns:
+            False once the user has closed the window or pressed q or Esc; it is gone then, and
+            later calls do nothing.
+
+        Raises:
+            UsageError: the window cannot be shown after all.
+        """
+        if self._closed:
+            return False
+        try:
+            if not self._open:
+                # Large frames shrink to fit the screen, and the user may drag the corner.
+                cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+                height, width = image_bgr.shape[:2]
+                scale = min(1.0, 1280 / width, 720 / height)
+                cv2.resizeWindow(
+                    self._title, max(round(width * scale), 64), max(round(height * scale), 64)
+                )
+            cv2.imshow(self._title, image_bgr)
+            key = cv2.waitKey(1) & 0xFF
+            gone = self._open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+            self._open = True
+        except cv2.error as exc:
+            self._closed = True
+            raise UsageError(f"cannot show a window: {exc.err or exc}; use --no-show") from exc
+        if gone or key in _CLOSE_KEYS:
+            self.close()
+        return not self._closed
+
+    def close(self) -> None:
+        """Close the window; a second call does nothing."""
+        self._closed = True
+        if not self._open:
+            return
+        self._open = False
+        try:
+            cv2.destroyWindow(self._title)
+            cv2.waitKey(1)
+        except cv2.error:
+            return  # the user closed it already
