@@ -1,0 +1,43 @@
+"""What to install when OpenCV is there but cannot load, as on a server without a desktop."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["explain_import_error"]
+
+# Which Debian package holds the shared libraries that the opencv-python wheel does not bring.
+_PACKAGES = {
+    "libGL.so.1": "libgl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libxcb.so.1": "libxcb1",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+}
+
+_MISSING_LIBRARY = re.compile(r"(?P<library>lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+
+
+def explain_import_error(exc: ImportError) -> str | None:
+    """One line that says what is missing and how to install it; None for other import errors.
+
+    >>> explain_import_error(ImportError("libGL.so.1: cannot open shared object file: ..."))
+    'OpenCV cannot load (libGL.so.1 is missing): apt install libgl1 libglib2.0-0, or ...'
+    """
+    if isinstance(exc, ModuleNotFoundError) and exc.name == "cv2":
+        return "OpenCV is not installed: pip install opencv-python"
+    found = _MISSING_LIBRARY.search(str(exc))
+    if found is None or found["library"] not in _PACKAGES:
+        return None
+    library = found["library"]
+    # A bare server lacks both of the first two; naming both saves a second failure.
+    packages = list(dict.fromkeys([_PACKAGES[library], "libgl1", "libglib2.0-0"]))
+    if _PACKAGES[library] == "libglib2.0-0":
+        packages = ["libgl1", "libglib2.0-0"]
+    return (
+        f"OpenCV cannot load ({library} is missing): apt install {' '.join(packages)}, or "
+        "pip uninstall opencv-python and pip install opencv-python-headless (no window, "
+        "everything else works)"
+    )

@@ -1,0 +1,57 @@
+"""JSON reports on disk: refused early when they cannot be written, and never half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from roadseg.errors import SinkError
+
+__all__ = ["claim_json", "write_json"]
+
+
+def claim_json(path: Path) -> None:
+    """Make sure that a report can be written to `path`, creating its folder where it is missing.
+
+    What is there already is left alone.
+
+    Raises:
+        SinkError: it is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
+    probe = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        raise _failure(path, exc) from exc
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value`; the file appears under its name only when it is complete.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _failure(path, exc) from exc
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _failure(path: Path, exc: OSError) -> SinkError:
+    return SinkError(
+        f"cannot write {path}: {exc.strerror or exc}; give another name or free the space it needs"
+    )

@@ -1,0 +1,141 @@
+"""From options to a running video loop: what `roadseg run` and `roadseg bench` share.
+
+>>> options = RunOptions(source="drive.mp4", output=Path("out.mp4"))
+>>> with open_loop(options) as loop:
+...     stats = loop.run()
+>>> stats.fps
+37.4
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadseg.errors import UsageError
+from roadseg.render import Renderer
+from roadseg.segmenter import Segmenter
+from roadseg.video.display import Window, display_available, open_window
+from roadseg.video.loop import VideoLoop
+from roadseg.video.meters import Meters
+from roadseg.video.sink import MaskSink, open_sink
+from roadseg.video.source import open_source
+
+__all__ = ["RunOptions", "open_loop", "parse_size"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """One run over one source.
+
+    Attributes:
+        source: see `roadseg.video.source.open_source`.
+        output: `.mp4` file or folder for the pictures; None for neither.
+        save_masks: folder for the class ids, None for none.
+        show: True: a window, or an error; False: none; None: one if there is a display.
+        measure: what happens is the result: render even if nobody looks, and accept that
+            nothing is written.
+        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`.
+        model, backend, size_hw, threads: see `roadseg.Segmenter`.
+        max_frames: end after so many frames of the source.
+        loop: start a file again at its end.
+    """
+
+    source: str
+    output: Path | None = None
+    save_masks: Path | None = None
+    show: bool | None = False
+    measure: bool = False
+    view: str = "overlay"
+    alpha: float = 0.5
+    legend: bool = True
+    palette: str = "camvid"
+    hud: bool = True
+    model: str = "segnet-lite"
+    backend: str = "auto"
+    size_hw: tuple[int, int] | None = None
+    threads: int | None = None
+    max_frames: int | None = None
+    loop: bool = False
+
+
+@contextmanager
+def open_loop(options: RunOptions, *, meters: Meters | None = None) -> Iterator[VideoLoop]:
+    """Open everything that a run needs and close it again.
+
+    Cheap checks come first and the network is compiled last, so a typing error costs no wait.
+    Nothing is left under the name of the output unless the loop runs.
+
+    Args:
+        options: what to run.
+        meters: what measures it.
+
+    Raises:
+        RoadsegError: something named by the options is unknown or cannot be opened.
+    """
+    renderer = Renderer(
+        options.palette, options.view, options.alpha, legend=options.legend, hud=options.hud
+    )
+    with ExitStack() as stack:
+        segmenter = stack.enter_context(
+            Segmenter(
+                options.model, options.backend, size_hw=options.size_hw, threads=options.threads
+            )
+        )
+        window = _open_window(options)
+        if window is not None:
+            stack.callback(window.close)
+        source = stack.enter_context(
+            open_source(options.source, loop=options.loop, max_frames=options.max_frames)
+        )
+        sink = mask_sink = None
+        # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
+        if options.output is not None:
+            sink = open_sink(options.output, source.info)
+            stack.callback(sink.close, ok=False)
+        if options.save_masks is not None:
+            mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
+            stack.callback(mask_sink.close, ok=False)
+        if source.info.size_hw is not None:
+            segmenter.prepare(source.info.size_hw)
+        needs_pictures = sink is not None or window is not None or options.measure
+        yield VideoLoop(
+            source,
+            segmenter,
+            renderer if needs_pictures else None,
+            sink=sink,
+            mask_sink=mask_sink,
+            window=window,
+            meters=meters,
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`"352x480"` to (352, 480), height first.
+
+    Raises:
+        UsageError: it is not HxW.
+    """
+    match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
+    if match is None:
+        raise UsageError(
+            f"size {text!r} is not HxW (height x width of the network's input): "
+            "use for example --size 352x480"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _open_window(options: RunOptions) -> Window | None:
+    if options.show is False:
+        return None
+    writes = options.output is not None or options.save_masks is not None or options.measure
+    window = open_window(f"roadseg: {options.source}", required=options.show is True)
+    if window is None and not writes:
+        raise UsageError(
+            "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
+            f"(no window: {display_available()})"
+        )
+    return window

@@ -1,0 +1,352 @@
+"""The video loop: source -> preprocess -> backend.infer -> postprocess -> render -> sink.
+
+Threads live here and nowhere else. Four of them overlap, with bounded channels between:
+
+    capture   source.read
+    infer     segmenter.preprocess, segmenter.infer, segmenter.postprocess
+    render    renderer
+    encode    sink.write, mask_sink.write
+
+The thread that calls `VideoLoop.run` (the main thread) shows the newest picture in a window,
+reports progress, and is where Ctrl-C arrives. OpenCV, PyAV and OpenVINO release the GIL while they
+work, so inference runs synchronously, one frame at a time, while the other stages use the time
+that it leaves.
+
+Files and images: every frame, in order; a full channel makes the stage before it wait.
+Live sources: capture never waits. Inference takes the newest frame, the ones that it replaced are
+counted as dropped, and the channels behind hold one item, so latency stays flat.
+
+Whatever ends the run (end of source, Ctrl-C, an error in any stage, a closed window), each
+stage that ends cancels its inbox and closes its outbox. So stages upstream stop, stages downstream
+finish what was already read, the encode thread closes the sinks (which makes the file playable;
+after a failed write it removes the file), and `run` raises the first error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from roadseg.errors import SourceError
+from roadseg.render import HudStats
+from roadseg.types import Frame, Image, LabelMap
+from roadseg.video.channel import Channel, Closed
+from roadseg.video.meters import Meters
+from roadseg.video.outputs import Outputs
+from roadseg.video.stats import Progress, RunStats, peak_rss_mb
+
+if TYPE_CHECKING:
+    from roadseg.render import Renderer
+    from roadseg.segmenter import Segmenter
+    from roadseg.video.display import Window
+    from roadseg.video.sink import MaskSink, Sink
+    from roadseg.video.source import Source, SourceInfo
+
+__all__ = ["VideoLoop"]
+
+T = TypeVar("T")
+
+# How long the main thread sleeps at most between progress reports, and how often a window is
+# given the chance to see a key press.
+_PROGRESS_INTERVAL_S = 0.1
+_WINDOW_INTERVAL_S = 0.03
+
+# Digits that change with every frame cannot be read.
+_HUD_INTERVAL_S = 0.25
+
+# Frames that wait in front of a stage: enough to ride out a slow frame, few enough to keep the
+# latency of files low and to hold 8K frames (100 MB each) in memory.
+_MAX_DEPTH = 2
+_MAX_QUEUED_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    frame: Frame
+    label_map: LabelMap
+    picture: Image | None = None
+
+
+class _Stage(threading.Thread, Generic[T]):
+    """Moves results into the outbox; at its end, stops both neighbours.
+
+    Attributes:
+        ended: set when nothing is left to do. Wait for this rather than in `join`, which in
+            Python 3.10 to 3.12 takes a running thread for a finished one after a Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inbox: Channel[Any] | None,
+        results: Iterable[T],
+        outbox: Channel[T],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        # Daemon: should a driver never return from a read, the program can still end.
+        super().__init__(name=f"roadseg-{name}", daemon=True)
+        self.ended = threading.Event()
+        self._inbox = inbox
+        self._results = results
+        self._outbox = outbox
+        self._on_error = on_error
+
+    def run(self) -> None:
+        try:
+            for result in self._results:
+                self._outbox.put(result)
+        except Closed:
+            pass  # the stage behind this one has ended
+        except BaseException as exc:  # noqa: BLE001  (`VideoLoop.run` raises it)
+            self._on_error(exc)
+        finally:
+            if self._inbox is not None:
+                self._inbox.cancel()
+            self._outbox.close()
+            self.ended.set()
+
+
+class VideoLoop:
+    """One run over one source. The caller opens and closes source, segmenter and window.
+
+    Args:
+        source: where frames come from.
+        segmenter: used by one thread of the loop only, until `run` returns.
+        renderer: None if nobody looks at pictures; then `sink` and `window` must be None too.
+        sink: takes the pictures; the loop closes it.
+        mask_sink: takes the class ids; the loop closes it.
+        window: shows the newest picture; frames that come faster than it can show are skipped.
+        on_progress: called in the thread of `run` about ten times a second, and at the end.
+        meters: default: new ones, that start now.
+
+    Attributes:
+        outputs: `outputs.written` names the results, once `run` has returned or raised.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        segmenter: Segmenter,
+        renderer: Renderer | None = None,
+        *,
+        sink: Sink | None = None,
+        mask_sink: MaskSink | None = None,
+        window: Window | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        meters: Meters | None = None,
+    ) -> None:
+        if renderer is None and (sink is not None or window is not None):
+            raise ValueError("a sink or a window needs a renderer")
+        self.source = source
+        self.segmenter = segmenter
+        self.renderer = renderer
+        self.outputs = Outputs(sink, mask_sink)
+        self.window = window
+        self.on_progress = on_progress
+        self.meters = meters or Meters()
+        live = source.info.kind == "live"
+        depth = 1 if live else _depth(source.info)
+        self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
+        self._segmented: Channel[_Result] = Channel(depth)
+        self._rendered: Channel[_Result] = Channel(depth)
+        self._on_screen: Channel[Image] = Channel(1, newest_wins=True)
+        self._first_error: BaseException | None = None
+        self._error_lock = threading.Lock()
+        self._stopped = False
+        self._hud: HudStats | None = None
+        self._hud_since_s = 0.0
+
+    def run(self) -> RunStats:
+        """Process the source to its end.
+
+        Returns:
+            What happened, also when the window was closed or `stop` was called.
+
+        Raises:
+            RoadsegError: the first error of any stage, with its own traceback; frames read
+                before it have been delivered unless the sink is what failed.
+            KeyboardInterrupt: Ctrl-C; everything read before it has been delivered. A second
+                Ctrl-C gives up the frames still in the queues; the file is still finalised.
+        """
+        frames, segmented, rendered = self._captured, self._segmented, self._rendered
+        stages: list[_Stage[Any]] = [
+            self._stage("capture", None, self._capture(), frames),
+            self._stage("infer", frames, (self._segment(f) for f in frames), segmented),
+            self._stage("render", segmented, (self._render(r) for r in segmented), rendered),
+            self._stage("encode", rendered, self._encode(rendered), self._on_screen),
+        ]
+        self.meters.begin()
+        try:
+            for stage in reversed(stages):  # whoever works has someone who takes the results
+                stage.start()
+            self._attend(encoder=stages[-1])
+        except BaseException as exc:  # noqa: BLE001  (kept, and raised below)
+            # Ctrl-C, or a window or progress callback that failed: finish what was read.
+            self._keep_error(exc)
+            self.stop()
+            if any(stage.ident is None for stage in stages):
+                self._abandon()  # the chain has a gap, so nothing can drain through it
+            if stages[-1].ident is None:
+                self.outputs.close(ok=False)
+        finally:
+            self._join([stage for stage in stages if stage.ident is not None])
+        if self._first_error is not None:
+            raise self._first_error
+        if self._captured.accepted == 0 and not self._stopped:
+            raise SourceError(f"no frame could be read from {self.source.info.name}")
+        return self.stats()
+
+    def stop(self) -> None:
+        """Read no more frames; deliver those already read. Any thread may call this."""
+        self._stopped = True
+        self._captured.close()
+
+    def stats(self) -> RunStats:
+        """What has happened so far."""
+        meters, info = self.meters, self.segmenter.backend_info
+        first_frame_s = meters.first_frame_s
+        return RunStats(
+            frames_in=self._captured.accepted,
+            frames_out=meters.frames_out,
+            dropped=self._captured.dropped,
+            fps=round(meters.fps, 2),
+            latency_ms=meters.latency(),
+            stages_ms=meters.stages_ms(),
+            backend=info.name if info else "",
+            model=info.model if info else "",
+            size_hw=self.segmenter.network_hw or (0, 0),
+            peak_rss_mb=peak_rss_mb(),
+            frames_lost=self.source.frames_lost,
+            warnings=(*self.source.warnings, *self.outputs.warnings),
+            first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
+        )
+
+    # The stages, in the order in which a frame meets them.
+
+    def _capture(self) -> Iterator[Frame]:
+        clock = self.meters.clock
+        while True:
+            started_s = clock()
+            frame = self.source.read()
+            if frame is None:
+                return
+            self.meters.capture.times_ms.add((clock() - started_s) * 1e3)
+            yield frame
+
+    def _segment(self, frame: Frame) -> _Result:
+        meters, segmenter = self.meters, self.segmenter
+        with meters.preprocess:
+            network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
+        with meters.infer:
+            network_ids = segmenter.infer(network_bgr)
+        with meters.postprocess:
+            label_map = segmenter.postprocess(network_ids, geometry)
+        return _Result(frame, label_map)
+
+    def _render(self, result: _Result) -> _Result:
+        if self.renderer is None:
+            return result
+        with self.meters.render:
+            picture = self.renderer(result.frame.image_bgr, result.label_map, self._hud_stats())
+        return _Result(result.frame, result.label_map, picture)
+
+    def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
+        try:
+            for result in results:
+                self._write(result)
+                self.meters.frame_out(result.frame.captured_s)
+                if self.window is not None and result.picture is not None:
+                    yield result.picture
+        except BaseException as exc:
+            self._keep_error(exc)  # now, before closing can fail as well
+            raise
+        finally:
+            self.outputs.close(ok=self.meters.frames_out > 0)
+            self.meters.end()
+
+    def _write(self, result: _Result) -> None:
+        if self.outputs:
+            with self.meters.encode:
+                self.outputs.write(result.frame, result.label_map, result.picture)
+
+    def _hud_stats(self) -> HudStats:
+        now_s = self.meters.clock()
+        if self._hud is None or now_s - self._hud_since_s >= _HUD_INTERVAL_S:
+            info, recent = self.segmenter.backend_info, self.meters.recent
+            self._hud_since_s = now_s
+            self._hud = HudStats(
+                fps=recent.fps,
+                latency_ms=recent.latency_ms,
+                dropped=self._captured.dropped,
+                backend=info.name if info else "",
+            )
+        return self._hud
+
+    # The main thread.
+
+    def _attend(self, encoder: _Stage[Image]) -> None:
+        """Show pictures and report progress until the last stage has ended."""
+        window = self.window
+        picture: Image | None = None
+        while not encoder.ended.is_set():
+            if window is None:
+                encoder.ended.wait(_PROGRESS_INTERVAL_S)
+            else:
+                try:
+                    picture = self._on_screen.get(_WINDOW_INTERVAL_S)
+                except TimeoutError:
+                    pass  # show the last one again: the window must see keys while frames are slow
+                except Closed:
+                    encoder.ended.wait(_WINDOW_INTERVAL_S)
+                if picture is not None and not window.show(picture):
+                    window = None
+                    self.stop()
+            self._report()
+        self._report()
+
+    def _report(self) -> None:
+        if self.on_progress is not None:
+            recent = self.meters.recent
+            self.on_progress(
+                Progress(
+                    frames_out=self.meters.frames_out,
+                    frame_count=self.source.info.frame_count,
+                    fps=recent.fps,
+                    latency_ms=recent.latency_ms,
+                    dropped=self._captured.dropped,
+                )
+            )
+
+    def _join(self, stages: list[_Stage[Any]]) -> None:
+        # The encoder comes first: the file is complete before we wait for a slow camera.
+        for stage in reversed(stages):
+            while not stage.ended.is_set():
+                try:
+                    stage.ended.wait(_PROGRESS_INTERVAL_S)
+                except KeyboardInterrupt as exc:  # noqa: PERF203
+                    self._keep_error(exc)
+                    self._abandon()
+            stage.join()
+
+    def _stage(
+        self, name: str, inbox: Channel[Any] | None, results: Iterable[T], outbox: Channel[T]
+    ) -> _Stage[T]:
+        return _Stage(name, inbox, results, outbox, self._keep_error)
+
+    def _abandon(self) -> None:
+        for channel in (self._captured, self._segmented, self._rendered):
+            channel.cancel()
+
+    def _keep_error(self, exc: BaseException) -> None:
+        with self._error_lock:
+            if self._first_error is None:
+                self._first_error = exc
+
+
+def _depth(info: SourceInfo) -> int:
+    if info.size_hw is None:
+        return 2
+    height, width = info.size_hw
+    return max(1, min(_MAX_DEPTH, _MAX_QUEUED_BYTES // (height * width * 3)))

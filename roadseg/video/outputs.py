@@ -1,0 +1,79 @@
+"""The sinks of one run as one: pictures and masks, each finished on its own merits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from roadseg.types import Frame, Image, LabelMap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from roadseg.video.sink import MaskSink, Sink
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """Writes each frame to the sinks that there are.
+
+    Args:
+        sink: takes pictures, None for none.
+        mask_sink: takes class ids, None for none.
+
+    Attributes:
+        written: files and folders that hold results, after `close`.
+    """
+
+    def __init__(self, sink: Sink | None, mask_sink: MaskSink | None) -> None:
+        self.written: list[Path] = []
+        self._sink = sink
+        self._mask_sink = mask_sink
+        self._all = [each for each in (sink, mask_sink) if each is not None]
+        self._failed: Sink | MaskSink | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write to."""
+        return bool(self._all)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those of all sinks, one line each."""
+        return [warning for sink in self._all for warning in sink.warnings]
+
+    def write(self, frame: Frame, label_map: LabelMap, picture: Image | None) -> None:
+        """Write one frame.
+
+        Raises:
+            SinkError: it could not be written.
+        """
+        writing: Sink | MaskSink | None = None
+        try:
+            if self._sink is not None and picture is not None:
+                writing = self._sink
+                writing.write(picture, frame)
+            if self._mask_sink is not None:
+                writing = self._mask_sink
+                writing.write(label_map.ids, frame)
+        except BaseException:
+            self._failed = writing
+            raise
+
+    def close(self, *, ok: bool) -> None:
+        """Finish every sink, or give up all of them; one that failed to write is given up anyway.
+
+        Raises:
+            SinkError: one could not be finished; the others are closed all the same.
+        """
+        first_error: BaseException | None = None
+        for sink in self._all:
+            good = ok and sink is not self._failed
+            try:
+                sink.close(ok=good)
+            except BaseException as exc:  # noqa: BLE001  (raised below)
+                first_error = first_error or exc
+                continue
+            if good and sink.path is not None:
+                self.written.append(sink.path)
+        if first_error is not None:
+            raise first_error

@@ -1,0 +1,189 @@
+"""The Python API: labels at the frame's size, for frames of any size, and clear refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import roadseg
+from roadseg.backends.fake import FakeBackend
+from roadseg.errors import UsageError
+from roadseg.preprocess import network_size
+from roadseg.segmenter import Segmenter
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[..., 1] = np.linspace(0, 255, width).astype(np.uint8)
+    return frame
+
+
+def test_labels_have_the_size_of_the_frame():
+    with Segmenter(backend="fake") as segmenter:
+        label_map = segmenter(gradient(360, 480))
+    assert label_map.ids.shape == (360, 480)
+    assert label_map.ids.dtype == np.uint8
+    assert label_map.network_ids.shape == (352, 480)
+    # Left to right the green channel runs from class 0 to class 10.
+    assert (np.diff(label_map.ids[100].astype(int)) >= 0).all()
+    assert label_map.ids[100, 0] == 0
+    assert label_map.ids[100, -1] == 10
+
+
+def test_a_frame_of_the_network_size_is_labelled_exactly():
+    frame = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    label_map = Segmenter(backend="fake", size_hw=(64, 96))(frame)
+    np.testing.assert_array_equal(label_map.ids, frame[..., 1].astype(int) * 11 // 256)
+
+
+def test_the_package_offers_it():
+    assert roadseg.Segmenter is Segmenter
+
+
+def test_size_is_obeyed():
+    segmenter = Segmenter(backend="fake", size_hw=(96, 64))
+    assert segmenter.network_hw is None
+    assert segmenter.backend_info is None
+    assert segmenter(gradient(50, 200)).network_ids.shape == (96, 64)
+    assert segmenter.network_hw == (96, 64)
+    assert segmenter.backend_info is not None
+    assert segmenter.backend_info.name == "fake"
+
+
+def test_results_are_not_overwritten_by_the_next_frame():
+    segmenter = Segmenter(backend="fake", size_hw=(32, 32))
+    black = segmenter(np.zeros((40, 40, 3), np.uint8))
+    white = segmenter(np.full((40, 40, 3), 255, np.uint8))
+    assert (black.ids == 0).all()
+    assert (white.ids == 10).all()
+
+
+def test_the_frame_is_not_written_to():
+    frame = gradient(50, 70)
+    before = frame.copy()
+    Segmenter(backend="fake")(frame)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 3000), (3000, 1), (33, 47), (1080, 1920)])
+def test_any_size_of_frame(size_hw):
+    assert Segmenter(backend="fake")(np.zeros((*size_hw, 3), np.uint8)).ids.shape == size_hw
+
+
+def test_views_that_are_not_contiguous():
+    frame = gradient(64, 96)[::2, ::-3]
+    assert Segmenter(backend="fake", size_hw=(32, 32))(frame).ids.shape == (32, 32)
+
+
+@pytest.fixture
+def created(monkeypatch):
+    """Every backend that is created, with a note when it is closed."""
+    backends = []
+
+    class Noted(FakeBackend):
+        def __init__(self, network_hw) -> None:
+            super().__init__(network_hw)
+            self.closed = False
+            backends.append(self)
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(
+        "roadseg.segmenter.create_backend", lambda model, backend, hw, threads: Noted(hw)
+    )
+    return backends
+
+
+def test_networks_are_compiled_once_per_aspect_ratio(created):
+    segmenter = Segmenter(backend="fake")
+    segmenter.prepare((540, 960))
+    for height, width in ((540, 960), (1080, 1920), (960, 540), (540, 960)):
+        segmenter(np.zeros((height, width, 3), np.uint8))
+    assert [backend.network_hw for backend in created] == [
+        network_size((540, 960)),
+        network_size((960, 540)),
+    ]
+    segmenter.close()
+    assert all(backend.closed for backend in created)
+    segmenter.close()
+
+
+def test_the_network_unused_for_longest_is_given_back(created):
+    segmenter = Segmenter(backend="fake")
+    for width in (100, 200, 100, 300, 400):
+        segmenter(np.zeros((100, width, 3), np.uint8))
+    assert [backend.closed for backend in created] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (
+            np.zeros((4, 5), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (4, 5) uint8: "
+            "convert grey pictures with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)",
+        ),
+        (
+            np.zeros((4, 5, 1), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (4, 5, 1) uint8: "
+            "convert grey pictures with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)",
+        ),
+        (
+            np.zeros((4, 5, 4), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (4, 5, 4) uint8: "
+            "convert BGRA pictures with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)",
+        ),
+        (
+            np.zeros((4, 5, 3), np.float32),
+            "expected a (H, W, 3) uint8 BGR frame, got (4, 5, 3) float32: "
+            "scale it to 0..255 and convert with .astype(np.uint8)",
+        ),
+        (
+            np.zeros((0, 5, 3), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (0, 5, 3) uint8",
+        ),
+        (
+            np.zeros((2, 4, 5, 3), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (2, 4, 5, 3) uint8",
+        ),
+    ],
+)
+def test_other_arrays_are_refused(frame, message):
+    with pytest.raises(ValueError) as caught:
+        Segmenter(backend="fake")(frame)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "nearest"),
+    [
+        ((350, 480), "320x480 or 352x480"),
+        ((352, 481), "352x480 or 352x512"),
+        ((0, 0), "32x32"),
+        ((-32, 480), "32x480"),
+        ((1, 1), "32x32"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
+    with pytest.raises(UsageError) as caught:
+        Segmenter(backend="fake", size_hw=size_hw)
+    assert str(caught.value) == (
+        f"size {size_hw[0]}x{size_hw[1]} does not fit the network, whose sides are multiples "
+        f"of 32: use --size {nearest}"
+    )
+
+
+def test_threads_below_one_are_refused():
+    with pytest.raises(UsageError, match="^cannot use 0 threads: use --threads 1 or more$"):
+        Segmenter(backend="fake", threads=0)
+
+
+def test_unknown_backends_are_refused_at_once():
+    with pytest.raises(UsageError, match=r"^unknown backend 'cuda': use --backend auto\|"):
+        Segmenter(backend="cuda")
+
+
+def test_unknown_models_are_refused_at_once():
+    with pytest.raises(UsageError, match="^unknown model 'segnet-huge'"):
+        Segmenter("segnet-huge")
