@@ -20,6 +20,8 @@ _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4
 # The order is that of the help page. A command's module is `roadseg.cli.<name>` and its function
 # has the same name, with underscores.
 _COMMANDS = ("run", "bench", "eval", "train", "quantize", "export", "render-sample")
+# For those who make roadseg rather than use it; left out of the help page.
+_HIDDEN = ("release-weights",)
 
 app = typer.Typer(
     name="roadseg",
@@ -49,11 +51,11 @@ def _global(
 
 
 def _register() -> None:
-    for name in _COMMANDS:
+    for name in _COMMANDS + _HIDDEN:
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"roadseg.cli.{module_name}")
         function = getattr(module, module_name, None) or getattr(module, f"{module_name}_")
-        app.command(name)(function)
+        app.command(name, hidden=name in _HIDDEN)(function)
 
 
 _register()
@@ -79,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as exc:
+        # What Ctrl-C becomes on its way through click.
+        if type(exc).__name__ == "Abort":
+            return 130
         return _report(exc)
     return result if isinstance(result, int) else 0
 

@@ -1,0 +1,101 @@
+"""`roadseg bench`: how fast a source, model and backend are together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roadseg.bench import BenchReport
+
+
+def bench(
+    source: Annotated[
+        str, typer.Option(help="What to read; see 'roadseg run --help'. Short files start again.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
+    ] = "segnet-lite",
+    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
+    ] = None,
+    frames: Annotated[int, typer.Option(metavar="N", help="How many frames to process.")] = 300,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report here as well.")
+    ] = None,
+    output: Annotated[
+        bool,
+        typer.Option(
+            "--output/--no-output", help="Encode to H.264 as well (and throw the file away)."
+        ),
+    ] = True,
+) -> None:
+    """Measure frames per second end to end, each stage, and the network alone.
+
+    Overlay, legend and HUD are always drawn.
+    A camera can be no faster than it delivers.
+    """
+    from rich.console import Console
+
+    from roadseg.bench import bench as run_bench
+    from roadseg.json_file import claim_json, write_json
+    from roadseg.pipeline import RunOptions, parse_size
+
+    if frames < 1:
+        from roadseg.errors import UsageError
+
+        raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
+    options = RunOptions(
+        source=source,
+        model=model,
+        backend=backend,
+        size_hw=None if size is None else parse_size(size),
+        threads=threads,
+        max_frames=frames,
+    )
+    if json_path is not None:
+        claim_json(json_path)
+    result = run_bench(options, encode=output)
+    for warning in result.run.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    Console().print(_table(result))
+    typer.echo(f"on {result.machine}")
+    if json_path is not None:
+        write_json(json_path, result.to_json())
+        typer.echo(f"written to {json_path}")
+
+
+def _table(result: BenchReport) -> Table:
+    from rich.table import Table
+
+    run = result.run
+    height, width = run.size_hw
+    table = Table(
+        title=f"{run.model} {result.precision} on {run.backend}, input {height}x{width}, "
+        f"{run.frames_out} frames",
+        title_justify="left",
+    )
+    table.add_column("measured")
+    table.add_column("value", justify="right")
+    how = "with H.264 output" if result.encoded else "without output"
+    table.add_row(f"end to end, {how}", f"{run.fps:.1f} FPS")
+    for stage, median_ms in run.stages_ms.items():
+        if median_ms is not None:
+            table.add_row(f"{stage} (median)", f"{median_ms:.2f} ms")
+    table.add_row("network alone (median)", f"{result.model_ms:.2f} ms")
+    table.add_row("latency (median)", f"{run.latency_ms.p50:.0f} ms")
+    table.add_row("latency (95th percentile)", f"{run.latency_ms.p95:.0f} ms")
+    if run.dropped:
+        table.add_row("dropped", str(run.dropped))
+    if run.peak_rss_mb is not None:
+        table.add_row("peak memory", f"{run.peak_rss_mb:.0f} MB")
+    return table

@@ -1,0 +1,171 @@
+"""`roadseg eval`: how accurate a model is on labelled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+__all__ = ["eval_"]
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from roadseg.backends.base import Backend
+    from roadseg.evaluation.evaluate import LabelledFrames, Scores
+
+
+def eval_(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder in the CamVid layout (SPLIT.txt lists 'IMAGE LABEL' pairs), or, with "
+            "--labels, a video."
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="Which list of the data set to score.")] = "val",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels of the frames of the video that --data names: a folder of PNGs or an "
+            ".npz file."
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
+    ] = "segnet-lite",
+    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here as well.")
+    ] = None,
+) -> None:
+    """Score a model on labelled frames.
+
+    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored.
+    """
+    from rich.console import Console
+
+    from roadseg.backends.select import create_backend
+    from roadseg.errors import UsageError
+    from roadseg.json_file import claim_json, write_json
+
+    if threads is not None and threads < 1:
+        raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
+    if json_path is not None:
+        claim_json(json_path)
+    frames = _open(data, split, labels)
+    network_hw = _network_hw(frames, size, model, backend)
+    running = create_backend(model, backend, network_hw, threads=threads)
+    try:
+        scores = _score(running, frames)
+        info = running.info
+    finally:
+        running.close()
+    title = f"{info.model} {info.precision} on {info.name}, input {network_hw[0]}x{network_hw[1]}"
+    console = Console()
+    console.print(_class_table(title, scores))
+    console.print(_summary(scores))
+    if json_path is not None:
+        report = {
+            **scores.to_json(),
+            "backend": info.name,
+            "model": info.model,
+            "precision": info.precision,
+            "device": info.device,
+            "size_hw": list(network_hw),
+            "data": str(data),
+            "split": split if labels is None else None,
+        }
+        write_json(json_path, report)
+
+
+def _open(data: Path, split: str, labels: Path | None) -> LabelledFrames:
+    from roadseg.data import CamVid
+    from roadseg.errors import DataError
+    from roadseg.evaluation.clip import LabelledClip
+
+    if labels is not None:
+        return LabelledClip(data, labels)
+    if data.is_file():
+        raise DataError(f"{data} is a file: give the labels of its frames with --labels")
+    return CamVid(data, split)
+
+
+def _network_hw(
+    frames: LabelledFrames, size: str | None, model: str, backend: str
+) -> tuple[int, int]:
+    from roadseg.backends.select import input_multiple
+    from roadseg.errors import DataError, UsageError
+    from roadseg.pipeline import parse_size
+    from roadseg.preprocess import network_size
+
+    multiple = input_multiple(model, backend)
+    if size is None:
+        first = next(iter(frames), None)
+        if first is None:
+            raise DataError("nothing to evaluate: the data set has no frames")
+        height, width = first[0].shape[:2]
+        return network_size((height, width), multiple=multiple)
+    height, width = parse_size(size)
+    if not height or not width or height % multiple or width % multiple:
+        raise UsageError(
+            f"size {height}x{width} does not fit the network, whose sides are multiples of "
+            f"{multiple}: use for example --size 352x480"
+        )
+    return height, width
+
+
+def _score(backend: Backend, frames: LabelledFrames) -> Scores:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from roadseg.evaluation.evaluate import evaluate_backend
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("evaluating", total=len(frames))
+        return evaluate_backend(
+            backend, frames, progress=lambda done: progress.update(task, completed=done)
+        )
+
+
+def _class_table(title: str, scores: Scores) -> Table:
+    from rich.table import Table
+
+    from roadseg.labels import CLASS_NAMES
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("class")
+    table.add_column("IoU", justify="right")
+    table.add_column("accuracy", justify="right")
+    rows = zip(CLASS_NAMES, scores.per_class_iou, scores.per_class_accuracy, strict=True)
+    for name, iou, accuracy in rows:
+        table.add_row(name, _figure(iou), _figure(accuracy))
+    return table
+
+
+def _summary(scores: Scores) -> Table:
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("images", str(scores.images))
+    table.add_row("global accuracy", _figure(scores.global_accuracy))
+    table.add_row("class accuracy", _figure(scores.class_accuracy))
+    table.add_row("mIoU", _figure(scores.miou))
+    table.add_row("boundary F1, classes of the ground truth", _figure(scores.bf_ground_truth))
+    table.add_row("boundary F1, predicted classes too", _figure(scores.bf_union))
+    return table
+
+
+def _figure(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"

@@ -1,0 +1,108 @@
+"""`roadseg run`: segment every frame of a source."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Video file, webcam number, rtsp:// or http(s):// URL, image, folder, or quoted "
+            "glob of images."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where the pictures go: a .mp4 file, or a folder for numbered PNGs."),
+    ] = None,
+    view: Annotated[str, typer.Option(help="overlay, mask or side-by-side.")] = "overlay",
+    alpha: Annotated[float, typer.Option(help="Opacity of the colours, 0 to 1.")] = 0.5,
+    legend: Annotated[
+        bool, typer.Option("--legend/--no-legend", help="Show which colour is which class.")
+    ] = True,
+    palette: Annotated[str, typer.Option(help="camvid or colorblind.")] = "camvid",
+    hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--show/--no-show",
+            help="Show a window; by default where there is a display. q or Esc ends the run.",
+        ),
+    ] = None,
+    save_masks: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write class ids as 8-bit PNGs here.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
+    ] = "segnet-lite",
+    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
+    ] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(metavar="N", help="End after N frames of the source.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Start a file again at its end.")] = False,
+    stats_json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),
+    ] = None,
+) -> None:
+    """Segment every frame of a source.
+
+    A file loses no frame; of a camera the newest frame wins.
+    Ctrl-C ends the run and leaves a playable file.
+    """
+    started_s = time.monotonic()
+    from roadseg.cli.run_report import report, run_progress
+    from roadseg.json_file import claim_json
+    from roadseg.pipeline import RunOptions, open_loop, parse_size
+    from roadseg.video.meters import Meters
+
+    options = RunOptions(
+        source=source,
+        output=output,
+        save_masks=save_masks,
+        show=show,
+        measure=stats_json is not None,
+        view=view,
+        alpha=alpha,
+        legend=legend,
+        palette=palette,
+        hud=hud,
+        model=model,
+        backend=backend,
+        size_hw=None if size is None else parse_size(size),
+        threads=threads,
+        max_frames=max_frames,
+        loop=loop,
+    )
+    if stats_json is not None:
+        _check_distinct(stats_json, source, output)
+        claim_json(stats_json)
+    with open_loop(options, meters=Meters(started_s=started_s)) as video_loop:
+        try:
+            with run_progress(video_loop):
+                video_loop.run()
+        finally:
+            report(video_loop, stats_json)
+
+
+def _check_distinct(stats_json: Path, source: str, output: Path | None) -> None:
+    from roadseg.errors import UsageError
+
+    for option, other in (("--source", Path(source)), ("--output", output)):
+        if other is not None and other.resolve() == stats_json.resolve():
+            raise UsageError(
+                f"--stats-json {stats_json} is also what {option} names: give another file"
+            )

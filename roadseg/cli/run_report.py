@@ -1,0 +1,90 @@
+"""What `roadseg run` shows while it runs (stderr) and when it has ended (stdout)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from roadseg.video.loop import VideoLoop
+    from roadseg.video.stats import Progress, RunStats
+
+__all__ = ["report", "run_progress", "summary"]
+
+
+@contextmanager
+def run_progress(video_loop: VideoLoop) -> Iterator[None]:
+    """Show progress of the loop while it runs, where stderr is a terminal."""
+    from rich import progress as widgets
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    total = video_loop.source.info.frame_count
+    rates = widgets.TextColumn("{task.fields[rates]}")
+    columns: list[widgets.ProgressColumn]
+    if total is None:
+        count = widgets.TextColumn("{task.completed} frames")
+        columns = [widgets.SpinnerColumn(), count, rates, widgets.TimeElapsedColumn()]
+    else:
+        count = widgets.TextColumn("{task.completed}/{task.total} frames")
+        eta = widgets.TimeRemainingColumn()
+        columns = [widgets.BarColumn(), count, rates, widgets.TextColumn("ETA"), eta]
+    # Refreshed by hand: the video loop calls often enough, and rich's own thread would compete
+    # with inference for the interpreter.
+    with widgets.Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("run", total=total, rates="")
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.frames_out, rates=_rates(progress), refresh=True)
+
+        video_loop.on_progress = show
+        yield
+
+
+def report(video_loop: VideoLoop, stats_json: Path | None) -> None:
+    """Print warnings and the summary of a run that has ended for whatever reason.
+
+    Raises:
+        SinkError: `stats_json` cannot be written.
+    """
+    from roadseg.json_file import write_json
+    from roadseg.machine import describe_machine
+
+    stats = video_loop.stats()
+    for warning in stats.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if not stats.frames_out:
+        return
+    if stats_json is not None:
+        write_json(stats_json, stats.to_json())
+    typer.echo(summary(stats))
+    typer.echo(f"on {describe_machine()}")
+    for path in video_loop.outputs.written:
+        typer.echo(f"written to {path}")
+
+
+def summary(stats: RunStats) -> str:
+    """One line: frames, rate, what ran, latency, drops."""
+    height, width = stats.size_hw
+    count = f"{stats.frames_out} frame{'' if stats.frames_out == 1 else 's'}"
+    lost = f", {stats.frames_lost} lost" if stats.frames_lost else ""
+    return (
+        f"{count} at {stats.fps:.1f} FPS ({stats.model} on {stats.backend}, input "
+        f"{height}x{width}), latency {stats.latency_ms.p50:.0f} ms median, "
+        f"{stats.latency_ms.p95:.0f} ms p95, {stats.dropped} dropped{lost}"
+    )
+
+
+def _rates(progress: Progress) -> str:
+    if math.isnan(progress.fps):
+        return ""
+    dropped = f", {progress.dropped} dropped" if progress.dropped else ""
+    return f"{progress.fps:.1f} FPS, {progress.latency_ms:.0f} ms{dropped}"

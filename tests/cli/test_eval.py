@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from roadseg.cli import main
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """Two 64x96 frames that the fake backend labels without a mistake."""
+    root = tmp_path / "camvid"
+    (root / "val").mkdir(parents=True)
+    (root / "valannot").mkdir()
+    lines = []
+    for i in range(2):
+        labels = np.zeros((64, 96), np.uint8)
+        labels[32:, :] = 3
+        labels[:, 80:] = 1 + i
+        green = (labels.astype(np.uint16) * 256 + 128) // 11
+        cv2.imwrite(str(root / f"val/{i}.png"), np.repeat(green[..., None], 3, 2).astype(np.uint8))
+        labels[:8] = 11
+        cv2.imwrite(str(root / f"valannot/{i}.png"), labels)
+        lines.append(f"val/{i}.png valannot/{i}.png\n")
+    (root / "val.txt").write_text("".join(lines))
+    return root
+
+
+def test_table_and_json(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--size", "64x96"]
+    assert main([*arguments, "--json", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    rows = [line.replace("│", " ").split() for line in captured.out.splitlines()]
+    assert ["road", "1.0000", "1.0000"] in rows
+    assert ["car", "-", "-"] in rows
+    assert ["images", "2"] in rows
+    assert ["mIoU", "1.0000"] in rows
+    assert "on fake, input 64x96" in captured.out
+
+    document = json.loads(path.read_text())
+    assert document["images"] == 2
+    for key in ("global_accuracy", "class_accuracy", "miou"):
+        assert document[key] == 1.0
+    assert document["bf"] == {"ground_truth": 1.0, "union": 1.0}
+    assert {k: v for k, v in document["per_class_iou"].items() if v is not None} == {
+        "sky": 1.0,
+        "building": 1.0,
+        "pole": 1.0,
+        "road": 1.0,
+    }
+    assert document["backend"] == "fake"
+    assert document["size_hw"] == [64, 96]
+    assert document["data"] == str(camvid)
+    assert document["split"] == "val"
+
+
+def test_network_input_follows_the_frames(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.json"
+    assert main(["eval", "--data", str(camvid), "--backend", "fake", "--json", str(path)]) == 0
+    assert "input 320x512" in capsys.readouterr().out
+    document = json.loads(path.read_text())
+    assert document["size_hw"] == [320, 512]
+    # Enlarged and brought back: only pixels at borders can be wrong.
+    assert document["global_accuracy"] > 0.95
+
+
+def test_a_clip_with_labels(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid / "val"), "--labels", str(camvid / "valannot")]
+    arguments += ["--backend", "fake", "--size", "64x96", "--json", str(path)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
+    document = json.loads(path.read_text())
+    assert (document["images"], document["miou"], document["split"]) == (2, 1.0, None)
+
+
+@pytest.mark.parametrize("size", ["352", "x480", "axb", "-32x32"])
+def test_size_that_is_none(camvid: Path, capsys: pytest.CaptureFixture[str], size: str) -> None:
+    # The equals sign keeps "-32x32" from being taken for an option.
+    assert main(["eval", "--data", str(camvid), "--backend", "fake", f"--size={size}"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"error: size {size!r} is not HxW (height x width of the network's input): "
+        "use for example --size 352x480\n"
+    )
+
+
+@pytest.mark.parametrize("size", ["0x32", "33x64", "64x33"])
+def test_size_that_does_not_fit(
+    camvid: Path, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    assert main(["eval", "--data", str(camvid), "--backend", "fake", "--size", size]) == 2
+    assert capsys.readouterr().err == (
+        f"error: size {size} does not fit the network, whose sides are multiples of 32: "
+        "use for example --size 352x480\n"
+    )
+
+
+def test_no_threads(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--data", str(camvid), "--backend", "fake", "--threads", "0"]) == 2
+    assert capsys.readouterr().err == "error: cannot use 0 threads: use --threads 1 or more\n"
+
+
+def test_missing_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--data", str(tmp_path / "nowhere"), "--backend", "fake"]) == 7
+    assert capsys.readouterr().err == (
+        f"error: no data set at {tmp_path}/nowhere: expected a folder with val.txt with one "
+        "'IMAGE LABEL' pair per line, relative to that folder\n"
+    )
+
+
+def test_missing_split(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--data", str(camvid), "--split", "test", "--backend", "fake"]) == 7
+    assert capsys.readouterr().err == (
+        f"error: {camvid} has no split 'test'; use one of its splits: val\n"
+    )
+
+
+def test_video_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = tmp_path / "drive.mp4"
+    video.write_bytes(b"")
+    assert main(["eval", "--data", str(video), "--backend", "fake"]) == 7
+    assert capsys.readouterr().err == (
+        f"error: {video} is a file: give the labels of its frames with --labels\n"
+    )
+
+
+def test_unknown_backend(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--data", str(camvid), "--backend", "abacus"]) == 2
+    assert capsys.readouterr().err == (
+        "error: unknown backend 'abacus': use --backend auto|openvino|torch|fake\n"
+    )
+
+
+def test_json_onto_a_folder(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--json", str(tmp_path)]
+    assert main(arguments) == 4
+    captured = capsys.readouterr()
+    # Known before the first frame is scored, and not after the last.
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: cannot write {tmp_path}: it is a folder;")
+
+
+def test_damaged_frame_leaves_no_json(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (camvid / "valannot/1.png").write_bytes(b"")
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--json", str(path)]
+    assert main(arguments) == 7
+    assert capsys.readouterr().err == (
+        f"error: cannot decode {camvid}/valannot/1.png: the file is empty, damaged or not a "
+        "picture; copy it again\n"
+    )
+    assert not path.exists()

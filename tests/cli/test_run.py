@@ -1,0 +1,322 @@
+"""`roadseg run` from the outside: files, stdout, stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from roadseg.backends.fake import FakeBackend
+from roadseg.cli import main
+from roadseg.errors import BackendError
+from roadseg.labels import PALETTES, class_id
+
+FRAMES = 7
+SIZE_HW = (48, 64)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left():
+    before = set(threading.enumerate())
+    yield
+    assert [t.name for t in threading.enumerate() if t not in before] == []
+
+
+@pytest.fixture(autouse=True)
+def _no_display(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(FRAMES):
+        image = np.full((*SIZE_HW, 3), index * 30, np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    return folder
+
+
+@pytest.fixture
+def clip(images, tmp_path):
+    """The images as a video, which `roadseg run` itself makes."""
+    path = tmp_path / "clip.mp4"
+    assert run(images, "--output", path, "--alpha", 0, "--no-hud", "--no-legend") == 0
+    return path
+
+
+def run(source, *options) -> int:
+    return main(["run", "--source", str(source), "--backend", "fake", *map(str, options)])
+
+
+def frames_of(path) -> list[np.ndarray]:
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
+    capsys.readouterr()
+    out = tmp_path / "new" / "out.mp4"
+    stats_path = tmp_path / "stats" / "run.json"
+    assert run(clip, "--output", out, "--stats-json", stats_path, "--size", "32x64") == 0
+    assert [frame.shape for frame in frames_of(out)] == [(*SIZE_HW, 3)] * FRAMES
+
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    first, second, third = captured.out.splitlines()
+    assert re.fullmatch(
+        r"7 frames at [0-9.]+ FPS \(fake on fake, input 32x64\), "
+        r"latency \d+ ms median, \d+ ms p95, 0 dropped",
+        first,
+    )
+    assert re.fullmatch(r"on .+, \d+ cores?", second)
+    assert third == f"written to {out}"
+
+    stats = json.loads(stats_path.read_text())
+    assert set(stats) == {
+        "frames_in",
+        "frames_out",
+        "dropped",
+        "fps",
+        "latency_ms",
+        "stages_ms",
+        "backend",
+        "model",
+        "size_hw",
+        "peak_rss_mb",
+        "frames_lost",
+        "warnings",
+        "first_frame_s",
+    }
+    assert (stats["frames_in"], stats["frames_out"], stats["dropped"]) == (FRAMES, FRAMES, 0)
+    assert set(stats["latency_ms"]) == {"p50", "p95", "max"}
+    assert set(stats["stages_ms"]) == {
+        "capture",
+        "preprocess",
+        "infer",
+        "postprocess",
+        "render",
+        "encode",
+    }
+    assert all(value > 0 for value in stats["stages_ms"].values())
+    assert (stats["backend"], stats["model"], stats["size_hw"]) == ("fake", "fake", [32, 64])
+    assert stats["fps"] > 0
+
+
+def test_images_and_masks_have_the_numbers_of_their_frames(images, tmp_path):
+    out, masks = tmp_path / "out", tmp_path / "masks"
+    code = run(images, "--output", out, "--save-masks", masks, "--view", "mask", "--no-legend")
+    assert code == 0
+    names = [f"{index:06d}.png" for index in range(FRAMES)]
+    assert sorted(os.listdir(out)) == sorted(os.listdir(masks)) == names
+    for index, name in enumerate(names):
+        mask = cv2.imread(str(masks / name), cv2.IMREAD_UNCHANGED)
+        assert mask.shape == SIZE_HW
+        assert (mask == index * 30 * 11 // 256).all()
+
+
+def test_side_by_side_is_twice_as_wide(images, tmp_path):
+    assert run(images, "--output", tmp_path / "out", "--view", "side-by-side") == 0
+    assert cv2.imread(str(tmp_path / "out" / "000000.png")).shape == (48, 128, 3)
+
+
+def test_options_of_the_picture_reach_it(images, tmp_path):
+    plain = ("--alpha", 0, "--no-hud", "--no-legend")
+    assert run(images, "--output", tmp_path / "plain", *plain) == 0
+    assert run(images, "--output", tmp_path / "bold", "--alpha", 1, *plain[2:]) == 0
+    assert run(images, "--output", tmp_path / "cb", "--palette", "colorblind", "--alpha", 1) == 0
+
+    def pixel(folder):
+        return cv2.imread(str(tmp_path / folder / "000000.png"))[-1, -1].tolist()
+
+    assert pixel("plain") == [0, 0, 0]
+    sky = class_id("sky")
+    assert pixel("bold") == PALETTES["camvid"][sky].tolist()
+    assert pixel("cb") == PALETTES["colorblind"][sky].tolist()
+
+
+def test_max_frames_and_loop(images, tmp_path, capsys):
+    assert run(images, "--save-masks", tmp_path / "a", "--max-frames", 3) == 0
+    assert len(os.listdir(tmp_path / "a")) == 3
+    assert run(images, "--save-masks", tmp_path / "b", "--loop", "--max-frames", 17) == 0
+    assert len(os.listdir(tmp_path / "b")) == 17
+    assert capsys.readouterr().out.count("17 frames at ") == 1
+
+
+def test_statistics_alone_are_something_to_do(images, tmp_path):
+    assert run(images, "--stats-json", tmp_path / "run.json") == 0
+    stats = json.loads((tmp_path / "run.json").read_text())
+    assert stats["frames_out"] == FRAMES
+    assert stats["stages_ms"]["encode"] is None
+
+
+def test_a_truncated_clip_is_processed_with_a_warning(video_dir, tmp_path, capsys):
+    whole = (video_dir / "town_480x360_15fps.mp4").read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    code = run(cut, "--save-masks", tmp_path / "masks", "--size", "32x32")
+    captured = capsys.readouterr()
+    if code == 0:  # the index survived: what decodes is processed
+        assert captured.err.startswith("warning: ")
+        assert len(os.listdir(tmp_path / "masks")) > 0
+    else:  # the index was at the end and is gone
+        assert code == 3
+        assert captured.err.startswith("error: ")
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_ctrl_c_leaves_a_playable_file_and_exits_130(images, tmp_path, capsys, monkeypatch):
+    calls = []
+    infer = FakeBackend.infer
+
+    def interrupted(self, batch_bgr):
+        calls.append(None)
+        if len(calls) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return infer(self, batch_bgr)
+
+    monkeypatch.setattr(FakeBackend, "infer", interrupted)
+    out, stats_path = tmp_path / "out.mp4", tmp_path / "run.json"
+    assert run(images, "--loop", "--output", out, "--stats-json", stats_path) == 130
+    stats = json.loads(stats_path.read_text())
+    assert stats["frames_in"] == stats["frames_out"] == len(frames_of(out)) >= 20
+    captured = capsys.readouterr()
+    assert captured.out.endswith(f"written to {out}\n")
+    assert "Traceback" not in captured.err
+
+
+def test_a_failing_backend_keeps_the_frames_before_it(images, tmp_path, capsys, monkeypatch):
+    calls = []
+    infer = FakeBackend.infer
+
+    def fail(self, batch_bgr):
+        calls.append(None)
+        if len(calls) == 4:
+            raise BackendError("the runtime failed: try --backend torch")
+        return infer(self, batch_bgr)
+
+    monkeypatch.setattr(FakeBackend, "infer", fail)
+    out = tmp_path / "out.mp4"
+    assert run(images, "--output", out) == 6
+    captured = capsys.readouterr()
+    assert captured.err == "error: the runtime failed: try --backend torch\n"
+    assert captured.out.startswith("3 frames at ")
+    assert len(frames_of(out)) == 3
+
+
+NO_OUTPUT = (
+    "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
+    "(no window: there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set)"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        ([], NO_OUTPUT, 2),
+        (["--size", "352"], "size '352' is not HxW", 2),
+        (["--size", "axb"], "size 'axb' is not HxW", 2),
+        (["--size", "-32x32"], "size '-32x32' is not HxW", 2),
+        (["--size", "0x0"], "size 0x0 does not fit the network", 2),
+        (["--size", "100x64"], "size 100x64 does not fit the network", 2),
+        (["--alpha", "1.5"], "alpha 1.5 is outside 0..1: use for example --alpha 0.5", 2),
+        (["--alpha", "nan"], "alpha nan is outside 0..1: use for example --alpha 0.5", 2),
+        (["--view", "x"], "unknown view 'x': use --view overlay|mask|side-by-side", 2),
+        (["--palette", "x"], "unknown palette 'x': use --palette camvid|colorblind", 2),
+        (["--threads", "0"], "cannot use 0 threads: use --threads 1 or more", 2),
+        (["--max-frames", "0"], "cannot process 0 frames: --max-frames must be 1 or more", 2),
+        (["--show"], "cannot show a window: there is no display", 2),
+        (["--backend", "x"], "unknown backend 'x': use --backend auto|openvino|torch|fake", 2),
+        (["--alpha", "thick"], "Invalid value for '--alpha'", 2),
+    ],
+)
+def test_bad_options(images, tmp_path, capsys, options, message, code):
+    if options:
+        options = [*options, "--output", str(tmp_path / "out.mp4")]
+    assert run(images, *options) == code
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {message}")
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
+    assert sorted(os.listdir(tmp_path)) == ["images"], "nothing may be left behind"
+
+
+def test_no_source(capsys):
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err.startswith("error: Missing option '--source'")
+
+
+def test_a_missing_source(tmp_path, capsys):
+    assert run(tmp_path / "none.mp4", "--output", tmp_path / "out.mp4") == 3
+    assert capsys.readouterr().err.startswith(f"error: no such file: {tmp_path / 'none.mp4'}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_source_that_is_no_video(tmp_path, capsys):
+    fake = tmp_path / "text.mp4"
+    fake.write_text("not a video\n" * 100)
+    assert run(fake, "--output", tmp_path / "out.mp4") == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert os.listdir(tmp_path) == ["text.mp4"]
+
+
+def test_output_equal_to_the_source(clip, capsys):
+    before = clip.read_bytes()
+    capsys.readouterr()
+    assert run(clip, "--output", clip) == 4
+    expected = f"error: --output {clip} is the source itself: give the result another name\n"
+    assert capsys.readouterr().err == expected
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["--source", "--output"])
+def test_statistics_over_another_file(clip, tmp_path, capsys, other):
+    capsys.readouterr()
+    out = tmp_path / "out.mp4"
+    target = clip if other == "--source" else out
+    assert run(clip, "--output", out, "--stats-json", target) == 2
+    assert capsys.readouterr().err == (
+        f"error: --stats-json {target} is also what {other} names: give another file\n"
+    )
+    assert not out.exists()
+
+
+def test_statistics_that_cannot_be_written(images, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "run.json"
+    assert run(images, "--save-masks", tmp_path / "masks", "--stats-json", target) == 4
+    assert capsys.readouterr().err.startswith(f"error: cannot write {target}: ")
+    assert not (tmp_path / "masks").exists(), "refused before any work"
+
+
+def test_a_network_that_cannot_be_made_leaves_no_file(images, tmp_path, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise BackendError("the openvino backend needs OpenVINO: pip install openvino")
+
+    monkeypatch.setattr("roadseg.segmenter.create_backend", fail)
+    assert run(images, "--output", tmp_path / "out.mp4") == 6
+    assert capsys.readouterr().err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["images"]
+
+
+def test_progress_on_a_terminal(images, tmp_path, monkeypatch):
+    import io
+
+    from rich import console
+
+    screen = io.StringIO()
+    terminal = console.Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(console, "Console", lambda stderr: terminal)
+    assert run(images, "--save-masks", tmp_path / "masks") == 0
+    assert f"{FRAMES}/{FRAMES} frames" in screen.getvalue()
+    assert run(images, "--save-masks", tmp_path / "masks", "--loop", "--max-frames", 9) == 0
+    assert "9 frames" in screen.getvalue()
