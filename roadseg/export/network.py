@@ -1,0 +1,55 @@
+"""From what the user typed to a PyTorch network, ready for export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from roadseg.errors import BackendError
+from roadseg.weights import resolve_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["TrainedNetwork", "load_network"]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with its weights.
+
+    Attributes:
+        module: takes (N, 3, H, W) float BGR in 0..1, in inference mode.
+        architecture: its name in `roadseg.models`.
+        weights_sha256: checksum of the weights' file, in hexadecimal.
+    """
+
+    module: nn.Module
+    architecture: str
+    weights_sha256: str
+
+
+def load_network(model: str) -> TrainedNetwork:
+    """Load trained weights.
+
+    Args:
+        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+
+    Raises:
+        UsageError: unknown model, or one without weights for PyTorch.
+        ModelError: the weights are missing, damaged or have the wrong checksum.
+        BackendError: PyTorch or ONNX is missing.
+    """
+    file = resolve_model(model, "torch")
+    try:
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as exc:
+        detail = str(exc).splitlines()[0]
+        raise BackendError(
+            f"export needs PyTorch and ONNX ({detail}): pip install 'roadseg[export]'"
+        ) from exc
+    from roadseg.models import load_weights
+
+    module, meta = load_weights(file.path)
+    return TrainedNetwork(module, str(meta["model"]), file.sha256)
