@@ -1,0 +1,52 @@
+"""`roadseg release-weights`: what a training run reached becomes what ships (`make weights`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["release_weights"]
+
+
+def release_weights(
+    run: Annotated[Path, typer.Option(help="Folder of 'roadseg train'.")],
+    data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (train and val).")],
+    calibration: Annotated[
+        Path, typer.Option(metavar="FILE", help="List of frames to measure INT8 ranges on.")
+    ] = Path("calibration/frames.txt"),
+    samples: Annotated[
+        Path, typer.Option(help="Folder with drive.mp4 and its labels; scored as well.")
+    ] = Path("samples"),
+    note: Annotated[str, typer.Option(help="Kept in the manifest.")] = "",
+    max_drop: Annotated[
+        float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
+    ] = 0.5,
+) -> None:
+    """Quantise and measure a run's best weights, and write them with their manifest."""
+    from roadseg.errors import BackendError
+    from roadseg.evaluation.clip import LabelledClip
+
+    try:
+        from roadseg.export.release import release
+    except ImportError as exc:
+        raise BackendError(
+            f"releasing weights needs PyTorch and NNCF ({exc}): pip install 'roadseg[export]'"
+        ) from exc
+    sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
+    result = release(
+        run,
+        data,
+        calibration,
+        sample=sample,
+        note=note,
+        max_drop_points=max_drop,
+        report=typer.echo,
+    )
+    for (precision, key), scores in result.scores.items():
+        typer.echo(
+            f"{result.name} {precision} on {key}: mIoU {scores.miou:.4f}, "
+            f"G {scores.global_accuracy:.4f}, C {scores.class_accuracy:.4f}, "
+            f"BF {scores.bf_ground_truth:.4f}"
+        )

@@ -1,0 +1,157 @@
+"""From a finished training run to the files that ship: one call, every figure measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadseg.backends.openvino import OpenVinoBackend
+from roadseg.data import CamVid
+from roadseg.errors import DataError
+from roadseg.evaluation.clip import LabelledClip
+from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
+from roadseg.export.calibration import load_frames, read_frame_list
+from roadseg.export.ir import from_onnx, save_ir
+from roadseg.export.onnx import build_onnx
+from roadseg.export.quantize import quantize_within
+from roadseg.models import load_weights
+from roadseg.preprocess import network_size
+from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
+from roadseg.weights.manifest import sha256_of
+
+__all__ = ["Release", "release"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was written and how it scores, by precision and data: `int8` on `val`, for example."""
+
+    name: str
+    scores: dict[tuple[str, str], Scores]
+
+
+def release(
+    run: Path,
+    data: Path,
+    calibration: Path,
+    *,
+    sample: LabelledClip | None = None,
+    note: str = "",
+    max_drop_points: float = 0.5,
+    directory: Path = WEIGHTS_DIR,
+    report: Callable[[str], None] = lambda _line: None,
+) -> Release:
+    """Turn the best weights of a run into shipped files, and write their manifest entries.
+
+    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are the default of
+    `roadseg run`. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
+
+    Args:
+        run: folder of `roadseg train`.
+        data: CamVid layout; `val` judges, the calibration list names training frames.
+        calibration: the list of frames on which INT8 ranges are measured.
+        sample: further labelled frames to score on, recorded as `sample`.
+        note: anything about the training that its configuration does not tell.
+        max_drop_points: points of validation mIoU that INT8 may cost.
+        directory: where shipped weights lie.
+        report: takes a line after each step.
+
+    Raises:
+        DataError: `run` is not the folder of a run, or the data cannot be read.
+        ModelError: its weights are damaged.
+        QualityGateError: INT8 costs too much; what shipped before is untouched.
+        SinkError: the folder cannot be written.
+    """
+    config = _read_config(run)
+    weights = run / "best.pt"
+    module, meta = load_weights(weights)
+    name = str(meta["model"])
+    frames = load_frames(data, read_frame_list(calibration))
+    datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
+    if sample is not None:
+        datasets["sample"] = sample
+    onnx_model = build_onnx(module, name, weights_sha256=sha256_of(weights))
+    scores: dict[tuple[str, str], Scores] = {}
+
+    def measure(model: Any, precision: str) -> float:
+        for key, dataset in datasets.items():
+            scores[precision, key] = _score(model, precision, name, dataset)
+        return scores[precision, "val"].miou
+
+    quantized = quantize_within(
+        from_onnx(onnx_model), frames, measure, max_drop_points=max_drop_points, report=report
+    )
+    int8 = directory / f"{name}-int8.xml"
+    shutil.copyfile(weights, directory / f"{name}.pt")
+    save_ir(quantized.model, int8, precision="int8")
+    # The manifest says all of the sidecar and more; a second record could only come to disagree.
+    int8.with_name(f"{int8.name}.json").unlink()
+    write_manifest_entry(
+        name,
+        architecture=name,
+        files={
+            "openvino": ("int8", [int8]),
+            "torch": ("fp16", [directory / f"{name}.pt"]),
+        },
+        training=_training(config, meta, note),
+        validation={
+            "quantization": quantized.plan.name,
+            **{
+                f"{precision} on {key}": _rounded(s.to_json())
+                for (precision, key), s in scores.items()
+            },
+        },
+        directory=directory,
+    )
+    return Release(name, scores)
+
+
+def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:
+    image, _ = next(iter(dataset))
+    size = network_size((image.shape[0], image.shape[1]))
+    backend = OpenVinoBackend(model, size, name=name, precision=precision)
+    try:
+        return evaluate_backend(backend, dataset)
+    finally:
+        backend.close()
+
+
+def _rounded(value: Any) -> Any:
+    """Figures of a JSON value, to four digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[str, Any]:
+    recipe = config["recipe"]["name"]
+    budget = config["time_budget_s"]
+    command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
+    command += " --extra SCENES" if config["extra_frames"] else ""
+    command += f" --time-budget {budget / 60:g}" if budget else ""
+    command += f" --seed {config['seed']}"
+    facts = {
+        "command": command,
+        "frames": config["frames"],
+        "rendered_scenes": config["extra_frames"],
+        "epochs": config["epochs"],
+        "best_epoch": meta["epoch"],
+        "minutes": config["minutes"],
+        "device": config["device"],
+        "torch": config["torch"],
+    }
+    return facts | ({"note": note} if note else {})
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError) as exc:
+        raise DataError(f"{run} is not the folder of a training run ({exc})") from exc
+    return config | {"epochs": last["epoch"], "minutes": round(last["elapsed_s"] / 60, 1)}

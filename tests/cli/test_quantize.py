@@ -1,0 +1,112 @@
+"""`roadseg quantize`: a network that is really INT8, and nothing on disk when it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from roadseg.backends.select import create_backend
+from roadseg.cli import main
+from roadseg.cli import quantize as command
+from roadseg.export.quantize import PLANS
+from roadseg.models import build_model, save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    save_weights(path, build_model("segnet-lite"), "segnet-lite")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small frames in the CamVid layout, and a calibration list."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    pairs = []
+    for number in range(2):
+        frame = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        labels = rng.integers(0, 12, (48, 64), dtype=np.uint8)
+        pairs.append(f"{number}.png {number}L.png")
+        cv2.imwrite(str(root / f"{number}.png"), frame)
+        cv2.imwrite(str(root / f"{number}L.png"), labels)
+    (root / "val.txt").write_text("\n".join(pairs) + "\n")
+    (root / "frames.txt").write_text("0.png\n1.png\n")
+    return root
+
+
+def quantize(weights: Path, data: Path, output: Path, *options: str) -> int:
+    given = ["--model", str(weights), "--data", str(data), "--output", str(output)]
+    return main(["quantize", *given, "--calibration", str(data / "frames.txt"), *options])
+
+
+def test_it_writes_a_network_that_runs(
+    weights: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Noise for labels: random weights score about 0.03, and INT8 hardly moves that.
+    assert quantize(weights, data, tmp_path, "--max-drop", "100", "--threads", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    path = tmp_path / "mine-int8.xml"
+    assert lines[0] == "calibrating segnet-lite on 2 frames of 352x480"
+    assert lines[1].startswith("fp32: mIoU ")
+    assert lines[2].startswith("int8, performance: mIoU ")
+    assert lines[3].startswith(f"{path}: INT8 costs ")
+    assert lines[3].endswith(" points of mIoU (100 allowed)")
+    assert len(lines) == 4
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["mine-int8.bin", "mine-int8.xml", "mine-int8.xml.json"]
+    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
+    assert facts["precision"] == "int8"
+    assert facts["plan"] == "performance"
+    assert facts["calibration_frames"] == 2
+    assert facts["split"] == "val"
+    assert facts["drop_points"] == pytest.approx(100 * (facts["fp32_miou"] - facts["int8_miou"]))
+    # Weights of one byte: the file is a quarter of the FP32 one's 19 MB.
+    assert (tmp_path / "mine-int8.bin").stat().st_size < 6e6
+    backend = create_backend(str(path), "auto", (64, 96))
+    assert backend.info.precision == "int8"
+    assert backend.infer(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 64, 96)
+
+
+def test_a_refused_network_leaves_nothing(
+    weights: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("roadseg.export.quantize.calibrate", lambda model, *_: model)
+    monkeypatch.setattr(
+        command, "_miou", lambda _model, precision, *_: 0.5 if precision == "int8" else 0.6
+    )
+    output = tmp_path / "named.xml"
+    assert quantize(weights, data, output) == 8
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 + len(PLANS)
+    assert err == (
+        "error: INT8 costs 10.00 points of validation mIoU (60.00 in FP32), allowed are 0.5: "
+        "nothing was written; calibrate on more frames, or allow more with --max-drop\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_and_list(
+    weights: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "absent"
+    assert quantize(weights, data, folder) == 4
+    path = folder / "mine-int8.xml"
+    assert capsys.readouterr().err == (f"error: cannot write {path}: there is no folder {folder}\n")
+    missing = tmp_path / "none.txt"
+    assert quantize(weights, data, tmp_path, "--calibration", str(missing)) == 7
+    assert capsys.readouterr().err == (
+        f"error: no calibration list at {missing}: "
+        "give one with --calibration, one frame per line\n"
+    )

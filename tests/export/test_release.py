@@ -1,0 +1,97 @@
+"""A run becomes shipped files whose manifest tells the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from roadseg.backends.openvino import OpenVinoBackend
+from roadseg.data import CamVid
+from roadseg.errors import DataError, QualityGateError
+from roadseg.evaluation.evaluate import evaluate_backend
+from roadseg.export import release as module
+from roadseg.preprocess import network_size
+from roadseg.training.loop import train
+from roadseg.training.recipes import load_recipe
+from roadseg.weights import load_manifest
+
+
+@pytest.fixture
+def run(tiny_camvid: Path, tmp_path: Path) -> Path:
+    recipe = dataclasses.replace(load_recipe("lite"), epochs=2, crop_hw=(64, 64), batch_size=2)
+    folder = tmp_path / "run"
+    frames, validation = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
+    train("segnet-lite", frames, validation, recipe, folder)
+    return folder
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    path = tmp_path / "frames.txt"
+    path.write_text("train/0.png\ntrain/1.png\n")
+    return path
+
+
+def test_what_ships_scores_what_its_manifest_says(
+    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    result = module.release(
+        run, tiny_camvid, calibration, directory=shipped, max_drop_points=100.0, note="a test"
+    )
+    assert sorted(p.name for p in shipped.iterdir()) == [
+        "manifest.json",
+        "segnet-lite-int8.bin",
+        "segnet-lite-int8.xml",
+        "segnet-lite.pt",
+    ]
+    entry = load_manifest(shipped)["segnet-lite"]
+    assert entry.training["command"] == (
+        "roadseg train --model segnet-lite --data CamVid --recipe lite --seed 0"
+    )
+    assert entry.training["epochs"] == 2
+    assert entry.training["note"] == "a test"
+    int8 = result.scores["int8", "val"]
+    assert entry.validation["int8 on val"]["miou"] == round(int8.miou, 4)
+    # The file itself, loaded again, scores the same.
+    image = cv2.imread(str(tiny_camvid / "val/0.png"))
+    backend = OpenVinoBackend(
+        shipped / "segnet-lite-int8.xml",
+        network_size(image.shape[:2]),
+        name="segnet-lite",
+        precision="int8",
+    )
+    again = evaluate_backend(backend, CamVid(tiny_camvid, "val"))
+    np.testing.assert_allclose(again.per_class_iou, int8.per_class_iou)
+
+
+def test_a_refused_network_leaves_the_folder_alone(
+    tiny_camvid: Path,
+    run: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise QualityGateError("too much")
+
+    monkeypatch.setattr(module, "quantize_within", refuse)
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    with pytest.raises(QualityGateError, match="too much"):
+        module.release(run, tiny_camvid, calibration, directory=shipped)
+    assert list(shipped.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run(tiny_camvid: Path, calibration: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not the folder of a training run"):
+        module.release(tmp_path, tiny_camvid, calibration, directory=tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({}))
+    with pytest.raises(DataError, match="is not the folder of a training run"):
+        module.release(tmp_path, tiny_camvid, calibration, directory=tmp_path)
