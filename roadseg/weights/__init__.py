@@ -1,0 +1,25 @@
+"""The models that ship with roadseg, and model files of your own.
+
+`manifest.json` beside this file lists what ships: for each model its files by runtime, with
+checksums, and how it was trained and how it scores. See `roadseg.weights.manifest` for its layout.
+"""
+
+from __future__ import annotations
+
+from roadseg.weights.manifest import (
+    WEIGHTS_DIR,
+    ManifestEntry,
+    load_manifest,
+    write_manifest_entry,
+)
+from roadseg.weights.resolve import ModelFile, model_names, resolve_model
+
+__all__ = [
+    "WEIGHTS_DIR",
+    "ManifestEntry",
+    "ModelFile",
+    "load_manifest",
+    "model_names",
+    "resolve_model",
+    "write_manifest_entry",
+]

@@ -1,0 +1,207 @@
+"""`manifest.json`: what ships, how it was made, and how it scores.
+
+    {"version": 1,
+     "models": {
+       "segnet-lite": {
+         "architecture": "segnet-lite",
+         "classes": ["sky", ...],
+         "palette": "camvid",
+         "files": {
+           "openvino": {"precision": "int8", "parts": [
+             {"path": "segnet-lite-int8.xml", "sha256": "...", "bytes": 1},
+             {"path": "segnet-lite-int8.bin", "sha256": "...", "bytes": 1}]},
+           "torch": {"precision": "fp32", "parts": [...]}},
+         "training": {"command": "...", "data": "...", "epochs": 1, ...},
+         "validation": {"data": "...", "miou": 0.5, ...}}}}
+
+`files` is by runtime. The first part is the file that the runtime is given; further parts lie
+beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadseg.errors import ModelError, SinkError
+from roadseg.labels import CLASS_NAMES
+
+__all__ = [
+    "WEIGHTS_DIR",
+    "FilePart",
+    "ManifestEntry",
+    "RuntimeFile",
+    "load_manifest",
+    "sha256_of",
+    "write_manifest_entry",
+]
+
+WEIGHTS_DIR = Path(__file__).resolve().parent
+"""Where the shipped files lie."""
+
+_VERSION = 1
+_REINSTALL = "reinstall roadseg"
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """One file: where it is, its checksum in hexadecimal, its size in bytes."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RuntimeFile:
+    """What one runtime loads: `int8` or `fp32`, and its files, the main one first."""
+
+    precision: str
+    parts: tuple[FilePart, ...]
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """One model that ships; see this module's docstring for the fields."""
+
+    name: str
+    architecture: str
+    classes: tuple[str, ...]
+    palette: str
+    files: Mapping[str, RuntimeFile]
+    training: Mapping[str, Any]
+    validation: Mapping[str, Any]
+
+
+def load_manifest(directory: Path = WEIGHTS_DIR) -> dict[str, ManifestEntry]:
+    """The models of a folder by name; none where there is no manifest.
+
+    Raises:
+        ModelError: the manifest is damaged, or of a newer roadseg.
+    """
+    path = directory / "manifest.json"
+    raw = _read(path)
+    if raw is None:
+        return {}
+    try:
+        return {name: _entry(name, value, directory) for name, value in raw["models"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
+
+
+def write_manifest_entry(
+    name: str,
+    *,
+    architecture: str,
+    files: Mapping[str, tuple[str, Sequence[Path]]],
+    training: Mapping[str, Any],
+    validation: Mapping[str, Any],
+    directory: Path = WEIGHTS_DIR,
+) -> None:
+    """Add a model to a folder's manifest, or replace it; checksums and sizes are measured here.
+
+    Args:
+        name: what `--model` calls it.
+        architecture: the network's name in `roadseg.models`.
+        files: by runtime (`openvino`, `torch`), the precision and the files, the one that the
+            runtime is given first. A lone `.xml` brings the `.bin` beside it along.
+        training: command, data, epochs and whatever else is known.
+        validation: data and figures.
+        directory: where the manifest and the files lie.
+
+    Raises:
+        ModelError: a file is missing or not in the folder; the manifest there is damaged.
+        SinkError: the manifest cannot be written.
+    """
+    path = directory / "manifest.json"
+    raw = _read(path) or {"version": _VERSION, "models": {}}
+    raw["models"][name] = {
+        "architecture": architecture,
+        "classes": list(CLASS_NAMES),
+        "palette": "camvid",
+        "files": {
+            runtime: {"precision": precision, "parts": _measure(parts, directory)}
+            for runtime, (precision, parts) in files.items()
+        },
+        "training": dict(training),
+        "validation": dict(validation),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(raw, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["version"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
+    if version != _VERSION:
+        raise ModelError(f"{path} has version {version}, expected {_VERSION}: {_REINSTALL}")
+    return dict(raw)
+
+
+def _entry(name: str, value: Mapping[str, Any], directory: Path) -> ManifestEntry:
+    files = {
+        runtime: RuntimeFile(
+            precision=file["precision"],
+            parts=tuple(
+                FilePart(directory / part["path"], part["sha256"], int(part["bytes"]))
+                for part in file["parts"]
+            ),
+        )
+        for runtime, file in value["files"].items()
+    }
+    if any(not file.parts for file in files.values()):
+        raise ValueError(f"{name} names a runtime without files")
+    return ManifestEntry(
+        name=name,
+        architecture=value["architecture"],
+        classes=tuple(value["classes"]),
+        palette=value["palette"],
+        files=files,
+        training=value["training"],
+        validation=value["validation"],
+    )
+
+
+def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:
+    paths = list(parts)
+    if len(paths) == 1 and paths[0].suffix == ".xml":
+        paths.append(paths[0].with_suffix(".bin"))
+    measured = []
+    for path in paths:
+        try:
+            relative = path.resolve().relative_to(directory.resolve())
+            size, digest = path.stat().st_size, sha256_of(path)
+        except ValueError:
+            raise ModelError(f"{path} is not in {directory}: write it there first") from None
+        except OSError as exc:
+            raise ModelError(f"cannot read {path} ({exc.strerror}): write it first") from exc
+        measured.append({"path": relative.as_posix(), "sha256": digest, "bytes": size})
+    return measured

@@ -1,0 +1,143 @@
+"""From a model's name, or a path, to a checked file for one runtime."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadseg.errors import ModelError, UsageError
+from roadseg.labels import CLASS_NAMES
+from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
+
+__all__ = ["ModelFile", "model_names", "resolve_model"]
+
+_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",)}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that exists and has the checksum it should have.
+
+    Attributes:
+        name: the model's name, or the file's name without its suffix.
+        path: what the runtime is given.
+        precision: `int8`, `fp16` or `fp32`.
+        architecture: the network's name; None where only the file itself knows it.
+        sha256: checksum of `path`, in hexadecimal.
+    """
+
+    name: str
+    path: Path
+    precision: str
+    architecture: str | None
+    sha256: str
+
+
+def model_names(directory: Path = WEIGHTS_DIR) -> tuple[str, ...]:
+    """Names of the models that ship.
+
+    Raises:
+        ModelError: the manifest is damaged.
+    """
+    return tuple(load_manifest(directory))
+
+
+def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_DIR) -> ModelFile:
+    """Find a model and check it.
+
+    Shipped files are checked against the manifest; a file of yours against `FILE.json` beside it,
+    where `roadseg quantize` puts one.
+
+    Args:
+        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.pt`.
+        backend: `auto`, `openvino` or `torch`.
+        directory: where the manifest lies.
+
+    Raises:
+        UsageError: no model has that name; or the backend does not take such a file.
+        ModelError: the file is missing or its checksum is wrong.
+    """
+    runtime = "openvino" if backend == "auto" else backend
+    entries = load_manifest(directory)
+    if name_or_path in entries:
+        return _shipped(entries[name_or_path], runtime)
+    path = Path(name_or_path)
+    if path.suffix.lower() not in (".xml", ".onnx", ".pt"):
+        names = "|".join(entries)
+        use = f"--model {names}, or" if names else "--model with"
+        raise UsageError(f"unknown model {name_or_path!r}: use {use} a .xml, .onnx or .pt file")
+    return _own(path, runtime)
+
+
+def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
+    if runtime not in entry.files:
+        others = "|".join(entry.files)
+        raise UsageError(
+            f"{entry.name} does not ship for the {runtime} backend: use --backend {others}"
+        )
+    if entry.classes != CLASS_NAMES:
+        raise ModelError(f"{entry.name} is for other classes than CamVid's 11: reinstall roadseg")
+    file = entry.files[runtime]
+    for part in file.parts:
+        _check_sum(part.path, part.sha256, "reinstall roadseg")
+    main = file.parts[0]
+    return ModelFile(entry.name, main.path, file.precision, entry.architecture, main.sha256)
+
+
+def _own(path: Path, runtime: str) -> ModelFile:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES[runtime]:
+        if suffix == ".pt":
+            fix = (
+                f"use --backend torch, or 'roadseg export --model {path} --output {path.stem}.onnx'"
+            )
+        else:
+            fix = "use --backend openvino"
+        raise UsageError(f"the {runtime} backend does not take {suffix} files ({path}): {fix}")
+    if not path.is_file():
+        raise ModelError(f"no model file at {path}: check the path given with --model")
+    binary = path.with_suffix(".bin")
+    if suffix == ".xml" and not binary.is_file():
+        raise ModelError(f"{path} has no weights: put {binary.name} beside it")
+    facts = _sidecar(path)
+    fix = "copy the file again, or delete its .json if the change is wanted"
+    if "bin_sha256" in facts:
+        _check_sum(binary, str(facts["bin_sha256"]), fix)
+    digest = _check_sum(path, str(facts["sha256"]), fix) if "sha256" in facts else _digest(path)
+    precision = str(facts.get("precision") or _guess_precision(path))
+    return ModelFile(path.stem, path, precision, None, digest)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    sidecar = path.with_name(f"{path.name}.json")
+    try:
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{sidecar} is damaged: delete it or copy it again") from exc
+    return facts if isinstance(facts, dict) else {}
+
+
+def _guess_precision(path: Path) -> str:
+    """OpenVINO's files name every operation; only quantised networks have FakeQuantize."""
+    is_int8 = path.suffix.lower() == ".xml" and b'"FakeQuantize"' in path.read_bytes()
+    return "int8" if is_int8 else "fp32"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as exc:
+        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def _check_sum(path: Path, expected: str, fix: str) -> str:
+    if not path.is_file():
+        raise ModelError(f"no model file at {path}: {fix}")
+    digest = _digest(path)
+    if digest != expected:
+        raise ModelError(f"{path}: sha256 is {digest}, expected {expected}: {fix}")
+    return digest

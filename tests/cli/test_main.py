@@ -1,0 +1,86 @@
+"""The command line as a whole: exit codes, one-line errors, no traceback without --debug."""
+
+from __future__ import annotations
+
+import pytest
+
+from roadseg import __version__, cli
+from roadseg.errors import ModelError, SourceError
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in ("run", "bench", "eval", "train", "quantize", "export", "render-sample"):
+        assert f" {name} " in out
+    assert "release-weights" not in out
+    assert "130 interrupted" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fly"], "error: No such command 'fly'"),
+        (["run"], "error: Missing option '--source'"),
+        (["run", "--source", "x", "--size"], "error: Option '--size' requires an argument"),
+        (["run", "--nope"], "error: No such option: --nope"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(message)
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (SourceError("no film"), 3, "error: no film\n"),
+        (ModelError("no model"), 5, "error: no model\n"),
+        (
+            ValueError("a bug"),
+            1,
+            "error: unexpected ValueError: a bug; "
+            "run again as 'roadseg --debug ...' and report the traceback\n",
+        ),
+        (
+            ImportError("libGL.so.1: cannot open shared object file: No such file or directory"),
+            6,
+            "error: OpenCV cannot load (libGL.so.1 is missing): apt install libgl1 libglib2.0-0, "
+            "or pip uninstall opencv-python and pip install opencv-python-headless (no window, "
+            "everything else works)\n",
+        ),
+    ],
+)
+def test_errors_of_a_command(
+    raised: Exception,
+    code: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("roadseg.training.recipes.load_recipe", fail)
+    assert cli.main(["train", "--data", "nowhere"]) == code
+    assert capsys.readouterr().err == line
+    assert cli.main(["--debug", "train", "--data", "nowhere"]) == code
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roadseg.training.recipes.load_recipe", interrupt)
+    assert cli.main(["train", "--data", "nowhere"]) == 130

@@ -1,0 +1,63 @@
+"""`roadseg train`: from frames to weights, and its usage errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roadseg import cli
+from roadseg.training import loop
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    shipped = Path(loop.__file__).parent / "recipes" / "lite.toml"
+    text = shipped.read_text().replace("crop_hw = [256, 320]", "crop_hw = [64, 64]")
+    path = tmp_path / "tiny.toml"
+    path.write_text(text.replace("batch_size = 8", "batch_size = 3"))
+    return path
+
+
+def test_train_then_resume(
+    tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
+    assert cli.main([*command, "--epochs", "1", "--extra", str(tiny_camvid)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{run / 'best.pt'}: validation mIoU 0.")
+    assert "at epoch 1 of 1" in captured.out
+    assert "ETA" in captured.err
+    assert sorted(p.name for p in run.iterdir()) == [
+        "best.pt",
+        "config.json",
+        "last.ckpt",
+        "log.jsonl",
+    ]
+    assert cli.main([*command, "--epochs", "2"]) == 2
+    assert capsys.readouterr().err.endswith("go on with --resume or choose another --output\n")
+    assert cli.main([*command, "--epochs", "2", "--resume"]) == 0
+    assert "of 2, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe lite|paper"),
+        (["--model", "unet"], 2, "error: unknown model 'unet': use --model segnet|"),
+        (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
+        (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
+    ],
+)
+def test_unusable_options(
+    tiny_camvid: Path,
+    tmp_path: Path,
+    options: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["train", "--data", str(tiny_camvid), "--output", str(tmp_path / "run"), *options]
+    assert cli.main(command) == code
+    assert message in capsys.readouterr().err
