@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 
-.PHONY: demo test check install clean
+.PHONY: demo test check weights clean
 
 demo: $(DEMO)/.installed
 	@mkdir -p out
@@ -26,6 +26,11 @@ $(TEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install --quiet --editable '.[test]'
 	@touch $@
+
+# New weights: quantise, measure and write what a training run reached.
+#   make weights RUN=runs/segnet-lite DATA=CamVid
+weights: $(TEST)/.installed
+	@$(TEST)/bin/roadseg release-weights --run $(RUN) --data $(DATA) --note "$(NOTE)"
 
 clean:
 	rm -rf $(DEMO) $(TEST) out build *.egg-info

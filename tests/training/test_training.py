@@ -7,7 +7,6 @@ import json
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,28 +24,8 @@ LITE = load_recipe("lite")
 PLAIN = load_recipe("paper").augmentation
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """Eight frames whose class follows from brightness: sky above, road below."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 2)):
-        (tmp_path / split).mkdir()
-        lines = []
-        for i in range(count):
-            horizon = int(rng.integers(20, 44))
-            labels = np.full((64, 96), 3, np.uint8)
-            labels[:horizon] = 0
-            image = np.where(labels[..., None] == 0, 220, 60).astype(np.uint8)
-            image = image.repeat(3, axis=2) + rng.integers(0, 20, (64, 96, 3), dtype=np.uint8)
-            cv2.imwrite(str(tmp_path / split / f"{i}.png"), image)
-            cv2.imwrite(str(tmp_path / split / f"{i}_label.png"), labels)
-            lines.append(f"{split}/{i}.png {split}/{i}_label.png")
-        (tmp_path / f"{split}.txt").write_text("\n".join(lines))
-    return tmp_path
-
-
 def recipe(**changes: object) -> Recipe:
-    # Brightness is all that tells the classes of `tiny` apart: leave it alone.
+    # Brightness is all that tells the classes of `tiny_camvid` apart: leave it alone.
     augmentation = dataclasses.replace(LITE.augmentation, colour=0.0, scale=(0.8, 1.2))
     base = dataclasses.replace(
         LITE,
@@ -60,19 +39,21 @@ def recipe(**changes: object) -> Recipe:
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
-def run(tiny: Path, folder: Path, settings: Recipe, **options: object) -> loop.TrainingResult:
+def run(
+    tiny_camvid: Path, folder: Path, settings: Recipe, **options: object
+) -> loop.TrainingResult:
     return loop.train(
         "segnet-lite",
-        CamVid(tiny, "train"),
-        CamVid(tiny, "val"),
+        CamVid(tiny_camvid, "train"),
+        CamVid(tiny_camvid, "val"),
         settings,
         folder,
         **options,  # type: ignore[arg-type]
     )
 
 
-def test_it_learns_two_classes(tiny: Path, tmp_path: Path) -> None:
-    result = run(tiny, tmp_path / "run", recipe(epochs=20))
+def test_it_learns_two_classes(tiny_camvid: Path, tmp_path: Path) -> None:
+    result = run(tiny_camvid, tmp_path / "run", recipe(epochs=20))
     assert result.epochs == 20
     _, meta = load_weights(result.weights)
     assert meta["validation_miou"] == result.best_miou
@@ -83,17 +64,19 @@ def test_it_learns_two_classes(tiny: Path, tmp_path: Path) -> None:
     assert max(x["miou"] for x in lines) == result.best_miou
 
 
-def test_resuming_gives_the_weights_of_an_uninterrupted_run(tiny: Path, tmp_path: Path) -> None:
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(
+    tiny_camvid: Path, tmp_path: Path
+) -> None:
     settings = recipe(epochs=3)
-    run(tiny, tmp_path / "whole", settings)
+    run(tiny_camvid, tmp_path / "whole", settings)
 
     def interrupt(progress: loop.Progress) -> None:
         if progress.epoch == 1 and progress.step == 3:  # in the middle of the second epoch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, tmp_path / "cut", settings, on_step=interrupt)
-    run(tiny, tmp_path / "cut", settings, resume=True)
+        run(tiny_camvid, tmp_path / "cut", settings, on_step=interrupt)
+    run(tiny_camvid, tmp_path / "cut", settings, resume=True)
     whole, cut = (
         torch.load(tmp_path / name / "last.ckpt", weights_only=False) for name in ("whole", "cut")
     )
@@ -102,24 +85,24 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tiny: Path, tmp_path
         assert torch.equal(value, cut["model"][key]), key
 
 
-def test_a_folder_with_a_run_is_not_overwritten(tiny: Path, tmp_path: Path) -> None:
-    run(tiny, tmp_path / "run", recipe(epochs=1))
+def test_a_folder_with_a_run_is_not_overwritten(tiny_camvid: Path, tmp_path: Path) -> None:
+    run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
     with pytest.raises(UsageError) as caught:
-        run(tiny, tmp_path / "run", recipe(epochs=1))
+        run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
     assert str(caught.value) == (
         f"{tmp_path / 'run'} holds a run: go on with --resume or choose another --output"
     )
 
 
-def test_resuming_another_network_or_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_resuming_another_network_or_nothing(tiny_camvid: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="start without --resume"):
-        run(tiny, tmp_path / "none", recipe(epochs=1), resume=True)
-    run(tiny, tmp_path / "run", recipe(epochs=1))
+        run(tiny_camvid, tmp_path / "none", recipe(epochs=1), resume=True)
+    run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
     with pytest.raises(ModelError, match="is a checkpoint of segnet-lite: use --model segnet-lite"):
         loop.train(
             "segnet-basic",
-            CamVid(tiny, "train"),
-            CamVid(tiny, "val"),
+            CamVid(tiny_camvid, "train"),
+            CamVid(tiny_camvid, "val"),
             recipe(epochs=1),
             tmp_path / "run",
             resume=True,
@@ -127,34 +110,34 @@ def test_resuming_another_network_or_nothing(tiny: Path, tmp_path: Path) -> None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         loop.SegmentationLoss, "forward", lambda self, scores, labels: scores.sum() * math.nan
     )
     with pytest.raises(ModelError, match="the loss is nan at epoch 0, step 0"):
-        run(tiny, tmp_path / "run", recipe(epochs=1))
+        run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
 
 
 def test_the_time_budget_ends_the_schedule(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
     seen: list[loop.Progress] = []
     # Each step reads the clock four times, a second apart: one for its crops, one for the step.
-    run(tiny, tmp_path / "run", recipe(epochs=1000), time_budget_s=10.0, on_step=seen.append)
+    run(tiny_camvid, tmp_path / "run", recipe(epochs=1000), time_budget_s=10.0, on_step=seen.append)
     assert len(seen) == 5
     assert seen[-1].fraction == 1.0
     rates = [p.learning_rate for p in seen]
     assert rates == sorted(rates, reverse=True)
 
 
-def test_extra_frames_take_their_share_of_each_batch(tiny: Path, tmp_path: Path) -> None:
+def test_extra_frames_take_their_share_of_each_batch(tiny_camvid: Path, tmp_path: Path) -> None:
     settings = recipe(epochs=1, batch_size=4, extra_share=0.5)
     trainer = loop._Trainer(
-        "segnet-lite", CamVid(tiny, "train"), CamVid(tiny, "val"), settings,
-        tmp_path / "run", CamVid(tiny, "val"), 0, None,
+        "segnet-lite", CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val"), settings,
+        tmp_path / "run", CamVid(tiny_camvid, "val"), 0, None,
     )  # fmt: skip
     assert trainer.extra_per_batch == 2
     assert trainer.steps_per_epoch == 3
