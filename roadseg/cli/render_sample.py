@@ -1,0 +1,93 @@
+"""`roadseg render-sample`: render a drive with exact labels, or scenes for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def render_sample(
+    output: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUTPUT.mp4", help="The clip to write; an older one is replaced."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write every frame's class ids as an 8-bit PNG here."),
+    ] = None,
+    labels_npz: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all class ids here, as one array 'labels'."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Length of the clip.")] = 10.0,
+    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15.0,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Instead of a clip, write random scenes here, in the CamVid layout.",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(metavar="N", help="How many random scenes.")] = 600,
+    split: Annotated[str, typer.Option(help="Which list of the data set to write.")] = "train",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Size of the pictures.")] = "360x480",
+    seed: Annotated[int, typer.Option(help="Another seed is another street.")] = 0,
+) -> None:
+    """Render a procedural drive with the exact label of every pixel.
+
+    The same seed and size give the same labels, bit for bit.
+    """
+    from roadseg.errors import UsageError
+    from roadseg.synth.export import write_clip, write_dataset
+
+    size_hw = _parse_size(size)
+    if (output is None) == (dataset is None):
+        raise UsageError("give either a clip to write, like drive.mp4, or --dataset FOLDER")
+    if seed < 0:
+        raise UsageError(f"--seed {seed} is negative: use 0 or more")
+    if dataset is not None:
+        if labels is not None or labels_npz is not None:
+            raise UsageError("--labels is for a clip; a --dataset always has its labels")
+        with _bar("scenes") as progress:
+            write_dataset(dataset, count, size_hw, seed, split, progress)
+        typer.echo(f"{dataset}: {count} scenes, listed in {dataset / f'{split}.txt'}")
+        return
+    assert output is not None
+    from roadseg.synth.drive import Drive
+
+    if not 0 < seconds <= 86400:
+        raise UsageError(f"--seconds {seconds:g} is out of range: use more than 0, at most 86400")
+    if not 0 < fps <= 240:
+        raise UsageError(f"--fps {fps:g} is out of range: use more than 0, at most 240")
+    drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
+    with _bar("frames") as progress:
+        write_clip(drive, output, labels, labels_npz, progress)
+    typer.echo(f"{output}: {drive.frames} frames of {size_hw[0]}x{size_hw[1]}")
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    from roadseg.errors import UsageError
+
+    height, _, width = text.lower().partition("x")
+    if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
+        raise UsageError(f"--size {text} is not a size: give HEIGHTxWIDTH, such as 360x480")
+    return int(height), int(width)
+
+
+@contextmanager
+def _bar(noun: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), noun, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("render", total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield on_progress

@@ -1,0 +1,184 @@
+"""Writing rendered frames: a clip with its labels, or a data set in the CamVid layout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from roadseg.errors import SinkError, UsageError
+from roadseg.synth.drive import Drive, random_scene
+from roadseg.types import Labels
+
+__all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
+
+LABEL_NAME = "{:06d}.png"
+"""Name of a frame's label file."""
+
+_CRF = "20"
+_ENCODER = "libx264"
+
+Progress = Callable[[int, int], None]
+"""Called with frames done and frames in all."""
+
+
+def write_clip(
+    drive: Drive,
+    output: Path,
+    labels_dir: Path | None = None,
+    labels_npz: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Render a drive into an H.264 MP4 (yuv420p, faststart), with its labels beside it.
+
+    Every file is written under a temporary name and renamed when whole; on an error nothing is
+    left under the final names, except label files of frames already rendered.
+
+    Args:
+        drive: `drive.frames` frames are rendered.
+        output: the .mp4 to write.
+        labels_dir: folder for one 8-bit PNG of class ids a frame, `000000.png` and so on.
+        labels_npz: file for all labels in one compressed array, key `labels`, (T, H, W) uint8.
+        progress: called after every frame.
+
+    Raises:
+        UsageError: not an .mp4, or odd sides, which the video format cannot hold.
+        SinkError: a file cannot be written, or there is no H.264 encoder.
+    """
+    height, width = drive.size_hw
+    if output.suffix.lower() != ".mp4":
+        raise UsageError(f"cannot write {output}: the clip is an MP4, so name it *.mp4")
+    if height % 2 or width % 2:
+        raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides")
+    stacked: list[Labels] = []
+    with _translated(output):
+        if labels_dir is not None:
+            labels_dir.mkdir(parents=True, exist_ok=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with _whole(output) as temporary, _encoder(temporary, drive) as encode:
+            for index in range(drive.frames):
+                image, labels = drive.render(index)
+                encode(image)
+                if labels_dir is not None:
+                    _write_png(labels_dir / LABEL_NAME.format(index), labels)
+                if labels_npz is not None:
+                    stacked.append(labels)
+                if progress is not None:
+                    progress(index + 1, drive.frames)
+        if labels_npz is not None:
+            labels_npz.parent.mkdir(parents=True, exist_ok=True)
+            with _whole(labels_npz) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, labels=np.stack(stacked))
+
+
+def write_dataset(
+    root: Path,
+    count: int,
+    size_hw: tuple[int, int] = (360, 480),
+    seed: int = 0,
+    split: str = "train",
+    progress: Progress | None = None,
+) -> None:
+    """Write `count` random scenes as ROOT/SPLIT/*.png, ROOT/SPLITannot/*.png and ROOT/SPLIT.txt.
+
+    The list is written last, so that a data set broken off half-way has none.
+
+    Args:
+        seed: scene k is `random_scene(seed * 1_000_000 + k)`.
+
+    Raises:
+        UsageError: a count below 1, or a split that is not a plain name.
+        SinkError: a file cannot be written.
+    """
+    if count < 1:
+        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+    if not split or not split.replace("_", "").replace("-", "").isalnum():
+        raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
+    lines = []
+    with _translated(root):
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            name = f"synth{seed:03d}_{index:06d}.png"
+            image, labels = random_scene(seed * 1_000_000 + index, size_hw)
+            _write_png(root / split / name, image)
+            _write_png(root / f"{split}annot" / name, labels)
+            lines.append(f"{split}/{name} {split}annot/{name}\n")
+            if progress is not None:
+                progress(index + 1, count)
+        with _whole(root / f"{split}.txt") as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _translated(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        where = exc.filename or place
+        raise SinkError(
+            f"cannot write {where}: {exc.strerror or exc}; choose a folder you may write to "
+            "that has room"
+        ) from exc
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block succeeds."""
+    if path.is_dir():
+        raise SinkError(f"cannot write {path}: it is a folder; give a file name")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    done, data = cv2.imencode(".png", pixels)
+    if not done:
+        raise SinkError(f"cannot encode {path} as PNG; please report this")
+    with _whole(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+@contextlib.contextmanager
+def _encoder(path: Path, drive: Drive) -> Iterator[Callable[[np.ndarray], None]]:
+    import av
+
+    height, width = drive.size_hw
+    rate = Fraction(drive.fps).limit_denominator(1001)
+    try:
+        container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        try:
+            stream = container.add_stream(_ENCODER, rate=rate)
+            stream.width, stream.height = width, height
+            stream.pix_fmt = "yuv420p"
+            # One thread and fixed settings: the same frames give the same file.
+            stream.options = {"crf": _CRF, "preset": "slow", "threads": "1"}
+
+            def encode(image: np.ndarray) -> None:
+                frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+                for packet in stream.encode(frame):
+                    container.mux(packet)
+
+            yield encode
+            for packet in stream.encode(None):
+                container.mux(packet)
+        finally:
+            container.close()
+    except av.codec.codec.UnknownCodecError as exc:
+        raise SinkError(
+            "this PyAV has no H.264 encoder: run pip install --force-reinstall av"
+        ) from exc
+    except av.FFmpegError as exc:
+        raise SinkError(
+            f"cannot write the clip: {exc.strerror or exc}; check the disk, or reinstall av"
+        ) from exc
