@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class OpenVinoBackend:
     ) -> None:
         ov = _import_openvino()
         core = ov.Core()
+        _load_cpu_plugin(core)
         network = _read(core, model) if isinstance(model, Path) else model.clone()
         shown = str(model) if isinstance(model, Path) else name
         _check_ports(network, shown)
@@ -119,6 +121,31 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Give the compiled network back; a second call does nothing."""
         self._request = self._compiled = None
+
+
+def _load_cpu_plugin(core: Any) -> None:
+    """Load the CPU plugin on a thread of its own.
+
+    Where the processor has AMX, the plugin gives the thread that loads it a stack for signal
+    handlers. That stack is too small for what Ctrl-C does in Python (a signal frame with AMX
+    state takes 11 kB of its 20), and the process would die of a segmentation fault instead of
+    finishing its file. Signals are handled on the main thread: keep the stack away from it.
+    """
+    errors: list[RuntimeError] = []
+
+    def load() -> None:
+        try:
+            core.get_property("CPU", "FULL_DEVICE_NAME")
+        except RuntimeError as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    if errors:
+        raise BackendError(
+            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): pip install -U openvino"
+        ) from errors[0]
 
 
 def _import_openvino() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from roadseg.backends.openvino import OpenVinoBackend
 from roadseg.data import CamVid
-from roadseg.errors import DataError
+from roadseg.errors import DataError, SinkError
 from roadseg.evaluation.clip import LabelledClip
 from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
 from roadseg.export.calibration import load_frames, read_frame_list
@@ -86,8 +86,8 @@ def release(
         from_onnx(onnx_model), frames, measure, max_drop_points=max_drop_points, report=report
     )
     int8 = directory / f"{name}-int8.xml"
-    shutil.copyfile(weights, directory / f"{name}.pt")
     save_ir(quantized.model, int8, precision="int8")
+    _copy(weights, directory / f"{name}.pt")
     # The manifest says all of the sidecar and more; a second record could only come to disagree.
     int8.with_name(f"{int8.name}.json").unlink()
     write_manifest_entry(
@@ -108,6 +108,16 @@ def release(
         directory=directory,
     )
     return Release(name, scores)
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {target}: {exc.strerror or exc}") from exc
 
 
 def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ctypes
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,22 @@ def test_missing_openvino(monkeypatch: pytest.MonkeyPatch, xml_file: Path) -> No
         "the openvino backend needs OpenVINO, which cannot be loaded (import of openvino halted; "
         "None in sys.modules): pip install 'openvino>=2025.0'"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack as Linux lays it out")
+def test_the_main_thread_keeps_its_signal_stack(xml_file: Path) -> None:
+    class Stack(ctypes.Structure):
+        _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    def current() -> tuple[int | None, int, int]:
+        stack = Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+        return stack.sp, stack.flags, stack.size
+
+    before = current()
+    backend = create(xml_file)
+    backend.infer(frames((64, 96)))
+    assert current() == before
 
 
 class FailingRequest:
