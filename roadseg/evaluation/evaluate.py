@@ -59,16 +59,14 @@ class Scores:
     per_class_accuracy: tuple[float, ...]
 
     def to_json(self) -> dict[str, object]:
-        """As JSON types: NaN becomes None, classes go by name."""
+        """As JSON types: NaN becomes None, classes go by name; `bf` is the paper's average."""
         return {
             "images": self.images,
             "global_accuracy": _or_none(self.global_accuracy),
             "class_accuracy": _or_none(self.class_accuracy),
             "miou": _or_none(self.miou),
-            "bf": {
-                "ground_truth": _or_none(self.bf_ground_truth),
-                "union": _or_none(self.bf_union),
-            },
+            "bf": _or_none(self.bf_ground_truth),
+            "bf_union": _or_none(self.bf_union),
             "per_class_iou": _by_name(self.per_class_iou),
             "per_class_accuracy": _by_name(self.per_class_accuracy),
         }
