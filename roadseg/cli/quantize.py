@@ -30,11 +30,17 @@ def quantize(
 ) -> None:
     """Quantise a network to INT8; refuse to write it when it loses too much accuracy."""
     from roadseg.data import CamVid
-    from roadseg.errors import SinkError
+    from roadseg.errors import SinkError, UsageError
     from roadseg.export.calibration import load_frames, read_frame_list
     from roadseg.export.network import load_network
+    from roadseg.weights import WEIGHTS_DIR
 
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
+    if path.parent.resolve() == WEIGHTS_DIR:
+        raise UsageError(
+            f"{path.parent} holds what ships, under checksums: use --output out, "
+            "or 'make weights' to replace what ships"
+        )
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: there is no folder {path.parent}")
     validation = CamVid(data, split)

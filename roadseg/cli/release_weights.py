@@ -32,7 +32,7 @@ def release_weights(
         from roadseg.export.release import release
     except ImportError as exc:
         raise BackendError(
-            f"releasing weights needs PyTorch and NNCF ({exc}): pip install 'roadseg[export]'"
+            f"releasing weights needs PyTorch and NNCF ({exc}): pip install torch onnx nncf"
         ) from exc
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
     result = release(

@@ -28,7 +28,9 @@ def train(
     ] = None,
     time_budget: Annotated[
         float | None,
-        typer.Option(help="Minutes of training; the schedule is planned to end in time."),
+        typer.Option(
+            help="Minutes of training, validation not counted; the schedule ends in time."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
@@ -53,7 +55,7 @@ def train(
     try:
         import torch
     except ImportError as exc:
-        raise BackendError("training needs PyTorch: pip install 'roadseg[train]'") from exc
+        raise BackendError("training needs PyTorch: pip install torch") from exc
     from roadseg.training.loop import train as run_training
 
     if threads is not None:

@@ -47,7 +47,7 @@ def load_network(model: str) -> TrainedNetwork:
     except ImportError as exc:
         detail = str(exc).splitlines()[0]
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail}): pip install 'roadseg[export]'"
+            f"export needs PyTorch and ONNX ({detail}): pip install torch onnx"
         ) from exc
     from roadseg.models import load_weights
 

@@ -186,7 +186,7 @@ def _import_nncf() -> Any:
     except ImportError as exc:
         raise BackendError(
             "quantising needs NNCF, which cannot be loaded "
-            f"({str(exc).splitlines()[0]}): pip install 'roadseg[export]'"
+            f"({str(exc).splitlines()[0]}): pip install nncf"
         ) from exc
     import logging
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["Release", "release"]
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -85,39 +89,54 @@ def release(
     quantized = quantize_within(
         from_onnx(onnx_model), frames, measure, max_drop_points=max_drop_points, report=report
     )
-    int8 = directory / f"{name}-int8.xml"
-    save_ir(quantized.model, int8, precision="int8")
-    _copy(weights, directory / f"{name}.pt")
-    # The manifest says all of the sidecar and more; a second record could only come to disagree.
-    int8.with_name(f"{int8.name}.json").unlink()
-    write_manifest_entry(
-        name,
-        architecture=name,
-        files={
-            "openvino": ("int8", [int8]),
-            "torch": ("fp16", [directory / f"{name}.pt"]),
-        },
-        training=_training(config, meta, note),
-        validation={
-            "quantization": quantized.plan.name,
-            **{
-                f"{precision} on {key}": _rounded(s.to_json())
-                for (precision, key), s in scores.items()
+    with _replaced_together(directory) as staging:
+        int8 = staging / f"{name}-int8.xml"
+        save_ir(quantized.model, int8, precision="int8")
+        # The manifest says all of the sidecar and more; two records could come to disagree.
+        int8.with_name(f"{int8.name}.json").unlink()
+        shutil.copyfile(weights, staging / f"{name}.pt")
+        write_manifest_entry(
+            name,
+            architecture=name,
+            files={
+                "openvino": ("int8", [int8]),
+                "torch": ("fp16", [staging / f"{name}.pt"]),
             },
-        },
-        directory=directory,
-    )
+            training=_training(config, meta, note),
+            validation={
+                "quantization": quantized.plan.name,
+                **{
+                    f"{precision} on {key}": _rounded(s.to_json())
+                    for (precision, key), s in scores.items()
+                },
+            },
+            directory=staging,
+        )
     return Release(name, scores)
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.part")
+@contextmanager
+def _replaced_together(directory: Path) -> Iterator[Path]:
+    """A folder whose files take their places in `directory` when the block succeeds.
+
+    The manifest starts as a copy of the present one and is replaced last: a failure before that
+    leaves what shipped untouched.
+    """
     try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
+        staging = Path(tempfile.mkdtemp(prefix=".release.", dir=directory))
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
-        raise SinkError(f"cannot write {target}: {exc.strerror or exc}") from exc
+        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+    try:
+        manifest = directory / MANIFEST
+        if manifest.exists():
+            shutil.copyfile(manifest, staging / MANIFEST)
+        yield staging
+        for path in sorted(staging.iterdir(), key=lambda p: p.name == MANIFEST):
+            path.replace(directory / path.name)
+    except OSError as exc:
+        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from roadseg.errors import ModelError, UsageError
+from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.labels import CLASS_NAMES, NUM_CLASSES
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
@@ -56,16 +56,24 @@ def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
         model: the network whose state is written.
         name: its name in `MODEL_NAMES`.
         **meta: plain values to keep beside the weights.
+
+    Raises:
+        SinkError: the file cannot be written.
     """
     state = {
         key: value.half() if value.is_floating_point() else value
         for key, value in model.state_dict().items()
     }
     temporary = path.with_name(path.name + ".part")
-    torch.save(
-        {"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}, temporary
-    )
-    temporary.replace(path)
+    content = {"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}
+    try:
+        torch.save(content, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as exc:
+        temporary.unlink(missing_ok=True)
+        raise SinkError(
+            f"cannot write {path} ({exc}): free some space, or check its folder"
+        ) from exc
 
 
 def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -89,7 +89,8 @@ def write_dataset(
     The list is written last, so that a data set broken off half-way has none.
 
     Args:
-        seed: scene k is `random_scene(seed * 1_000_000 + k)`.
+        seed: scene k is `random_scene((seed + 1) * 1_000_000 + k)`, so that no data set shares a
+            street with a clip of a small seed, such as the one in `samples/`.
 
     Raises:
         UsageError: a count below 1, or a split that is not a plain name.
@@ -105,7 +106,7 @@ def write_dataset(
             (root / folder).mkdir(parents=True, exist_ok=True)
         for index in range(count):
             name = f"synth{seed:03d}_{index:06d}.png"
-            image, labels = random_scene(seed * 1_000_000 + index, size_hw)
+            image, labels = random_scene((seed + 1) * 1_000_000 + index, size_hw)
             _write_png(root / split / name, image)
             _write_png(root / f"{split}annot" / name, labels)
             lines.append(f"{split}/{name} {split}annot/{name}\n")

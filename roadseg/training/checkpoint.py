@@ -77,7 +77,9 @@ def load_checkpoint(path: Path, model_name: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(f"no checkpoint at {path}: start without --resume") from None
     except Exception as exc:
-        raise ModelError(f"{path} is damaged: start again without --resume") from exc
+        raise ModelError(
+            f"{path} is damaged: remove it and start again, or choose another --output"
+        ) from exc
     if found != model_name:
         raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
     return content

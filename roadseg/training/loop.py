@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.data import CamVid
-from roadseg.errors import ModelError, UsageError
+from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.evaluation.confusion import ConfusionMatrix
 from roadseg.labels import NUM_CLASSES
 from roadseg.models import SegNetLite, build_model, save_weights
@@ -28,6 +27,7 @@ from roadseg.training.augment import augment
 from roadseg.training.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
 from roadseg.training.losses import SegmentationLoss, class_weights
 from roadseg.training.recipes import Recipe
+from roadseg.training.record import check_resumption, run_record, write_config, write_text
 from roadseg.types import Image, Labels
 
 __all__ = ["Progress", "TrainingResult", "train"]
@@ -104,12 +104,24 @@ def train(
         DataError: a frame or label is unusable.
         SinkError: the folder cannot be written.
     """
+    record = run_record(model_name, recipe, seed, time_budget_s, len(extra) if extra else 0)
+    if resume:
+        time_budget_s = check_resumption(folder, record)
+    elif (folder / LAST).exists():
+        raise UsageError(f"{folder} holds a run: go on with --resume or choose another --output")
     trainer = _Trainer(model_name, data, validation, recipe, folder, extra, seed, time_budget_s)
     if resume:
         trainer.restore()
-    elif (folder / LAST).exists():
-        raise UsageError(f"{folder} holds a run: go on with --resume or choose another --output")
-    trainer.write_config(compile_step)
+    write_config(
+        folder,
+        record | {"time_budget_s": time_budget_s},
+        {
+            "compile": compile_step,
+            "frames": len(trainer.frames),
+            "device": str(trainer.device),
+            "torch": torch.__version__,
+        },
+    )
     step = torch.compile(trainer.loss_of) if compile_step else trainer.loss_of
     while not trainer.finished:
         trainer.run_epoch(step, on_step)
@@ -144,7 +156,12 @@ class _Trainer:
         self.epoch = self.step = self.best_epoch = 0
         self.elapsed_s = 0.0
         self.miou = self.best_miou = math.nan
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise SinkError(
+                f"cannot create {folder} ({exc.strerror or exc}): choose another --output"
+            ) from exc
 
     # -- the schedule ----------------------------------------------------------------------
 
@@ -267,7 +284,10 @@ class _Trainer:
         return total
 
     def autocast(self) -> AbstractContextManager[Any]:
-        fast = self.device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+        if self.device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.autocast(self.device.type, torch.bfloat16) if fast else nullcontext()
 
     # -- validation ------------------------------------------------------------------------
@@ -326,24 +346,9 @@ class _Trainer:
         self.best_epoch, self.best_miou = state["best"]
         torch.set_rng_state(state["torch_rng"])
 
-    def write_config(self, compile_step: bool) -> None:
-        config = {
-            "model": self.model_name,
-            "recipe": dataclasses.asdict(self.recipe),
-            "seed": self.seed,
-            "time_budget_s": self.time_budget_s,
-            "compile": compile_step,
-            "frames": len(self.frames),
-            "extra_frames": len(self.extra),
-            "device": str(self.device),
-            "torch": torch.__version__,
-        }
-        (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
     def log(self, entry: dict[str, Any]) -> None:
         line = {"epoch": self.epoch, "step": self.step, "elapsed_s": round(self.elapsed_s, 1)}
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line | entry) + "\n")
+        write_text(self.folder / "log.jsonl", json.dumps(line | entry) + "\n", mode="a")
 
     def result(self) -> TrainingResult:
         return TrainingResult(

@@ -131,4 +131,17 @@ def load_recipe(name_or_path: str) -> Recipe:
             raise UsageError(
                 f"recipe {name!r}: {key} is {getattr(recipe, key)!r}, use {' or '.join(allowed)}"
             )
+    own = recipe.batch_size - round(recipe.batch_size * recipe.extra_share)
+    for key, good in (
+        ("epochs", recipe.epochs >= 1),
+        ("batch_size", recipe.batch_size >= 1),
+        ("extra_share", recipe.extra_share >= 0 and own >= 1),
+        ("validate_every", recipe.validate_every >= 1),
+        ("crop_hw", len(recipe.crop_hw) == 2 and min(recipe.crop_hw) >= 32),
+        ("scale", 0 < augmentation["scale"][0] <= augmentation["scale"][1]),
+        ("learning_rate", recipe.learning_rate > 0),
+    ):
+        if not good:
+            value = getattr(recipe, key, augmentation.get(key))
+            raise UsageError(f"recipe {name!r}: {key} = {value} cannot be used")
     return recipe

@@ -24,7 +24,8 @@ def test_train_then_resume(
 ) -> None:
     run = tmp_path / "run"
     command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
-    assert cli.main([*command, "--epochs", "1", "--extra", str(tiny_camvid)]) == 0
+    command += ["--extra", str(tiny_camvid)]
+    assert cli.main([*command, "--epochs", "1"]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{run / 'best.pt'}: validation mIoU 0.")
     assert "at epoch 1 of 1" in captured.out

@@ -116,7 +116,7 @@ def test_dataset_is_the_camvid_layout(tmp_path: Path) -> None:
     data = CamVid(tmp_path / "set", "extra")
     assert len(data) == 2
     for index, (image, labels) in enumerate(data):
-        expected, expected_labels = random_scene(3_000_000 + index, _SMALL)
+        expected, expected_labels = random_scene(4_000_000 + index, _SMALL)
         assert np.array_equal(image, expected)
         assert np.array_equal(labels, expected_labels)
     lines = (tmp_path / "set" / "extra.txt").read_text().splitlines()

@@ -98,7 +98,7 @@ def test_resuming_another_network_or_nothing(tiny_camvid: Path, tmp_path: Path) 
     with pytest.raises(ModelError, match="start without --resume"):
         run(tiny_camvid, tmp_path / "none", recipe(epochs=1), resume=True)
     run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
-    with pytest.raises(ModelError, match="is a checkpoint of segnet-lite: use --model segnet-lite"):
+    with pytest.raises(ModelError, match="is a run of segnet-lite: use --model segnet-lite"):
         loop.train(
             "segnet-basic",
             CamVid(tiny_camvid, "train"),
@@ -107,6 +107,56 @@ def test_resuming_another_network_or_nothing(tiny_camvid: Path, tmp_path: Path) 
             tmp_path / "run",
             resume=True,
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "option"),
+    [
+        ({"learning_rate": 1.0}, {}, "recipe"),
+        ({}, {"seed": 7}, "seed"),
+    ],
+)
+def test_resuming_otherwise_than_started(
+    tiny_camvid: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    options: dict[str, object],
+    option: str,
+) -> None:
+    run(tiny_camvid, tmp_path / "run", recipe(epochs=1))
+    with pytest.raises(UsageError, match=f"was started with another --{option}: give the same one"):
+        run(tiny_camvid, tmp_path / "run", recipe(epochs=2, **changes), resume=True, **options)
+    with pytest.raises(UsageError, match="was started with another --extra"):
+        run(
+            tiny_camvid,
+            tmp_path / "run",
+            recipe(epochs=2),
+            resume=True,
+            extra=CamVid(tiny_camvid, "val"),
+        )
+
+
+def test_resuming_keeps_the_time_budget(
+    tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
+
+    def interrupt(progress: loop.Progress) -> None:
+        if progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_camvid, folder, recipe(), time_budget_s=12.0, on_step=interrupt)
+    result = run(tiny_camvid, folder, recipe(), resume=True)
+    assert result.elapsed_s == 12.0
+
+
+def test_a_folder_that_cannot_be_made(tiny_camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="cannot create .*: choose another --output"):
+        run(tiny_camvid, tmp_path / "file" / "run", recipe(epochs=1))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
@@ -259,3 +309,12 @@ def test_unusable_recipes(tmp_path: Path) -> None:
     odd.write_text(text.replace('"adamw"', '"lion"'))
     with pytest.raises(UsageError, match="optimizer is 'lion', use adamw or sgd"):
         load_recipe(str(odd))
+    for bad, message in (
+        ("extra_share = 1.0", "extra_share = 1.0 cannot be used"),
+        ("validate_every = 0", "validate_every = 0 cannot be used"),
+    ):
+        key = bad.split(" = ")[0]
+        lines = [bad if line.startswith(key) else line for line in text.splitlines()]
+        odd.write_text("\n".join(lines))
+        with pytest.raises(UsageError, match=f"recipe 'odd': {message}"):
+            load_recipe(str(odd))

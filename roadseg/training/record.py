@@ -1,0 +1,81 @@
+"""What a run was started with, so that a resumption cannot quietly become another run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.training.recipes import Recipe
+
+__all__ = ["check_resumption", "run_record", "write_config", "write_text"]
+
+
+def run_record(
+    model_name: str, recipe: Recipe, seed: int, time_budget_s: float | None, extra_frames: int
+) -> dict[str, Any]:
+    """What a resumption must agree with, as JSON gives it back."""
+    record = {
+        "model": model_name,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "time_budget_s": time_budget_s,
+        "extra_frames": extra_frames,
+    }
+    copy: dict[str, Any] = json.loads(json.dumps(record))
+    return copy
+
+
+def check_resumption(folder: Path, record: dict[str, Any]) -> float | None:
+    """The time budget to go on with: the one given now, else the run's.
+
+    A longer budget is a reason to resume. Another recipe, seed or mix of data would make a run
+    that no command describes.
+
+    Raises:
+        ModelError: `folder` holds no run.
+        UsageError: the run was started otherwise.
+    """
+    try:
+        started = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+    if started["model"] != record["model"]:
+        raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
+    # More epochs are a longer budget in other words.
+    plans = [
+        {**config, "recipe": {**config["recipe"], "epochs": 0}} for config in (started, record)
+    ]
+    for key, option in (("recipe", "recipe"), ("seed", "seed"), ("extra_frames", "extra")):
+        if plans[0].get(key) != plans[1][key]:
+            raise UsageError(
+                f"{folder} was started with another --{option}: give the same one to resume"
+            )
+    budget: float | None = record["time_budget_s"] or started.get("time_budget_s")
+    return budget
+
+
+def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write `config.json`: the record of `run_record`, and facts about machine and data.
+
+    Raises:
+        SinkError: the folder cannot be written.
+    """
+    write_text(folder / "config.json", json.dumps(record | facts, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str, mode: str = "w") -> None:
+    """Write or append (`a`) to a file of the run.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as exc:
+        raise SinkError(
+            f"cannot write {path} ({exc.strerror or exc}): free some space and go on with --resume"
+        ) from exc
