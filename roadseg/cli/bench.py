@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,17 +19,10 @@ def bench(
     source: Annotated[
         str, typer.Option(help="What to read; see 'roadseg run --help'. Short files start again.")
     ],
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
-    ] = "segnet-lite",
-    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
-    ] = None,
+    model: ModelOption = "segnet-lite",
+    backend: BackendOption = "auto",
+    size: SizeOption = None,
+    threads: ThreadsOption = None,
     frames: Annotated[int, typer.Option(metavar="N", help="How many frames to process.")] = 300,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report here as well.")

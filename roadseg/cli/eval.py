@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+
 __all__ = ["eval_"]
 
 if TYPE_CHECKING:
@@ -32,17 +34,10 @@ def eval_(
             ".npz file."
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
-    ] = "segnet-lite",
-    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
-    ] = None,
+    model: ModelOption = "segnet-lite",
+    backend: BackendOption = "auto",
+    size: SizeOption = None,
+    threads: ThreadsOption = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here as well.")
     ] = None,

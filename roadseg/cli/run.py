@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+
 
 def run(
     source: Annotated[
@@ -38,17 +40,10 @@ def run(
     save_masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write class ids as 8-bit PNGs here.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or an .xml, .onnx or .pt file.")
-    ] = "segnet-lite",
-    backend: Annotated[str, typer.Option(help="auto, openvino, torch or fake.")] = "auto",
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; by default the runtime decides.")
-    ] = None,
+    model: ModelOption = "segnet-lite",
+    backend: BackendOption = "auto",
+    size: SizeOption = None,
+    threads: ThreadsOption = None,
     max_frames: Annotated[
         int | None, typer.Option(metavar="N", help="End after N frames of the source.")
     ] = None,
