@@ -16,7 +16,7 @@ from roadseg.types import Geometry, Image, LabelMap, Labels
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend, BackendInfo
 
-__all__ = ["Segmenter"]
+__all__ = ["Segmenter", "check_size"]
 
 # Compiled networks to keep. A stream that switches between portrait and landscape needs two;
 # each costs tens of megabytes.
@@ -69,7 +69,7 @@ class Segmenter:
         self._threads = threads
         self._multiple = input_multiple(model, backend)
         if size_hw is not None:
-            _check_size(size_hw, self._multiple)
+            check_size(size_hw, self._multiple)
         self.size_hw = size_hw
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
@@ -176,7 +176,12 @@ def _check_frame(frame_bgr: Image) -> None:
     raise ValueError(f"expected a (H, W, 3) uint8 BGR frame, got {shape} {dtype}{hint}")
 
 
-def _check_size(size_hw: tuple[int, int], multiple: int) -> None:
+def check_size(size_hw: tuple[int, int], multiple: int) -> None:
+    """Refuse a size of the network's input whose sides are not multiples of `multiple`.
+
+    Raises:
+        UsageError: the message names the nearest sizes that fit.
+    """
     height, width = size_hw
     if height > 0 and width > 0 and height % multiple == 0 and width % multiple == 0:
         return

@@ -8,7 +8,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Backend", "BackendInfo"]
+__all__ = ["SIDE_MULTIPLE", "Backend", "BackendInfo", "check_batch"]
+
+SIDE_MULTIPLE = 32
+"""Sides of the input of networks with free sizes are multiples of this: five halvings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,16 @@ class Backend(Protocol):
     def close(self) -> None:
         """Give memory and devices back; a second call does nothing."""
         ...
+
+
+def check_batch(batch_bgr: npt.NDArray[np.uint8], network_hw: tuple[int, int]) -> None:
+    """Refuse what is not a (N, h, w, 3) uint8 batch of the network's size.
+
+    Raises:
+        ValueError: the message says what was expected and what came.
+    """
+    h, w = network_hw
+    if batch_bgr.shape[1:] != (h, w, 3) or batch_bgr.dtype != np.uint8:
+        raise ValueError(
+            f"expected (N, {h}, {w}, 3) uint8, got {batch_bgr.shape} {batch_bgr.dtype}"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.base import BackendInfo
+from roadseg.backends.base import BackendInfo, check_batch
 from roadseg.labels import NUM_CLASSES
 
 __all__ = ["FakeBackend"]
@@ -32,12 +32,7 @@ class FakeBackend:
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""
-        expected = (*self._network_hw, 3)
-        if batch_bgr.shape[1:] != expected or batch_bgr.dtype != np.uint8:
-            raise ValueError(
-                f"expected (N, {', '.join(map(str, expected))}) uint8, "
-                f"got {batch_bgr.shape} {batch_bgr.dtype}"
-            )
+        check_batch(batch_bgr, self._network_hw)
         labels: npt.NDArray[np.uint8] = self._table[batch_bgr[..., 1]]
         return labels
 

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.base import BackendInfo
+from roadseg.backends.base import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.errors import BackendError, ModelError, UsageError
 
-__all__ = ["SIDE_MULTIPLE", "OpenVinoBackend"]
+__all__ = ["OpenVinoBackend"]
 
-SIDE_MULTIPLE = 32
-"""Sides of the input of networks with free sizes are multiples of this."""
 
 _EXPECTED = (
     "a roadseg network takes uint8 frames (N, H, W, 3) and gives uint8 labels (N, H, W): "
@@ -100,14 +98,10 @@ class OpenVinoBackend:
             ValueError: the batch has another shape or dtype.
             BackendError: OpenVINO failed, or the backend is closed.
         """
-        h, w = self._network_hw
-        if batch_bgr.shape[1:] != (h, w, 3) or batch_bgr.dtype != np.uint8:
-            raise ValueError(
-                f"expected (N, {h}, {w}, 3) uint8, got {batch_bgr.shape} {batch_bgr.dtype}"
-            )
+        check_batch(batch_bgr, self._network_hw)
         if self._request is None:
             raise BackendError("the openvino backend is closed: create another one")
-        labels = np.empty((len(batch_bgr), h, w), np.uint8)
+        labels = np.empty((len(batch_bgr), *self._network_hw), np.uint8)
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from roadseg.backends.base import SIDE_MULTIPLE
 from roadseg.errors import UsageError
 from roadseg.weights import resolve_model
 
@@ -14,8 +15,6 @@ __all__ = ["BACKEND_NAMES", "create_backend", "input_multiple"]
 
 BACKEND_NAMES = ("auto", "openvino", "torch", "fake")
 """What `--backend` takes; `auto` is OpenVINO."""
-
-_SIDE_MULTIPLE = 32
 
 
 def create_backend(
@@ -64,7 +63,7 @@ def input_multiple(model: str, backend: str) -> int:
     runtime = _runtime(backend)
     if runtime != "fake":
         resolve_model(model, runtime)
-    return _SIDE_MULTIPLE
+    return SIDE_MULTIPLE
 
 
 def _runtime(backend: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.base import BackendInfo
+from roadseg.backends.base import BackendInfo, check_batch
 from roadseg.errors import BackendError
 
 __all__ = ["TorchBackend"]
@@ -81,11 +81,7 @@ class TorchBackend:
             ValueError: the batch has another shape or dtype.
             BackendError: PyTorch failed, for example for lack of memory, or the backend is closed.
         """
-        h, w = self._network_hw
-        if batch_bgr.shape[1:] != (h, w, 3) or batch_bgr.dtype != np.uint8:
-            raise ValueError(
-                f"expected (N, {h}, {w}, 3) uint8, got {batch_bgr.shape} {batch_bgr.dtype}"
-            )
+        check_batch(batch_bgr, self._network_hw)
         if self._model is None:
             raise BackendError("the torch backend is closed: create another one")
         torch = _import_torch()

@@ -98,9 +98,10 @@ def _network_hw(
     frames: LabelledFrames, size: str | None, model: str, backend: str
 ) -> tuple[int, int]:
     from roadseg.backends.select import input_multiple
-    from roadseg.errors import DataError, UsageError
+    from roadseg.errors import DataError
     from roadseg.pipeline import parse_size
     from roadseg.preprocess import network_size
+    from roadseg.segmenter import check_size
 
     multiple = input_multiple(model, backend)
     if size is None:
@@ -110,11 +111,7 @@ def _network_hw(
         height, width = first[0].shape[:2]
         return network_size((height, width), multiple=multiple)
     height, width = parse_size(size)
-    if not height or not width or height % multiple or width % multiple:
-        raise UsageError(
-            f"size {height}x{width} does not fit the network, whose sides are multiples of "
-            f"{multiple}: use for example --size 352x480"
-        )
+    check_size((height, width), multiple)
     return height, width
 
 

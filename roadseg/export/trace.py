@@ -19,10 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from roadseg.errors import ModelError
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
-__all__ = ["SIDE_MULTIPLE", "Trace", "trace_model"]
+__all__ = ["Trace", "trace_model"]
 
-SIDE_MULTIPLE = 32
-"""Sides of networks with free input sizes are multiples of this: five halvings leave no rest."""
 
 _REFERENCE_SIZES_HW = ((64, 96), (128, 160))
 """Where shapes of a model with free sizes are looked at: multiples of 32 that share no ratio."""

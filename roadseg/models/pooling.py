@@ -6,10 +6,12 @@ their own, so that export can replace them by another lowering without knowing t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["IndexUnpool", "MaxPoolIndices"]
+__all__ = ["IndexUnpool", "MaxPoolIndices", "SymmetricEncoderDecoder"]
 
 
 class MaxPoolIndices(nn.Module):
@@ -61,3 +63,33 @@ class IndexUnpool(nn.Module):
                 f"got {x.shape[-2]}x{x.shape[-1]}"
             )
         return F.max_unpool2d(x, indices, [2, 2], [2, 2], output_size=[height, width])
+
+
+class SymmetricEncoderDecoder(nn.Module):
+    """Encoders that each end in a pool, and as many decoders that each begin with its unpool.
+
+    The body that SegNet and SegNet-Basic share (section 3, figure 2).
+
+    Args:
+        encoder: stages from the frame down.
+        decoder: stages from the deepest up, as many as encoders.
+    """
+
+    def __init__(self, encoder: Iterable[nn.Module], decoder: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(encoder)
+        self.decoder = nn.ModuleList(decoder)
+        self.pool = MaxPoolIndices()
+        self.unpool = IndexUnpool()
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the last decoder's (N, C', H, W)."""
+        places = []
+        for stage in self.encoder:
+            full = stage(x)
+            x, indices = self.pool(full)
+            places.append((indices, full))
+        for stage in self.decoder:
+            indices, full = places.pop()
+            x = stage(self.unpool(x, indices, full))
+        return x

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from roadseg.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn_relu, initialise
-from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+from roadseg.models.pooling import SymmetricEncoderDecoder
 
 __all__ = ["SegNet"]
 
@@ -36,7 +36,7 @@ def _group(channels: tuple[int, ...], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class SegNet(nn.Module):
+class SegNet(SymmetricEncoderDecoder):
     """SegNet with 13 encoder and 13 decoder convolutions, 29.4 M parameters.
 
     Args:
@@ -46,15 +46,12 @@ class SegNet(nn.Module):
     """
 
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
-        super().__init__()
         deep = (0.0, 0.0, dropout, dropout, dropout)
-        self.encoder = nn.ModuleList(_group(c, p) for c, p in zip(_ENCODER, deep, strict=True))
-        self.decoder = nn.ModuleList(
-            _group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)
+        super().__init__(
+            encoder=(_group(c, p) for c, p in zip(_ENCODER, deep, strict=True)),
+            decoder=(_group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)),
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
-        self.pool = MaxPoolIndices()
-        self.unpool = IndexUnpool()
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,13 +63,5 @@ class SegNet(nn.Module):
         Returns:
             (N, num_classes, H, W) scores before softmax.
         """
-        places = []
-        for group in self.encoder:
-            full = group(x)
-            x, indices = self.pool(full)
-            places.append((indices, full))
-        for group in self.decoder:
-            indices, full = places.pop()
-            x = group(self.unpool(x, indices, full))
-        scores: Tensor = self.classifier(x)
+        scores: Tensor = self.classifier(self.features(x))
         return scores

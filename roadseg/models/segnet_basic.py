@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from roadseg.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn, conv_bn_relu, initialise
-from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+from roadseg.models.pooling import SymmetricEncoderDecoder
 
 __all__ = ["SegNetBasic"]
 
 
-class SegNetBasic(nn.Module):
+class SegNetBasic(SymmetricEncoderDecoder):
     """Four encoders and four decoders of 64 channels with 7x7 kernels, 1.425 M parameters.
 
     The input passes a local response normalisation; the decoders have batch normalisation and
@@ -19,15 +19,14 @@ class SegNetBasic(nn.Module):
     """
 
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
-        super().__init__()
+        super().__init__(
+            encoder=(conv_bn_relu(c, 64, kernel=7) for c in (3, 64, 64, 64)),
+            decoder=(conv_bn(64, 64, kernel=7) for _ in range(4)),
+        )
         # The scores of a pixel depend on 0..255 intensities in the authors' Caffe layer; on 0..1
         # the same alpha would do nothing, hence the factor in `forward`.
         self.normalise = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
-        self.encoder = nn.ModuleList(conv_bn_relu(c, 64, kernel=7) for c in (3, 64, 64, 64))
-        self.decoder = nn.ModuleList(conv_bn(64, 64, kernel=7) for _ in range(4))
         self.classifier = nn.Conv2d(64, num_classes, 1)
-        self.pool = MaxPoolIndices()
-        self.unpool = IndexUnpool()
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,14 +38,5 @@ class SegNetBasic(nn.Module):
         Returns:
             (N, num_classes, H, W) scores before softmax.
         """
-        x = self.normalise(x * 255.0)
-        places = []
-        for group in self.encoder:
-            full = group(x)
-            x, indices = self.pool(full)
-            places.append((indices, full))
-        for group in self.decoder:
-            indices, full = places.pop()
-            x = group(self.unpool(x, indices, full))
-        scores: Tensor = self.classifier(x)
+        scores: Tensor = self.classifier(self.features(self.normalise(x * 255.0)))
         return scores

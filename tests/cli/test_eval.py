@@ -96,14 +96,17 @@ def test_size_that_is_none(camvid: Path, capsys: pytest.CaptureFixture[str], siz
     )
 
 
-@pytest.mark.parametrize("size", ["0x32", "33x64", "64x33"])
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [("0x32", "32x32"), ("33x64", "32x64 or 64x64"), ("64x33", "64x32 or 64x64")],
+)
 def test_size_that_does_not_fit(
-    camvid: Path, capsys: pytest.CaptureFixture[str], size: str
+    camvid: Path, capsys: pytest.CaptureFixture[str], size: str, nearest: str
 ) -> None:
     assert main(["eval", "--data", str(camvid), "--backend", "fake", "--size", size]) == 2
     assert capsys.readouterr().err == (
         f"error: size {size} does not fit the network, whose sides are multiples of 32: "
-        "use for example --size 352x480\n"
+        f"use --size {nearest}\n"
     )
 
 
