@@ -5,7 +5,7 @@ command line prints it to stderr as it is and exits with `exit_code`. Errors of 
 FFmpeg, OpenVINO and the like are translated into this tree where they occur (`from exc`).
 
 Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
-5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 130 interrupted.
+5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 9 engine, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 __all__ = [
     "BackendError",
     "DataError",
+    "EngineError",
     "ModelError",
     "QualityGateError",
     "RoadsegError",
@@ -68,3 +69,9 @@ class QualityGateError(RoadsegError):
     """A model was produced and refused, because it lost more accuracy than allowed."""
 
     exit_code = 8
+
+
+class EngineError(RoadsegError):
+    """An engine cannot be built, or does not fit this GPU or TensorRT, or its file is damaged."""
+
+    exit_code = 9

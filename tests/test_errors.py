@@ -15,6 +15,7 @@ EXIT_CODES = {
     "BackendError": 6,
     "DataError": 7,
     "QualityGateError": 8,
+    "EngineError": 9,
 }
 
 

@@ -28,6 +28,11 @@ ROOMS_OF_LIBRARIES = {
     "nncf": ("export/",),
     "onnx": ("export/",),
     "torch": ("models/", "training/", "export/", "backends/torch", "cli/train.py"),
+    "cuda": ("cuda/", "plugin/nvrtc.py"),
+    "pycuda": ("cuda/",),
+    "tensorrt": ("engine/runtime.py", "plugin/"),
+    "tensorrt_rtx": ("engine/runtime.py",),
+    "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
 }
 
@@ -35,6 +40,7 @@ NUMPY_AND_OPENCV_ONLY = ("preprocess.py", "postprocess.py", "render/")
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
+HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
 
 
 @cache

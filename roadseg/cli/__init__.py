@@ -15,7 +15,7 @@ from roadseg.errors import RoadsegError
 __all__ = ["main"]
 
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
-6 backend, 7 data set, 8 quality gate refused, 130 interrupted."""
+6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted."""
 
 # The order is that of the help page. A command's module is `roadseg.cli.<name>` and its function
 # has the same name, with underscores.
