@@ -32,6 +32,10 @@ def train(
             help="Minutes of training, validation not counted; the schedule ends in time."
         ),
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from these weights (.pt), not random ones."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -68,6 +72,7 @@ def train(
             settings,
             output or Path("runs") / model,
             extra=extra_frames,
+            init=init,
             resume=resume,
             time_budget_s=None if time_budget is None else time_budget * 60,
             seed=seed,

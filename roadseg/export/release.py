@@ -161,6 +161,7 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
     budget = config["time_budget_s"]
     command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
     command += " --extra SCENES" if config["extra_frames"] else ""
+    command += " --init WEIGHTS" if config.get("init_sha256") else ""
     command += f" --time-budget {budget / 60:g}" if budget else ""
     command += f" --seed {config['seed']}"
     facts = {
@@ -171,6 +172,7 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
         "best_epoch": meta["epoch"],
         "minutes": config["minutes"],
         "device": config["device"],
+        **({"init_sha256": config["init_sha256"]} if config.get("init_sha256") else {}),
         "torch": config["torch"],
     }
     return facts | ({"note": note} if note else {})

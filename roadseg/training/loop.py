@@ -20,7 +20,7 @@ from roadseg.data import CamVid
 from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.evaluation.confusion import ConfusionMatrix
 from roadseg.labels import NUM_CLASSES
-from roadseg.models import SegNetLite, build_model, save_weights
+from roadseg.models import SegNetLite, build_model, load_weights, save_weights
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
 from roadseg.training.augment import augment
@@ -72,6 +72,7 @@ def train(
     folder: Path,
     *,
     extra: CamVid | None = None,
+    init: Path | None = None,
     resume: bool = False,
     time_budget_s: float | None = None,
     seed: int = 0,
@@ -91,6 +92,7 @@ def train(
         recipe: every number of the run.
         folder: where the run lives; created.
         extra: further training frames, mixed in at the recipe's `extra_share`.
+        init: a `.pt` file whose weights the run starts from, instead of random ones.
         resume: go on from `folder/last.ckpt`.
         time_budget_s: ends the schedule after that much training time, over all resumptions,
             instead of after `recipe.epochs`; the learning rate is planned to match.
@@ -99,22 +101,25 @@ def train(
         on_step: called after every step.
 
     Raises:
-        UsageError: the folder holds a run and `resume` is false.
+        UsageError: the folder holds a run and `resume` is false; `init` is of another network.
         ModelError: the checkpoint does not fit, or the loss is no longer finite.
         DataError: a frame or label is unusable.
         SinkError: the folder cannot be written.
     """
-    record = run_record(model_name, recipe, seed, time_budget_s, len(extra) if extra else 0)
+    record = run_record(model_name, recipe, seed, time_budget_s, len(extra) if extra else 0, init)
     if resume:
-        time_budget_s = check_resumption(folder, record)
+        record = check_resumption(folder, record)
     elif (folder / LAST).exists():
         raise UsageError(f"{folder} holds a run: go on with --resume or choose another --output")
-    trainer = _Trainer(model_name, data, validation, recipe, folder, extra, seed, time_budget_s)
+    budget_s: float | None = record["time_budget_s"]
+    trainer = _Trainer(model_name, data, validation, recipe, folder, extra, seed, budget_s)
     if resume:
         trainer.restore()
+    elif init is not None:
+        trainer.start_from(init)
     write_config(
         folder,
-        record | {"time_budget_s": time_budget_s},
+        record,
         {
             "compile": compile_step,
             "frames": len(trainer.frames),
@@ -334,6 +339,15 @@ class _Trainer:
             "best": (self.best_epoch, self.best_miou),
             "torch_rng": torch.get_rng_state(),
         }
+
+    def start_from(self, weights: Path) -> None:
+        model, meta = load_weights(weights)
+        if meta["model"] != self.model_name:
+            raise UsageError(
+                f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"
+            )
+        self.model.load_state_dict(model.state_dict())
+        self.average = AveragedWeights(self.model, self.recipe.ema_decay)
 
     def restore(self) -> None:
         state = load_checkpoint(self.folder / LAST, self.model_name)

@@ -9,12 +9,18 @@ from typing import Any
 
 from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.training.recipes import Recipe
+from roadseg.weights.manifest import sha256_of
 
 __all__ = ["check_resumption", "run_record", "write_config", "write_text"]
 
 
 def run_record(
-    model_name: str, recipe: Recipe, seed: int, time_budget_s: float | None, extra_frames: int
+    model_name: str,
+    recipe: Recipe,
+    seed: int,
+    time_budget_s: float | None,
+    extra_frames: int,
+    init: Path | None = None,
 ) -> dict[str, Any]:
     """What a resumption must agree with, as JSON gives it back."""
     record = {
@@ -23,13 +29,14 @@ def run_record(
         "seed": seed,
         "time_budget_s": time_budget_s,
         "extra_frames": extra_frames,
+        "init_sha256": sha256_of(init) if init is not None and init.is_file() else None,
     }
     copy: dict[str, Any] = json.loads(json.dumps(record))
     return copy
 
 
-def check_resumption(folder: Path, record: dict[str, Any]) -> float | None:
-    """The time budget to go on with: the one given now, else the run's.
+def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record to go on with: the time budget given now, else the run's, and its first weights.
 
     A longer budget is a reason to resume. Another recipe, seed or mix of data would make a run
     that no command describes.
@@ -53,8 +60,10 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> float | None:
             raise UsageError(
                 f"{folder} was started with another --{option}: give the same one to resume"
             )
-    budget: float | None = record["time_budget_s"] or started.get("time_budget_s")
-    return budget
+    return record | {
+        "time_budget_s": record["time_budget_s"] or started.get("time_budget_s"),
+        "init_sha256": started.get("init_sha256"),
+    }
 
 
 def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) -> None:

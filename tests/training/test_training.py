@@ -13,12 +13,13 @@ import torch
 
 from roadseg.data import CamVid
 from roadseg.errors import ModelError, SinkError, UsageError
-from roadseg.models import build_model, load_weights
+from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training import loop
 from roadseg.training.augment import augment
 from roadseg.training.checkpoint import AveragedWeights, save_checkpoint
 from roadseg.training.losses import SegmentationLoss, class_weights
 from roadseg.training.recipes import Recipe, load_recipe, recipe_names
+from roadseg.weights.manifest import sha256_of
 
 LITE = load_recipe("lite")
 PLAIN = load_recipe("paper").augmentation
@@ -151,6 +152,32 @@ def test_resuming_keeps_the_time_budget(
         run(tiny_camvid, folder, recipe(), time_budget_s=12.0, on_step=interrupt)
     result = run(tiny_camvid, folder, recipe(), resume=True)
     assert result.elapsed_s == 12.0
+
+
+def test_a_run_starts_from_given_weights(tiny_camvid: Path, tmp_path: Path) -> None:
+    first = run(tiny_camvid, tmp_path / "first", recipe(epochs=2))
+    frozen = recipe(epochs=1, learning_rate=1e-12, weight_decay=0.0)
+    second = run(tiny_camvid, tmp_path / "second", frozen, init=first.weights)
+    before, after = (load_weights(r.weights)[0].state_dict() for r in (first, second))
+    for key, value in before.items():
+        if "running" not in key and value.is_floating_point():
+            torch.testing.assert_close(after[key], value, atol=1e-6, rtol=1e-3)
+    config = json.loads((tmp_path / "second" / "config.json").read_text())
+    assert config["init_sha256"] == sha256_of(first.weights)
+    # What a run started from is not given again to resume it, and is not forgotten.
+    run(tiny_camvid, tmp_path / "second", dataclasses.replace(frozen, epochs=2), resume=True)
+    assert json.loads((tmp_path / "second" / "config.json").read_text()) == config | {
+        "recipe": config["recipe"] | {"epochs": 2}
+    }
+
+
+def test_a_run_does_not_start_from_another_network(tiny_camvid: Path, tmp_path: Path) -> None:
+    save_weights(tmp_path / "basic.pt", build_model("segnet-basic"), "segnet-basic")
+    with pytest.raises(UsageError) as caught:
+        run(tiny_camvid, tmp_path / "run", recipe(epochs=1), init=tmp_path / "basic.pt")
+    assert str(caught.value) == (
+        f"{tmp_path / 'basic.pt'} holds segnet-basic: use --model segnet-basic, or other weights"
+    )
 
 
 def test_a_folder_that_cannot_be_made(tiny_camvid: Path, tmp_path: Path) -> None:
