@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,19 @@ from torch import nn
 
 from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.labels import CLASS_NAMES, NUM_CLASSES
+from roadseg.models.decoder_variants import (
+    BilinearInterpolation,
+    FCNBasic,
+    SegNetBasicEncoderAddition,
+    SegNetBasicSingleChannelDecoder,
+)
+from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
 from roadseg.models.segnet_lite import SegNetLite
 
 __all__ = [
+    "COMPARISON_NAMES",
     "MODEL_NAMES",
     "SegNet",
     "SegNetBasic",
@@ -32,6 +41,25 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 MODEL_NAMES = tuple(_BUILDERS)
+"""The networks that roadseg is about; the ones below are what they are compared with."""
+
+_BUILDERS |= {
+    "segnet-basic-encoder-addition": SegNetBasicEncoderAddition,
+    "segnet-basic-single-channel-decoder": SegNetBasicSingleChannelDecoder,
+    "fcn-basic": FCNBasic,
+    "fcn-basic-no-addition": partial(FCNBasic, addition=False),
+    "fcn-basic-no-dim-reduction": partial(FCNBasic, reduction=False),
+    "fcn-basic-no-addition-no-dim-reduction": partial(FCNBasic, addition=False, reduction=False),
+    "bilinear-interpolation": BilinearInterpolation,
+    "fcn-8s": partial(FCN8s, learnt_upsampling=False),
+    "fcn-8s-learnt": FCN8s,
+    "deeplab-largefov": DeepLabLargeFOV,
+    "deconvnet": DeconvNet,
+    "unet": UNet,
+}
+
+COMPARISON_NAMES = tuple(name for name in _BUILDERS if name not in MODEL_NAMES)
+"""The networks of the paper's tables 1, 3 and 6, and U-Net."""
 
 
 def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
@@ -45,7 +73,8 @@ def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
     try:
         return _BUILDERS[name](num_classes)
     except KeyError:
-        raise UsageError(f"unknown model {name!r}: use --model {'|'.join(MODEL_NAMES)}") from None
+        known = "|".join(_BUILDERS)
+        raise UsageError(f"unknown model {name!r}: use --model {known}") from None
 
 
 def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
@@ -54,7 +83,7 @@ def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
     Args:
         path: a `.pt` file; replaced in one step.
         model: the network whose state is written.
-        name: its name in `MODEL_NAMES`.
+        name: its name for `build_model`.
         **meta: plain values to keep beside the weights.
 
     Raises:

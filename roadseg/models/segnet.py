@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
 from roadseg.labels import NUM_CLASSES
-from roadseg.models.blocks import conv_bn_relu, initialise
+from roadseg.models.blocks import initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
+from roadseg.models.vgg import VGG16_GROUPS, vgg_group
 
 __all__ = ["SegNet"]
 
-# Channels of each encoder group, input first: the 13 convolutions of VGG16.
-_ENCODER = (
-    (3, 64, 64),
-    (64, 128, 128),
-    (128, 256, 256, 256),
-    (256, 512, 512, 512),
-    (512, 512, 512, 512),
-)
 _DECODER = (
     (512, 512, 512, 512),
     (512, 512, 512, 256),
@@ -27,13 +18,6 @@ _DECODER = (
     (128, 128, 64),
     (64, 64),
 )
-
-
-def _group(channels: tuple[int, ...], dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = [conv_bn_relu(a, b) for a, b in pairwise(channels)]
-    if dropout > 0:
-        layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers)
 
 
 class SegNet(SymmetricEncoderDecoder):
@@ -48,8 +32,8 @@ class SegNet(SymmetricEncoderDecoder):
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
         deep = (0.0, 0.0, dropout, dropout, dropout)
         super().__init__(
-            encoder=(_group(c, p) for c, p in zip(_ENCODER, deep, strict=True)),
-            decoder=(_group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)),
+            encoder=(vgg_group(c, p) for c, p in zip(VGG16_GROUPS, deep, strict=True)),
+            decoder=(vgg_group(c, p) for c, p in zip(_DECODER, reversed(deep), strict=True)),
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
         initialise(self)
