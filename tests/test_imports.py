@@ -19,21 +19,23 @@ ROOMS_OF_LIBRARIES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "click": ("cli/",),
-    "av": ("video/", "synth/export.py"),
+    "av": ("video/", "synth/export.py", "doctor/probes.py"),
     # The backend's thread lives for one call; see `_load_cpu_plugin`.
-    "threading": ("video/", "backends/openvino"),
+    # The simulation only asks which thread it is called from.
+    "threading": ("video/", "backends/openvino", "cuda/simulated"),
     "concurrent": ("video/",),
     "multiprocessing": ("training/",),
-    "openvino": ("backends/openvino", "export/", "weights/"),
+    "openvino": ("backends/openvino", "export/", "weights/", "doctor/probes.py"),
     "nncf": ("export/",),
     "onnx": ("export/",),
     "torch": ("models/", "training/", "export/", "backends/torch", "cli/train.py"),
-    "cuda": ("cuda/", "plugin/nvrtc.py"),
+    "cuda": ("cuda/", "plugin/nvrtc.py", "doctor/probes.py"),
     "pycuda": ("cuda/",),
     "tensorrt": ("engine/runtime.py", "plugin/"),
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "matplotlib": ("training/curves.py", "evaluation/"),
 }
 
 NUMPY_AND_OPENCV_ONLY = ("preprocess.py", "postprocess.py", "render/")

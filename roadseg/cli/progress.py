@@ -13,7 +13,7 @@ __all__ = ["training_progress"]
 
 
 @contextmanager
-def training_progress() -> Iterator[Callable[[Progress], None]]:
+def training_progress(*, shown: bool = True) -> Iterator[Callable[[Progress], None]]:
     """A bar with epoch, loss, validation mIoU and ETA; yields the function to call per step."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -30,7 +30,7 @@ def training_progress() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     nan = float("nan")
-    with Bar(*columns, console=Console(stderr=True)) as bar:
+    with Bar(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("train", total=1.0, epoch=0, loss=nan, miou=nan, best=nan)
 
         def on_step(state: Progress) -> None:

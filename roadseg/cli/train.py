@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,14 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Start from these weights (.pt), not random ones."),
     ] = None,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="VGG16's ImageNet weights in torchvision's layout."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Learn from this network's scores (.pt), too."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -64,7 +73,9 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    with training_progress() as on_step:
+    # Under torchrun one process speaks for all.
+    leads = os.environ.get("RANK", "0") == "0"
+    with training_progress(shown=leads) as on_step:
         result = run_training(
             model,
             frames,
@@ -73,12 +84,16 @@ def train(
             output or Path("runs") / model,
             extra=extra_frames,
             init=init,
+            encoder_weights=encoder_weights,
+            teacher=teacher,
             resume=resume,
             time_budget_s=None if time_budget is None else time_budget * 60,
             seed=seed,
             compile_step=compile,
             on_step=on_step,
         )
+    if not leads:
+        return
     typer.echo(
         f"{result.weights}: validation mIoU {result.best_miou:.4f} at epoch "
         f"{result.best_epoch} of {result.epochs}, {result.elapsed_s / 60:.1f} minutes of training"

@@ -1,12 +1,14 @@
 """Training crops: one affine warp and cheap colour changes, on uint8 frames.
 
 Everything geometric is one `warpAffine`, so a crop is sampled once; colour is one 3x4 matrix and
-one look-up table. On the CPU that trains, this costs a twentieth of the network's step.
+one look-up table. On the CPU that trains, this costs a twentieth of the network's step. The same
+for whole batches on a GPU is in `augment_batch`, which shares what is drawn here.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,9 +18,10 @@ from roadseg.labels import VOID_ID, class_id
 from roadseg.training.recipes import Augmentation
 from roadseg.types import Image, Labels
 
-__all__ = ["augment"]
+__all__ = ["RARE_IDS", "augment", "colour_of", "inverse_affine"]
 
 RARE_IDS = tuple(class_id(n) for n in ("pole", "sign", "fence", "pedestrian", "bicyclist"))
+"""What some crops are centred on."""
 
 
 def augment(
@@ -41,7 +44,8 @@ def augment(
         (h, w, 3) uint8 BGR and (h, w) uint8 ids; what lies outside the frame mirrors the frame
         and is void in the labels.
     """
-    matrix = _affine(labels, crop_hw, settings, rng)
+    frame_hw = (labels.shape[0], labels.shape[1])
+    matrix = inverse_affine(_centre(labels, settings, rng), frame_hw, crop_hw, settings, rng)
     size_wh = (crop_hw[1], crop_hw[0])
     crop = cv2.warpAffine(
         image_bgr,
@@ -61,16 +65,28 @@ def augment(
     return _recolour(crop, settings, rng), ids
 
 
-def _affine(
-    labels: Labels, crop_hw: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+def inverse_affine(
+    centre_yx: tuple[float, float] | npt.NDArray[np.float64],
+    frame_hw: tuple[int, int],
+    crop_hw: tuple[int, int],
+    settings: Augmentation,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    """(2, 3) matrix from crop pixels to frame pixels."""
-    height, width = labels.shape
+    """(2, 3) matrix from crop pixels to frame pixels, of a random zoom, turn and mirror.
+
+    Args:
+        centre_yx: what the crop is centred on, as far as it then stays inside the frame.
+        frame_hw: size of the frame.
+        crop_hw: size of the crop.
+        settings: what may vary, and how far.
+        rng: where the randomness comes from.
+    """
+    height, width = frame_hw
+    centre_y, centre_x = centre_yx
     zoom = math.exp(rng.uniform(math.log(settings.scale[0]), math.log(settings.scale[1])))
     stretch = math.exp(rng.uniform(-settings.aspect, settings.aspect) / 2)
     step_x, step_y = 1 / (zoom * stretch), stretch / zoom
     seen_h, seen_w = crop_hw[0] * step_y, crop_hw[1] * step_x
-    centre_y, centre_x = _centre(labels, settings, rng)
     # Keep the crop inside the frame where it fits; centre it where it is the larger one.
     centre_y = (
         float(np.clip(centre_y, seen_h / 2, height - seen_h / 2)) if seen_h < height else height / 2
@@ -86,6 +102,24 @@ def _affine(
     middle = np.array([crop_hw[1] / 2 - 0.5, crop_hw[0] / 2 - 0.5])
     offset = np.array([centre_x - 0.5, centre_y - 0.5]) - linear @ middle
     return np.column_stack([linear, offset])
+
+
+def colour_of(
+    settings: Augmentation, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Brightness, contrast, saturation and white balance as a (3, 4) matrix, and a gamma.
+
+    The matrix takes BGR in 0..1, and 1, to BGR.
+    """
+    s = settings.colour
+    if s <= 0:
+        return np.eye(3, 4), 1.0
+    saturation = 1 + rng.uniform(-2, 2) * s
+    gains = (1 + rng.uniform(-0.4, 0.4, 3) * s) * (1 + rng.uniform(-1, 1) * s)
+    grey = np.full((3, 1), 1.0) @ np.array([[0.114, 0.587, 0.299]])
+    linear = np.diag(gains) @ (saturation * np.eye(3) + (1 - saturation) * grey)
+    offset = np.full(3, rng.uniform(-1, 1) * s * 96 / 255)
+    return np.column_stack([linear, offset]), math.exp(rng.uniform(-1.2, 1.2) * s)
 
 
 def _centre(
@@ -105,19 +139,46 @@ def _centre(
 
 def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> Image:
     if settings.colour > 0:
-        s = settings.colour
-        saturation = 1 + rng.uniform(-2, 2) * s
-        gains = (1 + rng.uniform(-0.4, 0.4, 3) * s) * (1 + rng.uniform(-1, 1) * s)
-        grey = np.full((3, 1), 1.0) @ np.array([[0.114, 0.587, 0.299]])
-        linear = np.diag(gains) @ (saturation * np.eye(3) + (1 - saturation) * grey)
-        offset = rng.uniform(-1, 1) * s * 96
-        crop = cv2.transform(crop, np.column_stack([linear, np.full(3, offset)]))
-        gamma = math.exp(rng.uniform(-1.2, 1.2) * s)
+        matrix, gamma = colour_of(settings, rng)
+        matrix[:, 3] *= 255
         table = (255 * (np.arange(256) / 255) ** gamma + 0.5).astype(np.uint8)
-        crop = cv2.LUT(crop, table)
+        crop = cv2.LUT(cv2.transform(crop, matrix), table)
+    if rng.random() < settings.shadow_share:
+        crop = _shadow(crop, rng)
+    if rng.random() < settings.glare_share:
+        crop = _glare(crop, rng)
     if rng.random() < settings.blur_share:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.4))
     if rng.random() < settings.noise_share:
         noise = rng.standard_normal(crop.shape, dtype=np.float32) * rng.uniform(2, 10)
         crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
     return crop
+
+
+def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Crop coordinates of -1..1: (h, 1) and (1, w)."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in crop.shape[:2])
+    return y[:, None], x[None, :]
+
+
+def _shadow(crop: Image, rng: np.random.Generator) -> Image:
+    """Darken one side of a line: what a bridge or a building throws across the road."""
+    y, x = _axes(crop)
+    angle = rng.uniform(0, 2 * math.pi)
+    side = math.cos(angle) * x + math.sin(angle) * y + rng.uniform(-0.7, 0.7)
+    # An edge some pixels wide: the sun is no point.
+    dark = 1 / (1 + np.exp(-np.clip(side * 40, -30, 30)))
+    return _scaled(crop, 1 - dark * (1 - rng.uniform(0.35, 0.75)))
+
+
+def _glare(crop: Image, rng: np.random.Generator) -> Image:
+    """Wash out a round part of the upper half: the low sun in a windscreen."""
+    y, x = _axes(crop)
+    distance = (x - rng.uniform(-1, 1)) ** 2 + (y - rng.uniform(-1, 0)) ** 2
+    light = rng.uniform(0.3, 1) * np.exp(-distance / rng.uniform(0.2, 0.7) ** 2)
+    return 255 - _scaled(255 - crop, 1 - light)
+
+
+def _scaled(crop: Image, factor: npt.NDArray[np.floating[Any]]) -> Image:
+    product: Image = (crop * factor.astype(np.float32)[..., None] + 0.5).astype(np.uint8)
+    return product

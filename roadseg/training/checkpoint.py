@@ -25,14 +25,23 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.updates = 0
+        self.updates = self.even_updates = 0
         self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the network's present weights."""
+    def update(self, model: nn.Module, *, evenly: bool = False) -> None:
+        """Move the average towards the network's present weights.
+
+        Args:
+            model: the network.
+            evenly: from the first such update on, weigh all states since then alike (stochastic
+                weight averaging, Izmailov et al. 2018), not the recent ones more.
+        """
         self.updates += 1
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        if evenly:
+            keep = self.even_updates / (1 + self.even_updates)
+            self.even_updates += 1
         average, current = [], []
         for key, value in model.state_dict().items():
             if value.is_floating_point():

@@ -1,4 +1,4 @@
-"""What training minimises: weighted cross-entropy and the soft Jaccard index."""
+"""What training minimises: weighted cross-entropy, the soft Jaccard index, a teacher's opinion."""
 
 from __future__ import annotations
 
@@ -10,28 +10,7 @@ from torch import Tensor, nn
 
 from roadseg.labels import VOID_ID
 
-__all__ = ["SegmentationLoss", "class_weights"]
-
-
-def class_weights(pixel_counts: npt.NDArray[np.int64], weighting: str) -> npt.NDArray[np.float32]:
-    """Weights of the classes in the cross-entropy.
-
-    Args:
-        pixel_counts: (C,) labelled training pixels per class, void left out.
-        weighting: `none`: all 1. `median`: median frequency / frequency, the balancing of the
-            paper (section 4.1; frequency = share of all labelled pixels). `sqrt-median`: its
-            square root, which favours rare classes without giving up mIoU of common ones.
-
-    Returns:
-        (C,) float32; a class without a pixel has weight 0.
-    """
-    counts = pixel_counts.astype(np.float64)
-    if weighting == "none":
-        return np.ones(len(counts), np.float32)
-    present = counts > 0
-    ratio = np.zeros_like(counts)
-    ratio[present] = np.median(counts[present]) / counts[present]
-    return (ratio if weighting == "median" else np.sqrt(ratio)).astype(np.float32)
+__all__ = ["SegmentationLoss", "distillation_loss"]
 
 
 class SegmentationLoss(nn.Module):
@@ -39,12 +18,28 @@ class SegmentationLoss(nn.Module):
 
     The soft Jaccard index (Rahman and Wang 2016) stands for mIoU itself: a class counts by its
     presence and not by its pixels. Void pixels count in neither.
+
+    Args:
+        weights: (C,) of the classes in the cross-entropy.
+        jaccard_weight: of the Jaccard term; 0 leaves it out.
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
+        hard_share: share of a batch's pixels, those with the highest cross-entropy, that count
+            in it (online hard example mining, Shrivastava et al. 2016); 1 keeps all.
     """
 
-    def __init__(self, weights: npt.NDArray[np.float32], jaccard_weight: float) -> None:
+    def __init__(
+        self,
+        weights: npt.NDArray[np.float32],
+        jaccard_weight: float = 0.0,
+        *,
+        label_smoothing: float = 0.0,
+        hard_share: float = 1.0,
+    ) -> None:
         super().__init__()
         self.register_buffer("weights", torch.from_numpy(weights))
         self.jaccard_weight = jaccard_weight
+        self.label_smoothing = label_smoothing
+        self.hard_share = hard_share
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
@@ -56,12 +51,59 @@ class SegmentationLoss(nn.Module):
         Returns:
             A scalar.
         """
-        log_p = F.log_softmax(scores.float(), dim=1)
+        scores = scores.float()
         weights = self.get_buffer("weights")
-        loss = F.nll_loss(log_p, labels, weight=weights, ignore_index=VOID_ID)
+        if self.hard_share < 1:
+            loss = self._hard_cross_entropy(scores, labels, weights)
+        else:
+            loss = F.cross_entropy(
+                scores,
+                labels,
+                weight=weights,
+                ignore_index=VOID_ID,
+                label_smoothing=self.label_smoothing,
+            )
         if self.jaccard_weight > 0:
+            log_p = F.log_softmax(scores, dim=1)
             loss = loss + self.jaccard_weight * (1 - _soft_iou(log_p, labels))
         return loss
+
+    def _hard_cross_entropy(self, scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        each = F.cross_entropy(
+            scores,
+            labels,
+            weight=weights,
+            ignore_index=VOID_ID,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        ).flatten()
+        kept = max(1, round(self.hard_share * each.numel()))
+        values, places = each.topk(kept, sorted=False)
+        # Void has no loss and no weight, so it may fill up the share without changing anything.
+        known = labels.flatten()[places]
+        weight = torch.where(known == VOID_ID, 0.0, weights[known.clamp(max=len(weights) - 1)])
+        return values.sum() / weight.sum().clamp(min=1e-6)
+
+
+def distillation_loss(
+    scores: Tensor, teacher: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
+    """How far a network is from its teacher (Hinton et al. 2015, section 2), void left out.
+
+    Args:
+        scores: (N, C, H, W) of the network.
+        teacher: (N, C, H, W) of the teacher, without gradient.
+        labels: (N, H, W) int64 ids; only where something is labelled does the teacher count.
+        temperature: softens both distributions; its square rescales the gradient.
+
+    Returns:
+        The mean Kullback-Leibler divergence of a pixel, times `temperature ** 2`.
+    """
+    student = F.log_softmax(scores.float() / temperature, dim=1)
+    target = F.log_softmax(teacher.float() / temperature, dim=1)
+    each = F.kl_div(student, target, reduction="none", log_target=True).sum(dim=1)
+    known = (labels != VOID_ID).float()
+    return temperature**2 * (each * known).sum() / known.sum().clamp(min=1.0)
 
 
 def _soft_iou(log_p: Tensor, labels: Tensor) -> Tensor:

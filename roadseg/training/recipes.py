@@ -16,10 +16,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Augmentation", "Recipe", "load_recipe", "recipe_names"]
+__all__ = ["WEIGHTINGS", "Augmentation", "Recipe", "load_recipe", "recipe_names"]
 
-CLASS_WEIGHTINGS = ("none", "median", "sqrt-median")
-OPTIMIZERS = ("adamw", "sgd")
+WEIGHTINGS = ("none", "median", "median-present", "sqrt-median", "log", "caffe")
+"""Ways to weigh classes; see `roadseg.training.balance.class_weights`."""
+
+_CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("poly", "cosine"),
+    "class_weighting": WEIGHTINGS,
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Augmentation:
         colour: strength of brightness, contrast, gamma, saturation and white-balance changes.
         blur_share: share of crops that are blurred.
         noise_share: share of crops with sensor noise.
+        shadow_share: share of crops with a side in shadow.
+        glare_share: share of crops with a low sun in the windscreen.
     """
 
     scale: tuple[float, float]
@@ -45,6 +53,8 @@ class Augmentation:
     colour: float
     blur_share: float
     noise_share: float
+    shadow_share: float = 0.0
+    glare_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,19 @@ class Recipe:
         weight_decay: on convolution weights only.
         warmup_epochs: linear rise of the learning rate from zero.
         poly_power: the rate falls as (1 - progress) ** poly_power; 0 keeps it constant.
+        schedule: `poly`, or `cosine`, which `poly_power` has no say in.
         ema_decay: of the weights that are validated and kept; 0 keeps the raw ones.
-        class_weighting: `none`, `median` (the paper's median-frequency balancing) or its root.
+        swa_share: the last part of the run, over which weights are averaged evenly and the
+            learning rate rests (stochastic weight averaging); 0 for none.
+        class_weighting: one of `WEIGHTINGS`.
+        label_smoothing: share of the target that is spread over all classes.
+        hard_share: share of pixels, the hardest, that count in the cross-entropy; 1 for all.
         jaccard_weight: of the soft Jaccard loss beside cross-entropy.
         auxiliary_weight: of the auxiliary head's loss, where the network has one.
+        teacher_weight: of the distillation loss, where there is a teacher.
+        temperature: of the distillation loss.
+        statistics_batches: recompute batch-norm statistics over so many batches of whole frames
+            before validating, as the paper does; 0 keeps the running ones.
         extra_share: share of each batch drawn from the extra data, where there is any.
         validate_every: epochs between validations.
         augmentation: how crops are drawn.
@@ -90,6 +109,13 @@ class Recipe:
     validate_every: int
     augmentation: Augmentation
     momentum: float = 0.9
+    schedule: str = "poly"
+    swa_share: float = 0.0
+    label_smoothing: float = 0.0
+    hard_share: float = 1.0
+    teacher_weight: float = 1.0
+    temperature: float = 2.0
+    statistics_batches: int = 0
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -126,7 +152,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as exc:
         fields = ", ".join(f.name for f in dataclasses.fields(Recipe) if f.name != "name")
         raise UsageError(f"recipe {name!r} cannot be used ({exc}): its keys are {fields}") from exc
-    for key, allowed in (("optimizer", OPTIMIZERS), ("class_weighting", CLASS_WEIGHTINGS)):
+    for key, allowed in _CHOICES.items():
         if getattr(recipe, key) not in allowed:
             raise UsageError(
                 f"recipe {name!r}: {key} is {getattr(recipe, key)!r}, use {' or '.join(allowed)}"
@@ -140,6 +166,10 @@ def load_recipe(name_or_path: str) -> Recipe:
         ("crop_hw", len(recipe.crop_hw) == 2 and min(recipe.crop_hw) >= 32),
         ("scale", 0 < augmentation["scale"][0] <= augmentation["scale"][1]),
         ("learning_rate", recipe.learning_rate > 0),
+        ("swa_share", 0 <= recipe.swa_share < 1),
+        ("label_smoothing", 0 <= recipe.label_smoothing < 1),
+        ("hard_share", 0 < recipe.hard_share <= 1),
+        ("temperature", recipe.temperature > 0),
     ):
         if not good:
             value = getattr(recipe, key, augmentation.get(key))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.training.recipes import Recipe
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["check_resumption", "run_record", "write_config", "write_text"]
+__all__ = ["check_resumption", "git_revision", "run_record", "write_config", "write_text"]
 
 
 def run_record(
@@ -20,16 +22,23 @@ def run_record(
     seed: int,
     time_budget_s: float | None,
     extra_frames: int,
-    init: Path | None = None,
+    files: Mapping[str, Path | None] | None = None,
 ) -> dict[str, Any]:
-    """What a resumption must agree with, as JSON gives it back."""
+    """What a resumption must agree with, as JSON gives it back.
+
+    `files` are the weights that the run uses, by role; their checksums are recorded.
+    """
     record = {
         "model": model_name,
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "time_budget_s": time_budget_s,
         "extra_frames": extra_frames,
-        "init_sha256": sha256_of(init) if init is not None and init.is_file() else None,
+        **{
+            f"{role}_sha256": sha256_of(path)
+            for role, path in (files or {}).items()
+            if path is not None and path.is_file()
+        },
     }
     copy: dict[str, Any] = json.loads(json.dumps(record))
     return copy
@@ -60,10 +69,26 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(
                 f"{folder} was started with another --{option}: give the same one to resume"
             )
-    return record | {
-        "time_budget_s": record["time_budget_s"] or started.get("time_budget_s"),
-        "init_sha256": started.get("init_sha256"),
-    }
+    used = {key: value for key, value in started.items() if key.endswith("_sha256")}
+    budget = record["time_budget_s"] or started.get("time_budget_s")
+    return record | used | {"time_budget_s": budget}
+
+
+def git_revision() -> str | None:
+    """The commit that the package runs from, `+` behind it if files were changed; None without."""
+    folder = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
 
 
 def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -33,8 +33,10 @@ def test_train_then_resume(
     assert sorted(p.name for p in run.iterdir()) == [
         "best.pt",
         "config.json",
+        "curves.png",
         "last.ckpt",
         "log.jsonl",
+        "tensorboard",
     ]
     assert cli.main([*command, "--epochs", "2"]) == 2
     assert capsys.readouterr().err.endswith("go on with --resume or choose another --output\n")
@@ -46,7 +48,7 @@ def test_train_then_resume(
     ("options", "code", "message"),
     [
         (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe lite|paper"),
-        (["--model", "unet"], 2, "error: unknown model 'unet': use --model segnet|"),
+        (["--model", "vnet"], 2, "error: unknown model 'vnet': use --model segnet|"),
         (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
         (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
     ],

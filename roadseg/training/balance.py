@@ -1,0 +1,130 @@
+"""Class weights: from the labels, or as the paper's authors published them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.cache import user_cache_dir
+from roadseg.data import CamVid
+from roadseg.labels import NUM_CLASSES
+from roadseg.types import Labels
+
+__all__ = ["CAFFE_WEIGHTS", "ClassFrequencies", "class_frequencies", "class_weights"]
+
+CAFFE_WEIGHTS = (
+    *(0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826),
+    *(9.6446, 1.8418, 0.6823, 6.2478, 7.3614),
+)
+"""Of the 11 CamVid classes, in the authors' Caffe files.
+
+They do not follow from the 367 label files: a sign has 3.8 under either definition of frequency.
+"""
+
+# Bounds the weight of the rarest class at 50 (Paszke et al. 2016, section 5.2).
+_LOG_OFFSET = 1.02
+
+
+@dataclass(frozen=True)
+class ClassFrequencies:
+    """How often each class occurs, void left out.
+
+    Attributes:
+        pixels: (C,) labelled pixels of each class.
+        shown: (C,) labelled pixels, of any class, in the images where the class occurs.
+    """
+
+    pixels: npt.NDArray[np.int64]
+    shown: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, labels: list[Labels], num_classes: int = NUM_CLASSES) -> ClassFrequencies:
+        """Count (H, W) uint8 label images; ids from `num_classes` on are void."""
+        pixels, shown = np.zeros((2, num_classes), np.int64)
+        for ids in labels:
+            counts = np.bincount(ids.ravel(), minlength=256)[:num_classes]
+            pixels += counts
+            shown += np.where(counts > 0, counts.sum(), 0)
+        return cls(pixels, shown)
+
+
+def class_frequencies(data: CamVid) -> ClassFrequencies:
+    """Count the labels of a data set, once: the counts are kept in the user's cache.
+
+    Raises:
+        DataError: a label image is unusable.
+    """
+    path = user_cache_dir() / "class-frequencies" / f"{_fingerprint(data)}.json"
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kept = ClassFrequencies(*(np.array(raw[key], np.int64) for key in ("pixels", "shown")))
+        if kept.pixels.shape == kept.shown.shape == (NUM_CLASSES,):
+            return kept
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # absent or damaged: counted again
+    counted = ClassFrequencies.of([data[i][1] for i in range(len(data))])
+    text = json.dumps({"pixels": counted.pixels.tolist(), "shown": counted.shown.tolist()})
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:  # a cache that cannot be written costs a second
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return counted
+
+
+def class_weights(frequencies: ClassFrequencies, weighting: str) -> npt.NDArray[np.float32]:
+    """Weights of the classes in the cross-entropy.
+
+    Args:
+        frequencies: of the training labels.
+        weighting: one of `roadseg.training.recipes.WEIGHTINGS`. `none`: all 1.
+            `median`: median frequency / frequency, where frequency is the share of all labelled
+            pixels.
+            `median-present`: the same, where frequency is the share of the pixels of the images
+            in which the class occurs (Eigen and Fergus 2015, section 6.3.2; the paper's text).
+            `sqrt-median`: the square root of `median`, which favours rare classes without giving
+            up mIoU of common ones.
+            `log`: 1 / ln(1.02 + frequency) (Paszke et al. 2016, section 5.2).
+            `caffe`: as the paper's authors published them for CamVid.
+
+    Returns:
+        (C,) float32; a class without a pixel has weight 0.
+    """
+    pixels = frequencies.pixels.astype(np.float64)
+    if weighting == "none":
+        return np.ones(len(pixels), np.float32)
+    if weighting == "caffe":
+        return np.array(CAFFE_WEIGHTS, np.float32)
+    present = pixels > 0
+    of = frequencies.shown if weighting == "median-present" else pixels.sum()
+    frequency = np.divide(pixels, of, where=present, out=np.zeros_like(pixels))
+    if weighting == "log":
+        weights = np.where(present, 1 / np.log(_LOG_OFFSET + frequency), 0)
+    else:
+        weights = np.zeros_like(frequency)
+        weights[present] = np.median(frequency[present]) / frequency[present]
+        if weighting == "sqrt-median":
+            weights = np.sqrt(weights)
+    return weights.astype(np.float32)
+
+
+def _fingerprint(data: CamVid) -> str:
+    """Changes when a label file is added, removed, replaced or edited."""
+    digest = hashlib.sha256()
+    for _image, label in data.pairs:
+        path = Path(label)
+        stat = path.stat() if path.exists() else None
+        facts = (str(path.resolve()), stat and (stat.st_size, stat.st_mtime_ns))
+        digest.update(repr(facts).encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,46 @@
+"""Scores of a network in training, and the statistics that it is scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from roadseg.evaluation.confusion import ConfusionMatrix
+from roadseg.postprocess import postprocess
+from roadseg.preprocess import network_size, preprocess
+from roadseg.training.feed import LabelledFrame, to_batch
+
+__all__ = ["confusion", "recompute_statistics"]
+
+
+@torch.inference_mode()
+def confusion(model: nn.Module, frames: Sequence[LabelledFrame]) -> ConfusionMatrix:
+    """Label every frame and compare at the labels' own resolution; `model` is left in eval mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    matrix = ConfusionMatrix()
+    for image, labels in frames:
+        resized, geometry = preprocess(image, network_size(labels.shape, budget=labels.size))
+        images, _ = to_batch([(resized, labels)], device)
+        ids = model(images).argmax(1)[0].to(torch.uint8)
+        matrix.update(postprocess(ids.cpu().numpy(), geometry).ids, labels)
+    return matrix
+
+
+@torch.no_grad()
+def recompute_statistics(
+    model: nn.Module, frames: Sequence[LabelledFrame], batch_size: int, batches: int
+) -> None:
+    """Batch-norm statistics over whole training frames (section 4 of the paper), in place."""
+    device = next(model.parameters()).device
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.reset_running_stats()
+            layer.momentum = None  # cumulative: every batch counts alike
+    model.train()
+    for start in range(0, batch_size * batches, batch_size):
+        chosen = [frames[i % len(frames)] for i in range(start, start + batch_size)]
+        images, _ = to_batch(chosen, device)
+        model(images)

@@ -1,0 +1,90 @@
+"""Two processes on the CPU, as torchrun starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from roadseg.errors import BackendError
+from roadseg.models import load_weights
+from roadseg.training import distributed
+from roadseg.training.distributed import world
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RECIPE = """
+description = "two steps"
+epochs = 2
+batch_size = 4
+crop_hw = [64, 64]
+optimizer = "sgd"
+learning_rate = 0.01
+weight_decay = 0.0
+warmup_epochs = 0
+poly_power = 0.9
+ema_decay = 0.5
+class_weighting = "none"
+jaccard_weight = 0.0
+auxiliary_weight = 0.4
+extra_share = 0.0
+validate_every = 1
+[augmentation]
+scale = [1.0, 1.0]
+aspect = 0.0
+rotate_deg = 0.0
+flip = false
+rare_share = 0.0
+colour = 0.0
+blur_share = 0.0
+noise_share = 0.0
+"""
+
+
+def test_a_single_process_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with world() as place:
+        assert (place.rank, place.size, place.leads) == (0, 1, True)
+        model = torch.nn.Linear(1, 1)
+        assert place.parallel(model) is model
+        assert place.agree(3.5) == 3.5
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(BackendError) as caught, world():
+        pass
+    assert str(caught.value) == (
+        "torchrun started 2 or more processes for 1 GPUs: use --nproc-per-node 1"
+    )
+
+
+def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    folder = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+        *("-m", "roadseg", "train", "--data", str(tiny_camvid), "--output", str(folder)),
+        *("--recipe", str(tmp_path / "recipe.toml"), "--threads", "1"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for more, epochs in (((), 2), (("--resume", "--epochs", "3"), 3)):
+        done = subprocess.run(
+            [*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == list(range(1, epochs + 1))
+        assert json.loads((folder / "config.json").read_text())["processes"] == 2
+    assert done.stdout.count("validation mIoU") == 1
+    # 6 frames in batches of 4, shared by two: one step an epoch, as one process would take.
+    assert lines[-1]["step"] == 3
+    load_weights(folder / "best.pt")

@@ -1,0 +1,223 @@
+"""Batches cut on the host and on the device, against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from roadseg.errors import DataError
+from roadseg.training.augment import augment
+from roadseg.training.augment_batch import CropPlan, crop_batch, draw_plan
+from roadseg.training.feed import DeviceFeed, HostFeed, Share
+from roadseg.training.recipes import Augmentation, Recipe, load_recipe
+
+CPU = torch.device("cpu")
+PLAIN = load_recipe("paper").augmentation
+HW = (48, 64)
+
+
+def frames(count: int, hw: tuple[int, int] = HW) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (count, *hw, 3), dtype=np.uint8)
+    smooth = [cv2.GaussianBlur(p, (0, 0), 3) for p in pictures]
+    return [(p, rng.integers(0, 12, hw, dtype=np.uint8)) for p in smooth]
+
+
+def recipe(**changes: Any) -> Recipe:
+    base = dataclasses.replace(load_recipe("lite"), crop_hw=HW, batch_size=4, augmentation=PLAIN)
+    return dataclasses.replace(base, **changes)
+
+
+def plan(count: int = 1, settings: Augmentation = PLAIN, **changes: Any) -> CropPlan:
+    rng = np.random.default_rng(1)
+    centres = np.full((count, 2), (24.0, 32.0))
+    drawn = draw_plan(np.arange(count), centres, HW, HW, settings, rng)
+    return dataclasses.replace(drawn, **changes)
+
+
+def tensors(chosen: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
+    images, labels = (np.stack([pair[k] for pair in chosen]) for k in (0, 1))
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def test_the_plain_crop_of_a_whole_frame_is_the_frame() -> None:
+    images, labels = tensors(frames(2))
+    crops, ids = crop_batch(images, labels, plan(2), HW)
+    torch.testing.assert_close(crops * 255, images.permute(0, 3, 1, 2).float(), atol=2e-3, rtol=0)
+    assert torch.equal(ids, labels.long())
+    assert crops.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_geometry_is_that_of_opencv() -> None:
+    images, labels = tensors(frames(1))
+    turn = np.array([[0.7, 0.1, 9.3], [-0.1, 0.8, 6.2]], np.float32)
+    crops, ids = crop_batch(images, labels, plan(affine=turn[None]), HW)
+    flags, border = cv2.WARP_INVERSE_MAP, cv2.BORDER_REFLECT
+    expected = cv2.warpAffine(
+        images[0].numpy(), turn, HW[::-1], flags=cv2.INTER_LINEAR | flags, borderMode=border
+    )
+    nearest = cv2.warpAffine(labels[0].numpy(), turn, HW[::-1], flags=cv2.INTER_NEAREST | flags)
+    got = (crops[0].permute(1, 2, 0) * 255).numpy()
+    # OpenCV interpolates with 5 bits, and rounds.
+    assert np.abs(got - expected).max() < 3
+    # Where a place falls half-way between two pixels, the two may round it differently.
+    assert (ids[0].numpy() == nearest).mean() > 0.97
+
+
+def test_outside_the_frame_is_mirrored_and_void() -> None:
+    images, labels = tensors(frames(1))
+    labels.fill_(3)
+    left = np.array([[[1, 0, -10], [0, 1, 0]]], np.float32)
+    crops, ids = crop_batch(images, labels, plan(affine=left), HW)
+    assert (ids[0, :, :10] == 11).all()
+    assert (ids[0, :, 10:] == 3).all()
+    expected = images[0, :, :10].flip(1).permute(2, 0, 1).float() / 255
+    torch.testing.assert_close(crops[0, :, :, :10], expected, atol=1e-3, rtol=0)
+
+
+def test_colours_are_those_of_the_host() -> None:
+    colourful = dataclasses.replace(PLAIN, colour=0.25)
+    image, labels = frames(1)[0]
+    expected, _ = augment(image, labels, HW, colourful, np.random.default_rng(3))
+    # The host draws a centre, four numbers of geometry and then the colours.
+    rng = np.random.default_rng(3)
+    rng.random()
+    centre = np.array([[rng.uniform(0, HW[0]), rng.uniform(0, HW[1])]])
+    states = {}
+
+    def record(settings: Augmentation, generator: np.random.Generator) -> Any:
+        states["colour"] = colour_of(settings, generator)
+        return states["colour"]
+
+    from roadseg.training.augment import colour_of, inverse_affine
+
+    affine = inverse_affine(centre[0], HW, HW, colourful, rng)
+    matrix, gamma = record(colourful, rng)
+    drawn = plan(
+        affine=affine[None].astype(np.float32),
+        colour=matrix[None].astype(np.float32),
+        gamma=np.array([gamma], np.float32),
+    )
+    crops, _ = crop_batch(*tensors([(image, labels)]), drawn, HW)
+    got = (crops[0].permute(1, 2, 0) * 255).numpy()
+    # Eight bits between the matrix and the gamma on the host, none here.
+    assert np.abs(got - expected).max() < 6
+    assert np.abs(got - expected).mean() < 1.0
+
+
+def test_blur_is_a_gaussian_of_the_given_width() -> None:
+    images, labels = tensors(frames(2))
+    crops, _ = crop_batch(images, labels, plan(2, blur=np.array([0.0, 1.2], np.float32)), HW)
+    torch.testing.assert_close(
+        crops[0] * 255, images[0].permute(2, 0, 1).float(), atol=2e-3, rtol=0
+    )
+    expected = cv2.GaussianBlur(images[1].numpy().astype(np.float32), (9, 9), 1.2)
+    np.testing.assert_allclose(crops[1].permute(1, 2, 0).numpy() * 255, expected, atol=0.05)
+
+
+def test_shadow_darkens_one_side_and_glare_lightens() -> None:
+    images, labels = tensors(frames(1))
+    images.fill_(100)
+    shade = np.array([[1.0, 0.0, 0.0, 0.5]], np.float32)
+    crops, _ = crop_batch(images, labels, plan(shade=shade), HW)
+    assert crops[0, :, :, 5].mean().item() == pytest.approx(100 / 255, abs=1e-3)
+    assert crops[0, :, :, -5].mean().item() == pytest.approx(50 / 255, abs=1e-3)
+    glare = np.array([[0.0, -0.5, 0.3, 1.0]], np.float32)
+    crops, _ = crop_batch(images, labels, plan(glare=glare), HW)
+    assert crops[0, 0, HW[0] // 4, HW[1] // 2].item() > 0.98
+    assert crops[0, 0, -1, 0].item() == pytest.approx(100 / 255, abs=1e-3)
+
+
+@pytest.mark.parametrize("share", ["shadow_share", "glare_share", "blur_share", "noise_share"])
+def test_every_disturbance_changes_the_crop_on_host_and_device(share: str) -> None:
+    settings = dataclasses.replace(PLAIN, **{share: 1.0})
+    image, labels = frames(1)[0]
+    crop, ids = augment(image, labels, HW, settings, np.random.default_rng(0))
+    assert np.abs(crop.astype(int) - image).mean() > 0.5
+    np.testing.assert_array_equal(ids, labels)
+    crops, _ = crop_batch(*tensors([(image, labels)]), plan(settings=settings), HW)
+    assert np.abs((crops[0].permute(1, 2, 0) * 255).numpy() - image).mean() > 0.5
+
+
+@pytest.mark.parametrize("feed_type", [HostFeed, DeviceFeed])
+def test_an_epoch_shows_every_frame_once_and_again_the_same(feed_type: type[Any]) -> None:
+    marked = [(np.full((*HW, 3), 10 * i, np.uint8), np.zeros(HW, np.uint8)) for i in range(8)]
+    feed = feed_type(marked, [], recipe(), CPU)
+    assert feed.steps_per_epoch == 2
+    first, second = (list(feed.epoch(seed=5, epoch=1)) for _ in range(2))
+    for (a, _), (b, _) in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    shown = torch.cat([images[:, 0, 0, 0] for images, _ in first]) * 255 / 10
+    assert sorted(shown.round().int().tolist()) == list(range(8))
+    other = torch.cat([images[:, 0, 0, 0] for images, _ in feed.epoch(seed=5, epoch=2)])
+    assert not torch.equal(other * 255 / 10, shown)
+
+
+@pytest.mark.parametrize("feed_type", [HostFeed, DeviceFeed])
+def test_extra_frames_take_their_share_of_each_batch(feed_type: type[Any]) -> None:
+    own = [(np.zeros((*HW, 3), np.uint8), np.zeros(HW, np.uint8))] * 6
+    extra = [(np.full((*HW, 3), 255, np.uint8), np.zeros(HW, np.uint8))] * 2
+    feed = feed_type(own, extra, recipe(extra_share=0.5), CPU)
+    assert feed.steps_per_epoch == 3
+    for images, labels in feed.epoch(0, 0):
+        assert images.shape == (4, 3, *HW)
+        assert labels.dtype == torch.int64
+        assert sorted(images[:, 0, 0, 0].round().int().tolist()) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("feed_type", [HostFeed, DeviceFeed])
+def test_processes_share_each_batch(feed_type: type[Any]) -> None:
+    marked = [(np.full((*HW, 3), 10 * i, np.uint8), np.zeros(HW, np.uint8)) for i in range(8)]
+
+    def shown(share: Share) -> list[list[int]]:
+        feed = feed_type(marked, [], recipe(), CPU, share)
+        batches = [images[:, 0, 0, 0] * 25.5 for images, _ in feed.epoch(0, 0)]
+        return [batch.round().int().tolist() for batch in batches]
+
+    whole = shown(Share())
+    halves = [shown(Share(rank, 2)) for rank in (0, 1)]
+    for batch, first, second in zip(whole, *halves, strict=True):
+        assert len(first) == len(second) == 2
+        assert sorted(first + second) == sorted(batch)
+
+
+def test_crops_are_centred_on_the_rare() -> None:
+    labels = np.full((200, 300), 3, np.uint8)
+    labels[20:24, 20:24] = 2  # a pole in a corner
+    image = np.zeros((200, 300, 3), np.uint8)
+    rare = dataclasses.replace(PLAIN, rare_share=1.0)
+    feed = DeviceFeed(
+        [(image, labels)] * 16,
+        [],
+        recipe(batch_size=16, crop_hw=(120, 160), augmentation=rare),
+        CPU,
+    )
+    ((_, ids),) = feed.epoch(0, 0)
+    assert all((one == 2).any() for one in ids)
+    plain = DeviceFeed([(image, labels)] * 16, [], recipe(batch_size=16, crop_hw=(120, 160)), CPU)
+    ((_, ids),) = plain.epoch(0, 0)
+    assert not all((one == 2).any() for one in ids)
+
+
+def test_frames_on_a_device_have_one_size() -> None:
+    with pytest.raises(DataError) as caught:
+        DeviceFeed([*frames(1), *frames(1, (32, 32))], [], recipe(), CPU)
+    assert str(caught.value) == (
+        "training on a GPU needs frames of one size, got 32x32 and 48x64: resize them first"
+    )
+
+
+def test_zooms_spread_over_the_whole_range() -> None:
+    zooming = dataclasses.replace(PLAIN, scale=(0.5, 2.0))
+    drawn = plan(200, zooming)
+    zooms = np.sort(1 / drawn.affine[:, 0, 0])
+    assert zooms[0] < 0.55
+    assert zooms[-1] > 1.85
+    assert max(b - a for a, b in pairwise(np.log(zooms))) < 0.1
