@@ -3,43 +3,73 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from roadseg.export.scales import Calibration
+
 __all__ = ["export"]
+
+_PRECISIONS = {".onnx": ("fp32", "fp16", "int8"), ".xml": ("fp32", "fp16")}
 
 
 def export(
     output: Annotated[Path, typer.Option(metavar="FILE", help="A .onnx or .xml file to write.")],
     model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
     lowering: Annotated[
-        str, typer.Option(help="How unpooling is written: native (standard operations).")
+        str,
+        typer.Option(
+            help="How unpooling is written: native (standard operations), or plugin (.onnx only: "
+            "two operations of our own, for TensorRT)."
+        ),
     ] = "native",
     precision: Annotated[
-        str, typer.Option(help="fp32, or fp16 weights (.xml only). For INT8 see quantize.")
+        str,
+        typer.Option(
+            help="fp32, fp16 (in .onnx for weights and features, in .xml for weights) or int8 "
+            "(.onnx only; for .xml see quantize)."
+        ),
     ] = "fp32",
     size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="The one input size [default: any multiple of 32]."),
     ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="The one number of frames at a time [default: any].")
+    ] = None,
     result: Annotated[
         str, typer.Option("--result", help="What the network gives: labels or logits.")
     ] = "labels",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="For int8: what calibrate wrote [default: calibration/MODEL.json]."
+        ),
+    ] = None,
+    portable: Annotated[
+        bool,
+        typer.Option(help="For plugin: have TensorRT compile the kernels into the engine."),
+    ] = False,
 ) -> None:
     """Write a network with uint8 BGR frames in and uint8 labels out."""
     from roadseg.errors import SinkError, UsageError
 
-    if output.suffix not in (".onnx", ".xml"):
+    suffix = output.suffix
+    if suffix not in _PRECISIONS:
         raise UsageError(f"cannot export to {output}: use --output FILE.onnx or FILE.xml")
-    known = ("fp32",) if output.suffix == ".onnx" else ("fp32", "fp16")
-    if precision == "int8":
-        raise UsageError("export writes float networks: for INT8 use 'roadseg quantize'")
-    if precision not in known:
+    if suffix == ".xml" and precision == "int8":
+        raise UsageError("export writes float .xml files: for INT8 use 'roadseg quantize'")
+    if precision not in _PRECISIONS[suffix]:
         raise UsageError(
-            f"precision {precision!r} is not for {output.suffix} files: "
-            f"use --precision {'|'.join(known)}"
+            f"precision {precision!r} is not for {suffix} files: "
+            f"use --precision {'|'.join(_PRECISIONS[suffix])}"
         )
+    if suffix == ".xml" and lowering == "plugin":
+        raise UsageError("OpenVINO has no plugin lowering: use --lowering native for .xml files")
+    if calibration is not None and precision != "int8":
+        raise UsageError(f"--calibration is not for {precision}: use it with --precision int8")
     if result not in ("labels", "logits"):
         raise UsageError(f"unknown result {result!r}: use --result labels|logits")
     size_hw = _parse_size(size)
@@ -51,15 +81,28 @@ def export(
     name = network.architecture
     from roadseg.export.onnx import build_onnx, save_onnx
 
+    # An .xml file keeps FP32 arithmetic; `save_ir` stores its weights in FP16. What INT8 leaves
+    # float is FP16.
+    float_type: Literal["fp32", "fp16"] = (
+        "fp32" if precision == "fp32" or suffix == ".xml" else "fp16"
+    )
+    scales = _read_scales(calibration, name) if precision == "int8" else None
     graph = build_onnx(
         network.module,
         name,
         size_hw=size_hw,
+        batch=batch,
         lowering=lowering,
+        precision=float_type,
         output="labels" if result == "labels" else "logits",
         weights_sha256=network.weights_sha256,
+        portable=portable,
     )
-    if output.suffix == ".onnx":
+    if scales is not None:
+        from roadseg.export.qdq import insert_qdq
+
+        graph = insert_qdq(graph, scales)
+    if suffix == ".onnx":
         save_onnx(graph, output)
     else:
         from roadseg.export.ir import finish_ir, from_onnx, save_ir
@@ -67,8 +110,27 @@ def export(
         ir = from_onnx(graph)
         finish_ir(ir)
         save_ir(ir, output, precision=precision)
-    takes = f"{size_hw[0]}x{size_hw[1]}" if size_hw else "any multiple of 32"
-    typer.echo(f"{output}: {name}, {precision}, {lowering} lowering, frames of {takes}")
+    takes = f"frames of {size_hw[0]}x{size_hw[1]}" if size_hw else "frames of any multiple of 32"
+    if batch is not None:
+        takes += f", {batch} at a time"
+    typer.echo(f"{output}: {name}, {precision}, {lowering} lowering, {takes}")
+    if scales is not None:
+        typer.echo(_int8_cost(scales))
+
+
+def _read_scales(path: Path | None, name: str) -> Calibration:
+    from roadseg.export.scales import calibration_path, read_calibration
+
+    return read_calibration(path or calibration_path(name))
+
+
+def _int8_cost(calibration: Calibration) -> str:
+    gate = calibration.gate
+    if gate is None:
+        return "what INT8 costs was not measured"
+    if gate.drop_points is None:
+        return f"INT8 keeps {100 * gate.agreement:.2f}% of the labels on {gate.measured_on}"
+    return f"INT8 costs {gate.drop_points:.2f} points of mIoU on {gate.measured_on}"
 
 
 def _parse_size(size: str | None) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import fx, nn
 
 from roadseg.errors import ModelError
@@ -15,6 +16,8 @@ from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
 
 __all__ = ["Converter", "Handler"]
+
+_EXACT_SCALE = 1 / 256
 
 
 class Converter:
@@ -58,19 +61,36 @@ class Converter:
         return result
 
     def _scaled_input(self, node: fx.Node, input_name: str) -> str:
-        """Fold the input's scale into the convolutions that take it; multiply where they do not."""
+        """Fold the input's scale into what takes it, or multiply.
+
+        It goes into the convolutions that take the input, or into the numbers that the network
+        multiplies it with. In FP16 the scale of a convolution's input is made of two factors:
+        1/256, which is exact, and the rest, which is near 1, for the weights. As a whole it would
+        push small weights below 6e-5, where FP16 loses digits.
+        """
         users = [user for user in node.users if user.name not in self.trace.size_names]
         convolutions = [
             self.module(user)
             for user in users
             if user.op == "call_module" and isinstance(self.module(user), nn.Conv2d)
         ]
+        scale = self._input_scale
         if users and len(convolutions) == len(users):
+            if self.graph.float16:
+                input_name = self._multiplied(input_name, _EXACT_SCALE)
+                scale /= _EXACT_SCALE
             for convolution in {id(c): c for c in convolutions}.values():
-                convolution.weight.data.mul_(self._input_scale)
+                convolution.weight.data.mul_(scale)
             return input_name
-        scale = self.graph.constant(self._input_scale, np.float32)
-        return self.graph.add("Mul", [input_name, scale], name="normalise")
+        if users and all(_is_scaling(user) for user in users):
+            for user in users:
+                factors: Any = user.args
+                user.args = (node, scale * next(f for f in factors if f is not node))
+            return input_name
+        return self._multiplied(input_name, scale)
+
+    def _multiplied(self, input_name: str, scale: float) -> str:
+        return self.graph.add("Mul", [input_name, self.graph.number(scale)], name="normalise")
 
     def _handler(self, node: fx.Node) -> Handler:
         if node.op == "call_module":
@@ -149,6 +169,13 @@ class Converter:
 
 Handler: TypeAlias = Callable[[Converter, fx.Node], Any]
 """Emits one node; returns the name of its tensor, or a tuple of names."""
+
+
+def _is_scaling(node: fx.Node) -> bool:
+    """Whether a node multiplies a tensor with a number."""
+    if node.target not in (operator.mul, torch.mul):
+        return False
+    return sum(isinstance(factor, (int, float)) for factor in node.args) == 1
 
 
 def _is_shape(value: Any) -> bool:

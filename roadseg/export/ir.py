@@ -87,6 +87,8 @@ def save_ir(
 
     binary, sidecar = path.with_suffix(".bin"), path.with_name(f"{path.name}.json")
     staging: Path | None = None
+    if model.has_rt_info(["roadseg"]):
+        model.set_rt_info(precision, ["roadseg", "precision"])
     try:
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         staged = staging / path.name

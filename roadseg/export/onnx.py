@@ -4,8 +4,8 @@
                                      or logits (N, classes, H, W) float32
 
 Everything between is in the graph: the scale to 0..1 (folded into the first convolution where the
-network starts with one), batch normalisation (folded into the convolutions), and ArgMax, where the
-lowest id wins ties. Layers keep their PyTorch names.
+network starts with one; in FP16 an exact 1/256 stays outside), batch normalisation (folded into
+the convolutions), and ArgMax, where the lowest id wins ties. Layers keep their PyTorch names.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from roadseg import __version__
 from roadseg.errors import SinkError, UsageError
-from roadseg.export.lowering import get_lowering
+from roadseg.export.lowering import Lowering, get_lowering
 from roadseg.labels import CLASS_NAMES, PALETTES
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["INPUT_NAME", "Output", "build_onnx", "metadata", "save_onnx"]
+__all__ = ["INPUT_NAME", "Output", "Precision", "build_onnx", "metadata", "save_onnx"]
 
 Output = Literal["labels", "logits"]
+
+Precision = Literal["fp32", "fp16"]
 
 INPUT_NAME = "frame_bgr"
 """Name of the graph's input; the output has the name of what it is, `labels` or `logits`."""
@@ -36,9 +38,12 @@ def build_onnx(
     name: str,
     *,
     size_hw: tuple[int, int] | None = None,
-    lowering: str = "native",
+    batch: int | None = None,
+    lowering: str | Lowering = "native",
+    precision: Precision = "fp32",
     output: Output = "labels",
     weights_sha256: str = "",
+    portable: bool = False,
 ) -> Any:
     """Export a network.
 
@@ -46,17 +51,23 @@ def build_onnx(
         model: takes (N, 3, H, W) float BGR in 0..1, returns (N, classes, H, W) scores; not changed.
         name: the network's name, for the metadata.
         size_hw: the only height and width that the graph takes; None for any multiples of 32.
-            Only with a fixed size can sides be odd. The batch size is always free.
-        lowering: how pooling with indices and unpooling are written: `native`.
+            Only with a fixed size can sides be odd.
+        batch: the only number of frames that the graph takes at a time; None for any.
+        lowering: how pooling with indices and unpooling are written: `native`, `plugin`, or one
+            of your own.
+        precision: the type of weights and features. An FP16 graph is strongly typed: what
+            has to be FP32 in it is cast, and nothing is left to the runtime's choice.
         output: `labels`, or `logits` for comparisons.
         weights_sha256: checksum of the weights' file, for the metadata.
+        portable: write for the plugin whose kernels are compiled into the engine.
 
     Returns:
-        A checked `onnx.ModelProto`.
+        A checked `onnx.ModelProto`, opset 17, or 19 for FP16.
 
     Raises:
-        UsageError: unknown lowering or output.
-        ModelError: the network uses an operation that export does not cover.
+        UsageError: unknown lowering, precision or output, or no batch.
+        ModelError: the network uses an operation that export does not cover, or weights beyond
+            FP16's range.
     """
     import onnx
 
@@ -64,27 +75,41 @@ def build_onnx(
     from roadseg.export.convert import Converter
     from roadseg.export.trace import trace_model
 
-    rules = get_lowering(lowering)
+    rules = get_lowering(lowering, portable=portable) if isinstance(lowering, str) else lowering
     if output not in ("labels", "logits"):
         raise UsageError(f"unknown output {output!r}: use labels or logits")
-    graph = GraphBuilder()
+    if precision not in ("fp32", "fp16"):
+        raise UsageError(f"unknown precision {precision!r}: use fp32 or fp16")
+    if batch is not None and batch < 1:
+        raise UsageError(f"a batch has 1 frame or more, got {batch}: use for example --batch 4")
+    graph = GraphBuilder(float16=precision == "fp16")
     trace = trace_model(model, size_hw)
-    as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=onnx.TensorProto.FLOAT)
+    as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=graph.float_type)
     planes = graph.add("Transpose", [as_float], name="to_nchw", perm=[0, 3, 1, 2])
     scores = Converter(trace, graph, rules, input_scale=1 / 255).run(planes)
     classes = trace.output_channels
+    frames = batch or "batch"
     height, width = size_hw or ("height", "width")
     value_info = onnx.helper.make_tensor_value_info
     if output == "labels":
         best = graph.add("ArgMax", [scores], name="argmax", axis=1, keepdims=0, select_last_index=0)
-        graph.add("Cast", [best], name="to_uint8", output=output, to=onnx.TensorProto.UINT8)
-        result = value_info(output, onnx.TensorProto.UINT8, ["batch", height, width])
+        # TensorRT makes uint8 of floats only; ids up to 2048 are exact in FP16.
+        ids = graph.add("Cast", [best], name="to_id", to=graph.float_type)
+        graph.add("Cast", [ids], name="to_uint8", output=output, to=onnx.TensorProto.UINT8)
+        result = value_info(output, onnx.TensorProto.UINT8, [frames, height, width])
     else:
-        graph.add("Identity", [scores], name="to_logits", output=output)
-        result = value_info(output, onnx.TensorProto.FLOAT, ["batch", classes, height, width])
-    frame = value_info(INPUT_NAME, onnx.TensorProto.UINT8, ["batch", height, width, 3])
+        wide = graph.widen(scores, "to_float32")
+        graph.add("Identity", [wide], name="to_logits", output=output)
+        result = value_info(output, onnx.TensorProto.FLOAT, [frames, classes, height, width])
+    frame = value_info(INPUT_NAME, onnx.TensorProto.UINT8, [frames, height, width, 3])
     properties = metadata(
-        name, size_hw=size_hw, lowering=lowering, output=output, weights_sha256=weights_sha256
+        name,
+        size_hw=size_hw,
+        batch=batch,
+        lowering=rules.name,
+        precision=precision,
+        output=output,
+        weights_sha256=weights_sha256,
     )
     return graph.finish(name, [frame], [result], properties, rules.domains)
 
@@ -93,7 +118,9 @@ def metadata(
     name: str,
     *,
     size_hw: tuple[int, int] | None,
+    batch: int | None,
     lowering: str,
+    precision: Precision,
     output: Output,
     weights_sha256: str,
 ) -> dict[str, str]:
@@ -105,7 +132,9 @@ def metadata(
         "classes": json.dumps(list(CLASS_NAMES)),
         "palette_rgb": json.dumps(palette_rgb),
         "size_hw": json.dumps(list(size_hw)) if size_hw else "any multiple of 32",
+        "batch": json.dumps(batch) if batch else "any",
         "lowering": lowering,
+        "precision": precision,
         "output": output,
         "weights_sha256": weights_sha256,
     }

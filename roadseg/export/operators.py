@@ -32,7 +32,7 @@ def _pair(value: Any) -> list[int]:
 
 
 def _parameter(c: Converter, tensor: torch.Tensor, name: str) -> str:
-    return c.graph.constant(tensor.detach().numpy(), np.float32, name)
+    return c.graph.number(tensor.detach().numpy(), name)
 
 
 def _convolution(c: Converter, node: fx.Node) -> str:
@@ -59,12 +59,15 @@ def _convolution(c: Converter, node: fx.Node) -> str:
 def _batch_norm(c: Converter, node: fx.Node) -> str:
     """One that no convolution precedes: the others are folded before."""
     m = c.module(node)
-    parameters = [
-        _parameter(c, getattr(m, name), f"{node.target}.{name}")
-        for name in ("weight", "bias", "running_mean", "running_var")
-    ]
-    inputs = [c.tensor(node.args[0]), *parameters]
-    return c.graph.add("BatchNormalization", inputs, name=c.name(node), epsilon=m.eps)
+    gain = m.weight * torch.rsqrt(m.running_var + m.eps)
+    shift = m.bias - m.running_mean * gain
+    # As a product and a sum: variances leave the range of FP16 before gains do.
+    factors, terms = (
+        _parameter(c, tensor[:, None, None], f"{node.target}.{name}")
+        for tensor, name in ((gain, "weight"), (shift, "bias"))
+    )
+    scaled = c.graph.add("Mul", [c.tensor(node.args[0]), factors], name=f"{c.name(node)}/Mul")
+    return c.graph.add("Add", [scaled, terms], name=c.name(node))
 
 
 def _pool_indices(c: Converter, node: fx.Node) -> tuple[str, str]:
@@ -118,20 +121,33 @@ def _global_average(c: Converter, node: fx.Node) -> str:
         raise ModelError(
             f"export covers means over the whole map with both axes kept: see {c.name(node)}"
         )
-    return c.graph.add("GlobalAveragePool", [c.tensor(node.args[0])], name=c.name(node))
+    return _in_float32(c, node, "GlobalAveragePool")
 
 
 def _response_norm(c: Converter, node: fx.Node) -> str:
     m = c.module(node)
-    return c.graph.add(
+    return _in_float32(
+        c,
+        node,
         "LRN",
-        [c.tensor(node.args[0])],
-        name=c.name(node),
         size=m.size,
         alpha=float(m.alpha),
         beta=float(m.beta),
         bias=float(m.k),
     )
+
+
+def _in_float32(c: Converter, node: fx.Node, op_type: str, **attributes: Any) -> str:
+    """What sums so much that FP16 would overflow: squares of 0..255, a whole map's values.
+
+    The result has the same name in graphs of either precision.
+    """
+    name, x = c.name(node), c.tensor(node.args[0])
+    if not c.graph.float16:
+        return c.graph.add(op_type, [x], name=name, **attributes)
+    wide = c.graph.widen(x, f"{name}/to_float32")
+    exact = c.graph.add(op_type, [wide], name=f"{name}/{op_type}", **attributes)
+    return c.graph.narrow(exact, name)
 
 
 def _unary(op_type: str) -> Handler:
@@ -144,8 +160,10 @@ def _unary(op_type: str) -> Handler:
 def _binary(op_type: str) -> Handler:
     def emit(c: Converter, node: fx.Node) -> str:
         operands: Any = node.args[:2]
+        if op_type == "Mul" and operands[1:] == (1.0,):
+            return c.tensor(operands[0])
         inputs = [
-            c.tensor(a) if isinstance(a, fx.Node) else c.graph.constant(a, np.float32)
+            c.tensor(a) if isinstance(a, fx.Node) else c.graph.number(a, node.name)
             for a in operands
         ]
         return c.graph.add(op_type, inputs, name=c.name(node))

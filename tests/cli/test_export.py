@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import torch
 
 from roadseg.backends.select import create_backend
 from roadseg.cli import main
+from roadseg.export.network import load_network
+from roadseg.export.onnx import build_onnx
+from roadseg.export.scales import Calibration, Gate, write_calibration
 from roadseg.models import build_model, save_weights
 from roadseg.weights.manifest import sha256_of
 
@@ -65,15 +69,112 @@ def test_openvino_files_run(
     assert backend.info.precision == "fp16"
 
 
+def facts_of(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def test_plugin_lowering_in_fp16_for_a_fixed_batch(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lite.onnx"
+    options = ["--lowering", "plugin", "--precision", "fp16", "--size", "360x480", "--batch", "4"]
+    assert export(weights, path, *options) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{path}: segnet-lite, fp16, plugin lowering, frames of 360x480, 4 at a time\n"
+    assert err == ""
+    facts = facts_of(path)
+    assert (facts["lowering"], facts["precision"], facts["batch"]) == ("plugin", "fp16", "4")
+    graph = onnx.load(path).graph
+    assert [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim] == [4, 360, 480]
+    plugins = [node for node in graph.node if node.domain == "roadseg"]
+    assert [node.op_type for node in plugins] == ["MaxPoolIndex"] * 3 + ["MaxUnpoolIndex"] * 3
+    assert "aot" not in {a.name for node in plugins for a in node.attribute}
+
+
+def test_portable_plugins(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lite.onnx"
+    assert export(weights, path, "--lowering", "plugin", "--portable") == 0
+    plugins = [node for node in onnx.load(path).graph.node if node.domain == "roadseg"]
+    assert all({"aot", "plugin_namespace"} <= {a.name for a in node.attribute} for node in plugins)
+
+
+def write_scales(path: Path, weights: Path, gate: Gate | None) -> None:
+    network = load_network(str(weights))
+    graph = build_onnx(network.module, "segnet-lite").graph
+    scales = {name: 0.05 for node in graph.node for name in node.output}
+    calibration = Calibration(
+        model="segnet-lite",
+        weights_sha256=network.weights_sha256,
+        size_hw=(352, 480),
+        method="absmax",
+        frames=(),
+        scales=scales,
+        gate=gate,
+    )
+    write_calibration(calibration, path)
+
+
+MEASURED = Gate(
+    measured_on="val.txt",
+    images=101,
+    fp32_miou=0.7,
+    int8_miou=0.698,
+    drop_points=0.2,
+    agreement=0.98765,
+    measured_with="a test",
+)
+
+
+@pytest.mark.parametrize(
+    ("lowering", "gate", "cost"),
+    [
+        ("plugin", MEASURED, "INT8 costs 0.20 points of mIoU on val.txt"),
+        (
+            "native",
+            replace(MEASURED, drop_points=None),
+            "INT8 keeps 98.77% of the labels on val.txt",
+        ),
+        ("native", None, "what INT8 costs was not measured"),
+    ],
+)
+def test_int8_from_a_calibration(
+    lowering: str,
+    gate: Gate | None,
+    cost: str,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "lite.onnx"
+    scales = tmp_path / "calibration" / "segnet-lite.json"
+    scales.parent.mkdir()
+    if gate is None:
+        scales = tmp_path / "mine.json"
+    write_scales(scales, weights, gate)
+    chosen = ["--calibration", "mine.json"] if gate is None else []
+    assert export(weights, path, "--precision", "int8", "--lowering", lowering, *chosen) == 0
+    out, err = capsys.readouterr()
+    assert out == (
+        f"{path}: segnet-lite, int8, {lowering} lowering, frames of any multiple of 32\n{cost}\n"
+    )
+    assert err == ""
+    assert facts_of(path)["precision"] == "int8"
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert ("MaxPoolIndex" in kinds) == (lowering == "plugin")
+
+
 @pytest.mark.parametrize(
     ("output", "options", "code", "message"),
     [
         ("x.trt", [], 2, "cannot export to x.trt: use --output FILE.onnx or FILE.xml"),
         (
             "x.onnx",
-            ["--precision", "fp16"],
+            ["--precision", "fp8"],
             2,
-            "precision 'fp16' is not for .onnx files: use --precision fp32",
+            "precision 'fp8' is not for .onnx files: use --precision fp32|fp16|int8",
         ),
         (
             "x.xml",
@@ -85,12 +186,48 @@ def test_openvino_files_run(
             "x.xml",
             ["--precision", "int8"],
             2,
-            "export writes float networks: for INT8 use 'roadseg quantize'",
+            "export writes float .xml files: for INT8 use 'roadseg quantize'",
+        ),
+        (
+            "x.xml",
+            ["--lowering", "plugin"],
+            2,
+            "OpenVINO has no plugin lowering: use --lowering native for .xml files",
+        ),
+        (
+            "x.onnx",
+            ["--calibration", "mine.json"],
+            2,
+            "--calibration is not for fp32: use it with --precision int8",
+        ),
+        (
+            "x.onnx",
+            ["--precision", "int8"],
+            5,
+            f"no calibration at {Path('calibration', 'segnet-lite.json')}: "
+            "run 'roadseg calibrate --model segnet-lite --data DIR|VIDEO'",
+        ),
+        (
+            "x.onnx",
+            ["--batch", "0"],
+            2,
+            "a batch has 1 frame or more, got 0: use for example --batch 4",
+        ),
+        (
+            "x.onnx",
+            ["--portable"],
+            2,
+            "--portable is for plugins, not the native lowering: use --lowering plugin",
         ),
         ("x.onnx", ["--result", "mask"], 2, "unknown result 'mask': use --result labels|logits"),
         ("x.onnx", ["--size", "0x32"], 2, "size '0x32' is not HxW: use for example --size 352x480"),
         ("x.onnx", ["--size", "32"], 2, "size '32' is not HxW: use for example --size 352x480"),
-        ("x.onnx", ["--lowering", "magic"], 2, "unknown lowering 'magic': use --lowering native"),
+        (
+            "x.onnx",
+            ["--lowering", "magic"],
+            2,
+            "unknown lowering 'magic': use --lowering native|plugin",
+        ),
         ("absent/x.onnx", [], 4, "cannot write absent/x.onnx: there is no folder absent"),
     ],
 )

@@ -96,7 +96,8 @@ def test_a_nan_fills_one_place_at_most(
 
 def test_lowerings_go_by_name() -> None:
     assert get_lowering("native").name == "native"
-    assert list(LOWERINGS) == ["native"]
+    assert get_lowering("plugin").name == "plugin"
+    assert list(LOWERINGS) == ["native", "plugin"]
     with pytest.raises(UsageError) as caught:
         get_lowering("magic")
-    assert str(caught.value) == "unknown lowering 'magic': use --lowering native"
+    assert str(caught.value) == "unknown lowering 'magic': use --lowering native|plugin"

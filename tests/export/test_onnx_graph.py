@@ -80,10 +80,17 @@ def test_metadata(tiny: nn.Module) -> None:
         "roadseg_version": __version__,
         "model": "tiny",
         "size_hw": "[64, 96]",
+        "batch": "any",
         "lowering": "native",
+        "precision": "fp32",
         "output": "labels",
         "weights_sha256": "abc",
     }
+    facts = {
+        entry.key: entry.value
+        for entry in build_onnx(tiny, "tiny", batch=4, precision="fp16").metadata_props
+    }
+    assert (facts["batch"], facts["precision"]) == ("4", "fp16")
     free = {entry.key: entry.value for entry in build_onnx(tiny, "tiny").metadata_props}
     assert free["size_hw"] == "any multiple of 32"
 
@@ -278,13 +285,19 @@ def test_a_frame_too_small_for_the_network() -> None:
     assert text.endswith("): use a larger --size")
 
 
-def test_unknown_lowering_and_output(tiny: nn.Module) -> None:
+def test_unknown_choices(tiny: nn.Module) -> None:
     with pytest.raises(UsageError) as caught:
         build_onnx(tiny, "tiny", lowering="plugins")
-    assert str(caught.value) == "unknown lowering 'plugins': use --lowering native"
+    assert str(caught.value) == "unknown lowering 'plugins': use --lowering native|plugin"
     with pytest.raises(UsageError) as caught:
         build_onnx(tiny, "tiny", output="masks")  # type: ignore[arg-type]
     assert str(caught.value) == "unknown output 'masks': use labels or logits"
+    with pytest.raises(UsageError) as caught:
+        build_onnx(tiny, "tiny", precision="fp8")  # type: ignore[arg-type]
+    assert str(caught.value) == "unknown precision 'fp8': use fp32 or fp16"
+    with pytest.raises(UsageError) as caught:
+        build_onnx(tiny, "tiny", batch=0)
+    assert str(caught.value) == "a batch has 1 frame or more, got 0: use for example --batch 4"
 
 
 def test_saved_file_is_the_graph(tiny: nn.Module, tmp_path: Path) -> None:
