@@ -143,6 +143,9 @@ class Trainer:
             BackendError: the device has too little memory.
             SinkError: the folder cannot be written.
         """
+        # Seeded by the epoch rather than kept in the checkpoint: a run goes on exactly, dropout
+        # included, on another machine or device.
+        torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
         losses = []
         before = time.monotonic()
@@ -284,7 +287,6 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "miou": self.miou,
             "best": (self.best_epoch, self.best_miou),
-            "torch_rng": torch.get_rng_state(),
         }
 
     def restore(self) -> None:
@@ -301,7 +303,6 @@ class Trainer:
         self.epoch, self.step, self.elapsed_s = state["epoch"], state["step"], state["elapsed_s"]
         self.miou = state["miou"]
         self.best_epoch, self.best_miou = state["best"]
-        torch.set_rng_state(state["torch_rng"])
 
     def start_from(self, weights: Path) -> None:
         """Take weights of the same network instead of random ones.

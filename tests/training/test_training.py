@@ -314,13 +314,13 @@ def test_crops_are_drawn_from_the_generator_alone() -> None:
 
 
 def test_shipped_recipes_load() -> None:
-    assert recipe_names() == ("lite", "paper")
+    assert recipe_names() == ("gpu", "lite", "paper")
     for name in recipe_names():
         assert load_recipe(name).name == name
 
 
 def test_unusable_recipes(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown recipe 'nope': use --recipe lite\|paper"):
+    with pytest.raises(UsageError, match=r"unknown recipe 'nope': use --recipe gpu\|lite\|paper"):
         load_recipe("nope")
     with pytest.raises(UsageError, match="no recipe at"):
         load_recipe(str(tmp_path / "none.toml"))
