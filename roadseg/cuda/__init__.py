@@ -11,18 +11,21 @@ use `SimulatedCuda`, which keeps "device" memory in host memory.
 
 from __future__ import annotations
 
-from roadseg.cuda.api import (
-    Cuda,
-    DeviceBuffer,
-    DeviceInfo,
-    Event,
-    Graph,
-    Kernel,
-    PinnedBuffer,
-    Stream,
-)
-from roadseg.cuda.load import load_cuda
-from roadseg.cuda.simulated import SimulatedCuda
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roadseg.cuda.api import (
+        Cuda,
+        DeviceBuffer,
+        DeviceInfo,
+        Event,
+        Graph,
+        Kernel,
+        PinnedBuffer,
+        Stream,
+    )
+    from roadseg.cuda.load import load_cuda
+    from roadseg.cuda.simulated import SimulatedCuda
 
 __all__ = [
     "Cuda",
@@ -36,3 +39,14 @@ __all__ = [
     "Stream",
     "load_cuda",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: what only reads this room's error messages must not wait for NumPy, and must
+    # work where that is broken.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = {"load_cuda": "load", "SimulatedCuda": "simulated"}.get(name, "api")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

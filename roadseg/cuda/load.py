@@ -1,0 +1,92 @@
+"""Which CUDA library is there: pycuda, or cuda-bindings."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from roadseg.cuda.api import Cuda
+from roadseg.cuda.failure import no_driver
+from roadseg.errors import BackendError
+from roadseg.shadowing import shadowing_path
+
+__all__ = ["load_cuda"]
+
+_INSTALL = "pip install 'roadseg[tensorrt]' (or 'roadseg[tensorrt-cu12]' for a driver of CUDA 12)"
+
+
+def load_cuda(index: int = 0) -> Cuda:
+    """CUDA on one GPU: through pycuda where it is installed, through cuda-bindings otherwise.
+
+    Args:
+        index: the GPU's number, as in `nvidia-smi -L`, after CUDA_VISIBLE_DEVICES.
+
+    Returns:
+        The GPU's primary context, current on this thread.
+
+    Raises:
+        BackendError: neither library is there or can be loaded, a file of the user's hides it, or
+            there is no NVIDIA driver or an old one, no GPU, or none of that number.
+    """
+    for package in ("pycuda", "cuda"):
+        shadow = shadowing_path(package)
+        if shadow is not None:
+            raise BackendError(f"{shadow} hides the Python package {package}: rename it")
+    pycuda, pycuda_problem = _import("pycuda.driver")
+    bindings, bindings_problem = _import("cuda.bindings.driver")
+    if pycuda is not None:
+        from roadseg.cuda.pycuda_ import PycudaCuda
+
+        return PycudaCuda(
+            pycuda,
+            _version("pycuda"),
+            index,
+            set_current=_set_current_of_driver(),
+            bindings=bindings,
+        )
+    if bindings is not None:
+        from roadseg.cuda.bindings import BindingsCuda
+
+        return BindingsCuda(bindings, _version("cuda-bindings"), index)
+    # pycuda is linked to the driver's library, and so cannot even be imported without it.
+    if pycuda_problem is not None and "libcuda" in str(pycuda_problem):
+        raise no_driver() from pycuda_problem
+    problem = pycuda_problem or bindings_problem
+    if problem is not None:
+        raise BackendError(
+            f"the CUDA library for Python cannot be loaded ({problem}): {_INSTALL}"
+        ) from problem
+    raise BackendError(f"the CUDA library for Python is not installed: {_INSTALL}")
+
+
+def _import(module: str) -> tuple[Any, ImportError | None]:
+    """The module and None, None and why it cannot be loaded, or twice None where there is none."""
+    try:
+        return importlib.import_module(module), None
+    except ModuleNotFoundError as exc:
+        missing = exc.name is not None and (module == exc.name or module.startswith(f"{exc.name}."))
+        return None, None if missing else exc
+    except ImportError as exc:
+        return None, exc
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _set_current_of_driver() -> Callable[[int], int]:
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        function = ctypes.CDLL(name).cuCtxSetCurrent
+    except OSError as exc:
+        raise no_driver() from exc
+    function.argtypes = [ctypes.c_void_p]
+    function.restype = ctypes.c_int
+    return lambda handle: int(function(handle))

@@ -1,0 +1,196 @@
+"""CUDA through pycuda, which comes as source and is there where somebody built it.
+
+pycuda can neither launch into a stream that is not its own nor capture graphs. Where cuda-bindings
+is installed as well it does both, in the same context; where it is not, `supports_graphs` is False.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from roadseg.cuda import launch
+from roadseg.cuda.api import DeviceInfo, Kernel, Stream
+from roadseg.cuda.driver import Driver, check_version
+from roadseg.cuda.failure import cuda_error, no_such_gpu
+from roadseg.cuda.pycuda_errors import code_of
+from roadseg.cuda.pycuda_objects import (
+    PycudaBuffer,
+    PycudaEvent,
+    PycudaKernel,
+    PycudaPinned,
+    PycudaStream,
+    host_memory,
+)
+from roadseg.errors import BackendError
+
+__all__ = ["PycudaCuda"]
+
+
+class PycudaCuda:
+    """CUDA through pycuda, in the primary context, which PyTorch and TensorRT use.
+
+    Args:
+        module: `pycuda.driver`.
+        version: of pycuda, for reports.
+        index: the GPU's number.
+        set_current: the driver's `cuCtxSetCurrent`: from a context's handle to an error code.
+        bindings: `cuda.bindings.driver`, for foreign streams and graphs; None where there is none.
+
+    Raises:
+        BackendError: no driver, an old one, no GPU, or none of that number.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        version: str,
+        index: int = 0,
+        *,
+        set_current: Callable[[int], int],
+        bindings: Any = None,
+    ) -> None:
+        self.pycuda = module
+        self._version = version
+        self._set_current = set_current
+        self._bindings = None if bindings is None else Driver(bindings)
+        # For kernels: pycuda wants its own object where the interface has a handle.
+        self.streams: weakref.WeakValueDictionary[int, PycudaStream] = weakref.WeakValueDictionary()
+        self._modules: list[Any] = []
+        with self.translated("starting CUDA"):
+            driver_cuda = check_version(module.get_driver_version())
+            module.init()
+            count = module.Device.count()
+        if count == 0:
+            raise cuda_error("CUDA_ERROR_NO_DEVICE", "counting the GPUs")
+        if not 0 <= index < count:
+            raise no_such_gpu(index, count)
+        with self.translated("opening the GPU"):
+            gpu = module.Device(index)
+            self._context = gpu.retain_primary_context()
+            major, minor = gpu.compute_capability()
+            self._device = DeviceInfo(
+                index, gpu.name(), (major, minor), int(gpu.total_memory()), driver_cuda
+            )
+        self._detach = weakref.finalize(self, _detach, self._context)
+        self.make_current()
+
+    @property
+    def name(self) -> str:
+        graphs = " with cuda-bindings" if self.supports_graphs else ""
+        return f"pycuda {self._version}{graphs}"
+
+    @property
+    def device(self) -> DeviceInfo:
+        return self._device
+
+    @property
+    def supports_graphs(self) -> bool:
+        return self._bindings is not None
+
+    def make_current(self) -> None:
+        # Not pycuda's `push`: it ends the process when a thread ends that did not `pop`.
+        doing = "making the context current"
+        self._require_open(doing)
+        number = self._set_current(int(self._context.handle))
+        if number != 0:
+            raise cuda_error(f"error {number}", doing)
+
+    def memory_info(self) -> tuple[int, int]:
+        with self.active("asking for the free memory"):
+            free, total = self.pycuda.mem_get_info()
+        return int(free), int(total)
+
+    def malloc(self, nbytes: int) -> PycudaBuffer:
+        return PycudaBuffer(self, nbytes)
+
+    def pinned(self, nbytes: int) -> PycudaPinned:
+        return PycudaPinned(self, nbytes)
+
+    def stream(self) -> PycudaStream:
+        return PycudaStream(self)
+
+    def event(self, *, timing: bool = False) -> PycudaEvent:
+        return PycudaEvent(self, timing=timing)
+
+    def copy_to_device(self, device: int, host: int, nbytes: int, stream: Stream) -> None:
+        assert isinstance(stream, PycudaStream)
+        with self.translated(f"copying {nbytes} bytes to the GPU"):
+            self.pycuda.memcpy_htod_async(device, host_memory(host, nbytes), stream.stream)
+
+    def copy_to_host(self, host: int, device: int, nbytes: int, stream: Stream) -> None:
+        assert isinstance(stream, PycudaStream)
+        with self.translated(f"copying {nbytes} bytes from the GPU"):
+            self.pycuda.memcpy_dtoh_async(host_memory(host, nbytes), device, stream.stream)
+
+    def load_kernels(self, image: bytes, names: Sequence[str]) -> dict[str, Kernel]:
+        if self._bindings is not None:
+            module, kernels = launch.load_kernels(self._bindings, image, names)
+            self._modules.append(module)
+            return dict(kernels)
+        doing = "loading the kernels"
+        if not image:
+            raise cuda_error("CUDA_ERROR_INVALID_IMAGE", doing)
+        with self.active(doing):
+            module = self.pycuda.module_from_buffer(image + b"\0")
+        found: dict[str, Kernel] = {}
+        for name in names:
+            with self.active(f"looking for the kernel {name}"):
+                found[name] = PycudaKernel(self, module.get_function(name), name)
+        self._modules.append(module)
+        return found
+
+    def begin_capture(self, stream: Stream) -> None:
+        launch.begin_capture(self._for_graphs(), stream)
+
+    def end_capture(self, stream: Stream) -> launch.BindingsGraph:
+        return launch.end_capture(self._for_graphs(), stream)
+
+    def close(self) -> None:
+        if not self._detach.alive:
+            return
+        doing = "unloading the kernels"
+        # After a crash of the GPU this fails as well, and that error has been seen.
+        with contextlib.suppress(BackendError), self.active(doing):
+            if self._bindings is not None:
+                for module in self._modules:
+                    self._bindings("cuModuleUnload", module, doing=doing)
+        with contextlib.suppress(BackendError), self.active(doing):
+            self._modules.clear()
+        self._detach()
+
+    @contextlib.contextmanager
+    def active(self, doing: str) -> Iterator[None]:
+        """Let pycuda know its context while it makes or frees something, on any thread."""
+        self._require_open(doing)
+        with self.translated(doing):
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
+
+    @contextlib.contextmanager
+    def translated(self, doing: str) -> Iterator[None]:
+        """pycuda's errors as ours."""
+        try:
+            yield
+        except self.pycuda.Error as exc:
+            raise cuda_error(code_of(str(exc)), doing) from exc
+
+    def _require_open(self, doing: str) -> None:
+        if not self._detach.alive:
+            raise cuda_error("CUDA_ERROR_CONTEXT_IS_DESTROYED", doing)
+
+    def _for_graphs(self) -> Driver:
+        if self._bindings is None:
+            raise BackendError("pycuda alone has no CUDA graphs: pip install cuda-bindings")
+        return self._bindings
+
+
+def _detach(context: Any) -> None:
+    # pycuda only releases a context that is the current one of this thread.
+    context.push()
+    context.detach()
