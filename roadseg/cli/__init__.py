@@ -19,7 +19,18 @@ _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4
 
 # The order is that of the help page. A command's module is `roadseg.cli.<name>` and its function
 # has the same name, with underscores.
-_COMMANDS = ("run", "bench", "eval", "train", "quantize", "export", "render-sample")
+_COMMANDS = (
+    "run",
+    "bench",
+    "eval",
+    "train",
+    "quantize",
+    "calibrate",
+    "build-engine",
+    "export",
+    "render-sample",
+    "doctor",
+)
 # For those who make roadseg rather than use it; left out of the help page.
 _HIDDEN = ("release-weights",)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["add_video_stream"]
+__all__ = ["add_video_stream", "best_encoder"]
 
 # Measured on a 960x540 overlay (221 frames, crf 23, two cores; CPU time per frame, size, PSNR):
 #   ultrafast           3.5 ms  4.9 MB  34.2 dB
@@ -62,7 +62,7 @@ def add_video_stream(
     Raises:
         SinkError: there is no encoder at all.
     """
-    encoder = next((name for name in ("libx264", "libopenh264", "mpeg4") if _has(name)), None)
+    encoder = best_encoder()
     if encoder is None:
         raise SinkError("this PyAV has no H.264 encoder: run pip install --force-reinstall av")
     warning = None
@@ -93,6 +93,11 @@ def add_video_stream(
     if sample_aspect != 1:
         context.sample_aspect_ratio = sample_aspect
     return stream, warning
+
+
+def best_encoder() -> str | None:
+    """The best video encoder for mp4 files that this PyAV has: x264, OpenH264, MPEG-4 part 2."""
+    return next((name for name in ("libx264", "libopenh264", "mpeg4") if _has(name)), None)
 
 
 def _has(encoder: str) -> bool:

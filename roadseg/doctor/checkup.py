@@ -1,0 +1,218 @@
+"""The whole look at the machine: gather, then judge."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from roadseg.doctor.engines import check_builder, check_engines
+from roadseg.doctor.files import check_folder, check_shadows, check_weights
+from roadseg.doctor.gpu import (
+    check_backend,
+    check_cuda,
+    check_gpu,
+    check_nvrtc,
+    check_tensorrt,
+    has_gpu,
+)
+from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
+from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
+from roadseg.doctor.probing import Probe, run_probes
+from roadseg.doctor.report import Finding, Level, Report
+
+__all__ = ["Surroundings", "diagnose", "gather", "judge"]
+
+_Check = Callable[[], "Finding | list[Finding]"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the machine is like, before anything is judged.
+
+    Attributes:
+        probes: how each of `PROBES` went.
+        weights_dir: finds out where the shipped models lie.
+        cache_dir: where compiled kernels are kept.
+        engines_dir: finds out where engines are kept.
+        working_dir: where the user is.
+        nvidia_hardware: whether there is an NVIDIA GPU, usable or not.
+        in_container: whether this is a container.
+    """
+
+    probes: Mapping[str, Probe]
+    weights_dir: Callable[[], Path]
+    cache_dir: Path
+    engines_dir: Callable[[], Path]
+    working_dir: Path
+    nvidia_hardware: bool
+    in_container: bool
+
+
+def diagnose() -> Report:
+    """Look at everything that `roadseg run` needs. Takes a few seconds, and never raises."""
+    return judge(gather())
+
+
+def gather() -> Surroundings:
+    """Look at this machine."""
+    from roadseg.cache import user_cache_dir
+
+    return Surroundings(
+        probes=run_probes(PROBES),
+        weights_dir=_weights_dir,
+        cache_dir=user_cache_dir(),
+        engines_dir=_engines_dir,
+        working_dir=Path.cwd(),
+        nvidia_hardware=_has_nvidia_hardware(),
+        in_container=any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")),
+    )
+
+
+def judge(around: Surroundings) -> Report:
+    """Every finding about a machine, each check on its own: one that fails is a finding itself."""
+    import roadseg
+
+    backend = str(around.probes["backend"].facts.get("backend", "openvino"))
+    findings: list[Finding] = []
+    for check, title, look in _checks(around, backend):
+        try:
+            found = look()
+        except ImportError as exc:
+            # A library that we need in here; it has a finding of its own.
+            found = Finding(check, title, Level.NOTE, f"not known: {' '.join(str(exc).split())}")
+        except Exception as exc:  # noqa: BLE001
+            # A doctor that falls ill over what it was asked to look at helps nobody.
+            text = f"could not be checked ({type(exc).__name__}: {exc})"
+            found = Finding(check, title, Level.NOTE, " ".join(text.split()), "report it")
+        findings += found if isinstance(found, list) else [found]
+    return Report(
+        version=roadseg.__version__,
+        system=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
+        backend=backend,
+        findings=tuple(findings),
+    )
+
+
+def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Check]]:
+    probes, gpu = around.probes, has_gpu(around.probes["gpu"])
+    on_gpu = backend != "openvino"
+    # A run on the GPU builds the engine that it does not find.
+    building = Level.PROBLEM if backend == "tensorrt" else Level.NOTE
+
+    def softened(finding: Finding, *, soften: bool) -> Finding:
+        if soften and finding.level is Level.PROBLEM:
+            return replace(finding, level=Level.NOTE)
+        return finding
+
+    def hardened(finding: Finding, *, harden: bool) -> Finding:
+        if harden and finding.level is Level.NOTE:
+            return replace(finding, level=Level.PROBLEM)
+        return finding
+
+    yield (
+        "weights",
+        "Weights",
+        lambda: check_weights(
+            around.weights_dir(), model=DEFAULT_MODEL, runtime="torch" if on_gpu else "openvino"
+        ),
+    )
+    yield (
+        "openvino",
+        "OpenVINO",
+        lambda: softened(check_openvino(probes["openvino"]), soften=on_gpu),
+    )
+    yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
+    yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
+    yield "display", "Display", lambda: check_display(probes["opencv"])
+    yield "video", "Video", lambda: check_video(probes["video"])
+    yield (
+        "gpu",
+        "GPU",
+        lambda: check_gpu(
+            probes["gpu"],
+            nvidia_hardware=around.nvidia_hardware,
+            in_container=around.in_container,
+        ),
+    )
+    yield "cuda", "CUDA for Python", lambda: check_cuda(probes["cuda"], gpu=gpu)
+    yield "tensorrt", "TensorRT", lambda: check_tensorrt(probes["tensorrt"], gpu=gpu)
+    yield (
+        "nvrtc",
+        "Kernel compiler",
+        lambda: hardened(
+            check_nvrtc(probes["nvrtc"], probes["gpu"]),
+            # TensorRT-RTX runs without kernels of ours.
+            harden=backend == "tensorrt" and probes["tensorrt"].facts.get("target") == "tensorrt",
+        ),
+    )
+    yield (
+        "builder",
+        "Engine builder",
+        lambda: check_builder(probes["backend"], gpu=gpu, level=building),
+    )
+    yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
+    yield (
+        "cache",
+        "Cache folder",
+        lambda: check_folder(
+            around.cache_dir,
+            "cache",
+            "Cache folder",
+            level=Level.NOTE,
+            consequence="kernels are compiled anew at every start",
+            remedy="set ROADSEG_CACHE to a folder of yours",
+        ),
+    )
+    yield (
+        "engines-folder",
+        "Engines folder",
+        lambda: check_folder(
+            around.engines_dir(),
+            "engines-folder",
+            "Engines folder",
+            level=building,
+            consequence="engines cannot be built",
+            remedy="use --backend torch or openvino",
+        ),
+    )
+    yield (
+        "engines",
+        "Engines",
+        lambda: check_engines(
+            around.engines_dir(), around.weights_dir(), probes["gpu"], probes["tensorrt"]
+        ),
+    )
+
+
+def _weights_dir() -> Path:
+    from roadseg.weights import WEIGHTS_DIR
+
+    return WEIGHTS_DIR
+
+
+def _engines_dir() -> Path:
+    from roadseg.engine.store import engines_dir
+
+    return engines_dir()
+
+
+def _has_nvidia_hardware() -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    if Path("/etc/nv_tegra_release").exists():
+        return True
+    return any(
+        # 0x03....: displays and 3D accelerators; NVIDIA also makes network cards.
+        _first_line(vendor) == "0x10de" and _first_line(vendor.with_name("class"))[:4] == "0x03"
+        for vendor in Path("/sys/bus/pci/devices").glob("*/vendor")
+    )
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # unplugged meanwhile
+        return ""

@@ -1,0 +1,125 @@
+"""Which engines there are, and whether they fit this GPU, this TensorRT and these weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadseg.doctor.probing import Probe
+from roadseg.doctor.report import Finding, Level, split_advice
+
+if TYPE_CHECKING:
+    from roadseg.cuda import DeviceInfo
+    from roadseg.engine.manifest import EngineManifest
+    from roadseg.engine.runtime import Runtime
+    from roadseg.engine.store import EngineFile
+
+__all__ = ["check_builder", "check_engines"]
+
+_CHECK, _TITLE = "engines", "Engines"
+
+
+def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Finding]:
+    """The engines in a folder.
+
+    Args:
+        folder: where they are looked for.
+        weights_dir: where the models that ship lie.
+        gpu: how the driver answered.
+        tensorrt: how TensorRT loaded.
+    """
+    from roadseg.engine.store import checksum_problem, list_engines, stale_reasons
+
+    findings: list[Finding] = []
+
+    def note(line: str) -> None:
+        text, fix = split_advice(line)
+        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, fix))
+
+    engines = list_engines(folder, problem=note)
+    device, runtime = _device(gpu), _runtime(tensorrt)
+    fitting: list[EngineFile] = []
+    for engine in engines:
+        reasons = stale_reasons(
+            engine.manifest,
+            runtime=runtime,
+            device=device,
+            weights_sha256=_weights_sha256(engine.manifest, weights_dir),
+        )
+        damage = checksum_problem(engine)
+        if damage is not None:
+            reasons.append(damage)
+        if reasons:
+            text = f"{_describe(engine.manifest)} does not fit: {'; '.join(reasons)}"
+            command = engine.manifest.build_command().strip("'")
+            facts = {"path": str(engine.path), "fits": False, "reasons": reasons}
+            findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, command, facts))
+        else:
+            fitting.append(engine)
+    if fitting:
+        facts = {"paths": [str(engine.path) for engine in fitting], "fits": True}
+        names = ", ".join(_describe(engine.manifest) for engine in fitting)
+        if device is None or runtime is None:
+            text = f"{names}: not used without a GPU and TensorRT"
+            findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, None, facts))
+        else:
+            text = f"{names} fit{'s' if len(fitting) == 1 else ''}"
+            findings.insert(0, Finding(_CHECK, _TITLE, Level.OK, text, None, facts))
+    if not findings:
+        text = "none yet" if device is None else "none yet: the first run builds one"
+        findings.append(Finding(_CHECK, _TITLE, Level.OK, text))
+    return findings
+
+
+def check_builder(backend: Probe, *, gpu: bool, level: Level) -> Finding:
+    """What building an engine needs beside TensorRT: PyTorch and ONNX.
+
+    Args:
+        backend: the probe of the backends, which looked for them.
+        gpu: whether there is one to build for.
+        level: how bad it is if they are missing.
+    """
+    check, title = "builder", "Engine builder"
+    if not gpu:
+        return Finding(check, title, Level.NOTE, "not used: there is no GPU")
+    missing = [name for name in ("torch", "onnx") if not backend.facts.get(name)]
+    if missing:
+        text = f"{' and '.join(missing)} not installed: engines cannot be built"
+        return Finding(check, title, level, text, f"pip install {' '.join(missing)}")
+    return Finding(check, title, Level.OK, "PyTorch and ONNX are installed")
+
+
+def _describe(manifest: EngineManifest) -> str:
+    # Files have longer names than fit on a line.
+    height, width = manifest.size_hw
+    return f"{manifest.model} {manifest.precision} {height}x{width}"
+
+
+def _device(gpu: Probe) -> DeviceInfo | None:
+    if not gpu.facts.get("gpus"):
+        return None
+    from roadseg.cuda import DeviceInfo
+
+    first = gpu.facts["gpus"][0]
+    major, minor = first["compute_capability"]
+    cuda = gpu.facts["cuda"] or [0, 0]
+    return DeviceInfo(0, first["name"], (major, minor), first["bytes"], (cuda[0], cuda[1]))
+
+
+def _runtime(tensorrt: Probe) -> Runtime | None:
+    if tensorrt.failed:
+        return None
+    from roadseg.engine.runtime import Runtime
+
+    # Its version is all that engines are compared with.
+    return Runtime(None, tensorrt.facts["target"], (), tensorrt.facts["version"])
+
+
+def _weights_sha256(manifest: EngineManifest, weights_dir: Path) -> str | None:
+    """The checksum that the weights have now; None for a file that is not ours."""
+    from roadseg.weights.manifest import load_manifest
+
+    entry = load_manifest(weights_dir).get(manifest.source)
+    if entry is None or "torch" not in entry.files:
+        return None
+    return entry.files["torch"].parts[0].sha256

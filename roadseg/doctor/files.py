@@ -1,0 +1,143 @@
+"""What files and folders are like: shipped weights, the user's modules, caches."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.errors import ModelError
+from roadseg.shadowing import local_shadow, shadowing_path
+
+__all__ = ["check_folder", "check_shadows", "check_weights"]
+
+_REINSTALL = "pip install --force-reinstall --no-deps roadseg"
+
+# Whether a run without a GPU needs it.
+_PACKAGES = {
+    "av": True,
+    "cv2": True,
+    "numpy": True,
+    "openvino": True,
+    "cuda": False,
+    "pycuda": False,
+    "tensorrt": False,
+    "tensorrt_rtx": False,
+    "torch": False,
+}
+
+
+def check_weights(directory: Path, *, model: str, runtime: str) -> list[Finding]:
+    """The models that ship.
+
+    Args:
+        directory: where their manifest lies.
+        model: the default one.
+        runtime: the files that the default backend takes: `openvino`, `torch`.
+    """
+    # Here, because NumPy, which it imports, may be what is broken.
+    from roadseg.weights.manifest import load_manifest
+
+    check, title = "weights", "Weights"
+    try:
+        entries = load_manifest(directory)
+    except ModelError as exc:
+        return [Finding(check, title, Level.PROBLEM, split_advice(str(exc))[0], _REINSTALL)]
+    if model not in entries or runtime not in entries[model].files:
+        text = f"{model} is not here: {directory} lists no {runtime} file of it"
+        return [Finding(check, title, Level.PROBLEM, text, _REINSTALL)]
+    findings, unbroken = [], []
+    for entry in entries.values():
+        whole = []
+        for name, file in entry.files.items():
+            broken = [
+                trouble for part in file.parts if (trouble := _trouble(part.path, part.sha256))
+            ]
+            needed = entry.name == model and name == runtime
+            findings += [
+                Finding(
+                    check,
+                    title,
+                    Level.PROBLEM if needed else Level.NOTE,
+                    f"{entry.name} for {name}: {trouble}",
+                    _REINSTALL,
+                )
+                for trouble in broken
+            ]
+            if not broken:
+                whole.append(f"{name} {file.precision}")
+        if whole:
+            unbroken.append(f"{entry.name} ({', '.join(whole)})")
+    if unbroken:
+        findings.append(Finding(check, title, Level.OK, ", ".join(unbroken)))
+    return findings
+
+
+def check_shadows(working_dir: Path) -> list[Finding]:
+    """Files of the user's that Python finds instead of a package.
+
+    Args:
+        working_dir: where the user is; its files are in the way of scripts that run there.
+    """
+    check, title = "shadows", "Your files"
+    findings = []
+    for package, needed in _PACKAGES.items():
+        path = shadowing_path(package)
+        if path is not None:
+            level = Level.PROBLEM if needed else Level.NOTE
+            text = f"{path} hides the package {package}"
+        else:
+            path = local_shadow(package, working_dir)
+            level = Level.NOTE
+            text = f"{path} hides the package {package} from 'python -m roadseg' and your scripts"
+        if path is not None:
+            findings.append(Finding(check, title, level, text, _rename(path), {"package": package}))
+    return findings or [Finding(check, title, Level.OK, "none hides a package")]
+
+
+def check_folder(
+    folder: Path, check: str, title: str, *, level: Level, consequence: str, remedy: str
+) -> Finding:
+    """Whether files can be written to a folder, which need not exist yet.
+
+    Args:
+        folder: it.
+        check: the finding's key.
+        title: and its name for people.
+        level: how bad it is if not.
+        consequence: what does not work then.
+        remedy: how to take another folder, to follow "or".
+    """
+    facts = {"path": str(folder)}
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    quoted = shlex.quote(str(there))
+    if not there.is_dir():
+        text = f"{there} is a file, not a folder: {consequence}"
+        return Finding(check, title, level, text, f"mv {quoted} {quoted}.old, or {remedy}", facts)
+    try:
+        # Tried, not asked for: root may do everything, except on a read-only file system.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as exc:
+        text = f"{there} cannot be written ({exc.strerror}): {consequence}"
+        return Finding(check, title, level, text, f"chmod u+rwx {quoted}, or {remedy}", facts)
+    return Finding(check, title, Level.OK, str(folder), None, facts)
+
+
+def _trouble(path: Path, sha256: str) -> str | None:
+    from roadseg.weights.manifest import sha256_of
+
+    try:
+        return None if sha256_of(path) == sha256 else f"{path.name} is damaged (wrong checksum)"
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except OSError as exc:
+        return f"{path.name} cannot be read ({exc.strerror})"
+
+
+def _rename(path: Path) -> str:
+    found = path.parent if path.name == "__init__.py" else path
+    return f"mv {shlex.quote(str(found))} {shlex.quote(str(found.with_name(f'my_{found.name}')))}"

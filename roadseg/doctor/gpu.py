@@ -1,0 +1,168 @@
+"""What the GPU and its libraries are like: driver, CUDA from Python, NVRTC, TensorRT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roadseg.cuda.failure import MINIMUM_CUDA, cuda_error, driver_too_old
+from roadseg.doctor.libraries import explain_failure
+from roadseg.doctor.probing import Probe
+from roadseg.doctor.report import Finding, Level, split_advice
+
+__all__ = ["check_backend", "check_cuda", "check_gpu", "check_nvrtc", "check_tensorrt", "has_gpu"]
+
+_DRIVERS = "install it from https://www.nvidia.com/drivers"
+_CONTAINER = "start the container with --gpus all"
+
+
+def has_gpu(probe: Probe) -> bool:
+    """Whether a GPU can be used."""
+    facts = probe.facts
+    return bool(
+        facts.get("gpus")
+        and facts["error"] is None
+        and tuple(facts["cuda"] or MINIMUM_CUDA) >= MINIMUM_CUDA
+    )
+
+
+def check_gpu(probe: Probe, *, nvidia_hardware: bool, in_container: bool) -> Finding:
+    """GPU, driver and CUDA.
+
+    Args:
+        probe: how the driver answered.
+        nvidia_hardware: whether the machine has an NVIDIA GPU, usable or not.
+        in_container: whether this is a container.
+    """
+    check, title = "gpu", "GPU"
+    if probe.failed:
+        text = f"the NVIDIA driver cannot be asked: it {probe.error}"
+        return Finding(check, title, Level.NOTE, text, "nvidia-smi")
+    facts = probe.facts
+    if not facts["library"]:
+        if not nvidia_hardware:
+            text = "no NVIDIA GPU: frames run on the CPU"
+            return Finding(check, title, Level.NOTE, text, None, facts)
+        if in_container:
+            text = "an NVIDIA GPU, which this container may not use"
+            return Finding(check, title, Level.NOTE, text, _CONTAINER, facts)
+        text = "an NVIDIA GPU without its driver (libcuda cannot be loaded)"
+        return Finding(check, title, Level.NOTE, text, _DRIVERS, facts)
+    problem = None
+    if facts["cuda"] is not None and tuple(facts["cuda"]) < MINIMUM_CUDA:
+        problem = driver_too_old((facts["cuda"][0], facts["cuda"][1]))
+    elif facts["error"] is not None or not facts["gpus"]:
+        problem = cuda_error(facts["error"] or "CUDA_ERROR_NO_DEVICE", "starting CUDA")
+    if problem is not None:
+        text, fix = split_advice(str(problem))
+        return Finding(check, title, Level.NOTE, text, fix, facts)
+    gpus = "; ".join(_describe(gpu) for gpu in facts["gpus"])
+    driver = "" if facts["driver"] is None else f", driver {facts['driver']}"
+    cuda = "" if facts["cuda"] is None else f", CUDA {_dotted(facts['cuda'])}"
+    return Finding(check, title, Level.OK, f"{gpus}{driver}{cuda}", None, facts)
+
+
+def check_backend(probe: Probe, *, gpu: bool) -> Finding:
+    """Which backend `--backend auto` is.
+
+    Args:
+        probe: how it was chosen.
+        gpu: whether there is one that it could be for.
+    """
+    check, title = "backend", "Backend"
+    if probe.failed:
+        text = f"auto does not work ({probe.error})"
+        return Finding(check, title, Level.PROBLEM, text, "roadseg run --backend openvino")
+    name = probe.facts["backend"]
+    facts = {"backend": name}
+    if gpu and name == "openvino":
+        text = "auto is openvino, which leaves the GPU unused: see below"
+        return Finding(check, title, Level.NOTE, text, None, facts)
+    if gpu and name == "torch":
+        text = "auto is torch, which is slower on a GPU than TensorRT: see below"
+        return Finding(check, title, Level.NOTE, text, None, facts)
+    return Finding(check, title, Level.OK, f"auto is {name}", None, facts)
+
+
+def check_cuda(probe: Probe, *, gpu: bool) -> Finding:
+    """CUDA from Python: pycuda or cuda-bindings.
+
+    Args:
+        probe: how it loaded.
+        gpu: whether there is one to use it with.
+    """
+    check, title = "cuda", "CUDA for Python"
+    if not gpu:
+        return Finding(check, title, Level.NOTE, "not used: there is no GPU")
+    if probe.failed:
+        text, fix = explain_failure(probe, "cuda-bindings", "cuda")
+        return Finding(check, title, Level.NOTE, text, fix)
+    name = probe.facts["name"]
+    if not probe.facts["graphs"]:
+        text = f"{name} has no CUDA graphs: frames take longer"
+        return Finding(check, title, Level.NOTE, text, "pip install cuda-bindings", probe.facts)
+    return Finding(check, title, Level.OK, name, None, probe.facts)
+
+
+def check_nvrtc(probe: Probe, gpu: Probe) -> Finding:
+    """The compiler of the kernels.
+
+    Args:
+        probe: how it loaded.
+        gpu: the probe of the GPU, whose driver must run what NVRTC compiles.
+    """
+    check, title = "nvrtc", "Kernel compiler"
+    if not has_gpu(gpu):
+        return Finding(check, title, Level.NOTE, "not used: there is no GPU")
+    cuda: list[int] = gpu.facts["cuda"] or [13, 0]
+    packages = (
+        "nvidia-cuda-nvrtc 'cuda-bindings>=13'"
+        if cuda[0] >= 13
+        else f"nvidia-cuda-nvrtc-cu{cuda[0]} 'cuda-bindings<{cuda[0] + 1}'"
+    )
+    if probe.failed:
+        text, _ = explain_failure(probe, "nvidia-cuda-nvrtc", "cuda")
+        return Finding(check, title, Level.NOTE, f"NVRTC: {text}", f"pip install {packages}")
+    version = probe.facts["version"]
+    if int(version.split(".")[0]) > cuda[0]:
+        text = f"NVRTC {version} is newer than the driver, which runs CUDA {_dotted(cuda)}"
+        return Finding(
+            check,
+            title,
+            Level.NOTE,
+            text,
+            f"pip install {packages}, or update the driver",
+            probe.facts,
+        )
+    return Finding(check, title, Level.OK, f"NVRTC {version}", None, probe.facts)
+
+
+def check_tensorrt(probe: Probe, *, gpu: bool) -> Finding:
+    """TensorRT or TensorRT-RTX, whichever is there.
+
+    Args:
+        probe: how it loaded.
+        gpu: whether there is one to use it with.
+    """
+    check, title = "tensorrt", "TensorRT"
+    if not probe.failed:
+        name = "TensorRT-RTX" if probe.facts["target"] == "tensorrt-rtx" else "TensorRT"
+        text = f"{name} {probe.facts['version']}"
+        if gpu:
+            return Finding(check, title, Level.OK, text, None, probe.facts)
+        return Finding(
+            check, title, Level.NOTE, f"{text}, not used: there is no GPU", None, probe.facts
+        )
+    text, fix = explain_failure(probe, "tensorrt", "tensorrt")
+    if not gpu:
+        # Nothing that anybody needs to put right.
+        return Finding(check, title, Level.NOTE, "not used: there is no GPU", None, {"error": text})
+    return Finding(check, title, Level.NOTE, text, fix)
+
+
+def _describe(gpu: dict[str, Any]) -> str:
+    compute = _dotted(gpu["compute_capability"])
+    return f"{gpu['name']} (compute {compute}, {gpu['bytes'] / 2**30:.0f} GiB)"
+
+
+def _dotted(version: list[int]) -> str:
+    return f"{version[0]}.{version[1]}"

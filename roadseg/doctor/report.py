@@ -1,0 +1,100 @@
+"""What a look at the machine found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+__all__ = ["Finding", "Level", "Report", "split_advice"]
+
+
+class Level(str, Enum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    """As it should be."""
+    NOTE = "note"
+    """`roadseg run` works all the same, if slower or without a window."""
+    PROBLEM = "problem"
+    """`roadseg run` with the default backend would fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        check: what was looked at, the same in every version: `openvino`.
+        title: the same for people: `OpenVINO`.
+        level: how much it matters.
+        text: what was found, one line.
+        fix: the command or act that puts it right; None where nothing needs to be.
+        facts: figures and names for programs.
+    """
+
+    check: str
+    title: str
+    level: Level
+    text: str
+    fix: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings, in the order in which to read them.
+
+    Attributes:
+        version: of roadseg.
+        system: Python and operating system.
+        backend: what `--backend auto` takes here: `openvino`.
+        findings: at least one for each check.
+    """
+
+    version: str
+    system: str
+    backend: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What makes `roadseg run` fail."""
+        return tuple(f for f in self.findings if f.level is Level.PROBLEM)
+
+    @property
+    def run_would_fail(self) -> bool:
+        """Whether `roadseg run` with the default backend would fail."""
+        return bool(self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; keys stay what they are in later versions."""
+        return {
+            "version": 1,
+            "roadseg": self.version,
+            "system": self.system,
+            "backend": self.backend,
+            "run_would_fail": self.run_would_fail,
+            "findings": [
+                {
+                    "check": finding.check,
+                    "title": finding.title,
+                    "level": finding.level.value,
+                    "text": finding.text,
+                    "fix": finding.fix,
+                    "facts": dict(finding.facts),
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def split_advice(message: str) -> tuple[str, str | None]:
+    """An error's line as what is wrong and what to do about it.
+
+    >>> split_advice("TensorRT is not installed: pip install tensorrt")
+    ('TensorRT is not installed', 'pip install tensorrt')
+    """
+    what, colon, advice = message.rpartition(": ")
+    return (what, advice) if colon else (message, None)
