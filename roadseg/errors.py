@@ -6,6 +6,7 @@ FFmpeg, OpenVINO and the like are translated into this tree where they occur (`f
 
 Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
 5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 9 engine, 130 interrupted.
+`roadseg doctor` exits with 1 where `roadseg run` would fail.
 """
 
 from __future__ import annotations
