@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from roadseg.pipeline import RunOptions, open_loop
 from roadseg.segmenter import Segmenter
 from roadseg.video.meters import StageTimer
 from roadseg.video.stats import RunStats
+
+if TYPE_CHECKING:
+    from roadseg.engine.build import BuildProgress
 
 __all__ = ["BenchReport", "bench"]
 
@@ -53,13 +58,20 @@ class BenchReport:
         }
 
 
-def bench(options: RunOptions, *, encode: bool = True) -> BenchReport:
+def bench(
+    options: RunOptions,
+    *,
+    encode: bool = True,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
+) -> BenchReport:
     """Run the pipeline, with overlay and HUD, then the network alone.
 
     Args:
         options: what to run. `max_frames` frames are read; files shorter than that start again.
             `output`, `save_masks`, `show`, `measure` and `loop` are ignored.
         encode: encode the pictures to H.264, into a file that is thrown away.
+        report, progress: see `roadseg.Segmenter`.
 
     Raises:
         RoadsegError: something cannot be opened or fails while running.
@@ -73,7 +85,7 @@ def bench(options: RunOptions, *, encode: bool = True) -> BenchReport:
             measure=True,
             loop=options.max_frames is not None,
         )
-        with open_loop(options) as video_loop:
+        with open_loop(options, report=report, progress=progress) as video_loop:
             stats = video_loop.run()
             segmenter = video_loop.segmenter
             info = segmenter.backend_info

@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from roadseg.errors import UsageError
 from roadseg.render import Renderer
@@ -23,6 +24,9 @@ from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.sink import MaskSink, open_sink
 from roadseg.video.source import open_source
+
+if TYPE_CHECKING:
+    from roadseg.engine.build import BuildProgress
 
 __all__ = ["RunOptions", "open_loop", "parse_size"]
 
@@ -63,7 +67,13 @@ class RunOptions:
 
 
 @contextmanager
-def open_loop(options: RunOptions, *, meters: Meters | None = None) -> Iterator[VideoLoop]:
+def open_loop(
+    options: RunOptions,
+    *,
+    meters: Meters | None = None,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
+) -> Iterator[VideoLoop]:
     """Open everything that a run needs and close it again.
 
     Cheap checks come first and the network is compiled last, so a typing error costs no wait.
@@ -72,6 +82,7 @@ def open_loop(options: RunOptions, *, meters: Meters | None = None) -> Iterator[
     Args:
         options: what to run.
         meters: what measures it.
+        report, progress: see `roadseg.Segmenter`.
 
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
@@ -82,7 +93,12 @@ def open_loop(options: RunOptions, *, meters: Meters | None = None) -> Iterator[
     with ExitStack() as stack:
         segmenter = stack.enter_context(
             Segmenter(
-                options.model, options.backend, size_hw=options.size_hw, threads=options.threads
+                options.model,
+                options.backend,
+                size_hw=options.size_hw,
+                threads=options.threads,
+                report=report,
+                progress=progress,
             )
         )
         window = _open_window(options)

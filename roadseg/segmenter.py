@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roadseg.backends.select import create_backend, input_multiple
-from roadseg.errors import UsageError
+from roadseg.backends.base import SIDE_MULTIPLE, PipelinedBackend
+from roadseg.backends.select import choose_backend, create_backend, fixed_size, input_multiple
+from roadseg.errors import BackendError, UsageError
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
 from roadseg.types import Geometry, Image, LabelMap, Labels
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend, BackendInfo
+    from roadseg.engine.build import BuildProgress
 
 __all__ = ["Segmenter", "check_size"]
 
@@ -39,19 +43,24 @@ class Segmenter:
     one thread at a time; threads of your own need one each.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx` or `.pt`.
-        backend: `auto`, `openvino`, `torch` or `fake`.
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        backend: `auto` (see `roadseg.backends.select.choose_backend`), `tensorrt`, `openvino`,
+            `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
+        report: told, in one line each, what takes long and why: the first engine of a GPU takes
+            minutes to build.
+        progress: told how far that is.
 
     Attributes:
-        size_hw: as given.
+        size_hw: as given, or the only size that an engine takes.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.
 
     Raises:
         UsageError: unknown model or backend, a size the network cannot take, `threads` below 1.
         ModelError: the model file is damaged or has the wrong checksum.
+        EngineError: the model is an engine without a usable manifest.
     """
 
     def __init__(
@@ -61,20 +70,28 @@ class Segmenter:
         *,
         size_hw: tuple[int, int] | None = None,
         threads: int | None = None,
+        report: Callable[[str], None] | None = None,
+        progress: Callable[[BuildProgress], None] | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
         self._model = model
-        self._backend_name = backend
+        self._backend_name = choose_backend(model, backend, report=report)
         self._threads = threads
-        self._multiple = input_multiple(model, backend)
+        self._report = report
+        self._progress = progress
+        multiple = input_multiple(model, self._backend_name)
         if size_hw is not None:
-            check_size(size_hw, self._multiple)
-        self.size_hw = size_hw
+            check_size(size_hw, multiple)
+        self.size_hw = size_hw or fixed_size(model)
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
         self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
+        self._pipelined: PipelinedBackend | None = None
+        # A backend: it owes the result. Labels: they are the result.
+        self._in_flight: deque[PipelinedBackend | Labels] = deque()
         self._resized: Image | None = None
+        self._batch: Image | None = None
 
     def __call__(self, frame_bgr: Image) -> LabelMap:
         """Segment one picture.
@@ -128,12 +145,101 @@ class Segmenter:
         ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
         return ids
 
+    @property
+    def depth(self) -> int:
+        """How many frames may be in flight at once; 1 where the backend is not pipelined."""
+        return 1 if self._pipelined is None else self._pipelined.depth
+
+    def submit(self, network_bgr: Image) -> None:
+        """Start on a frame: `infer` in two halves, for several frames at once.
+
+        `collect` returns the labels in the order of submission.
+
+        Args:
+            network_bgr: see `infer`; may be overwritten once this returns.
+
+        Raises:
+            RuntimeError: `depth` frames are in flight already, or frames of another size are.
+            BackendError: the runtime is missing or failed. The frame is not in flight.
+        """
+        network_hw = (network_bgr.shape[0], network_bgr.shape[1])
+        if self._in_flight and (
+            len(self._in_flight) >= self.depth or network_hw != self.network_hw
+        ):
+            raise RuntimeError(f"{len(self._in_flight)} frames are in flight: collect them first")
+        self._backend(network_hw)
+        if self._pipelined is None:
+            self._in_flight.append(self.infer(network_bgr))
+        else:
+            self._pipelined.submit(network_bgr[np.newaxis])
+            self._in_flight.append(self._pipelined)
+
+    def collect(self) -> Labels:
+        """(h, w) uint8 class ids of the oldest frame in flight; waits for them.
+
+        Raises:
+            RuntimeError: nothing is in flight.
+            BackendError: the runtime failed. The frame is lost, and no longer in flight.
+        """
+        if not self._in_flight:
+            raise RuntimeError("no frame is in flight: submit one first")
+        oldest = self._in_flight.popleft()
+        if isinstance(oldest, np.ndarray):
+            return oldest
+        ids: Labels = oldest.collect()[0]
+        return ids
+
+    def discard(self) -> None:
+        """Wait for the frames in flight and throw their labels away, and their errors."""
+        while self._in_flight:
+            with contextlib.suppress(BackendError):
+                self.collect()
+
+    def segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
+        """Segment several pictures in one call of the backend, as from several cameras.
+
+        Worth its while on a GPU; on a CPU it takes as long as one picture after the other.
+
+        Args:
+            frames_bgr: (H, W, 3) uint8 BGR each. Their sizes may differ if the network's input is
+                the same for all: that of frames with one aspect ratio is, and so is `size_hw`.
+
+        Returns:
+            The labels of each picture, in order.
+
+        Raises:
+            ValueError: see `__call__`; or the pictures need networks of different sizes.
+            BackendError: the runtime is missing or failed.
+        """
+        if not frames_bgr:
+            return []
+        for frame_bgr in frames_bgr:
+            _check_frame(frame_bgr)
+        sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
+        for position, size_hw in enumerate(sizes_hw):
+            if size_hw != sizes_hw[0]:
+                raise ValueError(
+                    f"frame 0 needs a {sizes_hw[0][0]}x{sizes_hw[0][1]} network and frame "
+                    f"{position} a {size_hw[0]}x{size_hw[1]} one: give Segmenter a size_hw for all"
+                )
+        shape = (len(frames_bgr), *sizes_hw[0], 3)
+        if self._batch is None or self._batch.shape != shape:
+            self._batch = np.empty(shape, np.uint8)
+        geometries = [
+            preprocess(frame_bgr, sizes_hw[0], out=out)[1]
+            for frame_bgr, out in zip(frames_bgr, self._batch, strict=True)
+        ]
+        batch_ids = self._backend(sizes_hw[0]).infer(self._batch)
+        return [postprocess(ids, geo) for ids, geo in zip(batch_ids, geometries, strict=True)]
+
     def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:
         """Network labels with the way back to the frame."""
         return postprocess(network_ids, geometry)
 
     def close(self) -> None:
         """Give all compiled networks back; a second call does nothing."""
+        self._in_flight.clear()
+        self._pipelined = None
         while self._backends:
             self._backends.popitem()[1].close()
 
@@ -144,21 +250,28 @@ class Segmenter:
         self.close()
 
     def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
-        return self.size_hw or network_size(source_hw, multiple=self._multiple)
+        return self.size_hw or network_size(source_hw, multiple=SIDE_MULTIPLE)
 
     def _backend(self, network_hw: tuple[int, int]) -> Backend:
         backend = self._backends.get(network_hw)
+        is_new = backend is None
         if backend is None:
             if len(self._backends) >= _MAX_BACKENDS:
                 self._backends.popitem(last=False)[1].close()
             backend = create_backend(
-                self._model, self._backend_name, network_hw, threads=self._threads
+                self._model,
+                self._backend_name,
+                network_hw,
+                threads=self._threads,
+                report=self._report,
+                progress=self._progress,
             )
             self._backends[network_hw] = backend
-        if network_hw != self.network_hw:
+        if is_new or network_hw != self.network_hw:
             self._backends.move_to_end(network_hw)
             self.network_hw = network_hw
             self.backend_info = backend.info
+            self._pipelined = backend if isinstance(backend, PipelinedBackend) else None
         return backend
 
 

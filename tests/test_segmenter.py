@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import roadseg
-from roadseg.backends.fake import FakeBackend
-from roadseg.errors import UsageError
+from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
+from roadseg.errors import BackendError, UsageError
 from roadseg.preprocess import network_size
 from roadseg.segmenter import Segmenter
 
@@ -90,7 +90,7 @@ def created(monkeypatch):
             self.closed = True
 
     monkeypatch.setattr(
-        "roadseg.segmenter.create_backend", lambda model, backend, hw, threads: Noted(hw)
+        "roadseg.segmenter.create_backend", lambda model, backend, hw, **_options: Noted(hw)
     )
     return backends
 
@@ -114,6 +114,119 @@ def test_the_network_unused_for_longest_is_given_back(created):
     for width in (100, 200, 100, 300, 400):
         segmenter(np.zeros((100, width, 3), np.uint8))
     assert [backend.closed for backend in created] == [False, True, False, False]
+
+
+# Several frames in flight.
+
+
+@pytest.fixture
+def pipelined(monkeypatch):
+    monkeypatch.setattr(
+        "roadseg.segmenter.create_backend",
+        lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
+    )
+
+
+def plain(level: int, size_hw: tuple[int, int] = (32, 32)) -> np.ndarray:
+    return np.full((*size_hw, 3), level, np.uint8)
+
+
+def test_frames_in_flight_come_back_in_order(pipelined):
+    with Segmenter(backend="fake") as segmenter:
+        assert segmenter.depth == 1, "nothing is known before the first frame"
+        frame = plain(0)
+        segmenter.submit(frame)
+        frame[:] = 255  # it may be overwritten once it has been submitted
+        assert segmenter.depth == 2
+        segmenter.submit(frame)
+        assert (segmenter.collect() == 0).all()
+        segmenter.submit(plain(128))
+        assert (segmenter.collect() == 10).all()
+        assert (segmenter.collect() == 5).all()
+        assert (segmenter.infer(plain(255)) == 10).all()
+
+
+def test_a_backend_that_is_not_pipelined_takes_the_same_calls():
+    with Segmenter(backend="fake") as segmenter:
+        for level, label in ((0, 0), (128, 5)):
+            segmenter.submit(plain(level))
+            assert segmenter.depth == 1
+            with pytest.raises(RuntimeError, match="^1 frames are in flight: collect them first$"):
+                segmenter.submit(plain(level))
+            assert (segmenter.collect() == label).all()
+
+
+def test_calls_out_of_turn_are_refused(pipelined):
+    segmenter = Segmenter(backend="fake")
+    with pytest.raises(RuntimeError, match="^no frame is in flight: submit one first$"):
+        segmenter.collect()
+    segmenter.submit(plain(0))
+    with pytest.raises(RuntimeError, match="^1 frames are in flight: collect them first$"):
+        segmenter.submit(plain(0, (32, 64)))
+    segmenter.submit(plain(255))
+    with pytest.raises(RuntimeError, match="^2 frames are in flight: collect them first$"):
+        segmenter.submit(plain(0))
+    with pytest.raises(RuntimeError, match="^2 batches are in flight: collect them first$"):
+        segmenter.infer(plain(0))
+    segmenter.discard()
+    assert (segmenter.infer(plain(128)) == 5).all()
+
+
+def test_discarding_takes_errors_with_it(pipelined, monkeypatch):
+    def fail(self):
+        self._in_flight.popleft()
+        raise BackendError("lost")
+
+    segmenter = Segmenter(backend="fake")
+    segmenter.submit(plain(0))
+    segmenter.submit(plain(0))
+    monkeypatch.setattr(FakePipelinedBackend, "collect", fail)
+    segmenter.discard()
+    monkeypatch.undo()
+    assert segmenter._in_flight == type(segmenter._in_flight)()
+
+
+def test_closing_forgets_what_is_in_flight_and_a_closed_segmenter_starts_anew(pipelined):
+    segmenter = Segmenter(backend="fake")
+    segmenter.submit(plain(0))
+    segmenter.close()
+    assert segmenter.depth == 1
+    segmenter.submit(plain(255))
+    assert segmenter.depth == 2
+    assert (segmenter.collect() == 10).all()
+
+
+# Several pictures in one call.
+
+
+def test_a_batch_of_pictures_of_different_sizes():
+    frames = [gradient(360, 480), gradient(720, 960)[:, ::-1], gradient(352, 480)]
+    with Segmenter(backend="fake") as segmenter:
+        label_maps = segmenter.segment_batch(frames)
+        assert [label_map.ids.shape for label_map in label_maps] == [f.shape[:2] for f in frames]
+        for frame, label_map in zip(frames, label_maps, strict=True):
+            np.testing.assert_array_equal(label_map.ids, segmenter(frame).ids)
+        assert segmenter.segment_batch([]) == []
+
+
+def test_batches_do_not_overwrite_each_other():
+    segmenter = Segmenter(backend="fake", size_hw=(32, 32))
+    black = segmenter.segment_batch([plain(0), plain(0, (50, 20))])
+    white = segmenter.segment_batch([plain(255), plain(255)])
+    assert all((label_map.ids == 0).all() for label_map in black)
+    assert all((label_map.ids == 10).all() for label_map in white)
+
+
+def test_a_batch_needs_one_network():
+    segmenter = Segmenter(backend="fake")
+    with pytest.raises(ValueError) as caught:
+        segmenter.segment_batch([gradient(360, 480), gradient(360, 480), gradient(540, 960)])
+    assert str(caught.value) == (
+        "frame 0 needs a 352x480 network and frame 2 a 320x576 one: "
+        "give Segmenter a size_hw for all"
+    )
+    with pytest.raises(ValueError, match=r"^expected a \(H, W, 3\) uint8 BGR frame, got \(4, 5\)"):
+        segmenter.segment_batch([gradient(360, 480), np.zeros((4, 5), np.uint8)])
 
 
 @pytest.mark.parametrize(

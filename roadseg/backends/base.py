@@ -1,4 +1,8 @@
-"""What every backend offers: a synchronous call on declared arrays."""
+"""What every backend offers: a synchronous call on declared arrays.
+
+Backends whose device works beside the host offer a second form as well, `PipelinedBackend`: hand
+the next batch over before the last one is collected, so that neither side waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIDE_MULTIPLE", "Backend", "BackendInfo", "check_batch"]
+__all__ = ["SIDE_MULTIPLE", "Backend", "BackendInfo", "PipelinedBackend", "check_batch"]
 
 SIDE_MULTIPLE = 32
 """Sides of the input of networks with free sizes are multiples of this: five halvings."""
@@ -53,6 +57,42 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory and devices back; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PipelinedBackend(Backend, Protocol):
+    """A backend that works on several batches at once; results come in the order of submission.
+
+    >>> backend.submit(first_bgr)
+    >>> backend.submit(second_bgr)          # while the device works on the first
+    >>> first_ids = backend.collect()
+
+    `infer` is `submit` and `collect` in one, and only to be called with nothing in flight.
+    """
+
+    @property
+    def depth(self) -> int:
+        """How many batches may have been submitted and not yet collected; at least 2."""
+        ...
+
+    def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
+        """Start on (N, h, w, 3) uint8 BGR frames, which may be overwritten once this returns.
+
+        Raises:
+            ValueError: the batch has another shape or dtype.
+            RuntimeError: `depth` batches are in flight already.
+            BackendError: the runtime failed. The batch is not in flight; those before it are.
+        """
+        ...
+
+    def collect(self) -> npt.NDArray[np.uint8]:
+        """Wait for the oldest batch in flight: (N, h, w) uint8 class ids, the caller's own.
+
+        Raises:
+            RuntimeError: nothing is in flight.
+            BackendError: the runtime failed. The batch is lost, and no longer in flight.
+        """
         ...
 
 

@@ -6,13 +6,15 @@ demonstrated with no model, and so that a pipeline can be timed without inferenc
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.base import BackendInfo, check_batch
 from roadseg.labels import NUM_CLASSES
 
-__all__ = ["FakeBackend"]
+__all__ = ["FakeBackend", "FakePipelinedBackend"]
 
 
 class FakeBackend:
@@ -38,3 +40,39 @@ class FakeBackend:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+class FakePipelinedBackend(FakeBackend):
+    """The same labels from a backend that keeps several batches in flight, as one on a GPU does."""
+
+    def __init__(self, network_hw: tuple[int, int], depth: int = 2) -> None:
+        super().__init__(network_hw)
+        self._depth = depth
+        self._in_flight: deque[npt.NDArray[np.uint8]] = deque()
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
+        """See `PipelinedBackend.submit`."""
+        check_batch(batch_bgr, self._network_hw)
+        if len(self._in_flight) >= self._depth:
+            raise RuntimeError(f"{len(self._in_flight)} batches are in flight: collect one first")
+        self._in_flight.append(batch_bgr.copy())
+
+    def collect(self) -> npt.NDArray[np.uint8]:
+        """See `PipelinedBackend.collect`."""
+        if not self._in_flight:
+            raise RuntimeError("no batch is in flight: submit one first")
+        return super().infer(self._in_flight.popleft())
+
+    def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """See `Backend.infer`."""
+        if self._in_flight:
+            raise RuntimeError(f"{len(self._in_flight)} batches are in flight: collect them first")
+        return super().infer(batch_bgr)
+
+    def close(self) -> None:
+        """Forget what is in flight."""
+        self._in_flight.clear()

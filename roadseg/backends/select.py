@@ -2,47 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.backends.base import SIDE_MULTIPLE
+from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.errors import UsageError
-from roadseg.weights import resolve_model
+from roadseg.weights import is_engine, load_manifest, resolve_model
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
+    from roadseg.engine.build import BuildProgress
 
-__all__ = ["BACKEND_NAMES", "create_backend", "input_multiple"]
+__all__ = ["BACKEND_NAMES", "choose_backend", "create_backend", "fixed_size", "input_multiple"]
 
-BACKEND_NAMES = ("auto", "openvino", "torch", "fake")
-"""What `--backend` takes; `auto` is OpenVINO."""
+BACKEND_NAMES = ("auto", "tensorrt", "openvino", "torch", "fake")
+"""What `--backend` takes; `auto`: see `choose_backend`. `tensorrt` is TensorRT-RTX, too."""
+
+
+def choose_backend(
+    model: str, backend: str = "auto", *, report: Callable[[str], None] | None = None
+) -> str:
+    """The name of the backend that `auto` means for this model, on this machine.
+
+    TensorRT if it works on the GPU, else PyTorch if that does, else OpenVINO. Without an NVIDIA
+    driver it is OpenVINO, and nothing is loaded to find out. A model that is a file goes to the
+    backend that takes such files.
+
+    Args:
+        model: a name from `roadseg.weights`, or a path.
+        backend: a name; any but `auto` is returned as it is.
+        report: told, in one line, why a GPU is not used as it could be.
+
+    Raises:
+        UsageError: no backend has that name.
+    """
+    if backend not in BACKEND_NAMES:
+        raise UsageError(f"unknown backend {backend!r}: use --backend {'|'.join(BACKEND_NAMES)}")
+    if backend != "auto":
+        return backend
+    if is_engine(model):
+        return "tensorrt"
+    if not has_nvidia_driver() or not _has_weights(model):
+        return "openvino"
+    problem = why_not_tensorrt()
+    if problem is None:
+        return "tensorrt"
+    from roadseg.backends.torch_gpu import torch_sees_gpu
+
+    chosen = "torch" if torch_sees_gpu() else "openvino"
+    if report is not None:
+        report(f"running on {chosen}, because TensorRT cannot be used: {problem}")
+    return chosen
 
 
 def create_backend(
-    model: str, backend: str, network_hw: tuple[int, int], *, threads: int | None = None
+    model: str,
+    backend: str,
+    network_hw: tuple[int, int],
+    *,
+    threads: int | None = None,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
 ) -> Backend:
     """Load a model into the backend of that name, for frames of one size.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx` or `.pt`.
-        backend: `auto`, `openvino`, `torch` or `fake`.
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        backend: a name from `BACKEND_NAMES`.
         network_hw: height and width of the network's input.
         threads: CPU threads; default: the runtime's choice.
+        report: told, in one line each, what takes long and why.
+        progress: told how far the building of an engine is.
 
     Raises:
         UsageError: unknown model or backend, or a model that the backend does not take.
         ModelError: the model file is missing, damaged or has the wrong checksum.
         BackendError: the runtime is missing or cannot run the model.
+        EngineError: an engine cannot be built, or the one given cannot be used.
     """
-    runtime = _runtime(backend)
+    runtime = choose_backend(model, backend, report=report)
     if runtime == "fake":
         from roadseg.backends.fake import FakeBackend
 
         return FakeBackend(network_hw)
+    if runtime == "tensorrt":
+        from roadseg.backends.engines import open_tensorrt
+
+        return open_tensorrt(model, network_hw, report=report, progress=progress)
     file = resolve_model(model, runtime)
     if runtime == "torch":
-        from roadseg.backends.torch import TorchBackend
+        from roadseg.backends.torch import open_torch_backend
 
-        return TorchBackend(file.path, network_hw, name=file.name, threads=threads)
+        return open_torch_backend(file.path, network_hw, name=file.name, threads=threads)
     from roadseg.backends.openvino import OpenVinoBackend
 
     return OpenVinoBackend(
@@ -50,23 +103,42 @@ def create_backend(
     )
 
 
-def input_multiple(model: str, backend: str) -> int:
-    """What the sides of the network's input must be multiples of.
+def fixed_size(model: str) -> tuple[int, int] | None:
+    """Height and width of the only input that a model takes; None if it takes several.
 
-    It is the same for every network and backend, so that they are compared on the same pixels.
-    A model exported for one size takes that size only, which `create_backend` checks.
+    Raises:
+        EngineError: the model is an engine whose manifest is missing or damaged.
+    """
+    if not is_engine(model):
+        return None
+    from roadseg.engine.manifest import read_manifest
+
+    return read_manifest(Path(model)).size_hw
+
+
+def input_multiple(model: str, backend: str) -> int:
+    """What the sides of an input that the user chooses must be multiples of.
+
+    By default the input's size follows the frames, in multiples of `SIDE_MULTIPLE` for every
+    network and backend, so that they are compared on the same pixels. Engines are built for one
+    size, whatever it is. An ONNX file of one size takes that size only, which `create_backend`
+    checks.
 
     Raises:
         UsageError: unknown model or backend, or a model that the backend does not take.
         ModelError: the model file is missing, damaged or has the wrong checksum.
     """
-    runtime = _runtime(backend)
-    if runtime != "fake":
+    runtime = choose_backend(model, backend)
+    if runtime == "fake":
+        return SIDE_MULTIPLE
+    if not (runtime == "tensorrt" and is_engine(model)):
         resolve_model(model, runtime)
-    return SIDE_MULTIPLE
+    return 1 if runtime == "tensorrt" else SIDE_MULTIPLE
 
 
-def _runtime(backend: str) -> str:
-    if backend not in BACKEND_NAMES:
-        raise UsageError(f"unknown backend {backend!r}: use --backend {'|'.join(BACKEND_NAMES)}")
-    return "openvino" if backend == "auto" else backend
+def _has_weights(model: str) -> bool:
+    """Whether there are weights to build an engine from, or for PyTorch."""
+    entry = load_manifest().get(model)
+    if entry is None:
+        return Path(model).suffix.lower() == ".pt"
+    return "torch" in entry.files

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +42,7 @@ def bench(
     from rich.console import Console
 
     from roadseg.bench import bench as run_bench
+    from roadseg.cli.progress import engine_progress
     from roadseg.json_file import claim_json, write_json
     from roadseg.pipeline import RunOptions, parse_size
 
@@ -59,7 +60,8 @@ def bench(
     )
     if json_path is not None:
         claim_json(json_path)
-    result = run_bench(options, encode=output)
+    with engine_progress() as building:
+        result = run_bench(options, encode=output, report=tell, progress=building)
     for warning in result.run.warnings:
         typer.echo(f"warning: {warning}", err=True)
     Console().print(_table(result))

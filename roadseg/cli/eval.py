@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
 
 __all__ = ["eval_"]
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roadseg.backends.base import Backend
-    from roadseg.evaluation.evaluate import LabelledFrames, Scores
+    from roadseg.evaluation.evaluate import FrameResult, LabelledFrames, Scores
+    from roadseg.evaluation.flicker import Flicker
 
 
 def eval_(
@@ -41,35 +43,55 @@ def eval_(
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here as well.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write an HTML page there: confusion, worst frames, borders, reliability.",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on labelled frames.
 
-    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored.
+    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored. For a video,
+    the flicker score, too: label changes on pixels whose true class did not change.
     """
     from rich.console import Console
 
+    from roadseg.backends.scores import create_scoring_backend
     from roadseg.backends.select import create_backend
+    from roadseg.cli.progress import engine_progress
     from roadseg.errors import UsageError
+    from roadseg.evaluation.flicker import Flicker
+    from roadseg.evaluation.report import PAGE, Report
     from roadseg.json_file import claim_json, write_json
 
     if threads is not None and threads < 1:
         raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
-    if json_path is not None:
-        claim_json(json_path)
+    for path in (json_path, None if report is None else report / PAGE):
+        if path is not None:
+            claim_json(path)
     frames = _open(data, split, labels)
     network_hw = _network_hw(frames, size, model, backend)
-    running = create_backend(model, backend, network_hw, threads=threads)
+    flicker = None if labels is None else Flicker()
+    page = None if report is None else Report(len(frames), _names(frames), flicker)
+    # Scores cost the memory traffic that labels in the graph save: only the page needs them.
+    create = create_backend if page is None else create_scoring_backend
+    with engine_progress() as building:
+        running = create(
+            model, backend, network_hw, threads=threads, report=tell, progress=building
+        )
     try:
-        scores = _score(running, frames)
+        scores = _score(running, frames, [o for o in (flicker, page) if o is not None])
         info = running.info
     finally:
         running.close()
     title = f"{info.model} {info.precision} on {info.name}, input {network_hw[0]}x{network_hw[1]}"
     console = Console()
     console.print(_class_table(title, scores))
-    console.print(_summary(scores))
+    console.print(_summary(scores, flicker))
     if json_path is not None:
-        report = {
+        document = {
             **scores.to_json(),
             "backend": info.name,
             "model": info.model,
@@ -79,7 +101,15 @@ def eval_(
             "data": str(data),
             "split": split if labels is None else None,
         }
-        write_json(json_path, report)
+        if flicker is not None:
+            document["flicker"] = flicker.score if flicker.steady else None
+        write_json(json_path, document)
+    if page is not None and report is not None:
+        where = f"{data.name}, {split}" if labels is None else data.name
+        facts = [where, f"{scores.images} frames", f"input {network_hw[0]}x{network_hw[1]}"]
+        facts += [f"{info.name}, {info.device}"]
+        path = page.write(report, f"{info.model} {info.precision}", facts, scores)
+        typer.echo(f"written to {path}")
 
 
 def _open(data: Path, split: str, labels: Path | None) -> LabelledFrames:
@@ -94,10 +124,17 @@ def _open(data: Path, split: str, labels: Path | None) -> LabelledFrames:
     return CamVid(data, split)
 
 
+def _names(frames: LabelledFrames) -> list[str] | None:
+    from roadseg.data import CamVid
+
+    return [image.name for image, _ in frames.pairs] if isinstance(frames, CamVid) else None
+
+
 def _network_hw(
     frames: LabelledFrames, size: str | None, model: str, backend: str
 ) -> tuple[int, int]:
-    from roadseg.backends.select import input_multiple
+    from roadseg.backends.base import SIDE_MULTIPLE
+    from roadseg.backends.select import fixed_size, input_multiple
     from roadseg.errors import DataError
     from roadseg.pipeline import parse_size
     from roadseg.preprocess import network_size
@@ -105,17 +142,22 @@ def _network_hw(
 
     multiple = input_multiple(model, backend)
     if size is None:
+        fixed_hw = fixed_size(model)
+        if fixed_hw is not None:
+            return fixed_hw
         first = next(iter(frames), None)
         if first is None:
             raise DataError("nothing to evaluate: the data set has no frames")
         height, width = first[0].shape[:2]
-        return network_size((height, width), multiple=multiple)
+        return network_size((height, width), multiple=SIDE_MULTIPLE)
     height, width = parse_size(size)
     check_size((height, width), multiple)
     return height, width
 
 
-def _score(backend: Backend, frames: LabelledFrames) -> Scores:
+def _score(
+    backend: Backend, frames: LabelledFrames, observers: Sequence[Callable[[FrameResult], None]]
+) -> Scores:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -125,7 +167,10 @@ def _score(backend: Backend, frames: LabelledFrames) -> Scores:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(frames))
         return evaluate_backend(
-            backend, frames, progress=lambda done: progress.update(task, completed=done)
+            backend,
+            frames,
+            progress=lambda done: progress.update(task, completed=done),
+            observers=observers,
         )
 
 
@@ -144,7 +189,7 @@ def _class_table(title: str, scores: Scores) -> Table:
     return table
 
 
-def _summary(scores: Scores) -> Table:
+def _summary(scores: Scores, flicker: Flicker | None) -> Table:
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
@@ -156,6 +201,8 @@ def _summary(scores: Scores) -> Table:
     table.add_row("mIoU", _figure(scores.miou))
     table.add_row("boundary F1, classes of the ground truth", _figure(scores.bf_ground_truth))
     table.add_row("boundary F1, predicted classes too", _figure(scores.bf_union))
+    if flicker is not None:
+        table.add_row("flicker, share of steady pixels", _figure(flicker.score))
     return table
 
 

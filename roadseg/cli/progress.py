@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from roadseg.engine.build import BuildProgress
     from roadseg.training.loop import Progress
 
-__all__ = ["training_progress"]
+__all__ = ["engine_progress", "training_progress"]
+
+
+@contextmanager
+def engine_progress() -> Iterator[Callable[[BuildProgress], None]]:
+    """Shows how far the building of an engine is, if one is built; yields the function to call.
+
+    After the block it shows nothing more: another display may have the terminal by then.
+    """
+    show: Callable[[BuildProgress], None] | None = None
+    ended = False
+    with ExitStack() as stack:
+
+        def on_progress(progress: BuildProgress) -> None:
+            nonlocal show
+            if ended:
+                return
+            if show is None:
+                from roadseg.cli.build_engine import build_progress
+
+                show = stack.enter_context(build_progress())
+            show(progress)
+
+        try:
+            yield on_progress
+        finally:
+            ended = True
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
 
 
 def run(
@@ -59,6 +60,7 @@ def run(
     Ctrl-C ends the run and leaves a playable file.
     """
     started_s = time.monotonic()
+    from roadseg.cli.progress import engine_progress
     from roadseg.cli.run_report import report, run_progress
     from roadseg.json_file import claim_json
     from roadseg.pipeline import RunOptions, open_loop, parse_size
@@ -85,7 +87,13 @@ def run(
     if stats_json is not None:
         _check_distinct(stats_json, source, output)
         claim_json(stats_json)
-    with open_loop(options, meters=Meters(started_s=started_s)) as video_loop:
+    with ExitStack() as stack:
+        with engine_progress() as building:
+            video_loop = stack.enter_context(
+                open_loop(
+                    options, meters=Meters(started_s=started_s), report=tell, progress=building
+                )
+            )
         try:
             with run_progress(video_loop):
                 video_loop.run()

@@ -3,18 +3,19 @@
 Threads live here and nowhere else. Four of them overlap, with bounded channels between:
 
     capture   source.read
-    infer     segmenter.preprocess, segmenter.infer, segmenter.postprocess
+    infer     segmenter.preprocess, segmenter.submit and .collect, segmenter.postprocess
     render    renderer
     encode    sink.write, mask_sink.write
 
 The thread that calls `VideoLoop.run` (the main thread) shows the newest picture in a window,
-reports progress, and is where Ctrl-C arrives. OpenCV, PyAV and OpenVINO release the GIL while they
-work, so inference runs synchronously, one frame at a time, while the other stages use the time
-that it leaves.
+reports progress, and is where Ctrl-C arrives. OpenCV, PyAV, OpenVINO and TensorRT release the GIL
+while they work, so that the other stages use the time that inference leaves.
+
+A backend on a GPU works on one frame while the next is made ready; see `roadseg.video.inference`.
 
 Files and images: every frame, in order; a full channel makes the stage before it wait.
-Live sources: capture never waits. Inference takes the newest frame, the ones that it replaced are
-counted as dropped, and the channels behind hold one item, so latency stays flat.
+Live sources: capture never waits. Inference takes the newest frame, one at a time, the ones that it
+replaced are counted as dropped, and the channels behind hold one item, so latency stays flat.
 
 Whatever ends the run (end of source, Ctrl-C, an error in any stage, a closed window), each
 stage that ends cancels its inbox and closes its outbox. So stages upstream stop, stages downstream
@@ -33,6 +34,7 @@ from roadseg.errors import SourceError
 from roadseg.render import HudStats
 from roadseg.types import Frame, Image, LabelMap
 from roadseg.video.channel import Channel, Closed
+from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
 from roadseg.video.stats import Progress, RunStats, peak_rss_mb
@@ -173,7 +175,7 @@ class VideoLoop:
         frames, segmented, rendered = self._captured, self._segmented, self._rendered
         stages: list[_Stage[Any]] = [
             self._stage("capture", None, self._capture(), frames),
-            self._stage("infer", frames, (self._segment(f) for f in frames), segmented),
+            self._stage("infer", frames, self._segment(frames), segmented),
             self._stage("render", segmented, (self._render(r) for r in segmented), rendered),
             self._stage("encode", rendered, self._encode(rendered), self._on_screen),
         ]
@@ -192,6 +194,7 @@ class VideoLoop:
                 self.outputs.close(ok=False)
         finally:
             self._join([stage for stage in stages if stage.ident is not None])
+            self.segmenter.discard()  # what an error or a second Ctrl-C left in flight
         if self._first_error is not None:
             raise self._first_error
         if self._captured.accepted == 0 and not self._stopped:
@@ -235,15 +238,16 @@ class VideoLoop:
             self.meters.capture.times_ms.add((clock() - started_s) * 1e3)
             yield frame
 
-    def _segment(self, frame: Frame) -> _Result:
-        meters, segmenter = self.meters, self.segmenter
-        with meters.preprocess:
-            network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
-        with meters.infer:
-            network_ids = segmenter.infer(network_bgr)
-        with meters.postprocess:
-            label_map = segmenter.postprocess(network_ids, geometry)
-        return _Result(frame, label_map)
+    def _segment(self, frames: Channel[Frame]) -> Iterator[_Result]:
+        pairs = segment_frames(
+            self.segmenter,
+            frames,
+            self.meters,
+            live=self.source.info.kind == "live",
+            keep_error=self._keep_error,
+        )
+        for frame, label_map in pairs:
+            yield _Result(frame, label_map)
 
     def _render(self, result: _Result) -> _Result:
         if self.renderer is None:

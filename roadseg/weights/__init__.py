@@ -12,12 +12,13 @@ from roadseg.weights.manifest import (
     load_manifest,
     write_manifest_entry,
 )
-from roadseg.weights.resolve import ModelFile, model_names, resolve_model
+from roadseg.weights.resolve import ModelFile, is_engine, model_names, resolve_model
 
 __all__ = [
     "WEIGHTS_DIR",
     "ManifestEntry",
     "ModelFile",
+    "is_engine",
     "load_manifest",
     "model_names",
     "resolve_model",

@@ -11,9 +11,10 @@ from roadseg.errors import ModelError, UsageError
 from roadseg.labels import CLASS_NAMES
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
-__all__ = ["ModelFile", "model_names", "resolve_model"]
+__all__ = ["ModelFile", "is_engine", "model_names", "resolve_model"]
 
-_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",)}
+_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",), "tensorrt": (".pt",)}
+_SUFFIX_ENGINE = ".engine"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def model_names(directory: Path = WEIGHTS_DIR) -> tuple[str, ...]:
     return tuple(load_manifest(directory))
 
 
+def is_engine(name_or_path: str) -> bool:
+    """Whether this names an engine of `roadseg build-engine`, rather than a model."""
+    return Path(name_or_path).suffix.lower() == _SUFFIX_ENGINE
+
+
 def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_DIR) -> ModelFile:
     """Find a model and check it.
 
@@ -52,7 +58,8 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
 
     Args:
         name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.pt`.
-        backend: `auto`, `openvino` or `torch`.
+        backend: `auto`, `openvino`, `torch`, or `tensorrt`, whose engines are built from the
+            weights that are PyTorch's. Engines themselves are no models: see `is_engine`.
         directory: where the manifest lies.
 
     Raises:
@@ -64,22 +71,25 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     if name_or_path in entries:
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".xml", ".onnx", ".pt"):
+    if path.suffix.lower() not in (".xml", ".onnx", ".pt", _SUFFIX_ENGINE):
         names = "|".join(entries)
         use = f"--model {names}, or" if names else "--model with"
-        raise UsageError(f"unknown model {name_or_path!r}: use {use} a .xml, .onnx or .pt file")
+        raise UsageError(
+            f"unknown model {name_or_path!r}: use {use} a .xml, .onnx, .pt or .engine file"
+        )
     return _own(path, runtime)
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
-    if runtime not in entry.files:
+    needed = "torch" if runtime == "tensorrt" else runtime
+    if needed not in entry.files:
         others = "|".join(entry.files)
         raise UsageError(
             f"{entry.name} does not ship for the {runtime} backend: use --backend {others}"
         )
     if entry.classes != CLASS_NAMES:
         raise ModelError(f"{entry.name} is for other classes than CamVid's 11: reinstall roadseg")
-    file = entry.files[runtime]
+    file = entry.files[needed]
     for part in file.parts:
         _check_sum(part.path, part.sha256, "reinstall roadseg")
     main = file.parts[0]
@@ -93,6 +103,8 @@ def _own(path: Path, runtime: str) -> ModelFile:
             fix = (
                 f"use --backend torch, or 'roadseg export --model {path} --output {path.stem}.onnx'"
             )
+        elif suffix == _SUFFIX_ENGINE:
+            fix = "use --backend tensorrt"
         else:
             fix = "use --backend openvino"
         raise UsageError(f"the {runtime} backend does not take {suffix} files ({path}): {fix}")

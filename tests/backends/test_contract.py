@@ -4,23 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from roadseg.backends.base import Backend
+from roadseg.backends.base import Backend, PipelinedBackend
+from roadseg.backends.fake import FakePipelinedBackend
 from roadseg.backends.select import create_backend
+from roadseg.backends.tensorrt import TensorRtBackend
+from roadseg.cuda import SimulatedCuda
 from roadseg.labels import NUM_CLASSES
 
 SIZE_HW = (64, 96)
+TENSORRT = {"tensorrt": (1, 1), "tensorrt-batch": (4, 4), "tensorrt-dynamic": (1, 2)}
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch", "fake"])
-def backend(request: pytest.FixtureRequest, xml_file: Path, pt_file: Path) -> Iterator[Backend]:
-    model = {"openvino": str(xml_file), "torch": str(pt_file), "fake": "none"}[request.param]
-    running = create_backend(model, request.param, SIZE_HW, threads=1)
+def open_tensorrt(rig: Any, folder: Path, batches: tuple[int, int]) -> TensorRtBackend:
+    cuda = SimulatedCuda()
+    trt, _world = rig.make(cuda)
+    engine = rig.engine_file(folder / "lite.engine", rig.plan(batches, SIZE_HW))
+    return TensorRtBackend(engine, runtime=rig.runtime(trt, "tensorrt"), cuda=cuda)
+
+
+@pytest.fixture(scope="module", params=["openvino", "torch", "fake", "fake-pipelined", *TENSORRT])
+def backend(
+    request: pytest.FixtureRequest,
+    xml_file: Path,
+    pt_file: Path,
+    rig: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Backend]:
+    running: Backend
+    if request.param in TENSORRT:
+        folder = tmp_path_factory.mktemp("engines")
+        running = open_tensorrt(rig, folder, TENSORRT[request.param])
+    elif request.param == "fake-pipelined":
+        running = FakePipelinedBackend(SIZE_HW)
+    else:
+        model = {"openvino": str(xml_file), "torch": str(pt_file), "fake": "none"}[request.param]
+        running = create_backend(model, request.param, SIZE_HW, threads=1)
     yield running
     running.close()
+
+
+@pytest.fixture
+def pipelined(backend: Backend) -> PipelinedBackend:
+    if not isinstance(backend, PipelinedBackend):
+        pytest.skip("one batch at a time")
+    return backend
 
 
 def batch(count: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +63,7 @@ def batch(count: int, seed: int = 0) -> np.ndarray:
 def test_it_is_a_backend(backend: Backend) -> None:
     assert isinstance(backend, Backend)
     assert backend.network_hw == SIZE_HW
-    assert backend.info.name in ("openvino", "torch", "fake")
+    assert backend.info.name in ("openvino", "torch", "fake", "tensorrt")
     assert all((backend.info.model, backend.info.precision, backend.info.device))
 
 
@@ -84,3 +116,43 @@ def test_wrong_batches(backend: Backend, frames: np.ndarray, got: str) -> None:
     with pytest.raises(ValueError) as caught:
         backend.infer(frames)
     assert str(caught.value) == f"expected (N, 64, 96, 3) uint8, got {got}"
+
+
+# What pipelined backends promise besides.
+
+
+def test_results_come_in_the_order_of_submission(pipelined: PipelinedBackend) -> None:
+    sizes = [1, 3, 2, 1, 1, 5, 1]
+    expected = [pipelined.infer(batch(count, seed)) for seed, count in enumerate(sizes)]
+    results = []
+    for seed, count in enumerate(sizes):
+        if seed >= pipelined.depth:
+            results.append(pipelined.collect())
+        frames = batch(count, seed)
+        pipelined.submit(frames)
+        frames[:] = 0  # the backend has taken what it needs
+    results += [pipelined.collect() for _ in range(pipelined.depth)]
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, wanted)
+
+
+def test_no_more_than_depth_batches_are_in_flight(pipelined: PipelinedBackend) -> None:
+    depth = pipelined.depth
+    assert depth >= 2
+    for seed in range(depth):
+        pipelined.submit(batch(1, seed))
+    with pytest.raises(RuntimeError, match=f"^{depth} batches are in flight: collect one first$"):
+        pipelined.submit(batch(1))
+    with pytest.raises(RuntimeError, match=f"^{depth} batches are in flight: collect them first$"):
+        pipelined.infer(batch(1))
+    for _ in range(depth):
+        pipelined.collect()
+    with pytest.raises(RuntimeError, match="^no batch is in flight: submit one first$"):
+        pipelined.collect()
+
+
+def test_a_refused_batch_is_not_in_flight(pipelined: PipelinedBackend) -> None:
+    with pytest.raises(ValueError, match="^expected "):
+        pipelined.submit(np.zeros((1, 2, 3, 4), np.uint8))
+    with pytest.raises(RuntimeError, match="^no batch is in flight"):
+        pipelined.collect()

@@ -217,6 +217,7 @@ NO_OUTPUT = (
     "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
     "(no window: there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set)"
 )
+UNKNOWN_BACKEND = "unknown backend 'x': use --backend auto|tensorrt|openvino|torch|fake"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ NO_OUTPUT = (
         (["--threads", "0"], "cannot use 0 threads: use --threads 1 or more", 2),
         (["--max-frames", "0"], "cannot process 0 frames: --max-frames must be 1 or more", 2),
         (["--show"], "cannot show a window: there is no display", 2),
-        (["--backend", "x"], "unknown backend 'x': use --backend auto|openvino|torch|fake", 2),
+        (["--backend", "x"], UNKNOWN_BACKEND, 2),
         (["--alpha", "thick"], "Invalid value for '--alpha'", 2),
     ],
 )

@@ -104,13 +104,17 @@ def test_a_model_without_a_file_for_the_runtime(shelf: Path) -> None:
 def test_unknown_names(shelf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("c", "openvino", directory=shelf)
-    assert str(caught.value) == ("unknown model 'c': use --model a|b, or a .xml, .onnx or .pt file")
+    assert str(caught.value) == (
+        "unknown model 'c': use --model a|b, or a .xml, .onnx, .pt or .engine file"
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     assert load_manifest(empty) == {}
     with pytest.raises(UsageError) as caught:
         resolve_model("a", "openvino", directory=empty)
-    assert str(caught.value) == "unknown model 'a': use --model with a .xml, .onnx or .pt file"
+    assert str(caught.value) == (
+        "unknown model 'a': use --model with a .xml, .onnx, .pt or .engine file"
+    )
 
 
 @pytest.mark.parametrize("name", ["a-int8.xml", "a-int8.bin"])

@@ -1,0 +1,142 @@
+"""The engine that a run needs: found, or explained if it does not fit, and then built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadseg.backends.gpu import shared_cuda
+from roadseg.backends.tensorrt import TensorRtBackend
+from roadseg.engine.build import build_engine
+from roadseg.engine.runtime import load_runtime
+from roadseg.engine.spec import EngineSpec
+from roadseg.engine.store import EngineFile, find_engine, read_engine, stale_reasons
+from roadseg.errors import EngineError, UsageError
+from roadseg.weights import is_engine, resolve_model
+
+if TYPE_CHECKING:
+    from roadseg.cuda import Cuda
+    from roadseg.engine.build import BuildProgress
+    from roadseg.engine.runtime import Runtime
+
+__all__ = ["open_tensorrt"]
+
+
+def open_tensorrt(
+    model: str,
+    network_hw: tuple[int, int],
+    *,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
+) -> TensorRtBackend:
+    """TensorRT with the engine for a model and a size on this GPU; built if there is none.
+
+    What is built is FP16. An engine in another precision, made with `roadseg build-engine`, is
+    used where there is no FP16 one. One that is stale, or was built for another GPU or another
+    TensorRT, is said to be so, and another is built.
+
+    Args:
+        model: a shipped model's name, a `.pt` file, or the `.engine` file to run and no other.
+        network_hw: height and width of the network's input.
+        report: told, in one line each, what is wrong with engines, and that one is built.
+        progress: told how far that is.
+
+    Raises:
+        UsageError: the engine takes another size, or no engine can be built from such a model.
+        ModelError: the model's weights are missing or damaged.
+        BackendError: there is no GPU, no TensorRT, or not enough memory.
+        EngineError: the engine given does not fit, or none can be built.
+    """
+    say = report or _say_nothing
+    if is_engine(model):
+        return _open_given(Path(model), network_hw)
+    file = resolve_model(model, "tensorrt")
+    cuda, runtime = shared_cuda(), load_runtime("auto")
+    spec = EngineSpec(
+        model=model,
+        precision="fp16",
+        size_hw=network_hw,
+        batch=(1, 1, 1),
+        target=runtime.target,
+        lowering="native" if runtime.target == "tensorrt-rtx" else "plugin",
+    )
+    engine = _find(spec, runtime, cuda, file.sha256, say)
+    if engine is not None:
+        try:
+            return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
+        except EngineError as exc:
+            # Its manifest promises more than the file holds.
+            say(str(exc))
+    height, width = network_hw
+    say(
+        f"building {spec.model_name} in FP16 for {height}x{width} frames on {cuda.device.name} "
+        f"with {runtime.name}: {_duration(runtime)}, once"
+    )
+    engine = build_engine(spec, runtime=runtime, progress=progress or _show_nothing, report=say)
+    return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
+
+
+def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
+    engine = read_engine(path)
+    own_hw = engine.manifest.size_hw
+    if own_hw != network_hw:
+        raise UsageError(
+            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use --size {own_hw[0]}x{own_hw[1]}"
+        )
+    cuda, runtime = shared_cuda(), load_runtime(engine.manifest.target)
+    manifest = engine.manifest
+    if manifest.portable:
+        manifest = replace(manifest, kernels_sha256=None)  # it holds the ones that it needs
+    # Someone who names a file wants it as it is, whatever roadseg would export by now.
+    reasons = stale_reasons(
+        manifest, runtime=runtime, device=cuda.device, graph_sha256=lambda: manifest.graph_sha256
+    )
+    if reasons:
+        raise EngineError(
+            f"{path} does not fit: {'; '.join(reasons)}: build it again: "
+            f"{engine.manifest.build_command()}"
+        )
+    return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
+
+
+def _find(
+    spec: EngineSpec,
+    runtime: Runtime,
+    cuda: Cuda,
+    weights_sha256: str,
+    say: Callable[[str], None],
+) -> EngineFile | None:
+    """The best engine that fits; None, and why, where the first choice has to be built again."""
+    for wanted in _preferences(spec):
+        found = find_engine(wanted, runtime, cuda.device, weights_sha256=weights_sha256)
+        if found.engine is not None:
+            return found.engine
+        if wanted == spec and found.stale:
+            engine, reasons = found.stale[0]
+            say(f"the engine {engine.path.name} does not fit: {'; '.join(reasons)}")
+            return None
+    return None
+
+
+def _preferences(spec: EngineSpec) -> Iterator[EngineSpec]:
+    """`spec`, then what else would do."""
+    for precision in ("fp16", "int8", "fp32"):
+        yield replace(spec, precision=precision)
+        if spec.target == "tensorrt":
+            yield replace(spec, precision=precision, portable=True)
+            yield replace(spec, precision=precision, lowering="native")
+
+
+def _duration(runtime: Runtime) -> str:
+    # TensorRT-RTX leaves the choice of kernels to the first run.
+    return "about a minute" if runtime.target == "tensorrt-rtx" else "some minutes"
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+def _show_nothing(_progress: BuildProgress) -> None:
+    pass
