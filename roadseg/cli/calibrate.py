@@ -1,0 +1,165 @@
+"""`roadseg calibrate`: what `build-engine --int8` needs to know, from real frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadseg.cli.options import SizeOption
+
+__all__ = ["calibrate"]
+
+_SIDES = (32, 4096)
+
+
+def calibrate(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR|VIDEO",
+            help="Frames to measure ranges on: a folder of images or a video of yours. A folder in "
+            "the CamVid layout (train.txt, val.txt) tells what INT8 costs as well.",
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    output: Annotated[Path, typer.Option(help="A .json file, or a folder for MODEL.json.")] = Path(
+        "calibration"
+    ),
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many frames to use [default: every 4th of train.txt, 100 of others].",
+        ),
+    ] = None,
+    size: SizeOption = None,
+    method: Annotated[
+        str, typer.Option(help="How scales are chosen: absmax, percentile or mse.")
+    ] = "percentile",
+    max_drop: Annotated[
+        float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
+    ] = 0.5,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; by default the runtime decides.")
+    ] = None,
+) -> None:
+    """Measure on real frames what a network needs to run in INT8, and what that costs.
+
+    Layers that INT8 harms are left float until the cost is allowed. Without labels the cost stays
+    unknown, and 'build-engine --int8' will want --force.
+    """
+    from roadseg.json_file import claim_json
+
+    size_hw = _size(size)
+    _check_method(method)
+    from roadseg.export.network import load_network
+
+    network = load_network(model)
+    from roadseg.export.scales import calibration_path, write_calibration
+
+    path = output if output.suffix == ".json" else calibration_path(network.architecture, output)
+    claim_json(path)
+    from roadseg.data import has_split, open_dataset
+    from roadseg.export.calibration import collect_frames
+
+    validation = open_dataset(data, "val") if has_split(data, "val") else None
+    if validation is not None:
+        validation.check_model(model, network.classes)
+    from roadseg.export.int8 import calibrate_network
+
+    with _progress() as show:
+        collected = collect_frames(
+            data,
+            count=frames,
+            network_hw=size_hw,
+            progress=lambda done, total: show("frames", done, total),
+        )
+        for warning in collected.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        h, w = collected.network_hw
+        typer.echo(
+            f"calibrating {network.architecture} on {len(collected.batches)} frames of "
+            f"{collected.described} at {h}x{w}"
+        )
+        calibration = calibrate_network(
+            network,
+            collected,
+            validation,
+            method=method,  # type: ignore[arg-type]
+            max_drop_points=max_drop,
+            force=force,
+            threads=threads,
+            report=typer.echo,
+            progress=show,
+        )
+    write_calibration(calibration, path)
+    gate = calibration.gate
+    assert gate is not None
+    count = len(calibration.float_layers)
+    left = f", {count} layer{'' if count == 1 else 's'} left float" if count else ""
+    if gate.drop_points is None:
+        cost = (
+            f"what INT8 costs is unknown without labels ({100 * gate.agreement:.2f}% of them are "
+            "as in FP32)"
+        )
+    else:
+        cost = f"INT8 costs {gate.drop_points:.2f} points of mIoU ({max_drop:g} allowed)"
+    typer.echo(f"{path}: {len(calibration.scales)} scales{left}; {cost}")
+
+
+def _size(size: str | None) -> tuple[int, int] | None:
+    from roadseg.errors import UsageError
+    from roadseg.pipeline import parse_size
+
+    if size is None:
+        return None
+    size_hw = parse_size(size)
+    low, high = _SIDES
+    if not all(low <= side <= high for side in size_hw):
+        raise UsageError(
+            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}: "
+            "use for example --size 352x480"
+        )
+    return size_hw
+
+
+def _check_method(method: str) -> None:
+    from roadseg.errors import UsageError
+    from roadseg.export.activations import METHODS
+
+    if method not in METHODS:
+        raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr that starts again with each stage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Eta
+
+    columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), Eta())
+    # The lines of the report appear above the bar where both are on the terminal, and go where
+    # stdout goes where it is a file.
+    console, both = Console(stderr=True), sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
+        task = bar.add_task("frames", total=None)
+        stage = "frames"
+
+        def show(name: str, done: int, total: int | None) -> None:
+            nonlocal stage
+            if name != stage:
+                bar.reset(task, description=name, total=total)
+                stage = name
+            bar.update(task, completed=done, total=total)
+
+        yield show

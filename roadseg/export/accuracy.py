@@ -1,0 +1,115 @@
+"""What a quantised graph costs: its labels against the truth, and against those of the float graph.
+
+Measured with OpenVINO on the CPU, which reads the very graph that TensorRT gets in the native
+lowering. It computes quantised convolutions in integers, as TensorRT does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.backends.openvino import OpenVinoBackend
+from roadseg.evaluation.confusion import ConfusionMatrix
+from roadseg.evaluation.evaluate import LabelledFrames
+from roadseg.export.ir import from_onnx
+from roadseg.labels import CAMVID, ClassSet
+from roadseg.postprocess import postprocess
+from roadseg.preprocess import preprocess
+from roadseg.types import Geometry, Labels
+
+__all__ = ["LabelledTruth", "agreement", "load_truth", "measured_with", "miou", "predict"]
+
+
+@dataclass(frozen=True)
+class LabelledTruth:
+    """Labelled frames at the network's size.
+
+    Attributes:
+        batches: (1, h, w, 3) uint8 BGR.
+        labels: (H, W) uint8 class ids of each, at their own size.
+        classes: what they name; the id behind the last one is void.
+    """
+
+    batches: list[npt.NDArray[np.uint8]]
+    labels: list[Labels]
+    classes: ClassSet = CAMVID
+
+
+def load_truth(
+    dataset: LabelledFrames, network_hw: tuple[int, int], classes: ClassSet = CAMVID
+) -> LabelledTruth:
+    """Read labelled frames once, to be compared with often.
+
+    Raises:
+        DataError: one of them is damaged.
+    """
+    truth = LabelledTruth([], [], classes)
+    for image_bgr, ids in dataset:
+        truth.batches.append(preprocess(image_bgr, network_hw)[0][np.newaxis])
+        truth.labels.append(ids)
+    return truth
+
+
+def predict(
+    onnx_model: Any,
+    batches: Iterable[npt.NDArray[np.uint8]],
+    network_hw: tuple[int, int],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> list[Labels]:
+    """(h, w) uint8 labels of each frame.
+
+    Args:
+        onnx_model: in the native lowering, float or quantised, giving labels.
+        batches: (1, h, w, 3) uint8 BGR frames.
+        network_hw: their size.
+        threads: CPU threads; default: OpenVINO's choice.
+        progress: called with the number of frames done, after each.
+
+    Raises:
+        BackendError: OpenVINO cannot run the graph.
+    """
+    backend = OpenVinoBackend(
+        from_onnx(onnx_model), network_hw, name="graph", precision="", threads=threads
+    )
+    try:
+        labels = []
+        for done, batch in enumerate(batches, start=1):
+            labels.append(backend.infer(batch)[0])
+            progress(done)
+        return labels
+    finally:
+        backend.close()
+
+
+def miou(predicted: Iterable[Labels], truth: LabelledTruth) -> float:
+    """Mean intersection over union, 0..1, as `roadseg eval` measures it.
+
+    Args:
+        predicted: (h, w) labels at the network's size, in the order of `truth`.
+        truth: what they should be.
+    """
+    confusion = ConfusionMatrix(truth.classes.num_classes)
+    for ids, true_ids in zip(predicted, truth.labels, strict=True):
+        geometry = Geometry(source_hw=true_ids.shape, network_hw=ids.shape)
+        confusion.update(postprocess(ids, geometry).ids, true_ids)
+    return confusion.miou
+
+
+def agreement(first: Iterable[Labels], second: Iterable[Labels]) -> float:
+    """Share of pixels, 0..1, that have the same label in both."""
+    same = [np.mean(a == b) for a, b in zip(first, second, strict=True)]
+    return float(np.mean(same))
+
+
+def measured_with() -> str:
+    """The runtime that `predict` uses, with its version, for the record."""
+    from importlib.metadata import version
+
+    return f"openvino {version('openvino')}"

@@ -1,0 +1,164 @@
+"""`roadseg calibrate`: a file that INT8 can be built from, and nothing where it is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from roadseg.cli import main
+from roadseg.export.network import load_network
+from roadseg.export.onnx import build_onnx
+from roadseg.export.qdq import insert_qdq
+from roadseg.export.scales import read_calibration
+from roadseg.models import build_model, save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    save_weights(path, build_model("segnet-lite"), "segnet-lite")
+    return path
+
+
+def calibrate(weights: Path, data: Path, output: Path, *options: str) -> int:
+    given = ["--model", str(weights), "--data", str(data), "--output", str(output)]
+    return main(["calibrate", *given, "--size", "64x96", "--threads", "1", *options])
+
+
+def test_labelled_frames(
+    weights: Path, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    assert calibrate(weights, tiny_camvid, folder, "--max-drop", "100") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    path = folder / "segnet-lite.json"
+    assert lines[0] == "calibrating segnet-lite on 2 frames of train.txt at 64x96"
+    assert lines[1].startswith("val.txt (2 frames): mIoU ")
+    assert lines[2].startswith(f"{path}: 25 scales; INT8 costs ")
+    assert lines[2].endswith(" points of mIoU (100 allowed)")
+    assert len(lines) == 3
+    assert "error" not in err
+    first = path.read_bytes()
+    assert calibrate(weights, tiny_camvid, path, "--max-drop", "100") == 0
+    assert path.read_bytes() == first
+    calibration = read_calibration(path)
+    network = load_network(str(weights))
+    graph = build_onnx(
+        network.module, "segnet-lite", precision="fp16", weights_sha256=network.weights_sha256
+    )
+    quantized = insert_qdq(graph, calibration)
+    assert "QuantizeLinear" in {node.op_type for node in quantized.graph.node}
+
+
+def test_frames_without_labels(
+    weights: Path, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    assert calibrate(weights, tiny_camvid / "train", path, "--frames", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "calibrating segnet-lite on 3 frames of train at 64x96"
+    assert lines[1].startswith("train (3 frames): ")
+    assert lines[2].startswith(f"{path}: 25 scales; what INT8 costs is unknown without labels (")
+    gate = read_calibration(path).gate
+    assert gate is not None
+    assert gate.drop_points is None
+
+
+def test_what_costs_too_much_is_not_written(
+    weights: Path,
+    tiny_camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ranking = ["classifier", "decoder2.0"]
+    monkeypatch.setattr("roadseg.export.int8.rank_layers", lambda *_, **__: ranking)
+    path = tmp_path / "a.json"
+    path.write_text("what was there")
+    # A gain of 100 points is more than any network can give.
+    assert calibrate(weights, tiny_camvid, path, "--max-drop", "-100") == 8
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("error: INT8 costs ")
+    assert err.endswith(
+        "nothing was written; calibrate on more frames, allow more with --max-drop, or use --force"
+    )
+    assert path.read_text() == "what was there"
+    assert calibrate(weights, tiny_camvid, path, "--max-drop", "-100", "--force") == 0
+    calibration = read_calibration(path)
+    line = capsys.readouterr().out.splitlines()[-1]
+    left = ", 1 layer left float" if calibration.float_layers else ""
+    assert line.startswith(f"{path}: 25 scales{left}; INT8 costs ")
+    assert line.endswith(" points of mIoU (-100 allowed)")
+
+
+BAD = [
+    (["--size", "360"], 2, "size '360' is not HxW (height x width of the network's input): "
+     "use for example --size 352x480"),
+    (["--size", "0x480"], 2, "network input 0x480: its sides must be 32 to 4096: "
+     "use for example --size 352x480"),
+    (["--size", "64x9999"], 2, "network input 64x9999: its sides must be 32 to 4096: "
+     "use for example --size 352x480"),
+    (["--method", "entropy"], 2, "unknown method 'entropy': use --method absmax|percentile|mse"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "code", "message"), BAD, ids=range(len(BAD)))
+def test_bad_options(
+    options: list[str],
+    code: int,
+    message: str,
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert calibrate(weights, tmp_path, tmp_path / "a.json", *options) == code
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output_is_refused_before_any_work(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert calibrate(weights, tmp_path / "none", file / "a.json") == 4
+    path = file / "a.json"
+    reason = os.strerror(17)
+    assert capsys.readouterr().err == (
+        f"error: cannot write {path}: {reason}; give another name or free the space it needs\n"
+    )
+
+
+def test_bad_data(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.json"
+    missing = tmp_path / "none.mp4"
+    assert calibrate(weights, missing, path) == 7
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: nothing at {missing} to calibrate on: "
+        "give --data a folder of images or a video file"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert calibrate(weights, empty, path) == 7
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: no images in {empty} ")
+    cv2.imwrite(str(empty / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    (empty / "b.png").write_bytes(b"")
+    assert calibrate(weights, empty, path) == 7
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: cannot decode {empty / 'b.png'}: "
+        "the file is empty, damaged or not a picture; copy it again"
+    )
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"")
+    assert calibrate(weights, clip, path) == 3
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: {clip} is empty (0 bytes): copy or record it again"
+    )
+    assert not path.exists()
