@@ -23,6 +23,7 @@ _COMMANDS = (
     "run",
     "bench",
     "eval",
+    "compare",
     "train",
     "quantize",
     "calibrate",

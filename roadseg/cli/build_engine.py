@@ -1,0 +1,272 @@
+"""`roadseg build-engine`: a network as a TensorRT engine, proved against PyTorch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from roadseg.engine.build import BuildProgress
+    from roadseg.engine.spec import EngineSpec, Precision
+    from roadseg.engine.store import EngineFile
+
+__all__ = ["build_engine", "build_progress"]
+
+_QUIET_S = 10.0
+
+
+def build_engine(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
+    ] = False,
+    fp32: Annotated[bool, typer.Option("--fp32", help="Single precision.")] = False,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Network input.")] = "352x480",
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N|N-N",
+            help="Frames at a time: one number, or fewest and most (1-8), or the usual number "
+            "between them (1-4-8).",
+        ),
+    ] = "1",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="auto, tensorrt (for the GPU of this machine) or tensorrt-rtx (needs no GPU to "
+            "build)."
+        ),
+    ] = "auto",
+    sm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            show_default="all from 80 on",
+            help="For tensorrt-rtx: compute capabilities to build for, 89 for 8.9.",
+        ),
+    ] = None,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB", show_default="all there is", help="Scratch memory a layer may use."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            show_default="engines", help="A .engine file, or a folder for the usual name."
+        ),
+    ] = None,
+    lowering: Annotated[
+        str | None,
+        typer.Option(
+            show_default="plugin for tensorrt",
+            help="How unpooling is done: plugin (our kernels) or native (standard operations).",
+        ),
+    ] = None,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable",
+            help="Compile the kernels into the engine, which then runs without Python.",
+        ),
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="calibration/MODEL.json",
+            help="For --int8: what calibrate wrote.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|VIDEO",
+            show_default="the sample clip",
+            help="Frames to compare labels on.",
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="For --int8: points of mIoU that it may cost.")
+    ] = 0.5,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --int8: build it even if it costs more.")
+    ] = False,
+) -> None:
+    """Build an engine for an NVIDIA GPU, and prove that it labels frames as PyTorch does.
+
+    A first build takes from seconds to many minutes, on a Jetson most of all; it is done once.
+    'roadseg run' finds the engine by itself.
+    """
+    from roadseg.engine.runtime import load_runtime
+    from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm
+    from roadseg.errors import UsageError
+    from roadseg.pipeline import parse_size
+
+    precision = _precision(fp16, int8, fp32)
+    if precision != "int8" and (calibration is not None or force):
+        option = "--calibration" if calibration is not None else "--force"
+        raise UsageError(f"{option} is not for --{precision}: use it with --int8")
+    size_hw, frames = parse_size(size), parse_batch(batch)
+    targets = parse_sm(sm) if sm is not None else ()
+    runtime = load_runtime(target)
+    native = runtime.target == "tensorrt-rtx" and not portable
+    spec = EngineSpec(
+        model=model,
+        precision=precision,
+        size_hw=size_hw,
+        batch=frames,
+        target=runtime.target,
+        lowering=lowering or ("native" if native else "plugin"),  # type: ignore[arg-type]
+        portable=portable,
+        sm=targets,
+        workspace_mb=workspace,
+    )
+    from roadseg.engine.build import build_engine as build
+
+    debug = bool(context.find_root().params.get("debug") or os.environ.get("ROADSEG_DEBUG"))
+    typer.echo(f"building {_what(spec)} with {runtime.name}")
+    try:
+        with build_progress() as show:
+            engine = build(
+                spec,
+                output=output,
+                calibration=calibration,
+                data=data,
+                max_drop_points=max_drop,
+                force=force,
+                runtime=runtime,
+                progress=show,
+                report=typer.echo,
+                log=(lambda line: typer.echo(line, err=True)) if debug else (lambda _line: None),
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted: no engine was written", err=True)
+        raise
+    _summarise(engine)
+
+
+@contextmanager
+def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
+    """A bar on stderr that moves also while nothing is heard; lines where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[eta]}"),
+        TextColumn("[dim]{task.fields[phase]}"),
+    )
+    # Lines of the report appear above the bar where both are on the terminal.
+    both = sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
+        task = bar.add_task("", total=1.0, eta="", phase="")
+        stage = ""
+
+        def show(progress: BuildProgress) -> None:
+            nonlocal stage
+            if progress.stage != stage:
+                stage = progress.stage
+                bar.reset(task, description=stage)
+            bar.update(task, completed=progress.fraction, eta=_eta(progress), phase=progress.phase)
+
+        yield show
+
+
+def _lines() -> Callable[[BuildProgress], None]:
+    """A line for each stage, and one every ten seconds."""
+    stage, told_s = "", 0.0
+
+    def show(progress: BuildProgress) -> None:
+        nonlocal stage, told_s
+        if progress.stage != stage:
+            stage, told_s = progress.stage, 0.0
+            typer.echo(stage, err=True)
+        elif progress.elapsed_s - told_s >= _QUIET_S:
+            told_s = progress.elapsed_s
+            line = f"{stage}: {100 * progress.fraction:.0f}% after {_duration(told_s)}"
+            eta = _eta(progress)
+            typer.echo(f"{line}, {eta}" if eta else line, err=True)
+
+    return show
+
+
+def _eta(progress: BuildProgress) -> str:
+    return "" if progress.eta_s is None else f"about {_duration(progress.eta_s)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
+    from roadseg.errors import UsageError
+
+    given: list[Precision] = []
+    if fp16:
+        given.append("fp16")
+    if int8:
+        given.append("int8")
+    if fp32:
+        given.append("fp32")
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in given)}: give one of them")
+    return given[0] if given else "fp16"
+
+
+def _what(spec: EngineSpec) -> str:
+    height, width = spec.size_hw
+    how = "portable plugin" if spec.portable else spec.lowering
+    return (
+        f"{spec.model_name}, {spec.precision}, {height}x{width}, batch {spec.batch_text}, {how} "
+        "lowering"
+    )
+
+
+def _summarise(engine: EngineFile) -> None:
+    manifest = engine.manifest
+    where = manifest.gpu.name if manifest.gpu else _capabilities(manifest.sm)
+    typer.echo(
+        f"{engine.path}: {manifest.plan_bytes / 1e6:.1f} MB for {where}, built in "
+        f"{manifest.build_s:.1f} s"
+    )
+    calibration, parity = manifest.calibration, manifest.parity
+    if calibration is not None:
+        if calibration.drop_points is None:
+            cost = "what INT8 costs is unknown"
+        else:
+            cost = f"INT8 costs {calibration.drop_points:.2f} points of mIoU"
+            cost += f" on {calibration.measured_on}"
+        count = len(calibration.float_layers)
+        typer.echo(f"{cost}; {count or 'no'} layers stay FP16")
+    if parity is None:
+        typer.echo(f"labels not verified: {manifest.not_verified}")
+    else:
+        typer.echo(
+            f"{100 * parity.agreement:.2f}% of the labels are those of {parity.reference} on "
+            f"{parity.frames} frames of {parity.measured_on}"
+        )
+
+
+def _capabilities(sm: tuple[int, ...]) -> str:
+    return "compute capability " + ", ".join(f"{number // 10}.{number % 10}" for number in sm)

@@ -1,0 +1,1 @@
+"""TensorRT engines: found, judged, built and proved."""

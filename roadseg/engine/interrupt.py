@@ -1,0 +1,79 @@
+"""Ctrl-C while TensorRT works.
+
+A build is one call that takes minutes, and Python's handlers of signals only run between its own
+instructions. Where TensorRT calls back, an exception such as `KeyboardInterrupt` must not arise: it
+would pass through C++ and end the process. So Ctrl-C only sets a flag here, which the progress
+monitor looks at, and becomes `KeyboardInterrupt` when the call has returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["DeferredInterrupt"]
+
+
+class DeferredInterrupt:
+    """Turns Ctrl-C inside a `with` block into `requested`, and raises it at the end of the block.
+
+    Outside the main thread, where Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._flag = False
+        self._active = False
+        self._handler: Any = None
+        self._wakeup = -1
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether Ctrl-C was pressed; to be asked from any thread, also inside the call."""
+        if self._pair is not None and not self._flag:
+            # The handler below waits for the main thread, which is inside TensorRT. What the
+            # system writes here does not.
+            with contextlib.suppress(BlockingIOError):
+                self._flag = signal.SIGINT in self._pair[0].recv(64)
+        return self._flag
+
+    def __enter__(self) -> DeferredInterrupt:
+        try:
+            self._handler = signal.signal(signal.SIGINT, self._on_signal)
+        except ValueError:
+            return self
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._pair = reader, writer
+        self._wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._active = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del kind, error, traceback
+        if not self._active:
+            return
+        self._active = False
+        requested = self.requested
+        signal.set_wakeup_fd(self._wakeup)
+        signal.signal(signal.SIGINT, self._handler)
+        assert self._pair is not None
+        for end in self._pair:
+            end.close()
+        self._pair = None
+        if requested:
+            # Whatever else went wrong did so because of it.
+            raise KeyboardInterrupt
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._flag = True

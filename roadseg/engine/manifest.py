@@ -1,0 +1,316 @@
+"""`ENGINE.json`, beside every engine: what it is, what it was made of, and what was proved.
+
+    {"version": 1,
+     "model": "segnet-lite", "source": "segnet-lite", "architecture": "segnet-lite",
+     "weights_sha256": "...", "graph_sha256": "...", "export_sha256": "...",
+     "precision": "fp16", "size_hw": [352, 480], "batch": [1, 1, 1],
+     "lowering": "plugin", "portable": false, "kernels_sha256": "...",
+     "target": "tensorrt", "tensorrt_version": "10.13.0.35",
+     "gpu": {"name": "NVIDIA GeForce RTX 4090", "compute_capability": [8, 9]}, "sm": [],
+     "workspace_mb": null,
+     "classes": ["sky", ...], "palette_rgb": [[128, 128, 128], ...],
+     "calibration": null,
+     "parity": {"agreement": 0.9987, "frames": 8, "measured_on": "drive.mp4",
+                "reference": "PyTorch FP32"},
+     "not_verified": null,
+     "build_s": 41.2, "created": "2026-01-31T12:00:00+00:00", "roadseg_version": "0.1.0",
+     "plan_bytes": 5123456, "plan_sha256": "..."}
+
+`parity` and `not_verified` exclude each other: an engine was compared with PyTorch, or the second
+says why it was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from roadseg.engine.runtime import TARGETS, Target
+from roadseg.engine.spec import PRECISIONS, EngineSpec, Precision
+from roadseg.errors import EngineError
+from roadseg.json_file import write_json
+
+__all__ = [
+    "CalibrationFacts",
+    "EngineManifest",
+    "Gpu",
+    "ParityFacts",
+    "manifest_path",
+    "read_manifest",
+    "write_manifest",
+]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The GPU that an engine was built on: its name, and (8, 9)."""
+
+    name: str
+    compute_capability: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """What an INT8 engine's scales come from.
+
+    Attributes:
+        sha256: of the calibration's file.
+        float_layers: layers that stay FP16.
+        drop_points: what INT8 costs, in points of mIoU; None where that was never measured.
+        measured_on: the frames it was measured on; None likewise.
+        forced: whether the engine was built although that is too much, or unknown.
+    """
+
+    sha256: str
+    float_layers: tuple[str, ...]
+    drop_points: float | None
+    measured_on: str | None
+    forced: bool
+
+
+@dataclass(frozen=True)
+class ParityFacts:
+    """The engine's labels against a reference.
+
+    Attributes:
+        agreement: share of pixels, 0..1, that have the same label in both.
+        frames: how many were compared.
+        measured_on: where they come from: `drive.mp4`.
+        reference: what computed the other labels: `PyTorch FP32`.
+    """
+
+    agreement: float
+    frames: int
+    measured_on: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class EngineManifest:
+    """Everything known of an engine; see this module's docstring for an example.
+
+    Attributes:
+        model: its name, for people.
+        source: what `--model` was given: a shipped model's name, or the path of a `.pt` file.
+        architecture: the network's name in `roadseg.models`.
+        weights_sha256: of the `.pt` file.
+        graph_sha256: of the ONNX graph that was built.
+        export_sha256: of the code that wrote that graph; see `export_sha256()`.
+        precision, size_hw, batch, lowering, portable, target, sm, workspace_mb: as in
+            `EngineSpec`, `sm` as it was built for.
+        kernels_sha256: of our kernels' source; None for the native lowering.
+        tensorrt_version: that built it, and that alone can run it.
+        gpu: that it was built on, and that alone can run it; None for TensorRT-RTX, which builds
+            for the compute capabilities in `sm`.
+        classes: names by class id.
+        palette_rgb: colours of the classes, and of void after them.
+        calibration: None unless INT8.
+        parity: None where the labels were not compared.
+        not_verified: why not.
+        build_s: seconds that TensorRT took.
+        created: UTC, ISO 8601.
+        roadseg_version: that built it.
+        plan_bytes, plan_sha256: size and checksum of the engine.
+    """
+
+    model: str
+    source: str
+    architecture: str
+    weights_sha256: str
+    graph_sha256: str
+    export_sha256: str
+    precision: Precision
+    size_hw: tuple[int, int]
+    batch: tuple[int, int, int]
+    lowering: str
+    portable: bool
+    kernels_sha256: str | None
+    target: Target
+    tensorrt_version: str
+    gpu: Gpu | None
+    sm: tuple[int, ...]
+    workspace_mb: int | None
+    classes: tuple[str, ...]
+    palette_rgb: tuple[tuple[int, int, int], ...]
+    calibration: CalibrationFacts | None
+    parity: ParityFacts | None
+    not_verified: str | None
+    build_s: float
+    created: str
+    roadseg_version: str
+    plan_bytes: int
+    plan_sha256: str
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What to build to get this engine again."""
+        return EngineSpec(
+            model=self.source,
+            precision=self.precision,
+            size_hw=self.size_hw,
+            batch=self.batch,
+            target=self.target,
+            lowering=cast(Any, self.lowering),
+            portable=self.portable,
+            sm=self.sm,
+            workspace_mb=self.workspace_mb,
+        )
+
+    def build_command(self, target: str | None = None) -> str:
+        """What to type to build it again, quoted as one: `'roadseg build-engine ...'`.
+
+        Args:
+            target: for another TensorRT: `tensorrt` or `tensorrt-rtx`; None: for the same.
+        """
+        same = target is None or target == self.target
+        words = ["roadseg build-engine", f"--model {_quoted(self.source)}", f"--{self.precision}"]
+        words.append(f"--size {self.size_hw[0]}x{self.size_hw[1]}")
+        if self.batch != (1, 1, 1):
+            words.append(f"--batch {self.spec.batch_text}")
+        words.append(f"--target {target or self.target}")
+        if same and self.target == "tensorrt" and self.lowering == "native":
+            words.append("--lowering native")
+        if same and self.portable:
+            words.append("--portable")
+        if same and self.sm:
+            words.append(f"--sm {','.join(map(str, self.sm))}")
+        if self.workspace_mb is not None:
+            words.append(f"--workspace {self.workspace_mb}")
+        return f"'{' '.join(words)}'"
+
+
+def manifest_path(engine: Path) -> Path:
+    """Where the manifest of an engine lies: `x.engine.json`."""
+    return engine.with_name(f"{engine.name}.json")
+
+
+def read_manifest(engine: Path) -> EngineManifest:
+    """Read the manifest beside an engine.
+
+    Raises:
+        EngineError: there is none, it is damaged, or of another version of roadseg.
+    """
+    path = manifest_path(engine)
+    again = "build the engine again with 'roadseg build-engine'"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["version"]
+    except FileNotFoundError:
+        raise EngineError(
+            f"{engine} has no manifest ({path.name} beside it): copy it along, or {again}"
+        ) from None
+    except OSError as exc:
+        raise EngineError(f"cannot read {path} ({exc.strerror or exc}): {again}") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise EngineError(f"{path} is damaged (no engine's manifest): {again}") from exc
+    if version != _VERSION:
+        raise EngineError(f"{path} has version {version}, expected {_VERSION}: {again}")
+    try:
+        return _parse(raw)
+    except KeyError as exc:
+        raise EngineError(f"{path} is damaged ({exc.args[0]} is missing): {again}") from exc
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise EngineError(f"{path} is damaged ({exc}): {again}") from exc
+
+
+def write_manifest(manifest: EngineManifest, path: Path) -> None:
+    """Write a manifest; it appears under its name when it is complete.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    write_json(path, {"version": _VERSION, **dataclasses.asdict(manifest)})
+
+
+def _quoted(source: str) -> str:
+    return f'"{source}"' if " " in source else source
+
+
+def _parse(raw: Mapping[str, Any]) -> EngineManifest:
+    gpu, calibration, parity = raw["gpu"], raw["calibration"], raw["parity"]
+    return EngineManifest(
+        model=_text(raw, "model"),
+        source=_text(raw, "source"),
+        architecture=_text(raw, "architecture"),
+        weights_sha256=_text(raw, "weights_sha256"),
+        graph_sha256=_text(raw, "graph_sha256"),
+        export_sha256=_text(raw, "export_sha256"),
+        precision=cast(Precision, _one_of(raw, "precision", PRECISIONS)),
+        size_hw=cast(Any, _ints(raw, "size_hw", 2)),
+        batch=cast(Any, _ints(raw, "batch", 3)),
+        lowering=_one_of(raw, "lowering", ("plugin", "native")),
+        portable=bool(raw["portable"]),
+        kernels_sha256=None if raw["kernels_sha256"] is None else _text(raw, "kernels_sha256"),
+        target=cast(Target, _one_of(raw, "target", TARGETS)),
+        tensorrt_version=_text(raw, "tensorrt_version"),
+        gpu=None
+        if gpu is None
+        else Gpu(_text(gpu, "name"), cast(Any, _ints(gpu, "compute_capability", 2))),
+        sm=_ints(raw, "sm", None),
+        workspace_mb=None if raw["workspace_mb"] is None else int(raw["workspace_mb"]),
+        classes=tuple(str(name) for name in raw["classes"]),
+        palette_rgb=tuple((int(r), int(g), int(b)) for r, g, b in raw["palette_rgb"]),
+        calibration=None
+        if calibration is None
+        else CalibrationFacts(
+            _text(calibration, "sha256"),
+            tuple(str(name) for name in calibration["float_layers"]),
+            _number(calibration, "drop_points"),
+            None if calibration["measured_on"] is None else _text(calibration, "measured_on"),
+            bool(calibration["forced"]),
+        ),
+        parity=None
+        if parity is None
+        else ParityFacts(
+            _number(parity, "agreement") or 0.0,
+            int(parity["frames"]),
+            _text(parity, "measured_on"),
+            _text(parity, "reference"),
+        ),
+        not_verified=None if raw["not_verified"] is None else _text(raw, "not_verified"),
+        build_s=_number(raw, "build_s") or 0.0,
+        created=_text(raw, "created"),
+        roadseg_version=_text(raw, "roadseg_version"),
+        plan_bytes=_ints(raw, "plan_bytes", None)[0],
+        plan_sha256=_text(raw, "plan_sha256"),
+    )
+
+
+def _text(raw: Mapping[str, Any], key: str) -> str:
+    value = raw[key]
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _one_of(raw: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
+    value = _text(raw, key)
+    if value not in known:
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def _ints(raw: Mapping[str, Any], key: str, count: int | None) -> tuple[int, ...]:
+    """A list of whole numbers, or one number as a list of it."""
+    value = raw[key]
+    values = value if isinstance(value, list) else [value]
+    valid = all(isinstance(item, int) and not isinstance(item, bool) for item in values)
+    if not valid or (count is not None and len(values) != count):
+        raise ValueError(f"{key} is {value!r}")
+    return tuple(values)
+
+
+def _number(raw: Mapping[str, Any], key: str) -> float | None:
+    value = raw[key]
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{key} is {value!r}")
+    return float(value)

@@ -1,0 +1,158 @@
+"""How far a build is: from the phases that TensorRT reports to a fraction and a time to go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["BuildProgress", "PhaseTree", "StageClock", "make_monitor"]
+
+# A guess from less than this would jump about.
+_ETA_FROM_FRACTION = 0.02
+_ETA_FROM_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProgress:
+    """How far a build is.
+
+    Attributes:
+        stage: `exporting`, `building` or `comparing`.
+        phase: what TensorRT is doing, in its own words; empty in the other stages.
+        fraction: of the stage, 0..1; it never falls.
+        elapsed_s: since the stage began.
+        eta_s: the stage's end is about so far away; None while nobody knows.
+    """
+
+    stage: str
+    phase: str
+    fraction: float
+    elapsed_s: float
+    eta_s: float | None
+
+
+class StageClock:
+    """Times one stage.
+
+    Args:
+        stage: see `BuildProgress`.
+        clock: seconds; a fake one in tests.
+    """
+
+    def __init__(self, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stage = stage
+        self._clock = clock
+        self._start = clock()
+        self._fraction = 0.0
+
+    def at(self, fraction: float, phase: str = "") -> BuildProgress:
+        """The state at that fraction of the stage, now."""
+        self._fraction = max(self._fraction, min(fraction, 1.0))
+        elapsed_s = self._clock() - self._start
+        eta_s = None
+        if self._fraction >= _ETA_FROM_FRACTION and elapsed_s >= _ETA_FROM_S:
+            eta_s = elapsed_s * (1 - self._fraction) / self._fraction
+        return BuildProgress(self._stage, phase, self._fraction, elapsed_s, eta_s)
+
+
+@dataclass(slots=True)
+class _Phase:
+    parent: str | None
+    steps: int
+    done: int = 0
+
+
+class PhaseTree:
+    """Phases within phases, as TensorRT reports them; each has a number of steps.
+
+    A phase that runs inside another is part of that one's current step. Steps of very different
+    lengths count alike, because nobody knows them beforehand.
+    """
+
+    def __init__(self) -> None:
+        self._phases: dict[str, _Phase] = {}
+        self._current = ""
+        self._finished = False
+
+    @property
+    def phase(self) -> str:
+        """The innermost phase that began last and has not finished."""
+        return self._current
+
+    @property
+    def fraction(self) -> float:
+        """Of the whole, 0..1."""
+        if self._finished:
+            return 1.0
+        roots = [name for name, phase in self._phases.items() if phase.parent not in self._phases]
+        return max((self._fraction_of(name) for name in roots), default=0.0)
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """A phase begins; `parent` is None for the outermost."""
+        self._phases[name] = _Phase(parent, max(int(steps), 1))
+        self._current = name
+        self._finished = False
+
+    def step(self, name: str, step: int) -> None:
+        """A step, counted from 0, is done."""
+        if name in self._phases:
+            self._phases[name].done = int(step) + 1
+
+    def finish(self, name: str) -> None:
+        """A phase ends, all of its steps reported or not."""
+        phase = self._phases.pop(name, None)
+        if phase is None:
+            return
+        if self._current == name:
+            self._current = phase.parent if phase.parent in self._phases else ""
+        self._finished = not self._phases
+
+    def _fraction_of(self, name: str) -> float:
+        phase = self._phases[name]
+        inside = [other for other, child in self._phases.items() if child.parent == name]
+        part = max((self._fraction_of(other) for other in inside if other != name), default=0.0)
+        return min((phase.done + part) / phase.steps, 1.0)
+
+
+def make_monitor(
+    trt: Any, tell: Callable[[float, str], None], cancelled: Callable[[], bool]
+) -> Any:
+    """TensorRT's progress monitor.
+
+    Args:
+        trt: TensorRT's Python module.
+        tell: called with the fraction of the whole and the name of the phase; if it raises, the
+            build is cancelled and the exception is kept in the monitor's `error`.
+        cancelled: whether to end the build; asked after each step.
+    """
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.error: BaseException | None = None
+            self._tree = PhaseTree()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._tree.start(phase_name, parent_phase, num_steps)
+            self._tell()
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._tree.step(phase_name, step)
+            self._tell()
+            return self.error is None and not cancelled()
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._tree.finish(phase_name)
+            self._tell()
+
+        def _tell(self) -> None:
+            if self.error is None:
+                try:
+                    tell(self._tree.fraction, self._tree.phase)
+                # An exception that leaves this method ends the process. It is raised later.
+                except BaseException as exc:  # noqa: BLE001
+                    self.error = exc
+
+    return Monitor()

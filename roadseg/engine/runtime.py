@@ -1,0 +1,189 @@
+"""Which TensorRT is there: the full one, or TensorRT-RTX. Nothing else imports either.
+
+    runtime = load_runtime("auto")
+    runtime.trt.Builder(...)
+
+Both have nearly the same Python interface, so the rest of the package takes the module as it comes
+and asks `target` where they differ.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from roadseg.errors import BackendError, UsageError
+from roadseg.shadowing import shadowing_path
+
+__all__ = ["TARGETS", "Runtime", "Target", "install_command", "load_runtime"]
+
+Target = Literal["tensorrt", "tensorrt-rtx"]
+
+TARGETS: tuple[Target, ...] = ("tensorrt", "tensorrt-rtx")
+"""What engines are built for, the one that `auto` prefers first."""
+
+# The modules that each may be installed as. The package index has TensorRT-RTX's bindings under a
+# name of their own; its meta package and NVIDIA's archive have the shorter one.
+_MODULES: dict[Target, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+_NAMES: dict[Target, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+_OLDEST: dict[Target, tuple[int, int]] = {"tensorrt": (10, 3), "tensorrt-rtx": (1, 7)}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A TensorRT that is loaded.
+
+    Attributes:
+        trt: its Python module.
+        target: which of the two it is.
+        version: `(10, 13, 0, 35)`.
+        version_text: `10.13.0.35`.
+    """
+
+    trt: Any
+    target: Target
+    version: tuple[int, ...]
+    version_text: str
+
+    @property
+    def name(self) -> str:
+        """For people: `TensorRT 10.13.0.35`."""
+        return f"{_NAMES[self.target]} {self.version_text}"
+
+
+class _MissingError(BackendError):
+    """It is not installed, as opposed to installed and unusable."""
+
+
+def load_runtime(target: str = "auto") -> Runtime:
+    """Import TensorRT.
+
+    Args:
+        target: `tensorrt`, `tensorrt-rtx`, or `auto`: the full TensorRT where it is installed and
+            can be loaded, TensorRT-RTX otherwise.
+
+    Raises:
+        UsageError: another target.
+        BackendError: it is not installed, too old, its libraries cannot be loaded, or a file of
+            the user's is in its place. The message says what to type.
+    """
+    for known in TARGETS:
+        if target == known:
+            return _load(known)
+    if target != "auto":
+        raise UsageError(f"unknown target {target!r}: use --target auto|{'|'.join(TARGETS)}")
+    problems: list[BackendError] = []
+    for candidate in TARGETS:
+        try:
+            return _load(candidate)
+        except BackendError as exc:  # noqa: PERF203
+            problems.append(exc)
+    # What is installed and does not work is what the user wants to hear of.
+    broken = [problem for problem in problems if not isinstance(problem, _MissingError)]
+    if broken:
+        raise broken[0]
+    raise BackendError(
+        "neither TensorRT nor TensorRT-RTX is installed: "
+        f"{install_command('tensorrt')}, or for a GeForce RTX: {install_command('tensorrt-rtx')}"
+    )
+
+
+def install_command(target: Target) -> str:
+    """What to type on this machine to install it, or why it cannot be."""
+    machine = platform.machine().lower()
+    if sys.platform == "darwin":
+        return "there is none for macOS, use --backend openvino"
+    if target == "tensorrt-rtx":
+        if machine in ("x86_64", "amd64"):
+            return "pip install tensorrt-rtx"
+        return "there is none for this processor, use --target tensorrt"
+    if _is_jetson():
+        return (
+            "sudo apt install python3-libnvinfer (part of JetPack; in a virtual environment made "
+            "with --system-site-packages)"
+        )
+    return "pip install tensorrt"
+
+
+def _is_jetson() -> bool:
+    return Path("/etc/nv_tegra_release").is_file()
+
+
+def _load(target: Target) -> Runtime:
+    name, module_names = _NAMES[target], _MODULES[target]
+    for module_name in module_names:
+        shadow = shadowing_path(module_name)
+        # A folder without `__init__.py` hides nothing: an installed package would win.
+        if shadow is not None and (shadow.is_file() or (shadow / "__init__.py").is_file()):
+            raise BackendError(f"{shadow} hides the Python package {module_name}: rename it")
+    for module_name in module_names:
+        trt = _import(module_name, target)
+        if trt is not None:
+            break
+    else:
+        raise _MissingError(f"{name} is not installed: {install_command(target)}")
+    version_text = str(getattr(trt, "__version__", ""))
+    if not hasattr(trt, "Builder") or not hasattr(trt, "Runtime") or not version_text:
+        where = getattr(trt, "__file__", None) or module_name
+        raise BackendError(f"{where} is not {name}: remove it, then {install_command(target)}")
+    version = _parse_version(version_text)
+    oldest = _OLDEST[target]
+    if version[:2] < oldest:
+        command = install_command(target).replace("pip install", "pip install -U")
+        raise BackendError(
+            f"{name} {version_text} is too old: {oldest[0]}.{oldest[1]} or newer is needed: "
+            + ("update to JetPack 6.1 or newer" if _is_jetson() else command)
+        )
+    return Runtime(trt, target, version, version_text)
+
+
+def _import(module_name: str, target: Target) -> Any:
+    """The module; None where it is not installed."""
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name == module_name:
+            return None
+        raise _unloadable(exc, target) from exc
+    # FileNotFoundError is what the packages raise on Windows for a library, and RuntimeError what
+    # its initialisation may end in.
+    except (ImportError, OSError, RuntimeError, AttributeError) as exc:
+        raise _unloadable(exc, target) from exc
+    if getattr(module, "__file__", "") is None:
+        # Some folder of that name, which Python takes for a package where there is no other.
+        del sys.modules[module_name]
+        return None
+    return module
+
+
+def _unloadable(exc: Exception, target: Target) -> BackendError:
+    detail = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    fix = install_command(target)
+    if fix.startswith("pip install"):
+        fix = fix.replace("pip install", "pip install --force-reinstall")
+        fix += ", or put the folder of its libraries on " + (
+            "PATH" if sys.platform == "win32" else "LD_LIBRARY_PATH"
+        )
+    return BackendError(f"{_NAMES[target]} is installed and cannot be loaded ({detail}): {fix}")
+
+
+def _parse_version(text: str) -> tuple[int, ...]:
+    """`"10.0.0b6"` to (10, 0, 0)."""
+    numbers = []
+    for part in text.split("."):
+        match = re.match(r"\d+", part)
+        if match is None:
+            break
+        numbers.append(int(match[0]))
+        if match[0] != part:
+            break
+    return tuple(numbers)

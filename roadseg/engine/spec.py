@@ -1,0 +1,148 @@
+"""What to build: a network, a precision, a size, a batch, and for whom."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from roadseg.engine.runtime import TARGETS, Target
+from roadseg.errors import UsageError
+
+__all__ = ["PRECISIONS", "EngineSpec", "Precision", "parse_batch", "parse_sm"]
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+_SIDES = (32, 4096)
+_MAX_BATCH = 256
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """An engine that is wanted.
+
+    Attributes:
+        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        precision: `fp32`, `fp16`, or `int8`, whose float layers are FP16.
+        size_hw: height and width of the network's input.
+        batch: fewest, usual and most frames at a time; the engine is tuned for the usual number.
+        target: the TensorRT that is to run it.
+        lowering: `plugin` (our kernels; full TensorRT only) or `native`.
+        portable: `plugin` with the kernels compiled into the engine, which then needs no Python.
+        sm: compute capabilities to build for, 89 for 8.9; TensorRT-RTX only. Empty: every one
+            from Ampere on, or the Turing GPU that is here.
+        workspace_mb: memory in MiB that a layer may use for scratch; None: all there is.
+
+    Raises:
+        UsageError: two of these contradict each other, or one is out of range.
+    """
+
+    model: str
+    precision: Precision
+    size_hw: tuple[int, int]
+    batch: tuple[int, int, int]
+    target: Target
+    lowering: Literal["plugin", "native"]
+    portable: bool = False
+    sm: tuple[int, ...] = ()
+    workspace_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"unknown precision {self.precision!r}: use --fp16, --int8 or --fp32")
+        if self.target not in TARGETS:
+            raise UsageError(
+                f"unknown target {self.target!r}: use --target auto|{'|'.join(TARGETS)}"
+            )
+        if self.lowering not in ("plugin", "native"):
+            raise UsageError(f"unknown lowering {self.lowering!r}: use plugin or native")
+        low, high = _SIDES
+        if len(self.size_hw) != 2 or not all(low <= side <= high for side in self.size_hw):
+            shown = "x".join(map(str, self.size_hw))
+            raise UsageError(
+                f"network input {shown}: its sides must be {low} to {high}: "
+                "use for example --size 352x480"
+            )
+        fewest, usual, most = self.batch
+        if not 1 <= fewest <= usual <= most <= _MAX_BATCH:
+            raise UsageError(
+                f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first: "
+                "use for example --batch 1 or --batch 1-8"
+            )
+        if self.workspace_mb is not None and self.workspace_mb < 1:
+            raise UsageError(
+                f"workspace of {self.workspace_mb} MiB: use for example --workspace 1024"
+            )
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.target == "tensorrt":
+            if self.sm:
+                raise UsageError(
+                    "full TensorRT builds for the GPU of this machine: leave --sm out, or use "
+                    "--target tensorrt-rtx, whose engines are for several"
+                )
+        elif self.lowering == "plugin":
+            raise UsageError(
+                "TensorRT-RTX has no Python plugins: use the native lowering (without --portable), "
+                "or --target tensorrt"
+            )
+        if self.portable and self.lowering == "native":
+            raise UsageError(
+                "the native lowering needs no plugin and is portable as it is: leave --portable out"
+            )
+        if 75 in self.sm and len(self.sm) > 1:
+            raise UsageError(
+                "an engine for compute capability 75 (Turing) is for that alone: build two, one "
+                f"with --sm 75 and one with --sm {','.join(str(sm) for sm in self.sm if sm != 75)}"
+            )
+
+    @property
+    def model_name(self) -> str:
+        """The model's name: `runs/night/best.pt` is `best`."""
+        return Path(self.model).stem if self.model.lower().endswith(".pt") else self.model
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the engine takes different numbers of frames."""
+        return self.batch[0] != self.batch[2]
+
+    @property
+    def batch_text(self) -> str:
+        """As `--batch` takes it: `1`, `1-8` or `1-4-8`."""
+        fewest, usual, most = self.batch
+        if not self.is_dynamic:
+            return str(most)
+        return f"{fewest}-{most}" if usual == most else f"{fewest}-{usual}-{most}"
+
+
+def parse_batch(text: str) -> tuple[int, int, int]:
+    """`"4"` to (4, 4, 4), `"1-8"` to (1, 8, 8), `"1-2-8"` to (1, 2, 8).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?(?:-([0-9]{1,4}))?", text.strip())
+    if match is None:
+        raise UsageError(
+            f"batch {text!r} is not a number of frames: use for example --batch 1 or --batch 1-8"
+        )
+    numbers = [int(number) for number in match.groups() if number is not None]
+    return numbers[0], numbers[len(numbers) // 2], numbers[-1]
+
+
+def parse_sm(text: str) -> tuple[int, ...]:
+    """`"86,89"` to (86, 89): compute capabilities without their point, sorted, each once.
+
+    Raises:
+        UsageError: it is not such a list.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{2,3}", part) for part in parts):
+        raise UsageError(
+            f"compute capability {text!r}: use for example --sm 89, or --sm 86,89 for both"
+        )
+    return tuple(sorted({int(part) for part in parts}))

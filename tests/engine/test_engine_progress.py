@@ -1,0 +1,131 @@
+"""Fractions and times to go, by a fake clock; and what TensorRT is told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from roadseg.engine.progress import PhaseTree, StageClock, make_monitor
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_stage_on_the_clock() -> None:
+    clock = Clock()
+    stage = StageClock("building", clock)
+    first = stage.at(0.0, "Tracing")
+    assert (first.stage, first.phase, first.fraction, first.elapsed_s, first.eta_s) == (
+        "building",
+        "Tracing",
+        0.0,
+        0.0,
+        None,
+    )
+    clock.now_s += 30
+    assert stage.at(0.01).eta_s is None
+    later = stage.at(0.25)
+    assert (later.elapsed_s, later.eta_s) == (30.0, 90.0)
+    clock.now_s += 10
+    # A phase that TensorRT announces late must not move the bar back.
+    assert stage.at(0.1).fraction == 0.25
+    assert stage.at(0.1).eta_s == 120.0
+    end = stage.at(1.5)
+    assert (end.fraction, end.eta_s) == (1.0, 0.0)
+
+
+def test_no_guess_in_the_first_second() -> None:
+    clock = Clock()
+    stage = StageClock("building", clock)
+    clock.now_s += 0.9
+    assert stage.at(0.5).eta_s is None
+
+
+def test_phases_within_phases() -> None:
+    tree = PhaseTree()
+    assert (tree.fraction, tree.phase) == (0.0, "")
+    tree.start("Building engine", None, 4)
+    assert (tree.fraction, tree.phase) == (0.0, "Building engine")
+    tree.step("Building engine", 0)
+    assert tree.fraction == 0.25
+    tree.start("Timing tactics", "Building engine", 2)
+    tree.start("Timing graph nodes", "Timing tactics", 10)
+    tree.step("Timing graph nodes", 4)
+    # One quarter, and of the second a half of a half.
+    assert tree.fraction == pytest.approx(0.25 + 0.25 * 0.5 * 0.5)
+    assert tree.phase == "Timing graph nodes"
+    tree.finish("Timing graph nodes")
+    assert tree.phase == "Timing tactics"
+    tree.step("Timing tactics", 0)
+    tree.step("Timing tactics", 1)
+    assert tree.fraction == pytest.approx(0.5)
+    tree.finish("Timing tactics")
+    tree.step("Building engine", 3)
+    assert (tree.fraction, tree.phase) == (1.0, "Building engine")
+    tree.finish("Building engine")
+    assert (tree.fraction, tree.phase) == (1.0, "")
+
+
+def test_phases_that_make_no_sense_do_no_harm() -> None:
+    tree = PhaseTree()
+    tree.step("unknown", 3)
+    tree.finish("unknown")
+    assert tree.fraction == 0.0
+    tree.start("empty", "a parent that never began", 0)
+    tree.step("empty", 7)
+    assert tree.fraction == 1.0
+    tree.start("itself", "itself", 2)
+    tree.step("itself", 0)
+    assert 0 <= tree.fraction <= 1
+
+
+class Base:
+    def __init__(self) -> None:
+        self.is_initialised = True
+
+
+def monitor(tell: Any = lambda _fraction, _phase: None, cancelled: Any = lambda: False) -> Any:
+    return make_monitor(SimpleNamespace(IProgressMonitor=Base), tell, cancelled)
+
+
+def test_what_is_told() -> None:
+    told: list[tuple[float, str]] = []
+    subject = monitor(lambda fraction, phase: told.append((fraction, phase)))
+    assert subject.is_initialised
+    subject.phase_start("a", None, 2)
+    assert subject.step_complete("a", 0) is True
+    assert subject.step_complete("a", 1) is True
+    subject.phase_finish("a")
+    assert told == [(0.0, "a"), (0.5, "a"), (1.0, "a"), (1.0, "")]
+
+
+def test_cancelling_answers_the_next_step() -> None:
+    state = {"cancelled": False}
+    subject = monitor(cancelled=lambda: state["cancelled"])
+    subject.phase_start("a", None, 2)
+    assert subject.step_complete("a", 0) is True
+    state["cancelled"] = True
+    assert subject.step_complete("a", 1) is False
+
+
+@pytest.mark.parametrize("error", [ValueError("full"), KeyboardInterrupt()])
+def test_an_exception_never_leaves_a_callback(error: BaseException) -> None:
+    calls: list[int] = []
+
+    def tell(fraction: float, phase: str) -> None:
+        calls.append(1)
+        raise error
+
+    subject = monitor(tell)
+    subject.phase_start("a", None, 2)
+    assert subject.step_complete("a", 0) is False
+    subject.phase_finish("a")
+    assert subject.error is error
+    # It is not called again.
+    assert calls == [1]

@@ -1,0 +1,103 @@
+"""A build through the bindings of full TensorRT that NVIDIA publishes.
+
+The library behind them is TensorRT-RTX's (see `tests/plugin/conftest.py`), so this shows that the
+calls are right, not what full TensorRT makes of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+CODE = """
+import json, sys
+import tensorrt_bindings as trt
+sys.modules["tensorrt"] = trt
+from pathlib import Path
+import onnx
+from builder_standin import differences
+from roadseg.engine.compile import compile_plan
+from roadseg.engine.runtime import load_runtime
+from roadseg.engine.spec import EngineSpec
+
+helper, kinds = onnx.helper, onnx.TensorProto
+nodes = [
+    helper.make_node("Cast", ["frame_bgr"], ["a"], to=kinds.FLOAT16),
+    helper.make_node("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
+    helper.make_node("ArgMax", ["b"], ["c"], axis=1, keepdims=0),
+    helper.make_node("Cast", ["c"], ["d"], to=kinds.FLOAT16),
+    helper.make_node("Cast", ["d"], ["labels"], to=kinds.UINT8),
+]
+frames = helper.make_tensor_value_info("frame_bgr", kinds.UINT8, ["batch", 64, 96, 3])
+labels = helper.make_tensor_value_info("labels", kinds.UINT8, ["batch", 64, 96])
+graph = helper.make_graph(nodes, "graph", [frames], [labels])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+runtime = load_runtime("tensorrt")
+spec = EngineSpec("x", "fp32", (64, 96), (1, 2, 4), "tensorrt", "native", workspace_mb=256)
+told = []
+plan = compile_plan(
+    model.SerializeToString(),
+    spec,
+    runtime,
+    timing_cache=Path(sys.argv[1]),
+    tell=lambda fraction, phase: told.append(fraction),
+)
+stopped = compile_plan(
+    model.SerializeToString(), spec, runtime, cancelled=lambda: len(told) > 3
+)
+facts = {
+    "version": runtime.version,
+    "differences": differences(trt),
+    "bytes": len(plan),
+    "stopped": stopped is None,
+    "last": told[-1],
+}
+print(json.dumps(facts))
+"""
+
+
+def test_a_build_through_them(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed: it makes the libraries that the bindings link to")
+    spec = importlib.util.spec_from_file_location(
+        "plugin_conftest", HERE.parent / "plugin" / "conftest.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    shims = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shims)
+    bindings = shims.package_folder("tensorrt_bindings")
+    libraries = shims.package_folder("tensorrt_rtx_libs")
+    version = next(bindings.parent.glob("tensorrt_cu*_bindings-*.dist-info")).stem.split("-")[1]
+    shims.build_shims(tmp_path, libraries, version.split(".")[0])
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": f"{tmp_path}:{libraries}",
+        "PYTHONPATH": f"{HERE}:{HERE.parent.parent}",
+    }
+    cache = tmp_path / "timing.cache"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE, str(cache)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert facts["version"] == [int(part) for part in version.split(".")]
+    # Only the RTX edition is told whom to build for.
+    assert [odd for odd in facts["differences"] if "apabilit" not in odd] == []
+    assert facts["bytes"] > 1000
+    assert facts["last"] == 1.0
+    assert facts["stopped"] is True
+    assert cache.stat().st_size > 0
