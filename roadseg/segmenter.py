@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roadseg.backends.base import SIDE_MULTIPLE, PipelinedBackend
-from roadseg.backends.select import choose_backend, create_backend, fixed_size, input_multiple
+from roadseg.backends.select import (
+    choose_backend,
+    create_backend,
+    fixed_size,
+    input_multiple,
+    model_classes,
+)
 from roadseg.errors import BackendError, UsageError
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
@@ -28,7 +34,7 @@ _MAX_BACKENDS = 3
 
 
 class Segmenter:
-    """Labels the pixels of road scenes with the 11 CamVid classes.
+    """Labels the pixels of road scenes: with the 11 CamVid classes, or those of your own model.
 
     >>> import cv2
     >>> from roadseg import Segmenter
@@ -54,6 +60,7 @@ class Segmenter:
 
     Attributes:
         size_hw: as given, or the only size that an engine takes.
+        classes: what the model tells apart, a `roadseg.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.
 
@@ -84,6 +91,7 @@ class Segmenter:
         if size_hw is not None:
             check_size(size_hw, multiple)
         self.size_hw = size_hw or fixed_size(model)
+        self.classes = model_classes(model, self._backend_name)
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
         self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()

@@ -51,3 +51,24 @@ def tiny_camvid(tmp_path: Path) -> Path:
             lines.append(f"{split}/{i}.png {split}/{i}_label.png")
         (tmp_path / f"{split}.txt").write_text("\n".join(lines))
     return tmp_path
+
+
+@pytest.fixture
+def tiny_farm(tmp_path: Path) -> Path:
+    """Eight frames of one's own three classes: dark track, grey field, bright sky."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "farm"
+    for split, count in (("train", 6), ("val", 2)):
+        for folder in ("images", "labels"):
+            (root / split / folder).mkdir(parents=True)
+        for i in range(count):
+            labels = np.full((64, 96), 1, np.uint8)
+            labels[: int(rng.integers(16, 28))] = 2
+            labels[int(rng.integers(40, 60)) :] = 0
+            image = np.array([40, 120, 220], np.uint8)[labels][..., None].repeat(3, axis=2)
+            labels[:2] = 255  # void
+            image = image + rng.integers(0, 20, image.shape, dtype=np.uint8)
+            cv2.imwrite(str(root / split / "images" / f"{i}.png"), image)
+            cv2.imwrite(str(root / split / "labels" / f"{i}.png"), labels)
+    (root / "classes.txt").write_text("track 90 60 30\nfield 60 140 40  # of any crop\nsky\n")
+    return root

@@ -5,7 +5,20 @@ import numpy.typing as npt
 import pytest
 
 from roadseg.errors import UsageError
-from roadseg.labels import CLASS_NAMES, NUM_CLASSES, PALETTES, VOID_ID, class_id, palette_bgr
+from roadseg.labels import (
+    CAMVID,
+    CLASS_NAMES,
+    MAX_CLASSES,
+    NUM_CLASSES,
+    PALETTES,
+    SUNRGBD,
+    VOID_ID,
+    ClassSet,
+    class_id,
+    distinct_colours,
+    known_class_set,
+    palette_bgr,
+)
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
 DEFICIENCIES = {
@@ -115,3 +128,71 @@ def test_colorblind_palette_keeps_classes_apart(deficiency: str, minimum: float)
 def test_the_distance_measure_sees_that_camvid_colours_are_confused() -> None:
     # building and pedestrian under deuteranopia: the measure would be worthless if it passed.
     assert smallest_distance(palette_bgr("camvid"), "deuteranopia") < 8
+
+
+def test_camvid_is_one_class_set_among_others() -> None:
+    assert (CAMVID.names, CAMVID.num_classes, CAMVID.void_id) == (CLASS_NAMES, 11, 11)
+    np.testing.assert_array_equal(CAMVID.palette_bgr, PALETTES["camvid"])
+    assert str(CAMVID) == "the 11 classes of CamVid (sky, building, pole, ...)"
+
+
+def test_sun_rgbd_has_its_37_classes_in_the_official_order() -> None:
+    assert SUNRGBD.num_classes == SUNRGBD.void_id == 37
+    assert SUNRGBD.names[:10] == (
+        *("wall", "floor", "cabinet", "bed", "chair"),
+        *("sofa", "table", "door", "window", "bookshelf"),
+    )
+    assert SUNRGBD.names[19] == "floor_mat"
+    assert SUNRGBD.names[24:28] == ("tv", "paper", "towel", "shower_curtain")
+    assert SUNRGBD.names[31] == "night_stand"
+    assert SUNRGBD.names[36] == "bag"
+
+
+@pytest.mark.parametrize(("count", "minimum"), [(3, 100), (19, 40), (37, 30), (MAX_CLASSES, 8)])
+def test_generated_colours_are_apart_from_each_other_and_from_void(
+    count: int, minimum: float
+) -> None:
+    colours = distinct_colours(count)
+    bgr = np.array([*colours, (0, 0, 0)], np.uint8)[:, ::-1]
+    lab = cielab_as_seen(bgr, "none")
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=2)
+    assert distances[np.triu_indices(count + 1, 1)].min() >= minimum
+    assert distinct_colours(count) == colours
+
+
+def test_a_set_is_known_by_its_names() -> None:
+    assert known_class_set(CLASS_NAMES) is CAMVID
+    assert known_class_set(SUNRGBD.names) is SUNRGBD
+    own = known_class_set(("cat", "dog"), ((1, 2, 3), (4, 5, 6), (0, 0, 0)))
+    assert own.colours_rgb == ((1, 2, 3), (4, 5, 6))
+    assert str(own) == "the 2 classes of its own data set (cat, dog)"
+    assert own.same_classes(known_class_set(("cat", "dog")))
+    assert not own.same_classes(known_class_set(("dog", "cat")))
+    assert own.palette_bgr.tolist() == [[3, 2, 1], [6, 5, 4], [0, 0, 0]]
+    assert not own.palette_bgr.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("names", "colours", "message"),
+    [
+        ((), (), "expected 1..254 classes, got 0"),
+        (("a", "a"), ((1, 1, 1), (2, 2, 2)), "expected unique names, got a, a"),
+        (("a", "b"), ((1, 1, 1),), "expected 2 colours, got 1: one per class"),
+    ],
+)
+def test_impossible_class_sets(
+    names: tuple[str, ...], colours: tuple[tuple[int, int, int], ...], message: str
+) -> None:
+    with pytest.raises(ValueError) as error:
+        ClassSet("odd", names, colours)
+    assert str(error.value) == message
+
+
+def test_palettes_of_other_classes_are_their_own() -> None:
+    np.testing.assert_array_equal(palette_bgr("camvid", SUNRGBD), SUNRGBD.palette_bgr)
+    with pytest.raises(UsageError) as error:
+        palette_bgr("colorblind", SUNRGBD)
+    assert str(error.value) == (
+        "palette 'colorblind' has colours for CamVid's classes only, and the model knows the 37 "
+        "classes of SUN RGB-D (wall, floor, cabinet, ...): leave --palette out"
+    )

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING
 from roadseg.backends.base import SIDE_MULTIPLE
 from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.errors import UsageError
+from roadseg.labels import CAMVID, ClassSet
 from roadseg.weights import is_engine, load_manifest, resolve_model
+from roadseg.weights.classes import classes_of_model
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
     from roadseg.engine.build import BuildProgress
 
-__all__ = ["BACKEND_NAMES", "choose_backend", "create_backend", "fixed_size", "input_multiple"]
+__all__ = [
+    "BACKEND_NAMES",
+    "choose_backend",
+    "create_backend",
+    "fixed_size",
+    "input_multiple",
+    "model_classes",
+]
 
 BACKEND_NAMES = ("auto", "tensorrt", "openvino", "torch", "fake")
 """What `--backend` takes; `auto`: see `choose_backend`. `tensorrt` is TensorRT-RTX, too."""
@@ -134,6 +143,24 @@ def input_multiple(model: str, backend: str) -> int:
     if not (runtime == "tensorrt" and is_engine(model)):
         resolve_model(model, runtime)
     return 1 if runtime == "tensorrt" else SIDE_MULTIPLE
+
+
+def model_classes(model: str, backend: str) -> ClassSet:
+    """The classes that a model tells apart; the fake backend's are CamVid's.
+
+    Raises:
+        UsageError: unknown model or backend.
+        ModelError: the model file is missing, or what it says of its classes is damaged.
+        EngineError: the manifest of an engine is missing or damaged.
+        BackendError: the classes of a `.pt` file, without PyTorch.
+    """
+    runtime = choose_backend(model, backend)
+    if runtime == "fake":
+        return CAMVID
+    is_known = is_engine(model) or Path(model).is_file() or model in load_manifest()
+    if not is_known:
+        resolve_model(model, runtime)
+    return classes_of_model(model)
 
 
 def _has_weights(model: str) -> bool:

@@ -97,6 +97,7 @@ def export(
         output="labels" if result == "labels" else "logits",
         weights_sha256=network.weights_sha256,
         portable=portable,
+        classes=network.classes,
     )
     if scales is not None:
         from roadseg.export.qdq import insert_qdq

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from roadseg.data import CamVid
+    from roadseg.data import LabelledSet
 
 __all__ = ["quantize"]
 
 
 def quantize(
-    data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (val.txt, frames).")],
+    data: Annotated[Path, typer.Option(help="Labelled frames in a layout of docs/data.md.")],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
     model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
     calibration: Annotated[
@@ -29,7 +29,7 @@ def quantize(
     ] = None,
 ) -> None:
     """Quantise a network to INT8; refuse to write it when it loses too much accuracy."""
-    from roadseg.data import CamVid
+    from roadseg.data import open_dataset
     from roadseg.errors import SinkError, UsageError
     from roadseg.export.calibration import load_frames, read_frame_list
     from roadseg.export.network import load_network
@@ -43,9 +43,10 @@ def quantize(
         )
     if not path.parent.is_dir():
         raise SinkError(f"cannot write {path}: there is no folder {path.parent}")
-    validation = CamVid(data, split)
+    validation = open_dataset(data, split)
     frames = load_frames(data, read_frame_list(calibration))
     network = load_network(model)
+    validation.check_model(model, network.classes)
     name = network.architecture
 
     from roadseg.export.ir import from_onnx, save_ir
@@ -59,7 +60,14 @@ def quantize(
 
     typer.echo(f"calibrating {name} on {len(frames)} frames of {network_hw[0]}x{network_hw[1]}")
     quantized = quantize_within(
-        from_onnx(build_onnx(network.module, name, weights_sha256=network.weights_sha256)),
+        from_onnx(
+            build_onnx(
+                network.module,
+                name,
+                weights_sha256=network.weights_sha256,
+                classes=network.classes,
+            )
+        ),
         frames,
         miou_of,
         max_drop_points=max_drop,
@@ -85,7 +93,7 @@ def _miou(
     precision: str,
     name: str,
     network_hw: tuple[int, int],
-    validation: CamVid,
+    validation: LabelledSet,
     threads: int | None,
 ) -> float:
     from roadseg.backends.openvino import OpenVinoBackend
@@ -95,6 +103,6 @@ def _miou(
         candidate, network_hw, name=name, precision=precision, threads=threads
     )
     try:
-        return evaluate_backend(backend, validation).miou
+        return evaluate_backend(backend, validation, classes=validation.classes).miou
     finally:
         backend.close()

@@ -12,7 +12,9 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (train.txt, val.txt).")],
+    data: Annotated[
+        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
+    ],
     model: Annotated[
         str, typer.Option(help="segnet, segnet-basic or segnet-lite.")
     ] = "segnet-lite",
@@ -54,7 +56,7 @@ def train(
     import dataclasses
 
     from roadseg.cli.progress import training_progress
-    from roadseg.data import CamVid
+    from roadseg.data import open_dataset
     from roadseg.errors import BackendError, UsageError
     from roadseg.training.recipes import load_recipe
 
@@ -63,8 +65,8 @@ def train(
     settings = load_recipe(recipe)
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
-    frames, validation = CamVid(data, "train"), CamVid(data, "val")
-    extra_frames = CamVid(extra, "train") if extra is not None else None
+    frames, validation = open_dataset(data, "train"), open_dataset(data, "val")
+    extra_frames = open_dataset(extra, "train") if extra is not None else None
     try:
         import torch
     except ImportError as exc:

@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import NUM_CLASSES, VOID_ID
+from roadseg.labels import NUM_CLASSES
 from roadseg.types import Labels
 
 __all__ = ["TOLERANCE", "BoundaryF1", "boundary_f1", "boundary_map"]
@@ -67,7 +67,7 @@ def boundary_f1(
 
     Args:
         predicted_ids: (H, W) uint8 class ids, 0..num_classes-1.
-        true_ids: (H, W) uint8 class ids; 11 is void.
+        true_ids: (H, W) uint8 class ids; ids from num_classes up are void.
         num_classes: classes to score.
 
     Returns:
@@ -83,7 +83,7 @@ def boundary_f1(
             f"got {predicted_ids.shape} and {true_ids.shape}"
         )
     tolerance_px = TOLERANCE * math.hypot(*true_ids.shape)
-    known = true_ids != VOID_ID
+    known = true_ids < num_classes
     predicted_edge = boundary_map(predicted_ids, known)
     true_edge = boundary_map(true_ids, known)
     f1 = np.full(num_classes, np.nan)
@@ -115,11 +115,15 @@ class BoundaryF1:
         self.images = 0
         self._ground_truth: list[float] = []
         self._union: list[float] = []
+        self._class_sums = np.zeros(num_classes)
+        self._class_images = np.zeros(num_classes, np.int64)
 
     def update(self, predicted_ids: Labels, true_ids: Labels) -> None:
         """Count one image; arguments and errors as in `boundary_f1`."""
         f1, in_truth = boundary_f1(predicted_ids, true_ids, self.num_classes)
         self.images += 1
+        self._class_sums[in_truth] += f1[in_truth]
+        self._class_images += in_truth
         if in_truth.any():
             self._ground_truth.append(float(f1[in_truth].mean()))
         either = ~np.isnan(f1)
@@ -138,6 +142,16 @@ class BoundaryF1:
     def union(self) -> float:
         """The script's average: a class that is only predicted counts as 0."""
         return _mean(self._union)
+
+    @property
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """(num_classes,) float64: F1 over the images whose truth has a boundary of the class.
+
+        NaN for a class that no truth has.
+        """
+        f1 = np.full(self.num_classes, np.nan)
+        np.divide(self._class_sums, self._class_images, out=f1, where=self._class_images > 0)
+        return f1
 
 
 def _share_near(

@@ -12,6 +12,8 @@ import numpy as np
 
 from roadseg.data import check_ids, read_labels
 from roadseg.errors import DataError
+from roadseg.label_code import CAMVID_CODE, LabelCode, plain_code
+from roadseg.labels import CAMVID, ClassSet
 from roadseg.types import Image, Labels
 
 if TYPE_CHECKING:
@@ -26,21 +28,26 @@ class LabelledClip:
     Args:
         clip: a video file, or anything else that `roadseg run --source` reads to an end.
         labels: a folder of label PNGs, in the natural order of their names, or an `.npz` or
-            `.npy` file with one (N, H, W) uint8 array. Ids 0..10, 11 = void; frame i has
-            label i.
+            `.npy` file with one (N, H, W) uint8 array. The id behind the last class is void;
+            frame i has label i.
+        classes: what the labels name.
 
     Raises:
         DataError: there are no labels, or they are damaged.
     """
 
-    def __init__(self, clip: Path | str, labels: Path | str) -> None:
+    def __init__(self, clip: Path | str, labels: Path | str, classes: ClassSet = CAMVID) -> None:
         self.clip = str(clip)
+        self.classes = classes
+        code = CAMVID_CODE
+        if not classes.same_classes(CAMVID):
+            code = plain_code(classes, "label the frames with the classes that the model knows")
         self._labels: _Folder | _Array
         path = Path(labels)
         if path.is_dir():
-            self._labels = _Folder(path)
+            self._labels = _Folder(path, code)
         elif path.suffix in (".npz", ".npy") and path.is_file():
-            self._labels = _Array(path)
+            self._labels = _Array(path, code)
         else:
             raise DataError(
                 f"no labels at {path}: use a folder of PNGs, or an .npz file with one (N, H, W) "
@@ -78,7 +85,8 @@ class LabelledClip:
 
 
 class _Folder:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, code: LabelCode) -> None:
+        self._code = code
         self._paths = sorted(path.glob("*.png"), key=_natural)
         if not self._paths:
             raise DataError(f"no label PNGs in {path}")
@@ -87,18 +95,18 @@ class _Folder:
         return len(self._paths)
 
     def read(self, index: int) -> Labels:
-        return read_labels(self._paths[index])
+        return read_labels(self._paths[index], self._code)
 
 
 class _Array:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, code: LabelCode) -> None:
         self._array = _load(path)
         if self._array.ndim != 3 or self._array.dtype != np.uint8:
             raise DataError(
                 f"labels in {path} are {self._array.shape} {self._array.dtype}: "
                 "expected an (N, H, W) uint8 array of class ids"
             )
-        check_ids(self._array, f"labels {path}")
+        check_ids(self._array, f"labels {path}", code)
 
     def __len__(self) -> int:
         return len(self._array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,27 +11,49 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.base import Backend
-from roadseg.errors import DataError
+from roadseg.backends.scores import ScoringBackend
+from roadseg.errors import DataError, ModelError
 from roadseg.evaluation.boundary import BoundaryF1
 from roadseg.evaluation.confusion import ConfusionMatrix
-from roadseg.labels import CLASS_NAMES
+from roadseg.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import preprocess
 from roadseg.types import Geometry, Image, Labels
 
-__all__ = ["LabelledFrames", "Scores", "evaluate_backend"]
+__all__ = ["FrameResult", "LabelledFrames", "Scores", "evaluate_backend"]
 
 
 class LabelledFrames(Protocol):
-    """What can be scored: `roadseg.data.CamVid`, `roadseg.evaluation.clip.LabelledClip`."""
+    """What can be scored: `roadseg.data.LabelledSet`, `roadseg.evaluation.clip.LabelledClip`."""
 
     def __len__(self) -> int:
         """Number of frames."""
         ...
 
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
-        """(H, W, 3) uint8 BGR frames with (H, W) uint8 class ids, 11 = void."""
+        """(H, W, 3) uint8 BGR frames with (H, W) uint8 class ids; the first behind the
+        classes is void."""
         ...
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A labelled frame and what the network made of it.
+
+    Attributes:
+        index: 0-based position in the data set.
+        image_bgr: (H, W, 3) uint8 BGR.
+        true_ids: (H, W) uint8 class ids; the first behind the classes is void.
+        predicted_ids: (H, W) uint8 class ids.
+        scores: (classes, h, w) float32 at the network's size, before softmax; None from a backend
+            that gives labels only.
+    """
+
+    index: int
+    image_bgr: Image
+    true_ids: Labels
+    predicted_ids: Labels
+    scores: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,8 @@ class Scores:
         bf_union: boundary F1 with classes that are only predicted counted as 0 (script).
         per_class_iou: IoU by class id.
         per_class_accuracy: share of the pixels of each true class that were found, by class id.
+        per_class_bf: boundary F1 by class id, averaged over the images whose truth has the class.
+        class_names: names by class id.
     """
 
     images: int
@@ -57,6 +81,8 @@ class Scores:
     bf_union: float
     per_class_iou: tuple[float, ...]
     per_class_accuracy: tuple[float, ...]
+    per_class_bf: tuple[float, ...]
+    class_names: tuple[str, ...] = CLASS_NAMES
 
     def to_json(self) -> dict[str, object]:
         """As JSON types: NaN becomes None, classes go by name; `bf` is the paper's average."""
@@ -67,9 +93,14 @@ class Scores:
             "miou": _or_none(self.miou),
             "bf": _or_none(self.bf_ground_truth),
             "bf_union": _or_none(self.bf_union),
-            "per_class_iou": _by_name(self.per_class_iou),
-            "per_class_accuracy": _by_name(self.per_class_accuracy),
+            "per_class_iou": self._by_name(self.per_class_iou),
+            "per_class_accuracy": self._by_name(self.per_class_accuracy),
+            "per_class_bf": self._by_name(self.per_class_bf),
         }
+
+    def _by_name(self, values: tuple[float, ...]) -> dict[str, float | None]:
+        pairs = zip(self.class_names, values, strict=True)
+        return {name: _or_none(value) for name, value in pairs}
 
 
 def evaluate_backend(
@@ -77,6 +108,8 @@ def evaluate_backend(
     dataset: LabelledFrames,
     *,
     progress: Callable[[int], None] | None = None,
+    observers: Iterable[Callable[[FrameResult], None]] = (),
+    classes: ClassSet = CAMVID,
 ) -> Scores:
     """Score a backend.
 
@@ -87,22 +120,42 @@ def evaluate_backend(
         backend: takes (1, h, w, 3) uint8 BGR batches; left open.
         dataset: the labelled frames.
         progress: called with the number of frames done, after each.
+        observers: called with every frame and its labels, in order; they get the class scores,
+            too, where the backend is a `ScoringBackend`.
+        classes: what the frames are labelled with, and the backend must tell apart.
 
     Raises:
+        ModelError: a class was predicted that the labels do not know.
         DataError: the data set has no frames, or one of them is damaged.
         BackendError: the runtime failed.
     """
-    confusion = ConfusionMatrix()
-    boundary = BoundaryF1()
+    confusion = ConfusionMatrix(classes.num_classes)
+    boundary = BoundaryF1(classes.num_classes)
+    observers = tuple(observers)
     network_hw = backend.network_hw
     batch_bgr: npt.NDArray[np.uint8] = np.empty((1, *network_hw, 3), np.uint8)
     for done, (image_bgr, true_ids) in enumerate(dataset, start=1):
         preprocess(image_bgr, network_hw, out=batch_bgr[0])
         labels_hw = (true_ids.shape[0], true_ids.shape[1])
         geometry = Geometry(source_hw=labels_hw, network_hw=network_hw)
-        predicted_ids = postprocess(backend.infer(batch_bgr)[0], geometry).ids
+        scores: npt.NDArray[np.float32] | None = None
+        if isinstance(backend, ScoringBackend):
+            scores = backend.infer_scores(batch_bgr)[0]
+            network_ids = scores.argmax(axis=0).astype(np.uint8)
+        else:
+            network_ids = backend.infer(batch_bgr)[0]
+        highest = int(network_ids.max(initial=0))
+        if highest >= classes.num_classes:
+            raise ModelError(
+                f"{backend.info.model} predicts class id {highest}, which {classes} do not have: "
+                "score it on data of the classes it was trained on"
+            )
+        predicted_ids = postprocess(network_ids, geometry).ids
         confusion.update(predicted_ids, true_ids)
         boundary.update(predicted_ids, true_ids)
+        result = FrameResult(done - 1, image_bgr, true_ids, predicted_ids, scores)
+        for observe in observers:
+            observe(result)
         if progress is not None:
             progress(done)
     if boundary.images == 0:
@@ -116,12 +169,10 @@ def evaluate_backend(
         bf_union=boundary.union,
         per_class_iou=tuple(confusion.per_class_iou.tolist()),
         per_class_accuracy=tuple(confusion.per_class_accuracy.tolist()),
+        per_class_bf=tuple(boundary.per_class.tolist()),
+        class_names=classes.names,
     )
 
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _by_name(values: tuple[float, ...]) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in zip(CLASS_NAMES, values, strict=True)}

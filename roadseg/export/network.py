@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roadseg.errors import BackendError
+from roadseg.labels import CAMVID, ClassSet
 from roadseg.weights import resolve_model
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ class TrainedNetwork:
         module: takes (N, 3, H, W) float BGR in 0..1, in inference mode.
         architecture: its name in `roadseg.models`.
         weights_sha256: checksum of the weights' file, in hexadecimal.
+        classes: what it tells apart.
     """
 
     module: nn.Module
     architecture: str
     weights_sha256: str
+    classes: ClassSet = CAMVID
 
 
 def load_network(model: str) -> TrainedNetwork:
@@ -49,7 +52,7 @@ def load_network(model: str) -> TrainedNetwork:
         raise BackendError(
             f"export needs PyTorch and ONNX ({detail}): pip install torch onnx"
         ) from exc
-    from roadseg.models import load_weights
+    from roadseg.models import load_weights, weights_classes
 
     module, meta = load_weights(file.path)
-    return TrainedNetwork(module, str(meta["model"]), file.sha256)
+    return TrainedNetwork(module, str(meta["model"]), file.sha256, weights_classes(file.path))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from roadseg import __version__
 from roadseg.errors import SinkError, UsageError
 from roadseg.export.lowering import Lowering, get_lowering
-from roadseg.labels import CLASS_NAMES, PALETTES
+from roadseg.labels import CAMVID, ClassSet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +44,7 @@ def build_onnx(
     output: Output = "labels",
     weights_sha256: str = "",
     portable: bool = False,
+    classes: ClassSet = CAMVID,
 ) -> Any:
     """Export a network.
 
@@ -60,6 +61,7 @@ def build_onnx(
         output: `labels`, or `logits` for comparisons.
         weights_sha256: checksum of the weights' file, for the metadata.
         portable: write for the plugin whose kernels are compiled into the engine.
+        classes: what the network tells apart, for the metadata.
 
     Returns:
         A checked `onnx.ModelProto`, opset 17, or 19 for FP16.
@@ -87,7 +89,7 @@ def build_onnx(
     as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=graph.float_type)
     planes = graph.add("Transpose", [as_float], name="to_nchw", perm=[0, 3, 1, 2])
     scores = Converter(trace, graph, rules, input_scale=1 / 255).run(planes)
-    classes = trace.output_channels
+    channels = trace.output_channels
     frames = batch or "batch"
     height, width = size_hw or ("height", "width")
     value_info = onnx.helper.make_tensor_value_info
@@ -100,7 +102,7 @@ def build_onnx(
     else:
         wide = graph.widen(scores, "to_float32")
         graph.add("Identity", [wide], name="to_logits", output=output)
-        result = value_info(output, onnx.TensorProto.FLOAT, [frames, classes, height, width])
+        result = value_info(output, onnx.TensorProto.FLOAT, [frames, channels, height, width])
     frame = value_info(INPUT_NAME, onnx.TensorProto.UINT8, [frames, height, width, 3])
     properties = metadata(
         name,
@@ -110,6 +112,7 @@ def build_onnx(
         precision=precision,
         output=output,
         weights_sha256=weights_sha256,
+        classes=classes,
     )
     return graph.finish(name, [frame], [result], properties, rules.domains)
 
@@ -123,13 +126,14 @@ def metadata(
     precision: Precision,
     output: Output,
     weights_sha256: str,
+    classes: ClassSet = CAMVID,
 ) -> dict[str, str]:
     """What an exported file says of itself; values are text, lists are JSON."""
-    palette_rgb = PALETTES["camvid"][:, ::-1].tolist()
+    palette_rgb = classes.palette_bgr[:, ::-1].tolist()
     return {
         "roadseg_version": __version__,
         "model": name,
-        "classes": json.dumps(list(CLASS_NAMES)),
+        "classes": json.dumps(list(classes.names)),
         "palette_rgb": json.dumps(palette_rgb),
         "size_hw": json.dumps(list(size_hw)) if size_hw else "any multiple of 32",
         "batch": json.dumps(batch) if batch else "any",

@@ -20,6 +20,7 @@ from roadseg.export.calibration import load_frames, read_frame_list
 from roadseg.export.ir import from_onnx, save_ir
 from roadseg.export.onnx import build_onnx
 from roadseg.export.quantize import quantize_within
+from roadseg.labels import CAMVID
 from roadseg.models import load_weights
 from roadseg.preprocess import network_size
 from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
@@ -66,13 +67,13 @@ def release(
 
     Raises:
         DataError: `run` is not the folder of a run, or the data cannot be read.
-        ModelError: its weights are damaged.
+        ModelError: its weights are damaged, or for other classes than CamVid's.
         QualityGateError: INT8 costs too much; what shipped before is untouched.
         SinkError: the folder cannot be written.
     """
     config = _read_config(run)
     weights = run / "best.pt"
-    module, meta = load_weights(weights)
+    module, meta = load_weights(weights, CAMVID)
     name = str(meta["model"])
     frames = load_frames(data, read_frame_list(calibration))
     datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}

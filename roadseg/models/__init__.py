@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from roadseg.errors import ModelError, SinkError, UsageError
-from roadseg.labels import CLASS_NAMES, NUM_CLASSES
+from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet, known_class_set
 from roadseg.models.decoder_variants import (
     BilinearInterpolation,
     FCNBasic,
@@ -32,6 +32,7 @@ __all__ = [
     "build_model",
     "load_weights",
     "save_weights",
+    "weights_classes",
 ]
 
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
@@ -77,13 +78,16 @@ def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
         raise UsageError(f"unknown model {name!r}: use --model {known}") from None
 
 
-def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
+def save_weights(
+    path: Path, model: nn.Module, name: str, *, classes: ClassSet = CAMVID, **meta: Any
+) -> None:
     """Write weights as FP16 with what is needed to build the network again.
 
     Args:
         path: a `.pt` file; replaced in one step.
         model: the network whose state is written.
         name: its name for `build_model`.
+        classes: what it tells apart.
         **meta: plain values to keep beside the weights.
 
     Raises:
@@ -94,7 +98,14 @@ def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
         for key, value in model.state_dict().items()
     }
     temporary = path.with_name(path.name + ".part")
-    content = {"model": name, "classes": list(CLASS_NAMES), "state": state, "meta": meta}
+    content = {
+        "model": name,
+        "classes": list(classes.names),
+        "class_set": classes.name,
+        "palette_rgb": [list(colour) for colour in classes.colours_rgb],
+        "state": state,
+        "meta": meta,
+    }
     try:
         torch.save(content, temporary)
         temporary.replace(path)
@@ -105,24 +116,25 @@ def save_weights(path: Path, model: nn.Module, name: str, **meta: Any) -> None:
         ) from exc
 
 
-def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_weights(path: Path, classes: ClassSet | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """A network in eval mode, in FP32, from a file of `save_weights`, and its meta data.
 
-    The meta data has at least `model`, the network's name.
+    The meta data has at least `model`, the network's name; `weights_classes` tells its classes.
+
+    Args:
+        path: the file.
+        classes: those that the network must know; default: whichever the file has.
 
     Raises:
-        ModelError: the file is missing, damaged, or of another kind or class list.
+        ModelError: the file is missing, damaged, or of another kind or of other classes.
     """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        name, classes, state = stored["model"], stored["classes"], stored["state"]
-    except FileNotFoundError:
-        raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
-    except Exception as exc:
-        raise ModelError(f"{path} is not a roadseg weights file: {exc}".splitlines()[0]) from exc
-    if classes != list(CLASS_NAMES):
-        raise ModelError(f"{path} knows other classes ({len(classes)}): roadseg's are CamVid's 11")
-    model = build_model(name)
+    stored, own = _read(path)
+    name, state = stored["model"], stored["state"]
+    if classes is not None and not own.same_classes(classes):
+        raise ModelError(
+            f"{path} knows {own}, not {classes}: use weights that were trained on those"
+        )
+    model = build_model(name, own.num_classes)
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as exc:
@@ -130,3 +142,29 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{path} does not fit {name}: train it again with 'roadseg train'"
         ) from exc
     return model.eval(), {"model": name, **stored["meta"]}
+
+
+def weights_classes(path: Path) -> ClassSet:
+    """The classes of a file of `save_weights`, whose weights are not read.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another kind.
+    """
+    return _read(path, mmap=True)[1]
+
+
+def _read(path: Path, *, mmap: bool = False) -> tuple[dict[str, Any], ClassSet]:
+    try:
+        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        names, colours = stored["classes"], stored.get("palette_rgb")
+        stored["model"], stored["state"], stored["meta"]
+        own = known_class_set(
+            tuple(names),
+            tuple((int(r), int(g), int(b)) for r, g, b in colours) if colours else None,
+            str(stored.get("class_set", "its own data set")),
+        )
+    except FileNotFoundError:
+        raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
+    except Exception as exc:
+        raise ModelError(f"{path} is not a roadseg weights file: {exc}".splitlines()[0]) from exc
+    return stored, own

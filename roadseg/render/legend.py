@@ -1,12 +1,13 @@
 """The legend: which colour is which class.
 
-It stands at the top right in two columns. The upper quarter of a road scene is sky, trees and
-facades; road, cars and people keep clear of it.
+It stands at the top right in two columns, or more where there are many classes. The upper quarter
+of a road scene is sky, trees and facades; road, cars and people keep clear of it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from roadseg.types import Image
 __all__ = ["Legend"]
 
 _COLUMNS = 2
+_MOST_ROWS = 13
 _OPACITY = 0.55
 _TEXT_COLOUR = (240, 240, 240)
 
@@ -26,11 +28,13 @@ class Legend:
     """Draws swatches and names of all classes.
 
     Args:
-        palette: (12, 3) uint8 BGR, row = class id.
+        palette: (classes + 1, 3) uint8 BGR, row = class id.
+        names: of the classes, by id.
     """
 
-    def __init__(self, palette: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, palette: npt.NDArray[np.uint8], names: Sequence[str] = CLASS_NAMES) -> None:
         self._palette = palette
+        self._names = tuple(names)
         self._panel: Panel | None = None
         self._for_hw: tuple[int, int] | None = None
 
@@ -43,7 +47,7 @@ class Legend:
         """
         size_hw = (image_bgr.shape[0], image_bgr.shape[1])
         if size_hw != self._for_hw:
-            self._panel = _build(self._palette, capital_px(size_hw))
+            self._panel = _build(self._palette, self._names, capital_px(size_hw))
             self._for_hw = size_hw
         assert self._panel is not None
         margin = capital_px(size_hw)
@@ -54,13 +58,13 @@ class Legend:
         self._panel.blend_into(image_bgr, size_hw[1] - margin - width, margin)
 
 
-def _build(palette: npt.NDArray[np.uint8], capital: int) -> Panel:
-    rows = math.ceil(len(CLASS_NAMES) / _COLUMNS)
+def _build(palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int) -> Panel:
+    rows = math.ceil(len(names) / max(_COLUMNS, math.ceil(len(names) / _MOST_ROWS)))
     pitch = round(capital * 1.9)
     swatch = round(capital * 1.15)
     padding = round(capital * 0.9)
     gap = round(capital * 0.7)
-    columns = [CLASS_NAMES[i : i + rows] for i in range(0, len(CLASS_NAMES), rows)]
+    columns = [names[i : i + rows] for i in range(0, len(names), rows)]
     widths = [
         swatch + gap + max(text_width(name, capital) for name in column) for column in columns
     ]

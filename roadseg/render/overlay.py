@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import VOID_ID
 from roadseg.types import Image, LabelMap, Labels
 
 __all__ = ["Painter"]
@@ -16,10 +15,11 @@ class Painter:
     """Turns label maps into colour, with buffers that are reused from frame to frame.
 
     Args:
-        palette: (12, 3) uint8 BGR, row = class id.
+        palette: (classes + 1, 3) uint8 BGR, row = class id, the last row is void.
     """
 
     def __init__(self, palette: npt.NDArray[np.uint8]) -> None:
+        self._void_id = len(palette) - 1
         self._table = np.zeros((256, 1, 3), np.uint8)
         self._table[: len(palette), 0] = palette
         self._small: Image | None = None
@@ -38,12 +38,12 @@ class Painter:
         """
         ids = label_map.network_ids
         colours = self._resized(self._colourise(ids), image_bgr.shape, cv2.INTER_LINEAR)
-        if int(ids.max(initial=0)) < VOID_ID:
+        if int(ids.max(initial=0)) < self._void_id:
             cv2.addWeighted(image_bgr, 1 - alpha, colours, alpha, 0, dst=out)
             return
         # Networks never predict void; ground truth and masked-out regions hold it. Colours fade
         # out towards it: they are black there, and the frame's share grows by as much.
-        opacity = np.where(ids == VOID_ID, np.float32(0), np.float32(alpha))
+        opacity = np.where(ids == self._void_id, np.float32(0), np.float32(alpha))
         height, width = image_bgr.shape[:2]
         if opacity.shape != (height, width):
             opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)

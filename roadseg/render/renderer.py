@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from roadseg.errors import UsageError
-from roadseg.labels import palette_bgr
+from roadseg.labels import CAMVID, ClassSet, palette_bgr
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
@@ -32,11 +32,12 @@ class Renderer:
     """Draws label maps. One thread at a time: buffers are kept from frame to frame.
 
     Args:
-        palette: name of the class colours, see `roadseg.labels.PALETTES`.
+        palette: name of the class colours, see `roadseg.labels.palette_bgr`.
         view: one of `VIEWS`.
         alpha: opacity of the colours in the overlay, 0..1.
         legend: show the names of the classes at the top right.
         hud: show the `HudStats` at the top left.
+        classes: what the label maps name.
 
     Raises:
         UsageError: no such palette or view, or `alpha` is outside 0..1.
@@ -49,15 +50,16 @@ class Renderer:
         alpha: float = 0.5,
         legend: bool = True,
         hud: bool = True,
+        classes: ClassSet = CAMVID,
     ) -> None:
-        colours = palette_bgr(palette)
+        colours = palette_bgr(palette, classes)
         _check_view(view)
         if not 0 <= alpha <= 1:
             raise UsageError(f"alpha {alpha:g} is outside 0..1: use for example --alpha 0.5")
         self.view = view
         self.alpha = alpha
         self._painter = Painter(colours)
-        self._legend = Legend(colours) if legend else None
+        self._legend = Legend(colours, classes.names) if legend else None
         self._hud = Hud() if hud else None
 
     def __call__(self, image_bgr: Image, label_map: LabelMap, hud: HudStats | None = None) -> Image:

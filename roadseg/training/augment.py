@@ -8,20 +8,35 @@ for whole batches on a GPU is in `augment_batch`, which shares what is drawn her
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import VOID_ID, class_id
+from roadseg.labels import VOID_ID
+from roadseg.training.balance import CAMVID_RARE_IDS
 from roadseg.training.recipes import Augmentation
 from roadseg.types import Image, Labels
 
-__all__ = ["RARE_IDS", "augment", "colour_of", "inverse_affine"]
+__all__ = ["CAMVID_TARGETS", "CropTargets", "augment", "colour_of", "inverse_affine"]
 
-RARE_IDS = tuple(class_id(n) for n in ("pole", "sign", "fence", "pedestrian", "bicyclist"))
-"""What some crops are centred on."""
+
+@dataclass(frozen=True)
+class CropTargets:
+    """What crops need to know of the classes; CamVid's by default.
+
+    Attributes:
+        void_id: of the pixels outside the frame.
+        rare_ids: the classes that some crops are centred on.
+    """
+
+    void_id: int = VOID_ID
+    rare_ids: tuple[int, ...] = CAMVID_RARE_IDS
+
+
+CAMVID_TARGETS = CropTargets()
 
 
 def augment(
@@ -30,22 +45,26 @@ def augment(
     crop_hw: tuple[int, int],
     settings: Augmentation,
     rng: np.random.Generator,
+    targets: CropTargets = CAMVID_TARGETS,
 ) -> tuple[Image, Labels]:
     """A random crop of a labelled frame.
 
     Args:
         image_bgr: (H, W, 3) uint8 BGR.
-        labels: (H, W) uint8 class ids, 11 = void.
+        labels: (H, W) uint8 class ids.
         crop_hw: height and width of the crop.
         settings: what may vary, and how far.
         rng: where the randomness comes from; the same state gives the same crop.
+        targets: which ids are void and rare.
 
     Returns:
         (h, w, 3) uint8 BGR and (h, w) uint8 ids; what lies outside the frame mirrors the frame
         and is void in the labels.
     """
     frame_hw = (labels.shape[0], labels.shape[1])
-    matrix = inverse_affine(_centre(labels, settings, rng), frame_hw, crop_hw, settings, rng)
+    matrix = inverse_affine(
+        _centre(labels, settings, rng, targets), frame_hw, crop_hw, settings, rng
+    )
     size_wh = (crop_hw[1], crop_hw[0])
     crop = cv2.warpAffine(
         image_bgr,
@@ -60,7 +79,7 @@ def augment(
         size_wh,
         flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(VOID_ID,),
+        borderValue=(targets.void_id,),
     )
     return _recolour(crop, settings, rng), ids
 
@@ -123,12 +142,12 @@ def colour_of(
 
 
 def _centre(
-    labels: Labels, settings: Augmentation, rng: np.random.Generator
+    labels: Labels, settings: Augmentation, rng: np.random.Generator, targets: CropTargets
 ) -> tuple[float, float]:
     height, width = labels.shape
     if rng.random() < settings.rare_share:
-        present = np.bincount(labels.ravel(), minlength=VOID_ID + 1)
-        candidates = [i for i in RARE_IDS if present[i] > 0]
+        present = np.bincount(labels.ravel(), minlength=targets.void_id + 1)
+        candidates = [i for i in targets.rare_ids if present[i] > 0]
         if candidates:
             # First the class, then a pixel: the rarest has the same chance as the others.
             places = np.flatnonzero(labels == candidates[rng.integers(len(candidates))])

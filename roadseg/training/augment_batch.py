@@ -89,15 +89,20 @@ def draw_plan(
 
 
 def crop_batch(
-    images: Tensor, labels: Tensor, plan: CropPlan, crop_hw: tuple[int, int]
+    images: Tensor,
+    labels: Tensor,
+    plan: CropPlan,
+    crop_hw: tuple[int, int],
+    void_id: int = VOID_ID,
 ) -> tuple[Tensor, Tensor]:
     """Cut and colour the crops of a plan.
 
     Args:
         images: (M, H, W, 3) uint8 BGR, all frames.
-        labels: (M, H, W) uint8 class ids, 11 = void.
+        labels: (M, H, W) uint8 class ids.
         plan: what to cut.
         crop_hw: size of the crops.
+        void_id: the id of what lies outside a frame.
 
     Returns:
         (N, 3, h, w) float BGR in 0..1, channels-last, and (N, h, w) int64 ids; what lies outside
@@ -111,9 +116,9 @@ def crop_batch(
         pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
     # Outside the frame nearest sampling gives 0: shifted, that is void.
-    shifted = labels[frames][:, None].float() - VOID_ID
+    shifted = labels[frames][:, None].float() - void_id
     ids = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    targets = (ids[:, 0] + VOID_ID).round_().long()
+    targets = (ids[:, 0] + void_id).round_().long()
     crops = _recolour(crops.div_(255), plan)
     return crops.contiguous(memory_format=torch.channels_last), targets
 

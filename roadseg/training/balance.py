@@ -14,11 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.cache import user_cache_dir
-from roadseg.data import CamVid
-from roadseg.labels import NUM_CLASSES
+from roadseg.data import LabelledSet
+from roadseg.errors import UsageError
+from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet
 from roadseg.types import Labels
 
-__all__ = ["CAFFE_WEIGHTS", "ClassFrequencies", "class_frequencies", "class_weights"]
+__all__ = [
+    "CAFFE_WEIGHTS",
+    "CAMVID_RARE_IDS",
+    "ClassFrequencies",
+    "check_weighting",
+    "class_frequencies",
+    "class_weights",
+    "rare_ids",
+]
 
 CAFFE_WEIGHTS = (
     *(0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826),
@@ -28,6 +37,14 @@ CAFFE_WEIGHTS = (
 
 They do not follow from the 367 label files: a sign has 3.8 under either definition of frequency.
 """
+
+CAMVID_RARE_IDS = tuple(
+    CAMVID.names.index(name) for name in ("pole", "sign", "fence", "pedestrian", "bicyclist")
+)
+"""What some crops of road scenes are centred on."""
+
+# Elsewhere a class is rare with a smaller share of the labelled pixels than this.
+_RARE_SHARE = 0.02
 
 # Bounds the weight of the rarest class at 50 (Paszke et al. 2016, section 5.2).
 _LOG_OFFSET = 1.02
@@ -56,7 +73,7 @@ class ClassFrequencies:
         return cls(pixels, shown)
 
 
-def class_frequencies(data: CamVid) -> ClassFrequencies:
+def class_frequencies(data: LabelledSet) -> ClassFrequencies:
     """Count the labels of a data set, once: the counts are kept in the user's cache.
 
     Raises:
@@ -66,11 +83,11 @@ def class_frequencies(data: CamVid) -> ClassFrequencies:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         kept = ClassFrequencies(*(np.array(raw[key], np.int64) for key in ("pixels", "shown")))
-        if kept.pixels.shape == kept.shown.shape == (NUM_CLASSES,):
+        if kept.pixels.shape == kept.shown.shape == (data.classes.num_classes,):
             return kept
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: counted again
-    counted = ClassFrequencies.of([data[i][1] for i in range(len(data))])
+    counted = ClassFrequencies.of([data[i][1] for i in range(len(data))], data.classes.num_classes)
     text = json.dumps({"pixels": counted.pixels.tolist(), "shown": counted.shown.tolist()})
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -83,11 +100,40 @@ def class_frequencies(data: CamVid) -> ClassFrequencies:
     return counted
 
 
-def class_weights(frequencies: ClassFrequencies, weighting: str) -> npt.NDArray[np.float32]:
+def check_weighting(weighting: str, classes: ClassSet) -> None:
+    """Refuse published weights for other classes than those they were published for.
+
+    Raises:
+        UsageError: `caffe`, and not CamVid's classes.
+    """
+    if weighting == "caffe" and not classes.same_classes(CAMVID):
+        raise UsageError(
+            "class_weighting 'caffe' holds published weights of CamVid's 11 classes, and the data "
+            f"has {classes}: use median in the recipe, or another that follows from the labels"
+        )
+
+
+def rare_ids(frequencies: ClassFrequencies, classes: ClassSet) -> tuple[int, ...]:
+    """Ids of the classes that some crops are centred on: those that chance seldom shows.
+
+    Of CamVid these are the poles, signs, fences, pedestrians and bicyclists; elsewhere the
+    classes that have less than 2% of the labelled pixels, and some.
+    """
+    if classes.same_classes(CAMVID):
+        return CAMVID_RARE_IDS
+    pixels = frequencies.pixels
+    rare = (pixels > 0) & (pixels < _RARE_SHARE * pixels.sum())
+    return tuple(int(i) for i in np.flatnonzero(rare))
+
+
+def class_weights(
+    frequencies: ClassFrequencies, weighting: str, classes: ClassSet = CAMVID
+) -> npt.NDArray[np.float32]:
     """Weights of the classes in the cross-entropy.
 
     Args:
         frequencies: of the training labels.
+        classes: what they count.
         weighting: one of `roadseg.training.recipes.WEIGHTINGS`. `none`: all 1.
             `median`: median frequency / frequency, where frequency is the share of all labelled
             pixels.
@@ -100,7 +146,11 @@ def class_weights(frequencies: ClassFrequencies, weighting: str) -> npt.NDArray[
 
     Returns:
         (C,) float32; a class without a pixel has weight 0.
+
+    Raises:
+        UsageError: see `check_weighting`.
     """
+    check_weighting(weighting, classes)
     pixels = frequencies.pixels.astype(np.float64)
     if weighting == "none":
         return np.ones(len(pixels), np.float32)
@@ -119,9 +169,9 @@ def class_weights(frequencies: ClassFrequencies, weighting: str) -> npt.NDArray[
     return weights.astype(np.float32)
 
 
-def _fingerprint(data: CamVid) -> str:
-    """Changes when a label file is added, removed, replaced or edited."""
-    digest = hashlib.sha256()
+def _fingerprint(data: LabelledSet) -> str:
+    """Changes with the classes, and when a label file is added, removed, replaced or edited."""
+    digest = hashlib.sha256(repr(data.classes.names).encode())
     for _image, label in data.pairs:
         path = Path(label)
         stat = path.stat() if path.exists() else None

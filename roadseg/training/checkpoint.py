@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from roadseg.errors import ModelError, SinkError
+from roadseg.labels import CAMVID, ClassSet, known_class_set
 
 __all__ = ["AveragedWeights", "load_checkpoint", "save_checkpoint"]
 
@@ -73,16 +74,18 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from exc
 
 
-def load_checkpoint(path: Path, model_name: str) -> dict[str, Any]:
-    """Read a checkpoint of `model_name`.
+def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> dict[str, Any]:
+    """Read a checkpoint of `model_name` for `classes`.
 
     Raises:
-        ModelError: it is missing, damaged, or of another network.
+        ModelError: it is missing, damaged, or of another network or other classes.
     """
     try:
         # Our own file: it holds optimiser and generator states beside tensors.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
         found = content["model_name"]
+        # Those of the first versions, which knew CamVid only, do not say.
+        own = known_class_set(tuple(content.get("classes", CAMVID.names)))
     except FileNotFoundError:
         raise ModelError(f"no checkpoint at {path}: start without --resume") from None
     except Exception as exc:
@@ -91,4 +94,9 @@ def load_checkpoint(path: Path, model_name: str) -> dict[str, Any]:
         ) from exc
     if found != model_name:
         raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+    if not own.same_classes(classes):
+        raise ModelError(
+            f"{path} is a checkpoint for {own.brief}, not {classes}: give the --data it was "
+            "trained on"
+        )
     return content

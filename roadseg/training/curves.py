@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ class Board:
 
     Args:
         folder: of the run; events go into its `tensorboard` folder.
+        names: of the classes, by id.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str] = CLASS_NAMES) -> None:
+        self._names = tuple(names)
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -38,7 +41,7 @@ class Board:
             return
         for key, value in line.items():
             if key == "iou":
-                for name, iou in zip(CLASS_NAMES, value, strict=False):
+                for name, iou in zip(self._names, value, strict=True):
                     self._writer.add_scalar(f"iou/{name}", iou, line["epoch"])
             elif key not in ("epoch", "step"):
                 self._writer.add_scalar(key, value, line["epoch"])
@@ -50,8 +53,12 @@ class Board:
             self._writer.close()
 
 
-def draw_curves(folder: Path) -> Path | None:
+def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None:
     """Draw `curves.png` from a run's `log.jsonl`: loss, validation mIoU, and IoU by class.
+
+    Args:
+        folder: of the run.
+        names: of the classes, by id.
 
     Returns:
         The picture; None where Matplotlib is not installed.
@@ -74,11 +81,17 @@ def draw_curves(folder: Path) -> Path | None:
     losses.plot([x["epoch"] for x in lines], [x["loss"] for x in lines], color="black")
     losses.set(xlabel="epoch", ylabel="training loss")
     epochs = [x["epoch"] for x in scored]
-    for at, name in enumerate(CLASS_NAMES):
+    for at, name in enumerate(names):
         scores.plot(epochs, [x["iou"][at] for x in scored], linewidth=0.8, label=name)
     scores.plot(epochs, [x["miou"] for x in scored], color="black", linewidth=2, label="mean")
     scores.set(xlabel="epoch", ylabel="validation IoU", ylim=(0, 1))
-    scores.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    scores.legend(
+        fontsize=6,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        ncols=math.ceil((len(names) + 1) / 24),
+    )
     path = folder / "curves.png"
     try:
         figure.savefig(path, dpi=120)

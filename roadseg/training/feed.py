@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from roadseg.errors import DataError
-from roadseg.training.augment import RARE_IDS, augment
+from roadseg.training.augment import CAMVID_TARGETS, CropTargets, augment
 from roadseg.training.augment_batch import crop_batch, draw_plan
 from roadseg.training.recipes import Recipe
 from roadseg.types import Image, Labels
@@ -89,6 +89,7 @@ class HostFeed:
         recipe: batch and crop size, augmentation.
         device: where batches go.
         share: the part of each batch that this process makes.
+        targets: which ids are void and rare.
     """
 
     def __init__(
@@ -98,9 +99,10 @@ class HostFeed:
         recipe: Recipe,
         device: torch.device,
         share: Share = Share(),
+        targets: CropTargets = CAMVID_TARGETS,
     ) -> None:
         self._frames = [*frames, *extra]
-        self._recipe, self._device = recipe, device
+        self._recipe, self._device, self._targets = recipe, device, targets
         self._order = _Order(len(frames), len(extra), recipe, share)
 
     @property
@@ -115,7 +117,9 @@ class HostFeed:
             crops = []
             for i in chosen:
                 image, labels = self._frames[i]
-                crops.append(augment(image, labels, recipe.crop_hw, recipe.augmentation, rng))
+                crops.append(
+                    augment(image, labels, recipe.crop_hw, recipe.augmentation, rng, self._targets)
+                )
             yield to_batch(crops, self._device)
 
 
@@ -126,7 +130,7 @@ class DeviceFeed:
 
     Args:
         frames, extra: as for `HostFeed`; all of one size.
-        recipe, device, share: as for `HostFeed`.
+        recipe, device, share, targets: as for `HostFeed`.
 
     Raises:
         DataError: frames differ in size.
@@ -139,6 +143,7 @@ class DeviceFeed:
         recipe: Recipe,
         device: torch.device,
         share: Share = Share(),
+        targets: CropTargets = CAMVID_TARGETS,
     ) -> None:
         every = [*frames, *extra]
         sizes = {labels.shape for _, labels in every}
@@ -149,8 +154,8 @@ class DeviceFeed:
             )
         self._images = torch.from_numpy(np.stack([x for x, _ in every])).to(device)
         self._labels = torch.from_numpy(np.stack([y for _, y in every])).to(device)
-        self._places = [_rare_places(labels) for _, labels in every]
-        self._recipe, self._device = recipe, device
+        self._places = [_rare_places(labels, targets.rare_ids) for _, labels in every]
+        self._recipe, self._device, self._targets = recipe, device, targets
         self._order = _Order(len(frames), len(extra), recipe, share)
 
     @property
@@ -165,7 +170,7 @@ class DeviceFeed:
         for chosen, rng in self._order.batches(seed, epoch):
             centres = np.array([self._centre(i, frame_hw, rng) for i in chosen])
             plan = draw_plan(chosen, centres, frame_hw, crop_hw, settings, rng)
-            yield crop_batch(self._images, self._labels, plan, crop_hw)
+            yield crop_batch(self._images, self._labels, plan, crop_hw, self._targets.void_id)
 
     def _centre(
         self, frame: int, frame_hw: tuple[int, int], rng: np.random.Generator
@@ -187,7 +192,7 @@ def to_batch(crops: Sequence[LabelledFrame], device: torch.device) -> tuple[Tens
     return images.permute(0, 3, 1, 2).float().div_(255), labels.long()
 
 
-def _rare_places(labels: Labels) -> list[npt.NDArray[np.int32]]:
+def _rare_places(labels: Labels, rare_ids: tuple[int, ...]) -> list[npt.NDArray[np.int32]]:
     """Flat positions of each rare class that occurs, thinned out evenly."""
-    places = [np.flatnonzero(labels == i).astype(np.int32) for i in RARE_IDS]
+    places = [np.flatnonzero(labels == i).astype(np.int32) for i in rare_ids]
     return [at[:: max(1, len(at) // _MAX_PLACES)] for at in places if len(at)]

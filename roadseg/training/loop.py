@@ -8,13 +8,19 @@ from pathlib import Path
 
 import torch
 
-from roadseg.data import CamVid
-from roadseg.errors import SinkError, UsageError
+from roadseg.data import LabelledSet
+from roadseg.errors import DataError, SinkError, UsageError
 from roadseg.models import build_model, load_weights
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s
 from roadseg.models.segnet import SegNet
 from roadseg.models.vgg import load_vgg16
-from roadseg.training.balance import class_frequencies, class_weights
+from roadseg.training.augment import CropTargets
+from roadseg.training.balance import (
+    check_weighting,
+    class_frequencies,
+    class_weights,
+    rare_ids,
+)
 from roadseg.training.checkpoint import AveragedWeights
 from roadseg.training.curves import draw_curves
 from roadseg.training.distributed import World, world
@@ -39,12 +45,12 @@ class TrainingResult:
 
 def train(
     model_name: str,
-    data: CamVid,
-    validation: CamVid,
+    data: LabelledSet,
+    validation: LabelledSet,
     recipe: Recipe,
     folder: Path,
     *,
-    extra: CamVid | None = None,
+    extra: LabelledSet | None = None,
     init: Path | None = None,
     encoder_weights: Path | None = None,
     teacher: Path | None = None,
@@ -63,7 +69,8 @@ def train(
 
     Args:
         model_name: a name of `roadseg.models`.
-        data: training frames, all kept in memory, on a GPU in its.
+        data: training frames, all kept in memory, on a GPU in its if they are of one size. Their
+            classes are what the network learns.
         validation: frames that choose the snapshot; never trained on.
         recipe: every number of the run.
         folder: where the run lives; created.
@@ -80,12 +87,20 @@ def train(
 
     Raises:
         UsageError: the folder holds a run and `resume` is false; `init` is of another network;
-            `encoder_weights` for a network without VGG16's encoder.
-        ModelError: the checkpoint does not fit, or the loss is no longer finite.
-        DataError: a frame or label is unusable.
+            `encoder_weights` for a network without VGG16's encoder; class weights of other classes.
+        ModelError: the checkpoint does not fit, `init` or `teacher` knows other classes, or the
+            loss is no longer finite.
+        DataError: a frame or label is unusable, or the data sets differ in their classes.
         BackendError: the device has too little memory.
         SinkError: the folder cannot be written.
     """
+    for other in (validation, *([extra] if extra is not None else [])):
+        if not other.classes.same_classes(data.classes):
+            raise DataError(
+                f"{other.root} has {other.classes}, and {data.root} has {data.classes}: train "
+                "on data of the same classes"
+            )
+    check_weighting(recipe.class_weighting, data.classes)
     record = run_record(
         model_name,
         recipe,
@@ -93,6 +108,7 @@ def train(
         time_budget_s,
         len(extra) if extra else 0,
         {"init": init, "encoder": encoder_weights, "teacher": teacher},
+        data.classes,
     )
     if resume:
         record = check_resumption(folder, record)
@@ -130,7 +146,7 @@ def train(
         while not trainer.finished:
             trainer.run_epoch(on_step)
         if place.leads:
-            draw_curves(folder)
+            draw_curves(folder, data.classes.names)
         if trainer.board is not None:
             trainer.board.close()
     return TrainingResult(
@@ -140,9 +156,9 @@ def train(
 
 def _trainer(
     model_name: str,
-    data: CamVid,
-    validation: CamVid,
-    extra: CamVid | None,
+    data: LabelledSet,
+    validation: LabelledSet,
+    extra: LabelledSet | None,
     recipe: Recipe,
     folder: Path,
     seed: int,
@@ -150,25 +166,31 @@ def _trainer(
     place: World,
     teacher: Path | None,
 ) -> Trainer:
-    model = build_model(model_name)
+    classes = data.classes
+    model = build_model(model_name, classes.num_classes)
+    frequencies = class_frequencies(data)
     frames = [data[i] for i in range(len(data))]
     others = [extra[i] for i in range(len(extra))] if extra is not None else []
     share = Share(place.rank, place.size)
-    feed_type = DeviceFeed if place.device.type == "cuda" else HostFeed
-    feed: Feed = feed_type(frames, others, recipe, place.device, share)
+    targets = CropTargets(classes.void_id, rare_ids(frequencies, classes))
+    # Frames of several sizes are no tensor: their crops are cut on the host, one by one.
+    one_size = len({labels.shape for _, labels in (*frames, *others)}) == 1
+    feed_type = DeviceFeed if place.device.type == "cuda" and one_size else HostFeed
+    feed: Feed = feed_type(frames, others, recipe, place.device, share, targets)
     return Trainer(
         model_name,
         model,
         feed,
         frames,
         [validation[i] for i in range(len(validation))],
-        class_weights(class_frequencies(data), recipe.class_weighting),
+        class_weights(frequencies, recipe.class_weighting, classes),
         recipe,
         folder,
         seed,
         time_budget_s,
         place,
-        None if teacher is None else load_weights(teacher)[0],
+        None if teacher is None else load_weights(teacher, classes)[0],
+        classes,
     )
 
 

@@ -25,6 +25,7 @@ class SegmentationLoss(nn.Module):
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
         hard_share: share of a batch's pixels, those with the highest cross-entropy, that count
             in it (online hard example mining, Shrivastava et al. 2016); 1 keeps all.
+        void_id: the id of void, above those of the classes.
     """
 
     def __init__(
@@ -34,19 +35,21 @@ class SegmentationLoss(nn.Module):
         *,
         label_smoothing: float = 0.0,
         hard_share: float = 1.0,
+        void_id: int = VOID_ID,
     ) -> None:
         super().__init__()
         self.register_buffer("weights", torch.from_numpy(weights))
         self.jaccard_weight = jaccard_weight
         self.label_smoothing = label_smoothing
         self.hard_share = hard_share
+        self.void_id = void_id
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
             scores: (N, C, H, W) before softmax, any float type; reduced in float32.
-            labels: (N, H, W) int64 ids, 11 = void.
+            labels: (N, H, W) int64 ids, 0..C-1, and `void_id`.
 
         Returns:
             A scalar.
@@ -60,7 +63,7 @@ class SegmentationLoss(nn.Module):
                 scores,
                 labels,
                 weight=weights,
-                ignore_index=VOID_ID,
+                ignore_index=self.void_id,
                 label_smoothing=self.label_smoothing,
             )
         if self.jaccard_weight > 0:
@@ -73,7 +76,7 @@ class SegmentationLoss(nn.Module):
             scores,
             labels,
             weight=weights,
-            ignore_index=VOID_ID,
+            ignore_index=self.void_id,
             label_smoothing=self.label_smoothing,
             reduction="none",
         ).flatten()
@@ -81,7 +84,7 @@ class SegmentationLoss(nn.Module):
         values, places = each.topk(kept, sorted=False)
         # Void has no loss and no weight, so it may fill up the share without changing anything.
         known = labels.flatten()[places]
-        weight = torch.where(known == VOID_ID, 0.0, weights[known.clamp(max=len(weights) - 1)])
+        weight = torch.where(known == self.void_id, 0.0, weights[known.clamp(max=len(weights) - 1)])
         return values.sum() / weight.sum().clamp(min=1e-6)
 
 
@@ -102,14 +105,14 @@ def distillation_loss(
     student = F.log_softmax(scores.float() / temperature, dim=1)
     target = F.log_softmax(teacher.float() / temperature, dim=1)
     each = F.kl_div(student, target, reduction="none", log_target=True).sum(dim=1)
-    known = (labels != VOID_ID).float()
+    known = (labels < scores.shape[1]).float()
     return temperature**2 * (each * known).sum() / known.sum().clamp(min=1.0)
 
 
 def _soft_iou(log_p: Tensor, labels: Tensor) -> Tensor:
     """Mean over the classes present of soft intersection over soft union."""
     classes = log_p.shape[1]
-    known = labels != VOID_ID
+    known = labels < classes
     p = log_p.exp() * known.unsqueeze(1)
     # The intersection sums each pixel's probability of its own class, by class.
     own = p.gather(1, labels.clamp(max=classes - 1).unsqueeze(1)).squeeze(1)

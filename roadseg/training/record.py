@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.training.recipes import Recipe
 from roadseg.weights.manifest import sha256_of
 
@@ -23,6 +24,7 @@ def run_record(
     time_budget_s: float | None,
     extra_frames: int,
     files: Mapping[str, Path | None] | None = None,
+    classes: ClassSet = CAMVID,
 ) -> dict[str, Any]:
     """What a resumption must agree with, as JSON gives it back.
 
@@ -34,6 +36,7 @@ def run_record(
         "seed": seed,
         "time_budget_s": time_budget_s,
         "extra_frames": extra_frames,
+        "classes": classes.names,
         **{
             f"{role}_sha256": sha256_of(path)
             for role, path in (files or {}).items()
@@ -60,6 +63,13 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
     if started["model"] != record["model"]:
         raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
+    # Runs of the first versions, which knew CamVid only, do not say.
+    first, now = (known_class_set(tuple(c.get("classes", CAMVID.names))) for c in (started, record))
+    if not first.same_classes(now):
+        raise UsageError(
+            f"{folder} was started on {first.brief}, and the data has {now.brief}: give the same "
+            "--data to resume"
+        )
     # More epochs are a longer budget in other words.
     plans = [
         {**config, "recipe": {**config["recipe"], "epochs": 0}} for config in (started, record)

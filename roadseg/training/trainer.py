@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.errors import BackendError, ModelError, UsageError
+from roadseg.labels import CAMVID, ClassSet
 from roadseg.models import SegNetLite, build_model, load_weights, save_weights
 from roadseg.training.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
 from roadseg.training.curves import Board
@@ -67,6 +68,7 @@ class Trainer:
         time_budget_s: ends the schedule, instead of `recipe.epochs`.
         world: this process among those that train together.
         teacher: a network in eval mode whose scores are learnt from, too.
+        classes: what the labels tell apart.
 
     Attributes:
         epoch, step: taken so far.
@@ -89,24 +91,26 @@ class Trainer:
         time_budget_s: float | None,
         world: World,
         teacher: nn.Module | None = None,
+        classes: ClassSet = CAMVID,
     ) -> None:
         self.model_name, self.recipe, self.folder, self.seed = model_name, recipe, folder, seed
         self.time_budget_s, self.world = time_budget_s, world
         self.feed, self.frames, self.validation = feed, frames, validation
-        self.device = world.device
+        self.device, self.classes = world.device, classes
         self.model = on_device(model, self.device)
         self.loss = SegmentationLoss(
             weights,
             recipe.jaccard_weight,
             label_smoothing=recipe.label_smoothing,
             hard_share=recipe.hard_share,
+            void_id=classes.void_id,
         ).to(self.device)
         self.teacher = None if teacher is None else on_device(teacher.eval(), self.device)
         self.optimizer = _optimizer(self.model, recipe)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         # What computes the loss: the only part that processes share and compilers fuse.
         self.step_module: Callable[[Tensor, Tensor], Tensor] = _LossOf(self)
-        self.board = Board(folder) if world.leads else None
+        self.board = Board(folder, classes.names) if world.leads else None
         self.epoch = self.step = self.best_epoch = 0
         self.elapsed_s = 0.0
         self.miou = self.best_miou = math.nan
@@ -247,14 +251,14 @@ class Trainer:
 
     def validate(self) -> dict[str, Any]:
         """Score the averaged weights; keep them when they are the best so far."""
-        model = on_device(build_model(self.model_name), self.device)
+        model = on_device(build_model(self.model_name, self.classes.num_classes), self.device)
         model.load_state_dict(self.average.state)
         with self.autocast():
             if self.recipe.statistics_batches:
                 recompute_statistics(
                     model, self.frames, self.recipe.batch_size, self.recipe.statistics_batches
                 )
-            matrix = confusion(model, self.validation)
+            matrix = confusion(model, self.validation, self.classes.num_classes)
         self.miou = float(matrix.miou)
         if not self.miou <= self.best_miou:
             self.best_miou, self.best_epoch = self.miou, self.epoch
@@ -262,6 +266,7 @@ class Trainer:
                 self.folder / BEST,
                 model,
                 self.model_name,
+                classes=self.classes,
                 recipe=self.recipe.name,
                 epoch=self.epoch,
                 validation_miou=self.miou,
@@ -279,6 +284,7 @@ class Trainer:
         """Everything that `restore` needs, on the same machine or another."""
         return {
             "model_name": self.model_name,
+            "classes": list(self.classes.names),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": (self.average.updates, self.average.even_updates, self.average.state),
@@ -293,9 +299,9 @@ class Trainer:
         """Go on from the last checkpoint.
 
         Raises:
-            ModelError: it is missing, damaged, or of another network.
+            ModelError: it is missing, damaged, or of another network or other classes.
         """
-        state = load_checkpoint(self.folder / LAST, self.model_name)
+        state = load_checkpoint(self.folder / LAST, self.model_name, self.classes)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.updates, self.average.even_updates, averaged = state["average"]
@@ -308,10 +314,10 @@ class Trainer:
         """Take weights of the same network instead of random ones.
 
         Raises:
-            ModelError: they are missing or damaged.
+            ModelError: they are missing, damaged, or of other classes.
             UsageError: they are of another network.
         """
-        model, meta = load_weights(weights)
+        model, meta = load_weights(weights, self.classes)
         if meta["model"] != self.model_name:
             raise UsageError(
                 f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from roadseg.evaluation.confusion import ConfusionMatrix
+from roadseg.labels import NUM_CLASSES
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
 from roadseg.training.feed import LabelledFrame, to_batch
@@ -16,11 +17,13 @@ __all__ = ["confusion", "recompute_statistics"]
 
 
 @torch.inference_mode()
-def confusion(model: nn.Module, frames: Sequence[LabelledFrame]) -> ConfusionMatrix:
+def confusion(
+    model: nn.Module, frames: Sequence[LabelledFrame], num_classes: int = NUM_CLASSES
+) -> ConfusionMatrix:
     """Label every frame and compare at the labels' own resolution; `model` is left in eval mode."""
     device = next(model.parameters()).device
     model.eval()
-    matrix = ConfusionMatrix()
+    matrix = ConfusionMatrix(num_classes)
     for image, labels in frames:
         resized, geometry = preprocess(image, network_size(labels.shape, budget=labels.size))
         images, _ = to_batch([(resized, labels)], device)
@@ -33,7 +36,10 @@ def confusion(model: nn.Module, frames: Sequence[LabelledFrame]) -> ConfusionMat
 def recompute_statistics(
     model: nn.Module, frames: Sequence[LabelledFrame], batch_size: int, batches: int
 ) -> None:
-    """Batch-norm statistics over whole training frames (section 4 of the paper), in place."""
+    """Batch-norm statistics over whole training frames (section 4 of the paper), in place.
+
+    Where frames differ in size, those of a batch are resized to its first one's.
+    """
     device = next(model.parameters()).device
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -42,5 +48,7 @@ def recompute_statistics(
     model.train()
     for start in range(0, batch_size * batches, batch_size):
         chosen = [frames[i % len(frames)] for i in range(start, start + batch_size)]
-        images, _ = to_batch(chosen, device)
+        first_hw = (chosen[0][1].shape[0], chosen[0][1].shape[1])
+        same = [(preprocess(image, first_hw)[0], chosen[0][1]) for image, _ in chosen]
+        images, _ = to_batch(same, device)
         model(images)

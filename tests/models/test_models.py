@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from roadseg.errors import ModelError, UsageError
-from roadseg.models import MODEL_NAMES, build_model, load_weights, save_weights
+from roadseg.labels import CAMVID, ClassSet
+from roadseg.models import (
+    COMPARISON_NAMES,
+    MODEL_NAMES,
+    build_model,
+    load_weights,
+    save_weights,
+    weights_classes,
+)
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 CONV_TYPES = (nn.Conv2d, nn.ConvTranspose2d)
@@ -135,5 +143,39 @@ def test_unusable_weights(tmp_path: Path) -> None:
         load_weights(other)
     classes = tmp_path / "classes.pt"
     torch.save({"model": "segnet-lite", "classes": ["cat"], "state": {}, "meta": {}}, classes)
-    with pytest.raises(ModelError, match=r"knows other classes \(1\)"):
-        load_weights(classes)
+    with pytest.raises(ModelError) as caught:
+        load_weights(classes, CAMVID)
+    assert str(caught.value) == (
+        f"{classes} knows the 1 class of its own data set (cat), not the 11 classes of CamVid "
+        "(sky, building, pole, ...): use weights that were trained on those"
+    )
+
+
+def test_weights_bring_their_classes(tmp_path: Path) -> None:
+    farm = ClassSet("farm", ("track", "field", "sky"), ((90, 60, 30), (60, 140, 40), (0, 0, 255)))
+    path = tmp_path / "farm.pt"
+    save_weights(path, build_model("segnet-basic", 3), "segnet-basic", classes=farm, epoch=1)
+    network, meta = load_weights(path, farm)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    assert meta == {"model": "segnet-basic", "epoch": 1}
+    own = weights_classes(path)
+    assert own == farm
+
+
+def test_weights_without_colours_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    path = tmp_path / "old.pt"
+    save_weights(path, build_model("segnet-lite"), "segnet-lite")
+    content = torch.load(path, weights_only=True)
+    del content["palette_rgb"]
+    torch.save(content, path)
+    assert weights_classes(path) is CAMVID
+    load_weights(path, CAMVID)
+
+
+@pytest.mark.parametrize("name", [*MODEL_NAMES, *COMPARISON_NAMES])
+def test_every_network_takes_a_number_of_classes(name: str) -> None:
+    with torch.device("meta"):
+        network = build_model(name, 37)
+    heads = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    assert any(head.out_channels in (37, 4 * 37) for head in heads)
+    assert not any(head.out_channels == 11 for head in heads)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.labels import PALETTES, palette_bgr
+from roadseg.labels import PALETTES, SUNRGBD, palette_bgr
 from roadseg.render import legend as legend_module
 from roadseg.render.legend import Legend
 from roadseg.render.panel import capital_px
@@ -75,9 +75,9 @@ def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> N
     built: list[int] = []
     original = legend_module._build
 
-    def counting(palette: np.ndarray, capital: int) -> object:
+    def counting(palette: np.ndarray, names: tuple[str, ...], capital: int) -> object:
         built.append(capital)
-        return original(palette, capital)
+        return original(palette, names, capital)
 
     monkeypatch.setattr(legend_module, "_build", counting)
     legend = Legend(palette_bgr("camvid"))
@@ -92,3 +92,17 @@ def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_letters_grow_with_the_picture(hw: tuple[int, int], expected: int) -> None:
     assert capital_px(hw) == expected
+
+
+@pytest.mark.parametrize("hw", [(530, 730), (1080, 1920)])
+def test_many_classes_stand_in_more_columns(hw: tuple[int, int]) -> None:
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    Legend(SUNRGBD.palette_bgr, SUNRGBD.names).draw(image_bgr)
+    square = np.ones((round(capital_px(hw) * 1.15),) * 2, np.uint8)
+    lefts = []
+    for colour in SUNRGBD.palette_bgr[:37]:
+        exact = (image_bgr == colour).all(axis=2).astype(np.uint8)
+        whole = cv2.erode(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        assert whole.any()
+        lefts.append(int(np.nonzero(whole)[1].min()))
+    assert [lefts.count(x) for x in sorted(set(lefts))] == [13, 13, 11]

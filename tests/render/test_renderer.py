@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roadseg.errors import UsageError
-from roadseg.labels import PALETTES, palette_bgr
+from roadseg.labels import PALETTES, ClassSet, palette_bgr
 from roadseg.render import VIEWS, HudStats, Renderer, output_hw
 from roadseg.types import Geometry, Image, LabelMap
 
@@ -231,3 +231,16 @@ def test_frames_of_another_kind(image: np.ndarray, got: str) -> None:
 def test_labels_of_another_frame() -> None:
     with pytest.raises(ValueError, match=r"^expected labels of a 6x4 frame, got those of 4x6$"):
         Renderer()(uniform((4, 6)), labels_of(0, (6, 4)))
+
+
+def test_other_classes_have_their_own_colours_and_void() -> None:
+    classes = ClassSet("farm", ("track", "field"), ((90, 60, 30), (60, 140, 40)))
+    frame_bgr = np.full((4, 6, 3), 200, np.uint8)
+    ids = np.repeat(np.array([[0, 1, 2]], np.uint8), 2, axis=1).repeat(4, axis=0)
+    label_map = LabelMap(ids, Geometry((4, 6), (4, 6)))
+    mask = Renderer(view="mask", classes=classes)(frame_bgr, label_map)
+    assert mask[0, ::2].tolist() == [[30, 60, 90], [40, 140, 60], [0, 0, 0]]
+    overlay = Renderer(alpha=1.0, classes=classes)(frame_bgr, label_map)
+    assert overlay[0, ::2].tolist() == [[30, 60, 90], [40, 140, 60], [200, 200, 200]]
+    with pytest.raises(UsageError, match="has colours for CamVid's classes only"):
+        Renderer("colorblind", classes=classes)
