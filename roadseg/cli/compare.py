@@ -1,0 +1,85 @@
+"""`roadseg compare`: several networks in one table, beside the paper's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["compare"]
+
+
+def compare(
+    data: Annotated[
+        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
+    ],
+    table: Annotated[
+        int | None, typer.Option(metavar="1|3|6", help="The networks of that table of the paper.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="These networks (as well).")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the table, its rows and the runs go.")
+    ] = Path("compare"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Load DIR/NAME/best.pt instead of training."),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "paper",
+    time_budget: Annotated[
+        float | None, typer.Option(help="Minutes of training for each network.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few steps each, to see that everything works.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Which frames are scored.")] = "val",
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Network input, for scores and times.")
+    ] = "360x480",
+    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Train or load networks, score and time them, and write one table.
+
+    Accuracy, parameters, time and memory beside the paper's figures, as Markdown, CSV and PNG.
+    Started again, the command goes on where it was interrupted.
+    """
+    from roadseg.cli.options import tell
+    from roadseg.cli.progress import training_progress
+    from roadseg.errors import BackendError, UsageError
+    from roadseg.pipeline import parse_size
+    from roadseg.training.recipes import load_recipe
+
+    if time_budget is not None and time_budget <= 0:
+        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+    settings, size_hw = load_recipe(recipe), parse_size(size)
+    try:
+        from roadseg.evaluation import compare as library
+    except ImportError as exc:
+        raise BackendError("comparing networks needs PyTorch: pip install torch") from exc
+
+    names = library.choose_models(table, models)
+    plan = library.Plan(
+        data=data,
+        recipe=settings,
+        split=split,
+        size_hw=size_hw,
+        weights=weights,
+        time_budget_s=None if time_budget is None else time_budget * 60,
+        quick=quick,
+        seed=seed,
+    )
+    title = "Comparison" if table is None else f"Networks of the paper's table {table}"
+    result = library.compare(
+        names,
+        plan,
+        output,
+        title=title,
+        threads=threads,
+        report=tell,
+        training_display=training_progress,
+    )
+    typer.echo(result.table)
+    typer.echo(f"written to {', '.join(str(path) for path in result.files)}")

@@ -1,0 +1,145 @@
+"""`roadseg eval --report`: what a table of scores cannot show, as an HTML page with pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from roadseg.errors import SinkError
+from roadseg.evaluation.boundary import TOLERANCE
+from roadseg.evaluation.confusion import ConfusionMatrix
+from roadseg.evaluation.evaluate import FrameResult, Scores
+from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.report_borders import FARTHEST_PX, BorderErrors
+from roadseg.evaluation.report_calibration import Reliability
+from roadseg.evaluation.report_frames import Extremes, RankedFrame, paint
+from roadseg.evaluation.report_html import Figures, Shots, page
+from roadseg.labels import CAMVID, ClassSet
+from roadseg.types import Image
+
+__all__ = ["PAGE", "Report"]
+
+PAGE = "index.html"
+"""Name of the page in its folder."""
+
+_PICTURES = "frames"
+
+# Wider pictures are shown no larger than this; a quarter of the page is 280 pixels.
+_WIDEST_PX = 960
+
+
+class Report:
+    """Watches an evaluation (it is an observer of `evaluate_backend`) and writes the page.
+
+    Args:
+        frames: how many frames there will be.
+        names: what to call each frame; by default its number.
+        flicker: the flicker score of a video, which is counted elsewhere.
+        classes: what the frames are labelled with.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        names: Sequence[str] | None = None,
+        flicker: Flicker | None = None,
+        classes: ClassSet = CAMVID,
+    ) -> None:
+        self._classes = classes
+        self._names, self._flicker = names, flicker
+        self._confusion = ConfusionMatrix(classes.num_classes)
+        self._borders = BorderErrors(classes.num_classes)
+        self._reliability: Reliability | None = None
+        # A twelfth of the frames apart: each of three lies in another part of the drive.
+        self._extremes = Extremes(gap=max(1, frames // 12), num_classes=classes.num_classes)
+        self._tolerance_px = 1
+
+    def __call__(self, result: FrameResult) -> None:
+        """Count one frame."""
+        self._confusion.update(result.predicted_ids, result.true_ids)
+        self._borders.update(result.predicted_ids, result.true_ids)
+        if result.scores is not None:
+            if self._reliability is None:
+                self._reliability = Reliability(self._classes.num_classes)
+            self._reliability.update(result.scores, result.predicted_ids, result.true_ids)
+        self._extremes.update(result)
+        # The tolerance of boundary F1, in whole pixels.
+        tolerance_px = round(TOLERANCE * math.hypot(*result.true_ids.shape))
+        self._tolerance_px = min(max(1, tolerance_px), FARTHEST_PX)
+
+    def write(self, folder: Path, title: str, facts: Sequence[str], scores: Scores) -> Path:
+        """Write the page and its pictures; those of an earlier report are replaced.
+
+        Args:
+            folder: created where it is missing.
+            title: what was scored.
+            facts: where and how, in words.
+            scores: what `evaluate_backend` returned.
+
+        Returns:
+            The page.
+
+        Raises:
+            SinkError: the folder cannot be written.
+        """
+        worst = self._shots(folder, "worst", self._extremes.worst)
+        best = self._shots(folder, "best", self._extremes.best)
+        figures = Figures(
+            title=title,
+            classes=self._classes,
+            facts=facts,
+            scores=scores,
+            confusion=self._confusion,
+            borders=self._borders,
+            tolerance_px=self._tolerance_px,
+            reliability=self._reliability,
+            flicker=self._flicker,
+            worst=worst,
+            best=best,
+        )
+        # Last, so that a page never names a picture that is not there.
+        _write(folder / PAGE, page(figures).encode("utf-8"))
+        return folder / PAGE
+
+    def _shots(self, folder: Path, kind: str, frames: Sequence[RankedFrame]) -> list[Shots]:
+        shots = []
+        for place, frame in enumerate(frames, start=1):
+            files = {}
+            for name, picture in paint(frame.result, self._tolerance_px, self._classes).items():
+                files[name] = f"{_PICTURES}/{kind}-{place}-{name}.jpg"
+                _write(folder / files[name], _jpeg(picture))
+            index = frame.result.index
+            title = f"frame {index}" if self._names is None else self._names[index]
+            shots.append(Shots(title, frame.miou, files))
+        return shots
+
+
+def _jpeg(picture_bgr: Image) -> bytes:
+    height, width = picture_bgr.shape[:2]
+    if width > _WIDEST_PX:
+        size_wh = (_WIDEST_PX, max(1, round(height * _WIDEST_PX / width)))
+        picture_bgr = cv2.resize(picture_bgr, size_wh, interpolation=cv2.INTER_AREA)
+    # Full chroma: thin coloured outlines smear at half resolution.
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", picture_bgr, options)[1].tobytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise SinkError(
+            f"cannot write {path}: {exc.strerror or exc}; give another --report folder or free "
+            "the space it needs"
+        ) from exc

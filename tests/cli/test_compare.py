@@ -1,0 +1,73 @@
+"""`roadseg compare`: what it prints, and its usage errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roadseg import cli
+from roadseg.training import loop
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    shipped = Path(loop.__file__).parent / "recipes" / "lite.toml"
+    path = tmp_path / "tiny.toml"
+    path.write_text(shipped.read_text().replace("crop_hw = [256, 320]", "crop_hw = [32, 32]"))
+    return path
+
+
+def test_quick_comparison_then_again(
+    tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    command = ["compare", "--data", str(tiny_camvid), "--models", "segnet-lite", "--quick"]
+    command += ["--recipe", str(recipe), "--size", "64x96", "--output", str(folder)]
+    assert cli.main(command) == 0
+    first = capsys.readouterr()
+    files = ", ".join(str(folder / f"compare.{kind}") for kind in ("md", "csv", "png"))
+    assert first.out == (folder / "compare.md").read_text() + f"\nwritten to {files}\n"
+    assert "| segnet-lite (quick) |" in first.out
+    assert "**quick: 3 steps, 2 frames scored, not a result**" in first.out
+    assert "1/1 segnet-lite: training" in first.err
+    assert cli.main(command) == 0
+    again = capsys.readouterr()
+    assert (again.out, again.err) == (first.out, "1/1 segnet-lite: measured before\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ([], 2, "nothing to compare: use --table 1|3|6, or --models a,b,c"),
+        (["--table", "2"], 2, "table 2 of the paper is not one to compare with: use --table 1|3|6"),
+        (["--models", "vnet"], 2, "unknown model 'vnet': --models takes segnet, segnet-basic,"),
+        (["--table", "1", "--recipe", "x"], 2, "unknown recipe 'x': use --recipe "),
+        (["--table", "1", "--time-budget", "0"], 2, "--time-budget 0: give the minutes to train"),
+        (["--table", "1", "--size", "1"], 2, "size '1' is not HxW"),
+        (["--table", "1", "--split", "odd"], 7, "{data} has no split 'odd'; use one of its splits"),
+        (["--table", "1", "--weights", "no"], 5, "no weights at no/bilinear-interpolation/best.pt"),
+    ],
+)
+def test_unusable_options(
+    tiny_camvid: Path,
+    tmp_path: Path,
+    options: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["compare", "--data", str(tiny_camvid), "--output", str(tmp_path / "out")]
+    assert cli.main([*command, *options]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: " + message.format(data=tiny_camvid))
+    assert captured.err.count("\n") == 1
+
+
+def test_output_that_is_a_file(
+    tiny_camvid: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "--data", str(tiny_camvid), "--table", "1", "--output", str(recipe)]
+    assert cli.main(command) == 4
+    assert capsys.readouterr().err.startswith(f"error: cannot write {recipe}/rows.json: ")

@@ -1,0 +1,489 @@
+"""`roadseg compare`: costs by hand, tables to the letter, and a comparison that goes on."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from roadseg import cli
+from roadseg.errors import BackendError, ModelError, SinkError, UsageError
+from roadseg.evaluation import compare as module
+from roadseg.evaluation.compare import Comparison, Plan, choose_models, compare
+from roadseg.evaluation.compare_cost import LiveBytes, measure_cost
+from roadseg.evaluation.compare_paper import TABLES, paper_figures, table_models
+from roadseg.evaluation.compare_rows import Row, RowFile
+from roadseg.evaluation.compare_table import csv_text, draw_chart, markdown
+from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, build_model, save_weights
+from roadseg.training.recipes import Recipe, load_recipe
+
+CPU = torch.device("cpu")
+MB = 1e6
+
+
+# -- the paper -----------------------------------------------------------------------------
+
+
+def test_every_table_names_networks_that_exist() -> None:
+    assert TABLES == (1, 3, 6)
+    assert [len(table_models(table)) for table in TABLES] == [8, 5, 4]
+    for table in TABLES:
+        assert set(table_models(table)) <= {*MODEL_NAMES, *COMPARISON_NAMES}
+    assert table_models(6) == ("segnet", "deeplab-largefov", "fcn-8s", "deconvnet")
+
+
+def test_figures_of_the_paper() -> None:
+    segnet = paper_figures("segnet")
+    assert segnet is not None
+    assert (segnet.miou, segnet.bf, segnet.forward_ms, segnet.model_mb) == (60.1, 46.84, 422.5, 117)
+    assert (segnet.global_accuracy, segnet.class_accuracy) == (90.4, 71.2)
+    assert (segnet.backward_ms, segnet.training_mb, segnet.inference_mb) == (488.7, 6803, 1052)
+    basic = paper_figures("segnet-basic")
+    assert basic is not None
+    assert (basic.miou, basic.parameters_m, basic.forward_ms) == (47.7, 1.425, 52.6)
+    assert basic.backward_ms is None
+    assert paper_figures("segnet-lite") is None
+
+
+@pytest.mark.parametrize("name", [n for n in table_models(1) if n != "fcn-basic-no-addition"])
+def test_our_networks_have_the_papers_parameters(name: str) -> None:
+    figures = paper_figures(name)
+    assert figures is not None
+    assert figures.parameters_m is not None
+    millions = sum(p.numel() for p in build_model(name).parameters()) / 1e6
+    assert millions == pytest.approx(figures.parameters_m, rel=0.035)
+
+
+def test_choosing_networks() -> None:
+    assert choose_models(6, None) == table_models(6)
+    assert choose_models(None, "unet, segnet-lite,unet") == ("unet", "segnet-lite")
+    assert choose_models(6, "segnet,unet") == (*table_models(6), "unet")
+
+
+@pytest.mark.parametrize("models", [None, "", " , "])
+def test_nothing_to_compare(models: str | None) -> None:
+    with pytest.raises(UsageError) as error:
+        choose_models(None, models)
+    assert str(error.value) == "nothing to compare: use --table 1|3|6, or --models a,b,c"
+
+
+def test_unknown_table_and_model() -> None:
+    with pytest.raises(UsageError) as error:
+        choose_models(2, None)
+    assert str(error.value) == (
+        "table 2 of the paper is not one to compare with: use --table 1|3|6, or --models a,b,c"
+    )
+    with pytest.raises(UsageError) as error:
+        choose_models(1, "vnet")
+    known = ", ".join(MODEL_NAMES + COMPARISON_NAMES)
+    assert str(error.value) == f"unknown model 'vnet': --models takes {known}"
+
+
+# -- costs ---------------------------------------------------------------------------------
+
+
+def test_live_bytes_by_hand() -> None:
+    old = torch.zeros(1000)
+    live = LiveBytes()
+    live.expect(iter([old]))
+    with live:
+        a = old + 1  # 4000 bytes
+        b = a.view(10, 100)  # no more
+        c = torch.cat([b, b])  # 8000
+        assert live.now == 12000
+        del a
+        b = b + 1  # the first 4000 go once the 4000 of the sum are there
+        assert live.now == 16000
+        old.mul_(2)
+        assert live.now == 12000
+        del b, c
+        old.mul_(2)
+        assert live.now == 0
+    assert live.peak == 16000
+
+
+class Chain(nn.Module):
+    """Two convolutions around a sigmoid, whose result is kept for the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 1, bias=False)
+        self.last = nn.Conv2d(4, 11, 1, bias=False)
+        self.register_buffer("unused", torch.zeros(100))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.last(torch.sigmoid(self.first(x)))
+        return scores
+
+
+def test_costs_of_a_small_network_by_hand() -> None:
+    model = Chain()
+    cost = measure_cost(model, (20, 30), CPU, warm_up=0, repeats=1)
+    weights, plane = 4 * (3 * 4 + 4 * 11), 4 * 20 * 30
+    assert cost.parameters_m == 56e-6
+    # Forward: the sigmoid's input and output at once, then its output and the scores.
+    assert cost.inference_mb * MB == weights + 400 + plane * (4 + 11)
+    # Backward: at least what autograd keeps, and the gradients of the weights.
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    image = torch.rand(1, 3, 20, 30)
+    own = {t.untyped_storage()._cdata for t in [image, *model.parameters()]}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        scores = model(image)
+        loss = torch.nn.functional.cross_entropy(scores, torch.zeros(1, 20, 30).long())
+    saved = sum(size for key, size in kept.items() if key not in own)
+    del loss
+    training = cost.training_mb * MB
+    assert training >= 2 * weights + saved
+    # ... and no more than that with the scores and their gradients beside it.
+    assert training <= 2 * weights + 400 + saved + 4 * plane * 11
+    assert cost.forward_ms > 0
+    assert cost.backward_ms > 0
+    assert cost.memory_by == "tensors"
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_measuring_changes_no_weights_or_statistics() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 11, 3, padding=1), nn.BatchNorm2d(11))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    measure_cost(model, (16, 16), CPU, warm_up=1, repeats=1)
+    assert before.keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+    assert not model.training
+
+
+def test_model_size_is_that_of_the_file(tmp_path: Path) -> None:
+    model = build_model("segnet-lite")
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    cost = measure_cost(model, (32, 32), CPU, warm_up=0, repeats=1)
+    assert cost.model_mb * MB == pytest.approx((tmp_path / "w.pt").stat().st_size, rel=1e-3)
+
+
+class Greedy(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: ...")
+
+
+def test_too_little_memory() -> None:
+    with pytest.raises(BackendError) as error:
+        measure_cost(Greedy(), (360, 480), CPU)
+    assert str(error.value) == (
+        "cpu has too little memory to time a network at 360x480: use a smaller --size, or leave "
+        "the network out of --models"
+    )
+
+
+# -- tables --------------------------------------------------------------------------------
+
+BASIC = Row(
+    model="segnet-basic",
+    global_accuracy=83.04,
+    class_accuracy=61.96,
+    miou=48.25,
+    bf=36.1,
+    parameters_m=1.416075,
+    forward_ms=7.04,
+    backward_ms=15.06,
+    training_mb=412.4,
+    inference_mb=201.6,
+    model_mb=5.683,
+    memory_by="cuda",
+    images=101,
+    origin="recipe paper, epoch 120 of 300",
+    training_minutes=12.34,
+    quick="",
+)
+UNET = dataclasses.replace(
+    BASIC, model="unet", bf=None, origin="mine/unet/best.pt", training_minutes=None
+)
+
+
+def test_markdown_to_the_letter() -> None:
+    text = markdown("Two networks", [BASIC, UNET], "camvid val, 360x480, a GPU")
+    lines = [
+        "# Two networks",
+        "",
+        "| network                        |    G |    C | mIoU |   BF | params M | forward ms "
+        "| backward ms | training MB | inference MB | model MB |",
+        "| ------------------------------ | ---: | ---: | ---: | ---: | -------: | ---------: "
+        "| ----------: | ----------: | -----------: | -------: |",
+        "| segnet-basic                   | 83.0 | 62.0 | 48.2 | 36.1 |    1.416 |        7.0 "
+        "|        15.1 |         412 |          202 |      5.7 |",
+        "|   paper, table 1: SegNet-Basic | 82.7 | 62.0 | 47.7 | 35.8 |    1.425 |       52.6 "
+        "|           - |           - |            - |        - |",
+        "| unet                           | 83.0 | 62.0 | 48.2 |    - |    1.416 |        7.0 "
+        "|        15.1 |         412 |          202 |      5.7 |",
+        "",
+        "Ours: camvid val, 360x480, a GPU; FP32, one image at a time, medians. Memory: the "
+        "allocator's peak; for training with weights and gradients, without the optimiser. "
+        "Model: the weights' file in FP32.",
+        "Paper: CamVid's 233 test frames, 360x480, NVIDIA Titan.",
+        "",
+        "Weights:",
+        "- segnet-basic: recipe paper, epoch 120 of 300, 12.3 minutes; 101 frames scored",
+        "- unet: mine/unet/best.pt; 101 frames scored",
+        "",
+    ]
+    assert text.split("\n") == lines
+
+
+def test_a_quick_table_says_so() -> None:
+    quick = "quick: 4 steps, 8 frames scored, not a result"
+    text = markdown("x", [dataclasses.replace(UNET, quick=quick)], "here")
+    assert text.startswith(f"# x\n\n**{quick}**\n\n| network      |")
+    assert "\n| unet (quick) |" in text
+
+
+def test_other_classes_than_camvids_have_no_figures_in_the_paper() -> None:
+    text = markdown("x", [BASIC], "sunrgbd val", paper=False)
+    assert "aper" not in text.replace("recipe paper", "")
+    [line] = csv.DictReader(io.StringIO(csv_text([BASIC], paper=False)))
+    assert (line["miou"], line["paper_miou"]) == ("48.25", "")
+
+
+def test_csv_gives_back_what_was_measured() -> None:
+    first, second = csv.DictReader(io.StringIO(csv_text([BASIC, UNET])))
+    assert first["model"] == "segnet-basic"
+    assert float(first["miou"]) == 48.25
+    assert (first["paper_miou"], first["paper_tables"], first["paper_bf"]) == ("47.7", "1", "35.78")
+    assert (first["paper_backward_ms"], first["quick"]) == ("", "")
+    assert (second["bf"], second["paper_miou"], second["training_minutes"]) == ("", "", "")
+    assert second["origin"] == "mine/unet/best.pt"
+
+
+@pytest.mark.parametrize("rows", [[BASIC, UNET], [dataclasses.replace(UNET, miou=None)]])
+def test_chart(tmp_path: Path, rows: list[Row]) -> None:
+    pytest.importorskip("matplotlib")
+    assert draw_chart(tmp_path / "chart.png", "x", rows) == tmp_path / "chart.png"
+    picture = cv2.imread(str(tmp_path / "chart.png"))
+    assert picture is not None
+    assert picture.shape[1] > 1000
+    assert [p.name for p in tmp_path.iterdir()] == ["chart.png"]
+
+
+def test_chart_that_cannot_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "nowhere" / "chart.png"
+    with pytest.raises(SinkError) as error:
+        draw_chart(path, "x", [BASIC])
+    assert str(error.value) == (
+        f"cannot write {path}: No such file or directory; free some space, or choose another "
+        "--output"
+    )
+
+
+# -- rows ----------------------------------------------------------------------------------
+
+
+def test_rows_survive_and_know_how_they_came_about(tmp_path: Path) -> None:
+    rows = RowFile(tmp_path)
+    rows.keep(BASIC, {"size_hw": (360, 480), "seed": 0})
+    rows.keep(UNET, {"size_hw": (360, 480), "seed": 0})
+    again = RowFile(tmp_path)
+    assert again.find("segnet-basic", {"size_hw": (360, 480), "seed": 0}) == BASIC
+    assert again.find("segnet-basic", {"size_hw": (360, 480), "seed": 1}) is None
+    assert again.find("segnet", {"size_hw": (360, 480), "seed": 0}) is None
+    better = dataclasses.replace(BASIC, miou=50.0)
+    again.keep(better, {"seed": 1})
+    last = RowFile(tmp_path)
+    assert last.find("segnet-basic", {"seed": 1}) == better
+    assert last.find("unet", {"size_hw": (360, 480), "seed": 0}) == UNET
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}]}', '{"rows": [{"row": {"model": 1}}]}'])
+def test_damaged_rows(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(UsageError) as error:
+        RowFile(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/rows.json is damaged: delete it, or choose another --output"
+    )
+
+
+# -- a comparison --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return dataclasses.replace(load_recipe("lite"), crop_hw=(32, 32), batch_size=3, epochs=1)
+
+
+@pytest.fixture
+def plan(tiny_camvid: Path, recipe: Recipe) -> Plan:
+    return Plan(data=tiny_camvid, recipe=recipe, size_hw=(64, 96))
+
+
+def run(plan: Plan, folder: Path, models: tuple[str, ...]) -> tuple[Comparison, list[str]]:
+    lines: list[str] = []
+    return compare(models, plan, folder, report=lines.append), lines
+
+
+SMALL = ("bilinear-interpolation", "fcn-basic")
+
+
+def test_trained_scored_timed_and_not_again(plan: Plan, tmp_path: Path) -> None:
+    folder = tmp_path / "compare"
+    first, lines = run(plan, folder, SMALL[:1])
+    assert lines == [
+        "1/1 bilinear-interpolation: training",
+        "1/1 bilinear-interpolation: scoring",
+        "1/1 bilinear-interpolation: timing",
+    ]
+    row = first.rows[0]
+    assert (row.images, row.origin, row.quick) == (2, "recipe lite, epoch 1 of 1", "")
+    assert row.training_minutes is not None
+    assert row.parameters_m == pytest.approx(0.625, rel=0.03)
+    assert row.miou is not None
+
+    # Another network joins in: the first one's row stays as it is.
+    second, lines = run(plan, folder, SMALL)
+    assert lines[0] == "1/2 bilinear-interpolation: measured before"
+    assert lines[1] == "2/2 fcn-basic: training"
+    assert second.rows[0] == row
+    assert (folder / "compare.md").read_text() == second.table
+    assert [path.name for path in second.files] == ["compare.md", "compare.csv", "compare.png"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "compare.csv",
+        "compare.md",
+        "compare.png",
+        "rows.json",
+        "runs",
+    ]
+    with (folder / "compare.csv").open() as file:
+        assert [line["model"] for line in csv.DictReader(file)] == list(SMALL)
+
+    # Measured otherwise, but trained alike: the run is there already.
+    other, lines = run(dataclasses.replace(plan, size_hw=(32, 48)), folder, SMALL[:1])
+    assert lines[0] == "1/1 bilinear-interpolation: training"
+    assert other.rows[0].origin == row.origin
+    assert other.rows[0].training_minutes == row.training_minutes
+
+
+def test_interruption_loses_no_finished_network(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        if args[0] == "fcn-basic":
+            raise KeyboardInterrupt
+        return train(*args, **options)  # type: ignore[arg-type]
+
+    train = module.train
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, tmp_path / "out", SMALL)
+    stored = json.loads((tmp_path / "out/rows.json").read_text())
+    assert [entry["row"]["model"] for entry in stored["rows"]] == ["bilinear-interpolation"]
+    assert "bilinear-interpolation" in (tmp_path / "out/compare.md").read_text()
+    monkeypatch.setattr(module, "train", train)
+    finished, lines = run(plan, tmp_path / "out", SMALL)
+    assert lines[0] == "1/2 bilinear-interpolation: measured before"
+    assert len(finished.rows) == 2
+
+
+def test_quick_shows_the_machinery_and_says_so(plan: Plan, tmp_path: Path) -> None:
+    quick = dataclasses.replace(plan, quick=True, time_budget_s=3600.0)
+    result, _ = run(quick, tmp_path / "out", SMALL[:1])
+    assert result.rows[0].quick == "quick: 3 steps, 2 frames scored, not a result"
+    assert "**quick: 3 steps, 2 frames scored, not a result**" in result.table
+    log = (tmp_path / "out/quick/bilinear-interpolation/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [3]
+    # A quick row does not stand in for a result.
+    assert not (tmp_path / "out/runs").exists()
+    _, lines = run(plan, tmp_path / "out", SMALL[:1])
+    assert lines[0] == "1/1 bilinear-interpolation: training"
+
+
+def test_loaded_weights_are_scored_as_they_are(plan: Plan, tmp_path: Path) -> None:
+    weights = tmp_path / "mine"
+    for name in SMALL:
+        (weights / name).mkdir(parents=True)
+        torch.manual_seed(0)
+        save_weights(weights / name / "best.pt", build_model(name), name)
+    loading = dataclasses.replace(plan, weights=weights)
+    result, lines = run(loading, tmp_path / "out", SMALL)
+    assert lines[0] == "1/2 bilinear-interpolation: scoring"
+    assert [row.origin for row in result.rows] == [f"mine/{name}/best.pt" for name in SMALL]
+    assert result.rows[0].training_minutes is None
+    # Other weights under the same name are another configuration.
+    torch.manual_seed(1)
+    save_weights(weights / "fcn-basic/best.pt", build_model("fcn-basic"), "fcn-basic")
+    _, lines = run(loading, tmp_path / "out", SMALL)
+    assert lines == [
+        "1/2 bilinear-interpolation: measured before",
+        "2/2 fcn-basic: scoring",
+        "2/2 fcn-basic: timing",
+    ]
+
+
+def test_weights_that_are_missing_or_of_another_network(plan: Plan, tmp_path: Path) -> None:
+    weights = tmp_path / "mine"
+    (weights / "fcn-basic").mkdir(parents=True)
+    name = "bilinear-interpolation"
+    save_weights(weights / "fcn-basic/best.pt", build_model(name), name)
+    loading = dataclasses.replace(plan, weights=weights)
+    with pytest.raises(ModelError) as error:
+        run(loading, tmp_path / "out", ("fcn-basic",))
+    assert str(error.value) == (
+        f"{weights}/fcn-basic/best.pt holds {name}: put weights of fcn-basic there"
+    )
+    shutil.rmtree(weights / "fcn-basic")
+    with pytest.raises(ModelError) as error:
+        run(loading, tmp_path / "out", ("fcn-basic",))
+    assert str(error.value) == (
+        f"no weights at {weights}/fcn-basic/best.pt: train them with 'roadseg train --model "
+        f"fcn-basic --output {weights}/fcn-basic', or leave --weights out"
+    )
+
+
+def test_folder_that_cannot_be_written(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match=r"^cannot write .*file/rows\.json: "):
+        run(plan, tmp_path / "file", SMALL)
+
+
+def test_networks_on_classes_of_your_own(
+    tmp_path: Path, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "farm"
+    for split, count in (("train", 3), ("val", 2)):
+        (root / split / "images").mkdir(parents=True)
+        (root / split / "labels").mkdir()
+        for i in range(count):
+            labels = np.full((64, 96), 2, np.uint8)
+            labels[:, : 20 + 8 * i] = 1
+            labels[40:] = 0
+            labels[:4] = 255
+            cv2.imwrite(
+                str(root / split / f"images/{i}.png"), np.repeat(labels[..., None], 3, 2) * 90
+            )
+            cv2.imwrite(str(root / split / f"labels/{i}.png"), labels)
+    (root / "classes.txt").write_text("soil\nwheat\nhay&straw\n")
+    plain = dataclasses.replace(recipe, class_weighting="none", extra_share=0.0)
+    plan = Plan(data=root, recipe=plain, size_hw=(64, 96))
+    result, _ = run(plan, tmp_path / "out", SMALL[1:])
+    assert result.rows[0].images == 2
+    assert "table 1" not in result.table
+
+    weights = tmp_path / "out/runs/fcn-basic/best.pt"
+    command = ["eval", "--data", str(root), "--model", str(weights), "--backend", "torch"]
+    command += ["--size", "64x96", "--threads", "1", "--report", str(tmp_path / "report")]
+    assert cli.main(command) == 0, capsys.readouterr().err
+    page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert "hay&amp;straw" in page
+    assert "Expected calibration error" in page
+    assert "bicyclist" not in page
+    assert np.isfinite(result.rows[0].miou or 0)
