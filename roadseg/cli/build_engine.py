@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["build_engine", "build_progress"]
 
 _QUIET_S = 10.0
+_PHASE_LETTERS = 40
 
 
 def build_engine(
@@ -134,7 +136,15 @@ def build_engine(
     from roadseg.engine.build import build_engine as build
 
     debug = bool(context.find_root().params.get("debug") or os.environ.get("ROADSEG_DEBUG"))
-    typer.echo(f"building {_what(spec)} with {runtime.name}")
+    announced = False
+
+    def show_all(progress: BuildProgress) -> None:
+        nonlocal announced
+        if not announced:  # what cannot be built is not announced
+            announced = True
+            _say(f"building {_what(spec)} with {runtime.name}")
+        show(progress)
+
     try:
         with build_progress() as show:
             engine = build(
@@ -145,8 +155,8 @@ def build_engine(
                 max_drop_points=max_drop,
                 force=force,
                 runtime=runtime,
-                progress=show,
-                report=typer.echo,
+                progress=show_all,
+                report=_say,
                 log=(lambda line: typer.echo(line, err=True)) if debug else (lambda _line: None),
             )
     except KeyboardInterrupt:
@@ -164,7 +174,23 @@ def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
     if not console.is_terminal:
         yield _lines()
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.text import Text
+
+    class Eta(ProgressColumn):
+        """Counts down while nothing is heard."""
+
+        def render(self, task: Task) -> Text:
+            left_s = task.fields["end_s"] - time.monotonic()
+            return Text(_about(left_s) if left_s > 0 else "")
 
     columns = (
         SpinnerColumn(),
@@ -172,13 +198,14 @@ def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
         BarColumn(bar_width=30),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[eta]}"),
-        TextColumn("[dim]{task.fields[phase]}"),
+        Eta(),
+        # Names of layers may be in it, brackets and all.
+        TextColumn("{task.fields[phase]}", style="dim", markup=False),
     )
     # Lines of the report appear above the bar where both are on the terminal.
     both = sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
-        task = bar.add_task("", total=1.0, eta="", phase="")
+        task = bar.add_task("", total=1.0, end_s=0.0, phase="")
         stage = ""
 
         def show(progress: BuildProgress) -> None:
@@ -186,9 +213,16 @@ def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
             if progress.stage != stage:
                 stage = progress.stage
                 bar.reset(task, description=stage)
-            bar.update(task, completed=progress.fraction, eta=_eta(progress), phase=progress.phase)
+            end_s = 0.0 if progress.eta_s is None else time.monotonic() + progress.eta_s
+            phase = progress.phase[:_PHASE_LETTERS]
+            bar.update(task, completed=progress.fraction, end_s=end_s, phase=phase)
 
         yield show
+
+
+def _say(line: str) -> None:
+    """Like `typer.echo`, which would write past a bar and into its line."""
+    sys.stdout.write(f"{line}\n")
 
 
 def _lines() -> Callable[[BuildProgress], None]:
@@ -203,14 +237,14 @@ def _lines() -> Callable[[BuildProgress], None]:
         elif progress.elapsed_s - told_s >= _QUIET_S:
             told_s = progress.elapsed_s
             line = f"{stage}: {100 * progress.fraction:.0f}% after {_duration(told_s)}"
-            eta = _eta(progress)
-            typer.echo(f"{line}, {eta}" if eta else line, err=True)
+            eta = "" if progress.eta_s is None else f", {_about(progress.eta_s)}"
+            typer.echo(line + eta, err=True)
 
     return show
 
 
-def _eta(progress: BuildProgress) -> str:
-    return "" if progress.eta_s is None else f"about {_duration(progress.eta_s)} left"
+def _about(left_s: float) -> str:
+    return f"about {_duration(left_s)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -41,6 +41,7 @@ from roadseg.weights import resolve_model
 
 if TYPE_CHECKING:
     from roadseg.cuda import Cuda, DeviceInfo
+    from roadseg.weights.resolve import ModelFile
 
 __all__ = ["BuildProgress", "build_engine"]
 
@@ -107,7 +108,7 @@ def build_engine(
             stack.callback(cuda.close)
         device = cuda.device if cuda is not None else None
         sm = choose_sm(spec.sm, runtime, device) if spec.target == "tensorrt-rtx" else ()
-        weights = resolve_model(spec.model, "torch")
+        weights = _weights(spec)
         path = _path(spec, output, runtime, device, sm, weights.sha256)
         claim_engine(path)
         began = _now()
@@ -153,6 +154,15 @@ def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda 
             raise
         # Without its advice: nothing is wrong here.
         return None, str(exc).partition(": ")[0]
+
+
+def _weights(spec: EngineSpec) -> ModelFile:
+    if Path(spec.model).suffix.lower() in (".onnx", ".xml", SUFFIX):
+        raise UsageError(
+            f"engines are built from weights, not from {spec.model}: use the name of a model, or "
+            "a .pt file of 'roadseg train'"
+        )
+    return resolve_model(spec.model, "tensorrt")
 
 
 def _path(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
@@ -41,7 +41,8 @@ class NetworkGraph:
 
     Attributes:
         content: the serialised ONNX model; the same network gives the same bytes.
-        sha256: of `content`.
+        sha256: of the graph in it, without what the file says of itself, such as the version of
+            roadseg: that makes no other engine.
         architecture: the network's name in `roadseg.models`.
         weights_sha256: of the weights' file.
         classes: what the network tells apart.
@@ -107,12 +108,19 @@ def export_graph(
     progress(1.0)
     return NetworkGraph(
         content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=_graph_sha256(model),
         architecture=network.architecture,
         weights_sha256=network.weights_sha256,
         classes=network.classes,
         calibration=facts,
     )
+
+
+def _graph_sha256(model: Any) -> str:
+    digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    for opset in model.opset_import:
+        digest.update(f"{opset.domain} {opset.version};".encode())
+    return digest.hexdigest()
 
 
 def _read(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,8 @@ class PhaseTree:
 
     A phase that runs inside another is part of that one's current step. Steps of very different
     lengths count alike, because nobody knows them beforehand.
+
+    TensorRT reports from several threads. What is read here is a copy, made in one step.
     """
 
     def __init__(self) -> None:
@@ -86,8 +88,9 @@ class PhaseTree:
         """Of the whole, 0..1."""
         if self._finished:
             return 1.0
-        roots = [name for name, phase in self._phases.items() if phase.parent not in self._phases]
-        return max((self._fraction_of(name) for name in roots), default=0.0)
+        phases = self._phases.copy()
+        roots = [name for name, phase in phases.items() if phase.parent not in phases]
+        return max((_fraction_of(name, phases) for name in roots), default=0.0)
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """A phase begins; `parent` is None for the outermost."""
@@ -97,8 +100,9 @@ class PhaseTree:
 
     def step(self, name: str, step: int) -> None:
         """A step, counted from 0, is done."""
-        if name in self._phases:
-            self._phases[name].done = int(step) + 1
+        phase = self._phases.get(name)
+        if phase is not None:
+            phase.done = int(step) + 1
 
     def finish(self, name: str) -> None:
         """A phase ends, all of its steps reported or not."""
@@ -109,11 +113,12 @@ class PhaseTree:
             self._current = phase.parent if phase.parent in self._phases else ""
         self._finished = not self._phases
 
-    def _fraction_of(self, name: str) -> float:
-        phase = self._phases[name]
-        inside = [other for other, child in self._phases.items() if child.parent == name]
-        part = max((self._fraction_of(other) for other in inside if other != name), default=0.0)
-        return min((phase.done + part) / phase.steps, 1.0)
+
+def _fraction_of(name: str, phases: Mapping[str, _Phase]) -> float:
+    phase = phases[name]
+    inside = [other for other, child in phases.items() if child.parent == name]
+    part = max((_fraction_of(other, phases) for other in inside), default=0.0)
+    return min((phase.done + part) / phase.steps, 1.0)
 
 
 def make_monitor(

@@ -66,12 +66,13 @@ def markdown(title: str, rows: Sequence[Row], conditions: str, *, paper: bool = 
         if number == 0:
             rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
             text.append("| " + " | ".join(rules) + " |")
+    shown = paper and any(paper_figures(row.model) for row in rows)
     memory = " and ".join(dict.fromkeys(_MEMORY[row.memory_by] for row in rows))
     text += [
         "",
         f"Ours: {conditions}; FP32, one image at a time, medians. Memory: {memory}; for training "
         "with weights and gradients, without the optimiser. Model: the weights' file in FP32.",
-        *(["Paper: CamVid's 233 test frames, 360x480, NVIDIA Titan."] if paper else []),
+        *(["Paper: CamVid's 233 test frames, 360x480, NVIDIA Titan."] if shown else []),
         "",
         "Weights:",
         *(f"- {row.model}: {_origin(row)}" for row in rows),

@@ -111,6 +111,9 @@ def save_weights(
         temporary.replace(path)
     except (OSError, RuntimeError) as exc:
         temporary.unlink(missing_ok=True)
+        if isinstance(exc.__context__, KeyboardInterrupt):
+            # PyTorch's writer turns Ctrl-C into a complaint about the position in the file.
+            raise exc.__context__ from None
         raise SinkError(
             f"cannot write {path} ({exc}): free some space, or check its folder"
         ) from exc

@@ -68,6 +68,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as exc:
         temporary.unlink(missing_ok=True)
+        if isinstance(exc.__context__, KeyboardInterrupt):
+            # PyTorch's writer turns Ctrl-C into a complaint about the position in the file.
+            raise exc.__context__ from None
         raise SinkError(
             f"cannot write the checkpoint {path} ({exc}): the previous one is intact; "
             "free some space and continue with --resume"

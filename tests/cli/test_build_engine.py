@@ -300,7 +300,14 @@ def test_a_bar_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with command.build_progress() as show:
-        show(state("building", 0.25, 30.0, 80.0))
+        show(state("building", 0.25, 30.0, 80.5))
     shown = capsys.readouterr().err
     for words in ("building", "25%", "about 80 s left", "Timing tactics"):
         assert words in shown
+    # What looks like a tag is a part of the name.
+    with command.build_progress() as show:
+        show(replace(state("building", 0.5, 30.0, None), phase="{ForeignNode[/a.../b]} " * 9))
+    shown = capsys.readouterr().err
+    assert "{ForeignNode[/a.../b]} {ForeignNode[/a" in shown
+    assert "left" not in shown
+    assert shown.count("ForeignNode") < 9

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.cuda import SimulatedCuda
 from roadseg.engine import build as subject
 from roadseg.engine import publish
 from roadseg.engine.build import build_engine
@@ -138,7 +137,6 @@ def test_the_graph_is_what_was_asked_for(
     assert (said["precision"], said["lowering"], said["batch"]) == ("fp32", "native", "2")
     assert other.manifest.kernels_sha256 is None
     assert other.manifest.graph_sha256 != engine.manifest.graph_sha256
-    # Frames are compared as many at a time as the engine is tuned for; 8 of them all the same.
     assert other.manifest.parity == engine.manifest.parity
 
 
@@ -149,6 +147,18 @@ def test_the_same_network_is_the_same_graph(spec: EngineSpec) -> None:
     assert first.content == second.content
     assert first.sha256 == second.sha256
     assert states == [0.3, 0.7, 1.0]
+
+
+def test_a_new_version_of_roadseg_alone_makes_no_other_graph(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export_graph(spec, Int8Options())
+    monkeypatch.setattr("roadseg.export.onnx.__version__", "99.0")
+    second = export_graph(spec, Int8Options())
+    assert first.content != second.content
+    assert first.sha256 == second.sha256
+    other = export_graph(replace(spec, size_hw=(64, 128)), Int8Options())
+    assert other.sha256 != first.sha256
 
 
 def test_an_output_of_ones_own(
@@ -259,6 +269,26 @@ def test_an_engine_that_does_not_load_is_no_engine(
     assert names(tmp_path / "out") == []
 
 
+def test_frames_are_compared_as_many_at_a_time_as_the_engine_is_tuned_for(
+    workshop: Callable[..., Any],
+    spec: EngineSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def make(weights: Path, size_hw: tuple[int, int], stack: Any) -> Any:
+        def infer(batch: np.ndarray) -> np.ndarray:
+            sizes.append(len(batch))
+            return FakeBackend(size_hw).infer(batch)
+
+        return infer
+
+    monkeypatch.setattr(subject, "_reference", make)
+    build_engine(replace(spec, batch=(1, 3, 8)), output=tmp_path, **workshop().options())
+    assert sizes == [3, 3, 2]
+
+
 def test_frames_of_the_users_are_compared(
     workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path
 ) -> None:
@@ -299,6 +329,17 @@ def test_the_rtx_edition_builds_without_and_says_what_that_means(
     assert engine.path.name.endswith("_native_tensorrt-rtx-1.7.1.116_sm80-86-89-120.engine")
 
 
+def test_the_rtx_edition_compares_where_there_is_a_gpu_of_its_own(
+    workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path
+) -> None:
+    shop = workshop("1.7.1.116", "tensorrt-rtx")
+    rtx = replace(spec, target="tensorrt-rtx", lowering="native", batch=(1, 2, 4))
+    facts = build_engine(rtx, output=tmp_path, **shop.options()).manifest
+    assert (facts.gpu, facts.sm) == (None, (80, 86, 89, 120))
+    assert facts.parity == ParityFacts(1.0, 8, "drive.mp4", "PyTorch FP32")
+    assert facts.not_verified is None
+
+
 def test_an_engine_for_another_gpu_cannot_be_compared_here(
     workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path
 ) -> None:
@@ -330,10 +371,6 @@ def test_a_gpu_of_its_own_is_closed(
 ) -> None:
     shop = workshop()
     closed: list[int] = []
-
-    class Noting(SimulatedCuda):
-        def close(self) -> None:
-            closed.append(1)
 
     shop.cuda.close = lambda: closed.append(1)
     monkeypatch.setattr("roadseg.cuda.load_cuda", lambda: shop.cuda)
@@ -447,6 +484,12 @@ def test_ctrl_c_leaves_what_was_there(
 def test_no_such_model(workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="^unknown model 'segnat'"):
         build_engine(replace(spec, model="segnat"), **workshop().options())
+    with pytest.raises(UsageError) as caught:
+        build_engine(replace(spec, model="x.onnx"), **workshop().options())
+    assert str(caught.value) == (
+        "engines are built from weights, not from x.onnx: use the name of a model, or a .pt file "
+        "of 'roadseg train'"
+    )
     missing = str(tmp_path / "none.pt")
     with pytest.raises(ModelError, match="^no model file at "):
         build_engine(replace(spec, model=missing), **workshop().options())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,3 +131,34 @@ def test_an_exception_never_leaves_a_callback(error: BaseException) -> None:
     assert subject.error is error
     # It is not called again.
     assert calls == [1]
+
+
+def test_several_threads_report_at_once() -> None:
+    fractions: list[float] = []
+    subject = monitor(lambda fraction, _phase: fractions.append(fraction))
+    subject.phase_start("all", None, 4)
+    answers: list[bool] = []
+
+    def work(number: int) -> None:
+        for turn in range(300):
+            name = f"{number}.{turn % 7}"
+            subject.phase_start(name, "all", 2)
+            subject.phase_start(f"{name}.inner", name, 2)
+            answers.append(subject.step_complete(f"{name}.inner", 0))
+            subject.phase_finish(f"{name}.inner")
+            answers.append(subject.step_complete(name, 1))
+            subject.phase_finish(name)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert subject.error is None
+    assert answers == [True] * 4 * 300 * 2
+    assert all(0 <= fraction <= 1 for fraction in fractions)
