@@ -16,7 +16,7 @@ def train(
         Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
     model: Annotated[
-        str, typer.Option(help="segnet, segnet-basic or segnet-lite.")
+        str, typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md.")
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[

@@ -17,7 +17,7 @@ import torch
 from roadseg.backends.torch import TorchBackend
 from roadseg.data import LabelledSet, open_dataset
 from roadseg.errors import ModelError, UsageError
-from roadseg.evaluation.compare_cost import measure_cost
+from roadseg.evaluation.compare_cost import check_size, measure_cost
 from roadseg.evaluation.compare_paper import table_models
 from roadseg.evaluation.compare_rows import ROWS, Row, RowFile
 from roadseg.evaluation.compare_table import csv_text, draw_chart, markdown, write_text_file
@@ -125,7 +125,7 @@ def compare(
         training_display: entered for each training; gives what is called after every step.
 
     Raises:
-        UsageError: `folder` holds a run or rows that do not fit.
+        UsageError: `folder` holds a run or rows that do not fit; the size is too small.
         ModelError: weights are missing, damaged or of another network; a loss is not finite.
         DataError: the data set is missing or damaged.
         BackendError: the device has too little memory.
@@ -136,6 +136,8 @@ def compare(
     claim_json(folder / ROWS)
     stored = RowFile(folder)
     scored = open_dataset(plan.data, plan.split)
+    for model in models:
+        check_size(model, plan.size_hw)
     if plan.weights is not None:
         for model in models:
             _weights_of(plan.weights, model, scored.classes)

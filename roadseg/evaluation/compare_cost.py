@@ -18,9 +18,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from roadseg.errors import BackendError
+from roadseg.errors import BackendError, UsageError
+from roadseg.models import build_model
 
-__all__ = ["Cost", "LiveBytes", "measure_cost"]
+__all__ = ["Cost", "LiveBytes", "check_size", "measure_cost"]
 
 MB = 1e6
 
@@ -47,6 +48,31 @@ class Cost:
     inference_mb: float
     model_mb: float
     memory_by: str
+
+
+def check_size(model: str, size_hw: tuple[int, int]) -> None:
+    """Refuse an image too small for a network, before anything is computed.
+
+    Args:
+        model: a name for `build_model`.
+        size_hw: height and width of the image.
+
+    Raises:
+        UsageError: the network cannot be run, or trained on one such image.
+    """
+    # On the meta device only shapes are worked out. Batch normalisation in training mode refuses
+    # a single value, which is what is left of small images deep in some networks.
+    with torch.device("meta"):
+        network = build_model(model).train()
+        image = torch.empty((1, 3, *size_hw))
+    try:
+        network(image)
+    except (RuntimeError, ValueError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise UsageError(
+            f"{model} cannot be measured at {size_hw[0]}x{size_hw[1]} ({reason}): use a larger "
+            "--size, such as 360x480"
+        ) from exc
 
 
 def measure_cost(

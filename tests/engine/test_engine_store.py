@@ -234,6 +234,11 @@ def test_a_truncated_one_is_explained(tmp_path: Path) -> None:
         ({"target": "tensorrt-rtx"}, {}, "built for tensorrt-rtx, and tensorrt is here"),
         ({"kernels_sha256": "e" * 64}, {}, "roadseg's kernels have changed"),
         ({"export_sha256": "e" * 64}, {}, "roadseg's export has changed"),
+        (
+            {"gpu": Gpu("NVIDIA L4", (8, 9))},
+            {},
+            "built on NVIDIA L4 (8.9), and NVIDIA GeForce RTX 4090 (8.9) is here",
+        ),
         ({"gpu": None, "sm": (89,)}, {}, None),
         (
             {"gpu": None, "sm": (75,)},

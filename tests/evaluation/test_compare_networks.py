@@ -19,7 +19,7 @@ from roadseg import cli
 from roadseg.errors import BackendError, ModelError, SinkError, UsageError
 from roadseg.evaluation import compare as module
 from roadseg.evaluation.compare import Comparison, Plan, choose_models, compare
-from roadseg.evaluation.compare_cost import LiveBytes, measure_cost
+from roadseg.evaluation.compare_cost import LiveBytes, check_size, measure_cost
 from roadseg.evaluation.compare_paper import TABLES, paper_figures, table_models
 from roadseg.evaluation.compare_rows import Row, RowFile
 from roadseg.evaluation.compare_table import csv_text, draw_chart, markdown
@@ -185,6 +185,21 @@ def test_too_little_memory() -> None:
         "cpu has too little memory to time a network at 360x480: use a smaller --size, or leave "
         "the network out of --models"
     )
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES + COMPARISON_NAMES)
+def test_every_network_can_be_measured_at_the_papers_size(name: str) -> None:
+    check_size(name, (360, 480))
+
+
+@pytest.mark.parametrize("side", [200, 160])
+def test_size_that_is_too_small(side: int) -> None:
+    with pytest.raises(UsageError) as error:
+        check_size("deconvnet", (side, side))
+    text = str(error.value)
+    assert text.startswith(f"deconvnet cannot be measured at {side}x{side} (")
+    assert text.endswith("): use a larger --size, such as 360x480")
+    assert "\n" not in text
 
 
 # -- tables --------------------------------------------------------------------------------
