@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roadseg.cli.progress import say
+
 if TYPE_CHECKING:
     from roadseg.engine.build import BuildProgress
     from roadseg.engine.spec import EngineSpec, Precision
@@ -142,7 +144,7 @@ def build_engine(
         nonlocal announced
         if not announced:  # what cannot be built is not announced
             announced = True
-            _say(f"building {_what(spec)} with {runtime.name}")
+            say(f"building {_what(spec)} with {runtime.name}")
         show(progress)
 
     try:
@@ -156,7 +158,7 @@ def build_engine(
                 force=force,
                 runtime=runtime,
                 progress=show_all,
-                report=_say,
+                report=say,
                 log=(lambda line: typer.echo(line, err=True)) if debug else (lambda _line: None),
             )
     except KeyboardInterrupt:
@@ -218,11 +220,6 @@ def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
             bar.update(task, completed=progress.fraction, end_s=end_s, phase=phase)
 
         yield show
-
-
-def _say(line: str) -> None:
-    """Like `typer.echo`, which would write past a bar and into its line."""
-    sys.stdout.write(f"{line}\n")
 
 
 def _lines() -> Callable[[BuildProgress], None]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli.options import SizeOption
+from roadseg.cli.progress import say
 
 __all__ = ["calibrate"]
 
@@ -35,7 +36,7 @@ def calibrate(
         typer.Option(
             metavar="N",
             min=1,
-            help="How many frames to use [default: every 4th of train.txt, 100 of others].",
+            help="How many frames to use; by default every 4th of train.txt, 100 of others.",
         ),
     ] = None,
     size: SizeOption = None,
@@ -86,7 +87,7 @@ def calibrate(
         for warning in collected.warnings:
             typer.echo(f"warning: {warning}", err=True)
         h, w = collected.network_hw
-        typer.echo(
+        say(
             f"calibrating {network.architecture} on {len(collected.batches)} frames of "
             f"{collected.described} at {h}x{w}"
         )
@@ -98,7 +99,7 @@ def calibrate(
             max_drop_points=max_drop,
             force=force,
             threads=threads,
-            report=typer.echo,
+            report=say,
             progress=show,
         )
     write_calibration(calibration, path)

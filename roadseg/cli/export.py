@@ -34,10 +34,10 @@ def export(
     ] = "fp32",
     size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="The one input size [default: any multiple of 32]."),
+        typer.Option(metavar="HxW", help="The one input size; by default any multiple of 32."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="The one number of frames at a time [default: any].")
+        int | None, typer.Option(help="The one number of frames at a time; by default any.")
     ] = None,
     result: Annotated[
         str, typer.Option("--result", help="What the network gives: labels or logits.")
@@ -45,7 +45,8 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="For int8: what calibrate wrote [default: calibration/MODEL.json]."
+            metavar="FILE",
+            help="For int8: what calibrate wrote; by default calibration/MODEL.json.",
         ),
     ] = None,
     portable: Annotated[

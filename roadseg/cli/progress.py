@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from roadseg.engine.build import BuildProgress
     from roadseg.training.loop import Progress
 
-__all__ = ["engine_progress", "training_progress"]
+__all__ = ["engine_progress", "say", "training_progress"]
 
 
 @contextmanager
@@ -71,3 +72,8 @@ def training_progress(*, shown: bool = True) -> Iterator[Callable[[Progress], No
             )
 
         yield on_step
+
+
+def say(line: str) -> None:
+    """Like `typer.echo`, which would write past a bar and into its line."""
+    sys.stdout.write(f"{line}\n")

@@ -20,7 +20,7 @@ def train(
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run [default: runs/MODEL].")
+        Path | None, typer.Option(help="Folder of the run; by default runs/MODEL.")
     ] = None,
     extra: Annotated[
         Path | None,
