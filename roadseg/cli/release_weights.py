@@ -24,7 +24,10 @@ def release_weights(
         float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
     ] = 0.5,
 ) -> None:
-    """Quantise and measure a run's best weights, and write them with their manifest."""
+    """Quantise and measure a run's best weights, and write them with their manifest.
+
+    The INT8 scales for TensorRT, the documentation's figures, its picture and the curves follow.
+    """
     from roadseg.errors import BackendError
     from roadseg.evaluation.clip import LabelledClip
 
@@ -50,3 +53,42 @@ def release_weights(
             f"G {scores.global_accuracy:.4f}, C {scores.class_accuracy:.4f}, "
             f"BF {scores.bf_ground_truth:.4f}"
         )
+    _calibrate(result.name, data, max_drop)
+    _refresh(result.name, run, samples)
+
+
+def _calibrate(model: str, data: Path, max_drop: float) -> None:
+    from roadseg.data import open_dataset
+    from roadseg.export.calibration import collect_frames
+    from roadseg.export.int8 import calibrate_network
+    from roadseg.export.network import load_network
+    from roadseg.export.scales import calibration_path, write_calibration
+
+    network = load_network(model)
+    calibration = calibrate_network(
+        network,
+        collect_frames(data),
+        open_dataset(data, "val"),
+        max_drop_points=max_drop,
+        report=typer.echo,
+    )
+    path = calibration_path(network.architecture, Path("calibration"))
+    write_calibration(calibration, path)
+    typer.echo(f"{path}: {len(calibration.scales)} scales")
+
+
+def _refresh(model: str, run: Path, samples: Path) -> None:
+    from roadseg.export.figures import refresh_documents, write_picture
+    from roadseg.video.source import open_source
+    from roadseg.weights import load_manifest
+
+    written = refresh_documents(load_manifest()[model], run, Path())
+    if model == "segnet-lite":
+        with open_source(str(samples / "drive.mp4"), max_frames=1) as source:
+            frame = source.read()
+        assert frame is not None
+        picture = Path("docs/picture.jpg")
+        write_picture(picture, frame.image_bgr, model)
+        written.append(picture)
+    for path in written:
+        typer.echo(f"{path} follows")
