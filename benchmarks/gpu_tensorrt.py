@@ -1,4 +1,9 @@
-"""TensorRT, or TensorRT-RTX, on the same networks, frames and clock, where it is installed."""
+"""TensorRT, or TensorRT-RTX, on the same networks, frames and clock, where it is installed.
+
+TensorRT-RTX is for GeForce and RTX cards, and roadseg refuses it elsewhere. Where it is all there
+is, the step counts as skipped; but it tries once all the same, and records what came of it: whether
+its engines run on a data-centre GPU at all, only a run on one can tell.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,51 @@ from benchmarks.gpu_latency import agreement, reference_labels
 from benchmarks.gpu_networks import frames_bgr, load
 from benchmarks.gpu_steps import MODELS, Recorder, SkippedError
 from benchmarks.gpu_timing import host_latency
-from roadseg.errors import BackendError
+from roadseg.errors import BackendError, EngineError
 
-__all__ = ["tensorrt"]
+__all__ = ["RefusedError", "tensorrt", "usable_runtime"]
+
+
+class RefusedError(SkippedError):
+    """TensorRT-RTX is installed, and is not for this GPU.
+
+    Attributes:
+        runtime: it.
+    """
+
+    def __init__(self, reason: str, runtime: Any) -> None:
+        super().__init__(reason)
+        self.runtime = runtime
+
+
+def usable_runtime() -> Any:
+    """The TensorRT that builds engines for the GPU that is here.
+
+    Raises:
+        SkippedError: there is none, and why.
+        RefusedError: the one that there is does not run on this GPU.
+    """
+    try:
+        from roadseg.engine.runtime import load_runtime
+
+        runtime = load_runtime("auto")
+    except (BackendError, ImportError) as exc:
+        raise SkippedError(str(exc)) from exc
+    if runtime.target == "tensorrt-rtx":
+        from roadseg.cuda import load_cuda
+        from roadseg.engine.compile import choose_sm
+
+        try:
+            cuda = load_cuda()
+        except BackendError as exc:
+            raise SkippedError(str(exc)) from exc
+        try:
+            choose_sm((), runtime, cuda.device)
+        except EngineError as exc:
+            raise RefusedError(str(exc), runtime) from exc
+        finally:
+            cuda.close()
+    return runtime
 
 
 def tensorrt(recorder: Recorder) -> None:
@@ -22,18 +69,44 @@ def tensorrt(recorder: Recorder) -> None:
     if settings.dry:
         raise SkippedError("engines need a GPU")
     try:
-        from roadseg.engine.runtime import load_runtime
-
-        runtime = load_runtime("auto")
-    except (BackendError, ImportError) as exc:
-        raise SkippedError(str(exc)) from exc
+        runtime = usable_runtime()
+    except RefusedError as refused:
+        _try_refused(refused, recorder)
+        raise
     recorder.put("runtime", f"{runtime.target} {runtime.version_text}")
     for name in MODELS:
         for batch in settings.batches:
             recorder.attempt(f"{name}:{batch}", partial(_engine, name, batch, runtime, recorder))
 
 
-def _engine(name: str, batch: int, runtime: Any, recorder: Recorder) -> dict[str, Any]:
+def _try_refused(refused: RefusedError, recorder: Recorder) -> None:
+    """Build and run an engine for what TensorRT-RTX does know, from Ampere on; keep what it says.
+
+    Should it end the process, what was put before is on the disk.
+    """
+    from roadseg.engine.compile import available_sm
+    from roadseg.engine.messages import listen
+
+    runtime, name, batch = refused.runtime, MODELS[1], recorder.settings.batches[0]
+    recorder.put("runtime", f"{runtime.target} {runtime.version_text}")
+    recorder.put("refused", str(refused))
+    sm = tuple(number for number in available_sm(runtime) if number > 75)
+    tried: dict[str, Any] = {"network": name, "batch": batch, "sm": sm, "runs": None}
+    recorder.put("tried_all_the_same", tried)
+    with listen(runtime.trt) as (_logger, said):
+        try:
+            tried |= _engine(name, batch, runtime, recorder, sm=sm) | {"runs": True}
+        except SkippedError as exc:
+            tried["message"] = str(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever it says is the answer
+            tried |= {"runs": False, "message": f"{type(exc).__name__}: {exc}"}
+    # In TensorRT's own words, too: the message has the first of them, shortened.
+    recorder.put("tried_all_the_same", tried | {"tensorrt_said": said.lines})
+
+
+def _engine(
+    name: str, batch: int, runtime: Any, recorder: Recorder, *, sm: tuple[int, ...] = ()
+) -> dict[str, Any]:
     from roadseg.backends.tensorrt import TensorRtBackend
     from roadseg.cuda import load_cuda
     from roadseg.engine.build import build_engine
@@ -57,8 +130,9 @@ def _engine(name: str, batch: int, runtime: Any, recorder: Recorder) -> dict[str
             batch=(batch, batch, batch),
             target=runtime.target,
             lowering="native" if rtx else "plugin",
+            sm=sm,
         )
-        engine = build_engine(spec, output=Path(folder) / "engine.plan")
+        engine = build_engine(spec, output=Path(folder) / "engine.plan", runtime=runtime)
         cuda = load_cuda()
         backend = TensorRtBackend(engine, runtime=runtime, cuda=cuda)
         try:

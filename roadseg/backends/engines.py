@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,15 @@ from roadseg.backends.tensorrt import TensorRtBackend
 from roadseg.engine.build import build_engine
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec
-from roadseg.engine.store import EngineFile, find_engine, read_engine, stale_reasons
-from roadseg.errors import EngineError, UsageError
+from roadseg.engine.store import (
+    EngineFile,
+    calibration_sha256,
+    checksum_problem,
+    find_engine,
+    read_engine,
+    stale_reasons,
+)
+from roadseg.errors import EngineError, SinkError, UsageError
 from roadseg.weights import is_engine, resolve_model
 
 if TYPE_CHECKING:
@@ -47,7 +55,8 @@ def open_tensorrt(
         UsageError: the engine takes another size, or no engine can be built from such a model.
         ModelError: the model's weights are missing or damaged.
         BackendError: there is no GPU, no TensorRT, or not enough memory.
-        EngineError: the engine given does not fit, or none can be built.
+        EngineError: the engine given is damaged or does not fit, or none can be built.
+        SinkError: the engine that was built cannot be written.
     """
     say = report or _say_nothing
     if is_engine(model):
@@ -74,7 +83,15 @@ def open_tensorrt(
         f"building {spec.model_name} in FP16 for {height}x{width} frames on {cuda.device.name} "
         f"with {runtime.name}: {_duration(runtime)}, once"
     )
-    engine = build_engine(spec, runtime=runtime, progress=progress or _show_nothing, report=say)
+    try:
+        engine = build_engine(spec, runtime=runtime, progress=progress or _show_nothing, report=say)
+    except SinkError as exc:
+        # Its advice is for 'roadseg build-engine'; the --output of a run is something else.
+        what = re.split(r"[:;] (?=give )", str(exc))[0]
+        raise SinkError(
+            f"{what}: make room for it there, or build it elsewhere with 'roadseg build-engine "
+            "--output FILE.engine' and use --model FILE.engine"
+        ) from exc
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
 
@@ -84,6 +101,13 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     if own_hw != network_hw:
         raise UsageError(
             f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use --size {own_hw[0]}x{own_hw[1]}"
+        )
+    # Before the GPU is asked for: a damaged file is damaged everywhere.
+    damage = checksum_problem(engine)
+    if damage is not None:
+        raise EngineError(
+            f"{path} cannot be used: {damage}: copy it again, or build it again: "
+            f"{engine.manifest.build_command()}"
         )
     cuda, runtime = shared_cuda(), load_runtime(engine.manifest.target)
     manifest = engine.manifest
@@ -109,14 +133,27 @@ def _find(
     say: Callable[[str], None],
 ) -> EngineFile | None:
     """The best engine that fits; None, and why, where the first choice has to be built again."""
+    stale: list[tuple[EngineFile, list[str]]] = []
     for wanted in _preferences(spec):
-        found = find_engine(wanted, runtime, cuda.device, weights_sha256=weights_sha256)
+        found = find_engine(
+            wanted,
+            runtime,
+            cuda.device,
+            weights_sha256=weights_sha256,
+            calibration_of=calibration_sha256,
+            problem=say if wanted == spec else _say_nothing,  # of the whole folder, so once
+        )
         if found.engine is not None:
             return found.engine
-        if wanted == spec and found.stale:
-            engine, reasons = found.stale[0]
-            say(f"the engine {engine.path.name} does not fit: {'; '.join(reasons)}")
-            return None
+        stale += found.stale
+        if wanted == spec and stale:
+            break
+    if stale:
+        engine, reasons = stale[0]
+        line = f"the engine {engine.path.name} does not fit: {'; '.join(reasons)}"
+        if engine.manifest.precision != spec.precision:  # what is built now does not replace it
+            line += f": to build it again: {engine.manifest.build_command()}"
+        say(line)
     return None
 
 

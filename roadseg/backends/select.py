@@ -116,13 +116,14 @@ def fixed_size(model: str) -> tuple[int, int] | None:
     """Height and width of the only input that a model takes; None if it takes several.
 
     Raises:
-        EngineError: the model is an engine whose manifest is missing or damaged.
+        EngineError: the model is an engine that is not there, or whose manifest is missing or
+            damaged.
     """
     if not is_engine(model):
         return None
-    from roadseg.engine.manifest import read_manifest
+    from roadseg.engine.store import read_engine
 
-    return read_manifest(Path(model)).size_hw
+    return read_engine(Path(model)).manifest.size_hw
 
 
 def input_multiple(model: str, backend: str) -> int:
@@ -151,7 +152,7 @@ def model_classes(model: str, backend: str) -> ClassSet:
     Raises:
         UsageError: unknown model or backend.
         ModelError: the model file is missing, or what it says of its classes is damaged.
-        EngineError: the manifest of an engine is missing or damaged.
+        EngineError: an engine is not there, or its manifest is missing or damaged.
         BackendError: the classes of a `.pt` file, without PyTorch.
     """
     runtime = choose_backend(model, backend)

@@ -65,9 +65,7 @@ def build_engine(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            show_default="engines", help="A .engine file, or a folder for the usual name."
-        ),
+        typer.Option(show_default="engines", help="FILE.engine, or a folder for the usual name."),
     ] = None,
     lowering: Annotated[
         str | None,
@@ -100,8 +98,9 @@ def build_engine(
         ),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(help="For --int8: points of mIoU that it may cost.")
-    ] = 0.5,
+        float | None,
+        typer.Option(show_default="0.5", help="For --int8: points of mIoU that it may cost."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="For --int8: build it even if it costs more.")
     ] = False,
@@ -117,8 +116,9 @@ def build_engine(
     from roadseg.pipeline import parse_size
 
     precision = _precision(fp16, int8, fp32)
-    if precision != "int8" and (calibration is not None or force):
-        option = "--calibration" if calibration is not None else "--force"
+    only_int8 = {"--calibration": calibration, "--max-drop": max_drop, "--force": force or None}
+    option = next((name for name, value in only_int8.items() if value is not None), None)
+    if precision != "int8" and option is not None:
         raise UsageError(f"{option} is not for --{precision}: use it with --int8")
     size_hw, frames = parse_size(size), parse_batch(batch)
     targets = parse_sm(sm) if sm is not None else ()
@@ -154,7 +154,7 @@ def build_engine(
                 output=output,
                 calibration=calibration,
                 data=data,
-                max_drop_points=max_drop,
+                max_drop_points=0.5 if max_drop is None else max_drop,
                 force=force,
                 runtime=runtime,
                 progress=show_all,

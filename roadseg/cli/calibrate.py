@@ -10,12 +10,10 @@ from typing import Annotated
 
 import typer
 
-from roadseg.cli.options import SizeOption
+from roadseg.cli.options import SizeOption, parse_network_size
 from roadseg.cli.progress import say
 
 __all__ = ["calibrate"]
-
-_SIDES = (32, 4096)
 
 
 def calibrate(
@@ -60,8 +58,26 @@ def calibrate(
     """
     from roadseg.json_file import claim_json
 
-    size_hw = _size(size)
+    size_hw = parse_network_size(size)
     _check_method(method)
+    from roadseg.weights import resolve_model
+
+    resolve_model(model, "torch")
+    if output.suffix == ".json":
+        claim_json(output)
+    from roadseg.data import has_split, open_dataset
+    from roadseg.export.calibration import collect_frames
+
+    # Before the network: PyTorch takes seconds to load.
+    with _progress("frames") as show:
+        collected = collect_frames(
+            data,
+            count=frames,
+            network_hw=size_hw,
+            progress=lambda done, total: show("frames", done, total),
+        )
+    for warning in collected.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     from roadseg.export.network import load_network
 
     network = load_network(model)
@@ -69,23 +85,12 @@ def calibrate(
 
     path = output if output.suffix == ".json" else calibration_path(network.architecture, output)
     claim_json(path)
-    from roadseg.data import has_split, open_dataset
-    from roadseg.export.calibration import collect_frames
-
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)
     from roadseg.export.int8 import calibrate_network
 
-    with _progress() as show:
-        collected = collect_frames(
-            data,
-            count=frames,
-            network_hw=size_hw,
-            progress=lambda done, total: show("frames", done, total),
-        )
-        for warning in collected.warnings:
-            typer.echo(f"warning: {warning}", err=True)
+    with _progress("calibrating") as show:
         h, w = collected.network_hw
         say(
             f"calibrating {network.architecture} on {len(collected.batches)} frames of "
@@ -117,22 +122,6 @@ def calibrate(
     typer.echo(f"{path}: {len(calibration.scales)} scales{left}; {cost}")
 
 
-def _size(size: str | None) -> tuple[int, int] | None:
-    from roadseg.errors import UsageError
-    from roadseg.pipeline import parse_size
-
-    if size is None:
-        return None
-    size_hw = parse_size(size)
-    low, high = _SIDES
-    if not all(low <= side <= high for side in size_hw):
-        raise UsageError(
-            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}: "
-            "use for example --size 352x480"
-        )
-    return size_hw
-
-
 def _check_method(method: str) -> None:
     from roadseg.errors import UsageError
     from roadseg.export.activations import METHODS
@@ -142,19 +131,24 @@ def _check_method(method: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on stderr that starts again with each stage."""
+def _progress(stage: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr that starts again with each stage; nothing where it is no terminal."""
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        # Without a terminal the bar would leave an empty line.
+        yield lambda _name, _done, _total: None
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Eta
 
     columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), Eta())
     # The lines of the report appear above the bar where both are on the terminal, and go where
     # stdout goes where it is a file.
-    console, both = Console(stderr=True), sys.stdout.isatty()
+    both = sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
-        task = bar.add_task("frames", total=None)
-        stage = "frames"
+        task = bar.add_task(stage, total=None)
 
         def show(name: str, done: int, total: int | None) -> None:
             nonlocal stage

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from roadseg.cli.options import parse_network_size
+
 if TYPE_CHECKING:
     from roadseg.export.scales import Calibration
 
@@ -73,7 +75,7 @@ def export(
         raise UsageError(f"--calibration is not for {precision}: use it with --precision int8")
     if result not in ("labels", "logits"):
         raise UsageError(f"unknown result {result!r}: use --result labels|logits")
-    size_hw = _parse_size(size)
+    size_hw = parse_network_size(size)
     if not output.parent.is_dir():
         raise SinkError(f"cannot write {output}: there is no folder {output.parent}")
     from roadseg.export.network import load_network
@@ -87,7 +89,7 @@ def export(
     float_type: Literal["fp32", "fp16"] = (
         "fp32" if precision == "fp32" or suffix == ".xml" else "fp16"
     )
-    scales = _read_scales(calibration, name) if precision == "int8" else None
+    scales = _read_scales(calibration, name, model) if precision == "int8" else None
     graph = build_onnx(
         network.module,
         name,
@@ -120,10 +122,10 @@ def export(
         typer.echo(_int8_cost(scales))
 
 
-def _read_scales(path: Path | None, name: str) -> Calibration:
+def _read_scales(path: Path | None, name: str, source: str) -> Calibration:
     from roadseg.export.scales import calibration_path, read_calibration
 
-    return read_calibration(path or calibration_path(name))
+    return read_calibration(path or calibration_path(name), source=source)
 
 
 def _int8_cost(calibration: Calibration) -> str:
@@ -133,14 +135,3 @@ def _int8_cost(calibration: Calibration) -> str:
     if gate.drop_points is None:
         return f"INT8 keeps {100 * gate.agreement:.2f}% of the labels on {gate.measured_on}"
     return f"INT8 costs {gate.drop_points:.2f} points of mIoU on {gate.measured_on}"
-
-
-def _parse_size(size: str | None) -> tuple[int, int] | None:
-    from roadseg.errors import UsageError
-
-    if size is None:
-        return None
-    numbers = size.lower().split("x")
-    if len(numbers) == 2 and all(n.isascii() and n.isdigit() and int(n) for n in numbers):
-        return int(numbers[0]), int(numbers[1])
-    raise UsageError(f"size {size!r} is not HxW: use for example --size 352x480")

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["BackendOption", "ModelOption", "SizeOption", "ThreadsOption", "tell"]
+__all__ = [
+    "BackendOption",
+    "ModelOption",
+    "SizeOption",
+    "ThreadsOption",
+    "parse_network_size",
+    "tell",
+]
+
+_SIDES = (32, 4096)
 
 ModelOption = Annotated[
     str, typer.Option(help="Name of a model, or an .xml, .onnx, .pt or .engine file.")
@@ -24,6 +33,27 @@ SizeOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(help="CPU threads; by default the runtime decides.")
 ]
+
+
+def parse_network_size(size: str | None) -> tuple[int, int] | None:
+    """Height and width from `--size`, where files are made for one input; None stays None.
+
+    Raises:
+        UsageError: it is not HxW, or no size that engines are built for.
+    """
+    from roadseg.errors import UsageError
+    from roadseg.pipeline import parse_size
+
+    if size is None:
+        return None
+    size_hw = parse_size(size)
+    low, high = _SIDES
+    if not all(low <= side <= high for side in size_hw):
+        raise UsageError(
+            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}: "
+            "use for example --size 352x480"
+        )
+    return size_hw
 
 
 def tell(line: str) -> None:

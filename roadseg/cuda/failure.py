@@ -51,8 +51,9 @@ _ADVICE = {
         f"pip install a nvidia-cuda-nvrtc of the driver's CUDA version, {_UPDATE}",
     ),
     "CUDA_ERROR_NO_BINARY_FOR_GPU": (
-        "the kernels were compiled for another GPU",
-        "build the engine again on this one: roadseg build-engine --force",
+        "no kernel that was compiled fits this GPU and its driver",
+        "pip install a nvidia-cuda-nvrtc of the driver's CUDA version ('roadseg doctor' names it), "
+        f"{_CPU}",
     ),
     "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES": (
         "a kernel needs more than this GPU has",

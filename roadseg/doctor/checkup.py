@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roadseg.doctor.engines import check_builder, check_engines
+from roadseg.doctor.engines import check_builder, check_engines, has_engine
 from roadseg.doctor.files import check_folder, check_shadows, check_weights
 from roadseg.doctor.gpu import (
     check_backend,
@@ -22,6 +22,7 @@ from roadseg.doctor.libraries import check_display, check_opencv, check_openvino
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
 from roadseg.doctor.report import Finding, Level, Report
+from roadseg.errors import RoadsegError
 
 __all__ = ["Surroundings", "diagnose", "gather", "judge"]
 
@@ -99,8 +100,11 @@ def judge(around: Surroundings) -> Report:
 def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Check]]:
     probes, gpu = around.probes, has_gpu(around.probes["gpu"])
     on_gpu = backend != "openvino"
-    # A run on the GPU builds the engine that it does not find.
-    building = Level.PROBLEM if backend == "tensorrt" else Level.NOTE
+
+    def building() -> Level:
+        # A run on the GPU builds the engine that it does not find.
+        needed = backend == "tensorrt" and not _has_engine(around)
+        return Level.PROBLEM if needed else Level.NOTE
 
     def softened(finding: Finding, *, soften: bool) -> Finding:
         if soften and finding.level is Level.PROBLEM:
@@ -151,7 +155,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield (
         "builder",
         "Engine builder",
-        lambda: check_builder(probes["backend"], gpu=gpu, level=building),
+        lambda: check_builder(probes["backend"], gpu=gpu, level=building()),
     )
     yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
     yield (
@@ -173,7 +177,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
             around.engines_dir(),
             "engines-folder",
             "Engines folder",
-            level=building,
+            level=building(),
             consequence="engines cannot be built",
             remedy="use --backend torch or openvino",
         ),
@@ -182,9 +186,22 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         "engines",
         "Engines",
         lambda: check_engines(
-            around.engines_dir(), around.weights_dir(), probes["gpu"], probes["tensorrt"]
+            around.engines_dir(),
+            around.weights_dir(),
+            probes["gpu"],
+            probes["tensorrt"],
+            working_dir=around.working_dir,
         ),
     )
+
+
+def _has_engine(around: Surroundings) -> bool:
+    """Whether a run finds an engine; not if that cannot be told, for which there are findings."""
+    gpu, tensorrt = around.probes["gpu"], around.probes["tensorrt"]
+    try:
+        return has_engine(DEFAULT_MODEL, around.engines_dir(), around.weights_dir(), gpu, tensorrt)
+    except (ImportError, OSError, RoadsegError):
+        return False
 
 
 def _weights_dir() -> Path:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["check_builder", "check_engines"]
+__all__ = ["check_builder", "check_engines", "has_engine"]
 
 _CHECK, _TITLE = "engines", "Engines"
 
 
-def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Finding]:
+def check_engines(
+    folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe, *, working_dir: Path
+) -> list[Finding]:
     """The engines in a folder.
 
     Args:
@@ -27,6 +29,7 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         weights_dir: where the models that ship lie.
         gpu: how the driver answered.
         tensorrt: how TensorRT loaded.
+        working_dir: where the user is, and so the calibrations that INT8 engines are built from.
     """
     from roadseg.engine.store import checksum_problem, list_engines, stale_reasons
 
@@ -45,6 +48,7 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
             runtime=runtime,
             device=device,
             weights_sha256=_weights_sha256(engine.manifest, weights_dir),
+            calibration_sha256=_calibration_sha256(engine.manifest, working_dir),
         )
         damage = checksum_problem(engine)
         if damage is not None:
@@ -69,6 +73,33 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         text = "none yet" if device is None else "none yet: the first run builds one"
         findings.append(Finding(_CHECK, _TITLE, Level.OK, text))
     return findings
+
+
+def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> bool:
+    """Whether there is an engine that a run takes for a model, so that it need not build one.
+
+    Args:
+        model: name of a model that ships.
+        folder, weights_dir, gpu, tensorrt: see `check_engines`.
+    """
+    from roadseg.engine.store import checksum_problem, list_engines, stale_reasons
+
+    device, runtime = _device(gpu), _runtime(tensorrt)
+    if device is None or runtime is None:
+        return False
+    for engine in list_engines(folder):
+        manifest = engine.manifest
+        if (manifest.source, manifest.precision, manifest.portable) != (model, "fp16", False):
+            continue
+        reasons = stale_reasons(
+            manifest,
+            runtime=runtime,
+            device=device,
+            weights_sha256=_weights_sha256(manifest, weights_dir),
+        )
+        if not reasons and checksum_problem(engine, quick=True) is None:
+            return True
+    return False
 
 
 def check_builder(backend: Probe, *, gpu: bool, level: Level) -> Finding:
@@ -113,6 +144,20 @@ def _runtime(tensorrt: Probe) -> Runtime | None:
 
     # Its version is all that engines are compared with.
     return Runtime(None, tensorrt.facts["target"], (), tensorrt.facts["version"])
+
+
+def _calibration_sha256(manifest: EngineManifest, working_dir: Path) -> str | None:
+    """The checksum of the calibration as it is now; None where there is none to compare."""
+    if manifest.calibration is None:
+        return None
+    from roadseg.export.scales import calibration_path
+    from roadseg.weights.manifest import sha256_of
+
+    path = working_dir / calibration_path(manifest.architecture)
+    try:
+        return sha256_of(path)
+    except OSError:  # engines are used without it
+        return None
 
 
 def _weights_sha256(manifest: EngineManifest, weights_dir: Path) -> str | None:

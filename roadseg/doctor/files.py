@@ -21,9 +21,11 @@ _PACKAGES = {
     "numpy": True,
     "openvino": True,
     "cuda": False,
+    "onnx": False,
     "pycuda": False,
     "tensorrt": False,
     "tensorrt_rtx": False,
+    "tensorrt_rtx_bindings": False,
     "torch": False,
 }
 

@@ -6,7 +6,9 @@ interrupted leaves what was there before.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,10 +38,14 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.errors import BackendError, EngineError, UsageError
+from roadseg.errors import BackendError, EngineError, ModelError, QualityGateError, UsageError
 from roadseg.weights import resolve_model
+from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from roadseg.cuda import Cuda, DeviceInfo
     from roadseg.weights.resolve import ModelFile
 
@@ -87,7 +93,10 @@ def build_engine(
         The engine.
 
     Raises:
-        UsageError: the specification cannot be built by this TensorRT, or names no model.
+        UsageError: the specification cannot be built by this TensorRT, or names no model; or
+            `output` or `max_drop_points` cannot be meant.
+        DataError: `data` holds no frames, or unreadable ones.
+        SourceError: it is not a readable video.
         ModelError: the weights or the calibration are missing, damaged, or of another network; or
             the network cannot take frames of that size.
         BackendError: PyTorch, TensorRT, CUDA or the driver is missing or cannot be used.
@@ -96,6 +105,10 @@ def build_engine(
         EngineError: TensorRT cannot build it, or its labels are not those of the network.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    if not 0 <= max_drop_points < math.inf:  # nor a NaN
+        raise UsageError(
+            f"a drop of {max_drop_points:g} points: use for example --max-drop 0.5, or --force"
+        )
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
@@ -109,12 +122,16 @@ def build_engine(
         device = cuda.device if cuda is not None else None
         sm = choose_sm(spec.sm, runtime, device) if spec.target == "tensorrt-rtx" else ()
         weights = _weights(spec)
+        int8 = Int8Options(calibration, max_drop_points, force)
         path = _path(spec, output, runtime, device, sm, weights.sha256)
         claim_engine(path)
+        frames = None
+        if data is not None or cuda is not None:
+            frames = _frames(data, spec.size_hw, progress)
         began = _now()
         waited = stack.enter_context(build_lock(path, lambda pid: report(_waiting(path, pid))))
         if waited:
-            engine = _built_meanwhile(path, spec, sm, runtime, weights.sha256, began)
+            engine = _built_meanwhile(path, spec, sm, runtime, weights.sha256, began, int8)
             if engine is not None:
                 report(f"{path.name} was built meanwhile")
                 return engine
@@ -122,7 +139,7 @@ def build_engine(
         progress(clock.at(0.0))
         graph = export_graph(
             spec,
-            Int8Options(calibration, max_drop_points, force),
+            int8,
             report=report,
             progress=lambda fraction: progress(clock.at(fraction)),
         )
@@ -132,9 +149,9 @@ def build_engine(
         draft.write_plan(plan)
         del plan
         reason = f"no GPU: {no_gpu}" if cuda is None else _foreign(manifest, cuda)
-        if cuda is not None and reason is None:
+        if cuda is not None and frames is not None and reason is None:
             engine = EngineFile(draft.plan_path, manifest)
-            parity = _prove(engine, runtime, cuda, weights.path, data, progress)
+            parity = _prove(engine, runtime, cuda, weights.path, frames, progress)
             check_parity(parity, spec.precision, name=runtime.name)
             manifest = replace(manifest, parity=parity)
         draft.publish(replace(manifest, not_verified=reason))
@@ -174,11 +191,12 @@ def _path(
     weights_sha256: str,
 ) -> Path:
     if output is not None and output.suffix and not output.is_dir():
-        if output.suffix == ".json":
-            raise UsageError(
-                f"{output} would be the name of a manifest: use --output FILE{SUFFIX}, or a folder"
-            )
-        return output
+        if output.suffix.lower() in (SUFFIX, ".plan"):
+            return output
+        raise UsageError(
+            f"{output} is neither an engine's name nor a folder: use --output FILE{SUFFIX}, or a "
+            "folder that exists"
+        )
     return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
 
 
@@ -189,6 +207,7 @@ def _built_meanwhile(
     runtime: Runtime,
     weights_sha256: str,
     began: str,
+    int8: Int8Options,
 ) -> EngineFile | None:
     """What another process built while this one waited, if it is what is wanted."""
     try:
@@ -201,7 +220,25 @@ def _built_meanwhile(
         return None
     if stale_reasons(manifest, runtime=runtime, weights_sha256=weights_sha256):
         return None
+    if manifest.calibration is not None and not _is_calibrated_so(manifest, int8):
+        return None
     return engine if checksum_problem(engine) is None else None
+
+
+def _is_calibrated_so(manifest: EngineManifest, int8: Int8Options) -> bool:
+    """Whether an INT8 engine is of the calibration that is wanted, and costs no more than it may.
+
+    If not, building finds out what is wrong, and says so.
+    """
+    from roadseg.export.scales import calibration_path, check_gate, read_calibration
+
+    assert manifest.calibration is not None
+    path = int8.calibration or calibration_path(manifest.architecture)
+    with contextlib.suppress(ModelError, OSError, QualityGateError):
+        calibration = read_calibration(path)
+        check_gate(calibration, max_drop_points=int8.max_drop_points, force=int8.force)
+        return sha256_of(path) == manifest.calibration.sha256
+    return False
 
 
 def _compile(
@@ -295,18 +332,32 @@ def _foreign(manifest: EngineManifest, cuda: Cuda) -> str | None:
     return reasons[0] if reasons else None
 
 
+def _frames(
+    data: Path | None, size_hw: tuple[int, int], progress: Progress
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """What labels are compared on; read before anything that takes long, for it may be missing."""
+    if data is None:
+        return parity_frames(None, size_hw)
+    clock = StageClock("reading")
+
+    def show(done: int, total: int | None) -> None:
+        progress(clock.at(min(done / total, 1.0) if total else 0.0))
+
+    return parity_frames(data, size_hw, progress=show)
+
+
 def _prove(
     engine: EngineFile,
     runtime: Runtime,
     cuda: Cuda,
     weights: Path,
-    data: Path | None,
+    parity: tuple[npt.NDArray[np.uint8], str],
     progress: Progress,
 ) -> ParityFacts:
     manifest = engine.manifest
     clock = StageClock("comparing")
     progress(clock.at(0.0))
-    frames, measured_on = parity_frames(data, manifest.size_hw)
+    frames, measured_on = parity
     from roadseg.backends.tensorrt import TensorRtBackend
 
     with ExitStack() as stack:

@@ -84,7 +84,7 @@ def export_graph(
     network = load_network(spec.model)
     calibration = facts = None
     if spec.precision == "int8":
-        calibration, facts = _read(network, int8, report)
+        calibration, facts = _read(network, spec.model, int8, report)
     progress(0.3)
     from roadseg.export.onnx import build_onnx
 
@@ -124,7 +124,7 @@ def _graph_sha256(model: Any) -> str:
 
 
 def _read(
-    network: TrainedNetwork, int8: Int8Options, report: Callable[[str], None]
+    network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
 ) -> tuple[Calibration, CalibrationFacts]:
     from roadseg.export.scales import (
         calibration_path,
@@ -135,8 +135,13 @@ def _read(
     from roadseg.weights.manifest import sha256_of
 
     path = int8.calibration or calibration_path(network.architecture)
-    calibration = read_calibration(path)
-    check_weights(calibration, model=network.architecture, weights_sha256=network.weights_sha256)
+    calibration = read_calibration(path, source=source)
+    check_weights(
+        calibration,
+        model=network.architecture,
+        weights_sha256=network.weights_sha256,
+        source=source,
+    )
     forced = False
     try:
         check_gate(calibration, max_drop_points=int8.max_drop_points)
@@ -153,4 +158,5 @@ def _read(
         drop_points=gate.drop_points if gate else None,
         measured_on=gate.measured_on if gate else None,
         forced=forced,
+        path=str(path.resolve()) if int8.calibration else None,
     )

@@ -66,6 +66,7 @@ class CalibrationFacts:
         drop_points: what INT8 costs, in points of mIoU; None where that was never measured.
         measured_on: the frames it was measured on; None likewise.
         forced: whether the engine was built although that is too much, or unknown.
+        path: the file, where `--calibration` named one; None for the usual one.
     """
 
     sha256: str
@@ -73,6 +74,7 @@ class CalibrationFacts:
     drop_points: float | None
     measured_on: str | None
     forced: bool
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class EngineManifest:
             words.append(f"--sm {','.join(map(str, self.sm))}")
         if self.workspace_mb is not None:
             words.append(f"--workspace {self.workspace_mb}")
+        if self.calibration is not None and self.calibration.path is not None:
+            words.append(f"--calibration {_quoted(self.calibration.path)}")
         return f"'{' '.join(words)}'"
 
 
@@ -265,6 +269,7 @@ def _parse(raw: Mapping[str, Any]) -> EngineManifest:
             _number(calibration, "drop_points"),
             None if calibration["measured_on"] is None else _text(calibration, "measured_on"),
             bool(calibration["forced"]),
+            None if calibration.get("path") is None else _text(calibration, "path"),
         ),
         parity=None
         if parity is None

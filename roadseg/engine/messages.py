@@ -62,7 +62,9 @@ def first_reason(messages: Sequence[str]) -> str:
 
 def is_out_of_memory(messages: Sequence[str]) -> bool:
     """Whether one of them is about memory that is not there."""
-    return any(re.search(r"out ?of ?memory", message, re.IGNORECASE) for message in messages)
+    # CUDA says it as CUDA_ERROR_OUT_OF_MEMORY and cudaErrorMemoryAllocation.
+    pattern = r"out[ _]?of[ _]?memory|MemoryAllocation"
+    return any(re.search(pattern, message, re.IGNORECASE) for message in messages)
 
 
 def _logger(trt: Any) -> Any:

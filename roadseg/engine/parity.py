@@ -28,7 +28,11 @@ Labeller = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 def parity_frames(
-    data: Path | None, size_hw: tuple[int, int], *, count: int = _FRAMES
+    data: Path | None,
+    size_hw: tuple[int, int],
+    *,
+    count: int = _FRAMES,
+    progress: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> tuple[npt.NDArray[np.uint8], str]:
     """Frames to compare labels on, and what they are called.
 
@@ -37,6 +41,7 @@ def parity_frames(
             rendered scenes where roadseg was installed without it.
         size_hw: the network's input.
         count: how many, at most.
+        progress: called with the number of frames read, and of how many if that is known.
 
     Returns:
         (N, h, w, 3) uint8 BGR.
@@ -51,7 +56,9 @@ def parity_frames(
         data = Path(roadseg.__file__).resolve().parent.parent / "samples" / "drive.mp4"
         if not data.is_file():
             return _rendered(size_hw, count), "rendered scenes"
-    frames = collect_frames(data, count=count, network_hw=size_hw)
+    frames = collect_frames(
+        data, count=count, network_hw=size_hw, progress=progress, purpose="compare labels on"
+    )
     if not frames.batches:
         raise DataError(f"no frames at {data} to compare labels on: give another --data")
     return np.concatenate(frames.batches), frames.described

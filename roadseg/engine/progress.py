@@ -19,7 +19,7 @@ class BuildProgress:
     """How far a build is.
 
     Attributes:
-        stage: `exporting`, `building` or `comparing`.
+        stage: `reading` (of `data`), `exporting`, `building` or `comparing`.
         phase: what TensorRT is doing, in its own words; empty in the other stages.
         fraction: of the stage, 0..1; it never falls.
         elapsed_s: since the stage began.

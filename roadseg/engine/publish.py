@@ -26,7 +26,8 @@ def claim_engine(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        # Whoever is building this engine already clears away what looks like a draft.
+        probe.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError) as exc:
         file = next(place for place in path.parents if place.exists())
         raise _failure(path, OSError(f"{file} is no folder")) from exc
@@ -67,7 +68,7 @@ class Draft:
         # Of builds that were killed: nobody else is building now.
         with contextlib.suppress(OSError):
             for left in self._path.parent.glob(f".{_escaped(self._path.name)}.*.part"):
-                left.unlink()
+                left.unlink(missing_ok=True)
         try:
             with self.plan_path.open("wb") as file:
                 file.write(plan)

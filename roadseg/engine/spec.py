@@ -18,6 +18,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 _SIDES = (32, 4096)
 _MAX_BATCH = 256
+_MAX_WORKSPACE_MB = 2**20
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class EngineSpec:
                 f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first: "
                 "use for example --batch 1 or --batch 1-8"
             )
-        if self.workspace_mb is not None and self.workspace_mb < 1:
+        if self.workspace_mb is not None and not 1 <= self.workspace_mb <= _MAX_WORKSPACE_MB:
             raise UsageError(
-                f"workspace of {self.workspace_mb} MiB: use for example --workspace 1024"
+                f"workspace of {self.workspace_mb} MiB: it must be 1 to {_MAX_WORKSPACE_MB}: "
+                "use for example --workspace 1024"
             )
         self._check_target()
 

@@ -16,7 +16,8 @@ import roadseg
 from roadseg.cache import user_cache_dir
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.spec import EngineSpec
-from roadseg.errors import EngineError
+from roadseg.errors import EngineError, ModelError
+from roadseg.export.scales import calibration_path, read_calibration
 from roadseg.plugin.kernels import source_hash
 from roadseg.weights.manifest import sha256_of
 
@@ -28,6 +29,7 @@ __all__ = [
     "SUFFIX",
     "EngineFile",
     "Found",
+    "calibration_sha256",
     "checksum_problem",
     "engine_path",
     "engines_dir",
@@ -158,9 +160,10 @@ def find_engine(
     device: DeviceInfo | None,
     *,
     weights_sha256: str | None = None,
-    calibration_sha256: str | None = None,
+    calibration_of: Callable[[EngineManifest], str | None] = lambda _manifest: None,
     graph_sha256: Callable[[], str] | None = None,
     folder: Path | None = None,
+    problem: Callable[[str], None] = lambda _line: None,
 ) -> Found:
     """The engine to run, whatever its name.
 
@@ -170,12 +173,13 @@ def find_engine(
     Args:
         spec: what is wanted; its `sm` and `workspace_mb` do not matter.
         runtime, device: what is to run it.
-        weights_sha256, calibration_sha256, graph_sha256: see `stale_reasons`.
-        folder: default: `engines_dir()`.
+        weights_sha256, graph_sha256: see `stale_reasons`.
+        calibration_of: gives the `calibration_sha256` of there; `calibration_sha256` to compare it.
+        folder, problem: see `list_engines`.
     """
     fitting: list[EngineFile] = []
     stale: list[tuple[EngineFile, list[str]]] = []
-    for engine in list_engines(folder):
+    for engine in list_engines(folder, problem=problem):
         if not _is_wanted(engine.manifest, spec, weights_sha256):
             continue
         reasons = stale_reasons(
@@ -183,7 +187,7 @@ def find_engine(
             runtime=runtime,
             device=device,
             weights_sha256=weights_sha256,
-            calibration_sha256=calibration_sha256,
+            calibration_sha256=calibration_of(engine.manifest),
             graph_sha256=graph_sha256,
         )
         damage = checksum_problem(engine, quick=True)
@@ -251,6 +255,24 @@ def stale_reasons(
         elif graph_sha256() != manifest.graph_sha256:
             reasons.append("roadseg exports another graph now")
     return reasons
+
+
+def calibration_sha256(manifest: EngineManifest) -> str | None:
+    """Checksum, now, of the calibration that an INT8 engine was made with.
+
+    None where there is none to compare with: for other engines, without the file, or where the file
+    in the usual place is of other weights, such as those of a model of the same architecture.
+    """
+    known = manifest.calibration
+    if known is None:
+        return None
+    path = Path(known.path) if known.path else calibration_path(manifest.architecture)
+    try:
+        if not known.path and read_calibration(path).weights_sha256 != manifest.weights_sha256:
+            return None
+        return sha256_of(path)
+    except (ModelError, OSError):
+        return None
 
 
 def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:

@@ -56,6 +56,7 @@ def collect_frames(
     count: int | None = None,
     network_hw: tuple[int, int] | None = None,
     progress: Callable[[int, int | None], None] = lambda _done, _total: None,
+    purpose: str = "calibrate on",
 ) -> CalibrationFrames:
     """Choose frames evenly from whatever `data` holds; the same ones each time.
 
@@ -65,18 +66,19 @@ def collect_frames(
         count: how many at most; default: every 4th of a training split, 100 of anything else.
         network_hw: input size; default: what the first frame's aspect ratio gives.
         progress: called with the number of frames read, and of how many if that is known.
+        purpose: what they are for, in errors: "no images in x to calibrate on".
 
     Raises:
         DataError: there is nothing at `data`, no image in it, or one that cannot be read.
         SourceError: it is a file that is not a readable video.
     """
     if data.is_dir():
-        return _from_folder(data, count, network_hw, progress)
+        return _from_folder(data, count, network_hw, progress, purpose)
     if not data.is_file():
         raise DataError(
-            f"nothing at {data} to calibrate on: give --data a folder of images or a video file"
+            f"nothing at {data} to {purpose}: give --data a folder of images or a video file"
         )
-    return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress)
+    return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress, purpose)
 
 
 def evenly(items: Sequence[_T], count: int) -> list[_T]:
@@ -94,6 +96,7 @@ def _from_folder(
     count: int | None,
     network_hw: tuple[int, int] | None,
     progress: Callable[[int, int | None], None],
+    purpose: str,
 ) -> CalibrationFrames:
     if has_split(root, "train"):
         images = [image for image, _label in open_dataset(root, "train").pairs]
@@ -108,7 +111,7 @@ def _from_folder(
             raise DataError(f"cannot read {root}: {exc.strerror or exc}") from exc
         if not images:
             raise DataError(
-                f"no images in {root} to calibrate on: give --data a folder of .png or .jpg "
+                f"no images in {root} to {purpose}: give --data a folder of .png or .jpg "
                 "files, one in the CamVid layout (train.txt), or a video file"
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
@@ -131,6 +134,7 @@ def _from_video(
     count: int,
     network_hw: tuple[int, int] | None,
     progress: Callable[[int, int | None], None],
+    purpose: str,
 ) -> CalibrationFrames:
     """Evenly from the whole file, whose length only reading it tells for certain.
 
@@ -154,7 +158,7 @@ def _from_video(
             progress(done, source.info.frame_count)
         warnings = tuple(source.warnings)
     if not kept or network_hw is None:
-        raise DataError(f"{path} has no frames to calibrate on: give another --data")
+        raise DataError(f"{path} has no frames to {purpose}: give another --data")
     chosen = evenly(kept, count)
     return CalibrationFrames(
         tuple(record for record, _batch in chosen),

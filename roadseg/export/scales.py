@@ -26,6 +26,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import roadseg
 from roadseg.errors import ModelError, QualityGateError
 from roadseg.json_file import write_json
 
@@ -110,33 +111,47 @@ class Calibration:
     gate: Gate | None = None
 
 
-def calibration_path(model: str, folder: Path = DEFAULT_FOLDER) -> Path:
-    """Where the calibration of a model lies: `calibration/segnet-lite.json`."""
-    return folder / f"{model}.json"
+def calibration_path(model: str, folder: Path | None = None) -> Path:
+    """Where the calibration of a model lies: `calibration/segnet-lite.json`.
+
+    Args:
+        model: the network's name.
+        folder: default: `calibration/` here if it has one of this model, else the one of the
+            checkout that this package runs from, which has those that come with roadseg.
+    """
+    name = f"{model}.json"
+    if folder is not None:
+        return folder / name
+    shipped = Path(roadseg.__file__).resolve().parent.parent / DEFAULT_FOLDER / name
+    here = DEFAULT_FOLDER / name
+    return shipped if shipped.is_file() and not here.is_file() else here
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: Path, *, source: str | None = None) -> Calibration:
     """Read and check a calibration.
+
+    Args:
+        path: the file.
+        source: what `--model` was given, for the advice; default: what the file's name says.
 
     Raises:
         ModelError: it is missing, damaged, or of another version of roadseg.
     """
+    fix = _command(source or path.stem)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"no calibration at {path}: {_command(path.stem)}") from None
+        raise ModelError(f"no calibration at {path}: {fix}") from None
     except OSError as exc:
         raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except ValueError as exc:
-        raise ModelError(f"{path} is damaged (no JSON): {_command(path.stem)}") from exc
+        raise ModelError(f"{path} is damaged (no JSON): {fix}") from exc
     if isinstance(raw, dict) and raw.get("version", _VERSION) != _VERSION:
-        raise ModelError(
-            f"{path} has version {raw['version']}, expected {_VERSION}: {_command(path.stem)}"
-        )
+        raise ModelError(f"{path} has version {raw['version']}, expected {_VERSION}: {fix}")
     try:
         return _parse(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ModelError(f"{path} is damaged ({_reason(exc)}): {_command(path.stem)}") from exc
+        raise ModelError(f"{path} is damaged ({_reason(exc)}): {fix}") from exc
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -170,20 +185,27 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     write_json(path, value)
 
 
-def check_weights(calibration: Calibration, *, model: str, weights_sha256: str) -> None:
+def check_weights(
+    calibration: Calibration, *, model: str, weights_sha256: str, source: str | None = None
+) -> None:
     """Refuse a calibration of another network.
+
+    Args:
+        calibration: what was read.
+        model: the network's name.
+        weights_sha256: of its weights' file.
+        source: what `--model` was given, for the advice; default: the network's name.
 
     Raises:
         ModelError: its model or the checksum of its weights differs.
     """
+    fix = _command(source or model)
     if calibration.model != model:
-        raise ModelError(
-            f"the calibration is of {calibration.model}, not {model}: {_command(model)}"
-        )
+        raise ModelError(f"the calibration is of {calibration.model}, not {model}: {fix}")
     if calibration.weights_sha256 != weights_sha256:
         raise ModelError(
             f"the calibration is of other weights of {model} (sha256 "
-            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]}): {_command(model)}"
+            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]}): {fix}"
         )
 
 
@@ -226,7 +248,8 @@ def check_gate(
 
 
 def _command(model: str) -> str:
-    return f"run 'roadseg calibrate --model {model} --data DIR|VIDEO'"
+    shown = f'"{model}"' if " " in model else model
+    return f"run 'roadseg calibrate --model {shown} --data DIR|VIDEO'"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadseg.cuda import Cuda, Kernel, load_cuda
 from roadseg.plugin.kernels import variants
-from roadseg.plugin.nvrtc import compile_kernels
+from roadseg.plugin.nvrtc import compile_kernels, newer_than_driver, nvrtc_version
 
 __all__ = ["LoadedKernels"]
 
@@ -36,14 +36,15 @@ class LoadedKernels:
         """Compile and load; a second call does nothing.
 
         Raises:
-            BackendError: no GPU, no compiler, or the driver refuses the code.
+            BackendError: no GPU, no compiler, one that is newer than the driver, or the driver
+                refuses the code.
         """
         if self._kernels:
             return
         if self._cuda is None:
             self._cuda = load_cuda()
         if self._image is None:
-            self._image = compile_kernels(self._cuda.device.compute_capability)
+            self._image = _compile(self._cuda)
         self._cuda.make_current()
         symbols = [variant.symbol for variant in variants()]
         self._kernels = self._cuda.load_kernels(self._image, symbols)
@@ -57,3 +58,11 @@ class LoadedKernels:
         if not self._kernels:
             raise RuntimeError(f"{symbol} is wanted before the kernels were loaded")
         return self._kernels[symbol]
+
+
+def _compile(cuda: Cuda) -> bytes:
+    """Machine code that the driver can load: of its CUDA's major version, or an older one."""
+    device, version = cuda.device, nvrtc_version()
+    if version[0] > device.driver_cuda[0]:
+        raise newer_than_driver(version, device.driver_cuda, "cubin")
+    return compile_kernels(device.compute_capability)

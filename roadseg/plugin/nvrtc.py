@@ -16,7 +16,7 @@ from roadseg.cache import user_cache_dir
 from roadseg.errors import BackendError
 from roadseg.plugin.kernels import source, source_hash
 
-__all__ = ["cache_dir", "compile_kernels"]
+__all__ = ["cache_dir", "compile_kernels", "newer_than_driver", "nvrtc_version"]
 
 _OPTIONS = ("--std=c++17",)
 _PROGRAM = "roadseg_kernels.cu"
@@ -69,6 +69,40 @@ def compile_kernels(
         if cache:
             _write(path, image)
     return image
+
+
+def nvrtc_version() -> tuple[int, int]:
+    """The CUDA version of the compiler: (13, 0).
+
+    Raises:
+        BackendError: NVRTC is not installed.
+    """
+    nvrtc = _load()
+    major, minor = _call(nvrtc, nvrtc.nvrtcVersion())
+    return int(major), int(minor)
+
+
+def newer_than_driver(
+    version: tuple[int, int], driver_cuda: tuple[int, int], output: Literal["cubin", "ptx"]
+) -> BackendError:
+    """The line for a compiler whose code the driver does not take.
+
+    Args:
+        version: CUDA version of NVRTC.
+        driver_cuda: the one that the driver runs.
+        output: what the code is.
+    """
+    found, wanted = (".".join(map(str, number)) for number in (version, driver_cuda))
+    code, verb = ("PTX", "read") if output == "ptx" else ("machine code", "load")
+    major = driver_cuda[0]
+    packages = f"'nvidia-cuda-nvrtc{'-cu12' if major == 12 else ''}=={wanted}.*'"
+    if version[0] != major:
+        # The bindings look for the library of their own major version.
+        packages += f" 'cuda-bindings<{major + 1}'"
+    return BackendError(
+        f"NVRTC {found} writes {code} that this driver (CUDA {wanted}) cannot {verb}: update the "
+        f"driver, or pip install {packages}"
+    )
 
 
 def _load() -> Any:

@@ -29,7 +29,7 @@ from roadseg.errors import BackendError
 from roadseg.plugin.formats import ROLES, Op, combinations, variant_of, version_of
 from roadseg.plugin.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.plugin.layouts import ITEM_BYTES
-from roadseg.plugin.nvrtc import compile_kernels
+from roadseg.plugin.nvrtc import compile_kernels, newer_than_driver
 from roadseg.plugin.ptx import cuda_release, entry_ptx
 
 __all__ = ["ARGUMENT_ORDERS", "NAMESPACE", "ArgumentOrder", "register_portable"]
@@ -128,12 +128,7 @@ def _compile_here() -> bytes:
     ptx = compile_kernels(device.compute_capability, output="ptx")
     release = cuda_release(ptx.decode())
     if release > device.driver_cuda:
-        found, wanted = (".".join(map(str, version)) for version in (release, device.driver_cuda))
-        package = "nvidia-cuda-nvrtc" + ("-cu12" if device.driver_cuda[0] == 12 else "")
-        raise BackendError(
-            f"NVRTC {found} writes PTX that this driver (CUDA {wanted}) cannot read: update the"
-            f" driver, or pip install '{package}=={wanted}.*'"
-        )
+        raise newer_than_driver(release, device.driver_cuda, "ptx")
     return ptx
 
 

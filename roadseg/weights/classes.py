@@ -30,7 +30,7 @@ def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
 
     Raises:
         ModelError: what the file says of its classes is damaged, or it is no weights file.
-        EngineError: the manifest of an engine is missing or damaged.
+        EngineError: an engine is not there, or its manifest is missing or damaged.
         BackendError: the classes of a `.pt` file, without PyTorch.
     """
     entry = load_manifest(directory).get(model)
@@ -39,9 +39,9 @@ def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
     path = Path(model)
     suffix = path.suffix.lower()
     if suffix == ".engine":
-        from roadseg.engine.manifest import read_manifest
+        from roadseg.engine.store import read_engine
 
-        manifest = read_manifest(path)
+        manifest = read_engine(path).manifest
         return known_class_set(manifest.classes, manifest.palette_rgb)
     if not path.is_file() or suffix not in (".pt", ".xml", ".onnx"):
         return CAMVID

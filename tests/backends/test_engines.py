@@ -15,12 +15,14 @@ from roadseg.backends.engines import open_tensorrt
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
 from roadseg.cuda import SimulatedCuda
-from roadseg.engine.manifest import Gpu
+from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
-from roadseg.errors import BackendError, EngineError, UsageError
+from roadseg.errors import BackendError, EngineError, SinkError, UsageError
+from roadseg.export.scales import calibration_path
 from roadseg.segmenter import Segmenter
 from roadseg.weights import resolve_model
+from roadseg.weights.manifest import sha256_of
 
 SIZE_HW = (64, 96)
 WEIGHTS = resolve_model("segnet-lite", "torch").sha256
@@ -274,8 +276,11 @@ def test_a_named_engine_that_does_not_fit_ends_the_run_with_9(
     engine.path.write_bytes(engine.path.read_bytes()[:-1])
     assert run(images, tmp_path / "masks", "--model", engine.path) == 9
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"error: {engine.path} has ")
-    assert captured.err.count("\n") == 1
+    size = engine.manifest.plan_bytes
+    assert captured.err == (
+        f"error: {engine.path} cannot be used: the file is truncated ({size - 1} of {size} bytes): "
+        f"copy it again, or build it again: {engine.manifest.build_command()}\n"
+    )
 
 
 def test_bench_and_eval_build_engines_too(
@@ -314,4 +319,74 @@ def test_sizes_out_of_range(bench: Bench) -> None:
         bench.open(size_hw=(31, 64))
     assert str(caught.value) == (
         "network input 31x64: its sides must be 32 to 4096: use for example --size 352x480"
+    )
+
+
+def test_a_truncated_engine_is_named_also_without_a_driver(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise BackendError("there is no NVIDIA driver: install one")
+
+    monkeypatch.setattr(engines, "shared_cuda", fail)
+    engine = bench.add("mine")
+    engine.path.write_bytes(engine.path.read_bytes()[:-1])
+    with pytest.raises(EngineError, match=r"cannot be used: the file is truncated \("):
+        bench.open(str(engine.path))
+
+
+def test_damaged_manifests_are_told_once(bench: Bench) -> None:
+    bad = bench.add("bad")
+    manifest_path(bad.path).write_text("{")
+    bench.open()
+    path = manifest_path(bad.path)
+    assert bench.lines[0] == (
+        f"{path} is damaged (no engine's manifest): build the engine again with "
+        "'roadseg build-engine'"
+    )
+    assert bench.lines[1] == BUILDING
+
+
+def test_an_int8_engine_of_another_calibration_is_explained(bench: Bench) -> None:
+    now = CalibrationFacts(sha256_of(calibration_path("segnet-lite")), (), 0.1, "val.txt", False)
+    bench.add("mine", precision="int8", calibration=now)
+    assert bench.open().info.precision == "int8"
+    assert bench.lines == []
+    old = CalibrationFacts("0" * 64, (), 0.1, "val.txt", False)
+    engine = bench.add("mine", precision="int8", calibration=old)
+    assert bench.open().info.precision == "fp16"
+    assert bench.lines[0] == (
+        "the engine mine.engine does not fit: the calibration has changed: to build it again: "
+        f"{engine.manifest.build_command()}"
+    )
+    assert bench.lines[1] == BUILDING
+
+
+def test_an_engine_of_a_calibration_of_the_users_own(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text("{}")
+    facts = CalibrationFacts(sha256_of(file), (), 0.1, "val.txt", False, str(file))
+    engine = bench.add("mine", precision="int8", calibration=facts)
+    assert engine.manifest.build_command().endswith(f" --calibration {file}'")
+    assert bench.open().info.precision == "int8"
+    file.write_text("{ }")
+    bench.open()
+    assert "does not fit: the calibration has changed" in bench.lines[0]
+
+
+def test_a_folder_for_engines_that_cannot_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise SinkError(
+            "cannot write the engine x (Permission denied): give another folder with --output, or "
+            "free the space it needs"
+        )
+
+    monkeypatch.setattr(engines, "build_engine", fail)
+    with pytest.raises(SinkError) as caught:
+        bench.open()
+    assert str(caught.value) == (
+        "cannot write the engine x (Permission denied): make room for it there, or build it "
+        "elsewhere with 'roadseg build-engine --output FILE.engine' and use --model FILE.engine"
     )

@@ -18,6 +18,7 @@ from roadseg.backends.select import (
     create_backend,
     fixed_size,
     input_multiple,
+    model_classes,
 )
 from roadseg.backends.torch import TorchBackend
 from roadseg.cuda import SimulatedCuda
@@ -203,13 +204,24 @@ def test_engines_take_their_own_size(rig: Any, tmp_path: Path) -> None:
     assert fixed_size(str(engine.path)) == (45, 60)
     assert input_multiple(str(engine.path), "auto") == 1
     assert fixed_size("segnet-lite") is None
-    missing = tmp_path / "none.engine"
+    alone = tmp_path / "alone.engine"
+    alone.write_bytes(b"")
     with pytest.raises(EngineError) as caught:
-        fixed_size(str(missing))
+        fixed_size(str(alone))
     assert str(caught.value) == (
-        f"{missing} has no manifest (none.engine.json beside it): copy it along, or build the "
+        f"{alone} has no manifest (alone.engine.json beside it): copy it along, or build the "
         "engine again with 'roadseg build-engine'"
     )
+
+
+@pytest.mark.parametrize(
+    "ask", [fixed_size, lambda model: model_classes(model, "auto")], ids=["size", "classes"]
+)
+def test_an_engine_that_is_not_there(ask: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "none.engine"
+    with pytest.raises(EngineError) as caught:
+        ask(str(missing))
+    assert str(caught.value) == (f"no engine at {missing}: build one with 'roadseg build-engine'")
 
 
 def test_engines_are_built_for_any_size() -> None:

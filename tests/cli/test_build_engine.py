@@ -163,11 +163,32 @@ def test_ctrl_c(
             2,
             "unknown lowering 'odd': use plugin or native",
         ),
-        (["--workspace", "0"], 2, "workspace of 0 MiB: use for example --workspace 1024"),
+        (
+            ["--workspace", "99999999999999"],
+            2,
+            "workspace of 99999999999999 MiB: it must be 1 to 1048576: use for example "
+            "--workspace 1024",
+        ),
+        (["--max-drop", "1"], 2, "--max-drop is not for --fp16: use it with --int8"),
+        (
+            ["--int8", "--max-drop", "nan"],
+            2,
+            "a drop of nan points: use for example --max-drop 0.5, or --force",
+        ),
+        (
+            ["--int8", "--max-drop", "-1"],
+            2,
+            "a drop of -1 points: use for example --max-drop 0.5, or --force",
+        ),
+        (
+            ["--data", "none"],
+            7,
+            "nothing at none to compare labels on: give --data a folder of images or a video file",
+        ),
         (
             ["--int8", "--calibration", "none.json"],
             5,
-            "no calibration at none.json: run 'roadseg calibrate --model none --data DIR|VIDEO'",
+            "no calibration at none.json: run 'roadseg calibrate --model WEIGHTS --data DIR|VIDEO'",
         ),
     ],
 )
@@ -180,7 +201,10 @@ def test_what_it_refuses(
     line: str,
 ) -> None:
     assert build(weights, "--output", str(tmp_path / "out"), *options) == code
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: {line}"
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == f"error: {line.replace('WEIGHTS', str(weights))}"
+    )
     assert list(tmp_path.glob("out/*")) == []
 
 

@@ -220,8 +220,23 @@ def test_int8_from_a_calibration(
             "--portable is for plugins, not the native lowering: use --lowering plugin",
         ),
         ("x.onnx", ["--result", "mask"], 2, "unknown result 'mask': use --result labels|logits"),
-        ("x.onnx", ["--size", "0x32"], 2, "size '0x32' is not HxW: use for example --size 352x480"),
-        ("x.onnx", ["--size", "32"], 2, "size '32' is not HxW: use for example --size 352x480"),
+        *(
+            (
+                "x.onnx",
+                ["--size", size],
+                2,
+                f"network input {size}: its sides must be 32 to 4096: "
+                "use for example --size 352x480",
+            )
+            for size in ("0x32", "31x32", "352x4097", "99999x99999")
+        ),
+        (
+            "x.onnx",
+            ["--size", "32"],
+            2,
+            "size '32' is not HxW (height x width of the network's input): "
+            "use for example --size 352x480",
+        ),
         (
             "x.onnx",
             ["--lowering", "magic"],

@@ -66,8 +66,9 @@ INSTALL = "pip install 'roadseg[tensorrt]' (or 'roadseg[tensorrt-cu12]' for a dr
         ),
         (
             "CUDA_ERROR_NO_BINARY_FOR_GPU",
-            "the kernels were compiled for another GPU (CUDA_ERROR_NO_BINARY_FOR_GPU): build the "
-            "engine again on this one: roadseg build-engine --force",
+            "no kernel that was compiled fits this GPU and its driver "
+            "(CUDA_ERROR_NO_BINARY_FOR_GPU): pip install a nvidia-cuda-nvrtc of the driver's CUDA "
+            f"version ('roadseg doctor' names it), {CPU}",
         ),
         (
             "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",

@@ -12,7 +12,13 @@ import pytest
 
 from roadseg.doctor.checkup import Surroundings, judge
 from roadseg.doctor.probing import Probe
-from roadseg.engine.manifest import EngineManifest, Gpu, manifest_path, write_manifest
+from roadseg.engine.manifest import (
+    CalibrationFacts,
+    EngineManifest,
+    Gpu,
+    manifest_path,
+    write_manifest,
+)
 from roadseg.engine.store import export_sha256
 from roadseg.plugin.kernels import source_hash
 from roadseg.weights.manifest import load_manifest
@@ -161,3 +167,81 @@ def test_an_engine_without_a_manifest(gpu_machine: Machine, tmp_path: Path) -> N
             "copy it along, or build the engine again with 'roadseg build-engine'",
         )
     ]
+
+
+def test_an_engine_of_another_calibration(
+    gpu_machine: Machine, write_engine: Callable[..., Path], tmp_path: Path
+) -> None:
+    first, second = b"first", b"second"
+    facts = CalibrationFacts(hashlib.sha256(first).hexdigest(), (), 0.1, "val.txt", False)
+    write_engine(precision="int8", calibration=facts)
+    lite = "segnet-lite int8 352x480"
+    # Where the file is not at hand, the engine does as well.
+    assert of("engines", gpu_machine()) == [("ok", f"{lite} fits", None)]
+    path = tmp_path / "calibration" / "segnet-lite.json"
+    path.parent.mkdir()
+    path.write_bytes(first)
+    assert of("engines", gpu_machine()) == [("ok", f"{lite} fits", None)]
+    path.write_bytes(second)
+    assert of("engines", gpu_machine()) == [
+        (
+            "note",
+            f"{lite} does not fit: the calibration has changed",
+            BUILD.replace("--fp16", "--int8"),
+        )
+    ]
+
+
+INCOMPLETE = Probe({"backend": "tensorrt", "torch": False, "onnx": True})
+CANNOT_BUILD = "torch not installed: engines cannot be built"
+
+
+def test_building_matters_less_where_an_engine_fits(
+    gpu_machine: Machine, write_engine: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_engine()
+
+    def refuse(**_: Any) -> Any:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("roadseg.doctor.files.tempfile.TemporaryFile", refuse)
+    around = gpu_machine(backend=INCOMPLETE)
+    assert of("builder", around) == [("note", CANNOT_BUILD, "pip install torch")]
+    folder = path.parent
+    blocked = (
+        f"{folder} cannot be written (Read-only file system): engines cannot be built",
+        f"chmod u+rwx {folder}, or use --backend torch or openvino",
+    )
+    assert of("engines-folder", around) == [("note", *blocked)]
+    path.unlink()
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]
+    assert of("engines-folder", around) == [("problem", *blocked)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tensorrt_version": "10.3.0.26"},
+        {"weights_sha256": "2" * 64},
+        {"precision": "int8"},
+        {"portable": True},
+        {"source": "runs/best.pt"},
+        {"plan_bytes": 7},
+    ],
+    ids=str,
+)
+def test_building_matters_where_no_engine_is_taken(
+    gpu_machine: Machine, write_engine: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    write_engine(**changes)
+    around = gpu_machine(backend=INCOMPLETE)
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]
+
+
+def test_building_matters_where_nothing_can_be_told(
+    gpu_machine: Machine, write_engine: Callable[..., Path], weights_dir: Path
+) -> None:
+    write_engine()
+    (weights_dir / "manifest.json").write_text("{")
+    around = gpu_machine(backend=INCOMPLETE)
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]

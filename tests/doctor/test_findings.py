@@ -566,7 +566,15 @@ def test_a_package_that_would_be_in_the_way(machine: Machine, tmp_path: Path) ->
     assert fix == f"mv '{folder}' '{tmp_path}/with space/my_cuda'"
 
 
-@pytest.mark.parametrize(("package", "level"), [("pycuda", "note"), ("openvino", "problem")])
+@pytest.mark.parametrize(
+    ("package", "level"),
+    [
+        ("onnx", "note"),
+        ("openvino", "problem"),
+        ("pycuda", "note"),
+        ("tensorrt_rtx_bindings", "note"),
+    ],
+)
 def test_a_file_that_is_in_the_way(
     package: str,
     level: str,

@@ -20,12 +20,21 @@ from roadseg.engine import publish
 from roadseg.engine.build import build_engine
 from roadseg.engine.graph import Int8Options, export_graph
 from roadseg.engine.lock import build_lock
-from roadseg.engine.manifest import Gpu, ParityFacts, manifest_path, read_manifest
+from roadseg.engine.manifest import (
+    CalibrationFacts,
+    Gpu,
+    ParityFacts,
+    manifest_path,
+    read_manifest,
+    write_manifest,
+)
 from roadseg.engine.progress import BuildProgress
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
-from roadseg.errors import BackendError, EngineError, ModelError, SinkError, UsageError
+from roadseg.errors import BackendError, DataError, EngineError, ModelError, SinkError, UsageError
+from roadseg.export.scales import Calibration, Gate, write_calibration
 from roadseg.labels import CLASS_NAMES
+from roadseg.weights.manifest import sha256_of
 
 SIZE_HW = (64, 96)
 
@@ -46,7 +55,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> None:
         subject, "_reference", lambda weights, size_hw, stack: FakeBackend(size_hw).infer
     )
 
-    def frames(data: Path | None, size_hw: tuple[int, int]) -> tuple[np.ndarray, str]:
+    def frames(data: Path | None, size_hw: tuple[int, int], **_: Any) -> tuple[np.ndarray, str]:
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, (8, *size_hw, 3), dtype=np.uint8)
         return noise, "drive.mp4" if data is None else data.name
@@ -171,8 +180,8 @@ def test_an_output_of_ones_own(
     with pytest.raises(UsageError) as caught:
         build_engine(spec, output=tmp_path / "x.json", **workshop().options())
     assert str(caught.value) == (
-        f"{tmp_path / 'x.json'} would be the name of a manifest: use --output FILE.engine, or a "
-        "folder"
+        f"{tmp_path / 'x.json'} is neither an engine's name nor a folder: use --output "
+        "FILE.engine, or a folder that exists"
     )
 
 
@@ -550,10 +559,11 @@ def test_the_second_builds_if_the_first_did_not(
     path = tmp_path / "x.engine"
     engine = build_engine(spec, output=path, **shop.options())
     given = (path, spec, (), shop.runtime, engine.manifest.weights_sha256)
+    int8 = Int8Options()
     created = engine.manifest.created
-    assert subject._built_meanwhile(*given, created) == engine
+    assert subject._built_meanwhile(*given, created, int8) == engine
     if damage == "older":
-        assert subject._built_meanwhile(*given, "2999-01-01T00:00:00+00:00") is None
+        assert subject._built_meanwhile(*given, "2999-01-01T00:00:00+00:00", int8) is None
         return
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-1])
@@ -561,7 +571,7 @@ def test_the_second_builds_if_the_first_did_not(
         manifest_path(path).unlink()
     else:
         given = (*given[:4], "other")
-    assert subject._built_meanwhile(*given, created) is None
+    assert subject._built_meanwhile(*given, created, int8) is None
 
 
 def test_the_manifest_says_why_it_is_stale_later(
@@ -575,3 +585,93 @@ def test_the_manifest_says_why_it_is_stale_later(
     ]
     raw = json.loads(manifest_path(engine.path).read_text())
     assert raw["gpu"]["compute_capability"] == [8, 9]
+
+
+def test_a_folder_with_a_dot_in_its_name(
+    workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path
+) -> None:
+    folder = tmp_path / "engines-10.13"
+    with pytest.raises(UsageError) as caught:
+        build_engine(spec, output=folder, **workshop().options())
+    assert str(caught.value) == (
+        f"{folder} is neither an engine's name nor a folder: use --output FILE.engine, or a folder "
+        "that exists"
+    )
+    folder.mkdir()
+    assert build_engine(spec, output=folder, **workshop().options()).path.parent == folder
+
+
+def test_data_that_is_not_there_is_refused_before_any_work(
+    workshop: Callable[..., Any],
+    spec: EngineSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from roadseg.engine.parity import parity_frames
+
+    monkeypatch.setattr(subject, "parity_frames", parity_frames)
+    missing = tmp_path / "none"
+    rtx = replace(spec, target="tensorrt-rtx", lowering="native")
+    for wanted, version, changes in (
+        (spec, "10.13.0.35", {}),
+        (rtx, "1.7.1.116", {"open_cuda": no_gpu}),
+    ):
+        shop = workshop(version, wanted.target)
+        states: list[BuildProgress] = []
+        options = shop.options() | changes | {"progress": states.append}
+        with pytest.raises(DataError) as caught:
+            build_engine(wanted, output=tmp_path, data=missing, **options)
+        assert str(caught.value) == (
+            f"nothing at {missing} to compare labels on: give --data a folder of images or a video "
+            "file"
+        )
+        assert (shop.world.graph, states) == (None, [])
+
+
+def test_a_probe_that_another_build_clears_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.engine"
+    touch = Path.touch
+
+    def lose(self: Path) -> None:
+        touch(self)
+        self.unlink()
+
+    monkeypatch.setattr(Path, "touch", lose)
+    publish.claim_engine(path)
+
+
+@pytest.mark.parametrize("drop", [float("nan"), -0.1, float("inf")])
+def test_drops_that_make_no_sense(spec: EngineSpec, drop: float) -> None:
+    with pytest.raises(UsageError) as caught:
+        build_engine(spec, max_drop_points=drop)
+    assert str(caught.value) == (
+        f"a drop of {drop:g} points: use for example --max-drop 0.5, or --force"
+    )
+
+
+def test_int8_that_was_built_meanwhile_must_be_of_the_same_calibration(
+    workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path
+) -> None:
+    shop = workshop()
+    path, file = tmp_path / "x.engine", tmp_path / "c.json"
+    weights = build_engine(spec, output=path, **shop.options()).manifest.weights_sha256
+    gate = Gate("val.txt", 9, 0.7, 0.69, 1.0, 0.99, "a test")
+    scales = Calibration("segnet-lite", weights, SIZE_HW, "mse", (), {"x": 0.5}, (), gate)
+    write_calibration(scales, file)
+    facts = CalibrationFacts(sha256_of(file), (), 1.0, "val.txt", True)
+    manifest = replace(read_manifest(path), precision="int8", calibration=facts)
+    write_manifest(manifest, manifest_path(path))
+
+    def found(options: Int8Options) -> Any:
+        int8 = replace(spec, precision="int8")
+        given = (path, int8, (), shop.runtime, weights, manifest.created)
+        return subject._built_meanwhile(*given, options)
+
+    assert found(Int8Options(file, 1.0)).manifest == manifest
+    assert found(Int8Options(file, 0.5)) is None
+    assert found(Int8Options(file, 0.5, force=True)).manifest == manifest
+    assert found(Int8Options(tmp_path / "none.json", 1.0)) is None
+    write_calibration(replace(scales, method="absmax"), file)
+    assert found(Int8Options(file, 1.0)) is None

@@ -346,7 +346,20 @@ def test_reasons(message: str, reason: str) -> None:
 def test_no_reason() -> None:
     assert first_reason([]) == "it gave no reason"
     assert not is_out_of_memory(["a", "b"])
-    assert is_out_of_memory(["a", "Requested amount of GPU memory: OutOfMemory"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Requested amount of GPU memory: OutOfMemory",
+        "Error Code 2: OutOfMemory (Requested size was 1 bytes.)",
+        "Cuda Runtime (out of memory)",
+        "Cuda Driver (CUDA_ERROR_OUT_OF_MEMORY)",
+        "failed with cudaErrorMemoryAllocation",
+    ],
+)
+def test_out_of_memory_in_all_its_words(message: str) -> None:
+    assert is_out_of_memory(["a", message])
 
 
 def test_plans_are_bytes(workshop: Callable[..., Any]) -> None:

@@ -151,6 +151,7 @@ def test_int8_engines(
         drop_points=0.31,
         measured_on="val.txt",
         forced=False,
+        path=str(calibration),
     )
     assert len(facts.calibration.float_layers) == 1
     check_readable(engine, runtime, facts.sm)
@@ -193,12 +194,15 @@ def test_int8_of_other_weights_or_without_a_calibration(
     for force in (False, True):
         with pytest.raises(ModelError, match="^the calibration is of other weights of segnet-lite"):
             build(rtx(file, "int8"), tmp_path, calibration=calibration, force=force)
+    # Without a folder of that name here it is the checkout's, which is of the model that ships.
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(ModelError, match="^the calibration is of other weights of segnet-lite"):
         build(rtx(file, "int8"), tmp_path)
+    missing = tmp_path / "none.json"
+    with pytest.raises(ModelError) as caught:
+        build(rtx(file, "int8"), tmp_path, calibration=missing)
     assert str(caught.value) == (
-        "no calibration at calibration/segnet-lite.json: run 'roadseg calibrate --model "
-        "segnet-lite --data DIR|VIDEO'"
+        f"no calibration at {missing}: run 'roadseg calibrate --model \"{file}\" --data DIR|VIDEO'"
     )
 
 

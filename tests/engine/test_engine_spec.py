@@ -98,7 +98,13 @@ def test_what_is_no_compute_capability(text: str) -> None:
         (
             TENSORRT,
             {"workspace_mb": 0},
-            "workspace of 0 MiB: use for example --workspace 1024",
+            "workspace of 0 MiB: it must be 1 to 1048576: use for example --workspace 1024",
+        ),
+        (
+            TENSORRT,
+            {"workspace_mb": 99999999999999},
+            "workspace of 99999999999999 MiB: it must be 1 to 1048576: use for example "
+            "--workspace 1024",
         ),
         (
             TENSORRT,

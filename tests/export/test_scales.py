@@ -210,3 +210,25 @@ def test_what_ships_is_of_the_weights_that_ship() -> None:
     assert shipped.float_layers == ()
     listed = (SHIPPED.parent / "frames.txt").read_text().splitlines()[1:]
     assert [frame.name for frame in shipped.frames] == listed
+
+
+def test_the_usual_place_is_here_and_then_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert calibration_path("segnet-lite") == SHIPPED
+    assert calibration_path("none") == Path("calibration/none.json")
+    Path("calibration").mkdir()
+    Path("calibration/segnet-lite.json").touch()
+    assert calibration_path("segnet-lite") == Path("calibration/segnet-lite.json")
+
+
+def test_advice_names_the_model_and_not_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "mine.json"
+    with pytest.raises(ModelError) as caught:
+        read_calibration(target, source="my runs/best.pt")
+    fix = "run 'roadseg calibrate --model \"my runs/best.pt\" --data DIR|VIDEO'"
+    assert str(caught.value) == f"no calibration at {target}: {fix}"
+    with pytest.raises(ModelError) as caught:
+        check_weights(CALIBRATION, model="enet", weights_sha256="", source="my runs/best.pt")
+    assert str(caught.value) == f"the calibration is of segnet-lite, not enet: {fix}"

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.gpu_latency import agreement, reference_labels
 from benchmarks.gpu_networks import frames_bgr, load
-from benchmarks.gpu_steps import Settings
-from roadseg.errors import BackendError
+from benchmarks.gpu_steps import Settings, SkippedError
+from benchmarks.gpu_tensorrt import usable_runtime
 
 pytestmark = [
     pytest.mark.gpu,
@@ -18,15 +18,19 @@ pytestmark = [
 ]
 
 SETTINGS = Settings(size_hw=(352, 480))
+# Of PyTorch's labels in FP32; on CamVid's validation frames INT8 keeps 99% in OpenVINO.
+MIN_AGREEMENT = {"fp16": 0.99, "int8": 0.95}
 
 
+CALIBRATION = Path(__file__).resolve().parents[2] / "calibration" / "segnet-lite.json"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
 @pytest.mark.parametrize("lowering", ["plugin", "native"])
-def test_an_engine_gives_pytorchs_labels(lowering: str, tmp_path: Path) -> None:
-    from roadseg.engine.runtime import load_runtime
-
+def test_an_engine_gives_pytorchs_labels(lowering: str, precision: str, tmp_path: Path) -> None:
     try:
-        runtime = load_runtime("auto")
-    except BackendError as exc:
+        runtime = usable_runtime()
+    except SkippedError as exc:
         pytest.skip(f"needs TensorRT: {exc}")
     if lowering == "plugin" and runtime.target == "tensorrt-rtx":
         pytest.skip("TensorRT-RTX has no Python plugins")
@@ -37,20 +41,28 @@ def test_an_engine_gives_pytorchs_labels(lowering: str, tmp_path: Path) -> None:
 
     spec = EngineSpec(
         model="segnet-lite",
-        precision="fp16",
+        precision=precision,
         size_hw=SETTINGS.size_hw,
         batch=(1, 1, 4),
         target=runtime.target,
         lowering=lowering,
     )
-    engine = build_engine(spec, output=tmp_path / "engine.plan")
+    int8 = precision == "int8"
+    engine = build_engine(
+        spec,
+        output=tmp_path / "engine.plan",
+        calibration=CALIBRATION if int8 else None,
+        force=int8,  # what INT8 costs is another matter; here it is compared with PyTorch
+        runtime=runtime,
+    )
     cuda = load_cuda()
     backend = TensorRtBackend(engine, runtime=runtime, cuda=cuda)
     try:
         frames = frames_bgr(4, SETTINGS.size_hw)
         reference = reference_labels(load("segnet-lite", SETTINGS), frames, "cuda")
         for count in (1, 4, 1):
-            assert agreement(backend.infer(frames[:count]), reference[:count]) >= 0.99
+            labels = backend.infer(frames[:count])
+            assert agreement(labels, reference[:count]) >= MIN_AGREEMENT[precision]
     finally:
         backend.close()
         cuda.close()

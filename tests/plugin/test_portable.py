@@ -251,7 +251,10 @@ def aot_tensorrt(standin: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize(
     ("driver_cuda", "install"),
-    [((12, 4), "nvidia-cuda-nvrtc-cu12==12.4.*"), ((13, 0), "nvidia-cuda-nvrtc==13.0.*")],
+    [
+        ((12, 4), "'nvidia-cuda-nvrtc-cu12==12.4.*' 'cuda-bindings<13'"),
+        ((13, 0), "'nvidia-cuda-nvrtc==13.0.*'"),
+    ],
 )
 def test_the_driver_must_understand_the_compiler(
     aot_tensorrt: Any,
@@ -269,7 +272,7 @@ def test_the_driver_must_understand_the_compiler(
     found = ".".join(map(str, driver_cuda))
     assert str(caught.value) == (
         f"NVRTC 13.5 writes PTX that this driver (CUDA {found}) cannot read: update the driver,"
-        f" or pip install '{install}'"
+        f" or pip install {install}"
     )
     cuda._device = dataclasses.replace(cuda.device, driver_cuda=(13, 5))
     register_portable(aot_tensorrt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import shutil
 from collections.abc import Iterator, Sequence
@@ -430,6 +431,9 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
 
     monkeypatch.setattr("roadseg.plugin.loaded.load_cuda", lambda: cuda)
     monkeypatch.setattr("roadseg.plugin.loaded.compile_kernels", compile_kernels)
+    # A newer one of the same major version will do: machine code needs no more.
+    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 5))
+    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(13, 0))
     kernels = LoadedKernels()
     symbol = variants()[0].symbol
     with pytest.raises(RuntimeError, match=f"^{symbol} is wanted before the kernels were loaded$"):
@@ -439,6 +443,23 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
     assert asked == [(8, 9)]
     assert kernels.cuda is cuda
     assert kernels.kernel(symbol).name == symbol
+
+
+def test_the_compiler_must_not_be_newer_than_the_driver(
+    cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_kernels(compute_capability: tuple[int, int]) -> bytes:
+        raise AssertionError(f"compiled for {compute_capability}")
+
+    monkeypatch.setattr("roadseg.plugin.loaded.compile_kernels", compile_kernels)
+    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 0))
+    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
+    with pytest.raises(BackendError) as caught:
+        LoadedKernels(cuda).load()
+    assert str(caught.value) == (
+        "NVRTC 13.0 writes machine code that this driver (CUDA 12.4) cannot load: update the "
+        "driver, or pip install 'nvidia-cuda-nvrtc-cu12==12.4.*' 'cuda-bindings<13'"
+    )
 
 
 def test_registering_again_changes_nothing_but_the_gpu(standin: Any, cuda: SimulatedCuda) -> None:

@@ -57,7 +57,7 @@ def test_an_engine_says_it_in_its_manifest(tmp_path: Path, monkeypatch: pytest.M
         classes = FARM.names
         palette_rgb = (*FARM.colours_rgb, (0, 0, 0))
 
-    monkeypatch.setattr("roadseg.engine.manifest.read_manifest", lambda path: Manifest)
+    monkeypatch.setattr("roadseg.engine.store.read_manifest", lambda path: Manifest)
     (tmp_path / "farm.engine").write_bytes(b"")
     classes = classes_of_model(str(tmp_path / "farm.engine"))
     assert (classes.names, classes.colours_rgb) == (FARM.names, FARM.colours_rgb)
