@@ -190,7 +190,6 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
             around.weights_dir(),
             probes["gpu"],
             probes["tensorrt"],
-            working_dir=around.working_dir,
         ),
     )
 

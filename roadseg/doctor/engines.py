@@ -19,9 +19,7 @@ __all__ = ["check_builder", "check_engines", "has_engine"]
 _CHECK, _TITLE = "engines", "Engines"
 
 
-def check_engines(
-    folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe, *, working_dir: Path
-) -> list[Finding]:
+def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Finding]:
     """The engines in a folder.
 
     Args:
@@ -29,9 +27,13 @@ def check_engines(
         weights_dir: where the models that ship lie.
         gpu: how the driver answered.
         tensorrt: how TensorRT loaded.
-        working_dir: where the user is, and so the calibrations that INT8 engines are built from.
     """
-    from roadseg.engine.store import checksum_problem, list_engines, stale_reasons
+    from roadseg.engine.store import (
+        calibration_sha256,
+        checksum_problem,
+        list_engines,
+        stale_reasons,
+    )
 
     findings: list[Finding] = []
 
@@ -48,7 +50,7 @@ def check_engines(
             runtime=runtime,
             device=device,
             weights_sha256=_weights_sha256(engine.manifest, weights_dir),
-            calibration_sha256=_calibration_sha256(engine.manifest, working_dir),
+            calibration_sha256=calibration_sha256(engine.manifest),
         )
         damage = checksum_problem(engine)
         if damage is not None:
@@ -144,20 +146,6 @@ def _runtime(tensorrt: Probe) -> Runtime | None:
 
     # Its version is all that engines are compared with.
     return Runtime(None, tensorrt.facts["target"], (), tensorrt.facts["version"])
-
-
-def _calibration_sha256(manifest: EngineManifest, working_dir: Path) -> str | None:
-    """The checksum of the calibration as it is now; None where there is none to compare."""
-    if manifest.calibration is None:
-        return None
-    from roadseg.export.scales import calibration_path
-    from roadseg.weights.manifest import sha256_of
-
-    path = working_dir / calibration_path(manifest.architecture)
-    try:
-        return sha256_of(path)
-    except OSError:  # engines are used without it
-        return None
 
 
 def _weights_sha256(manifest: EngineManifest, weights_dir: Path) -> str | None:

@@ -173,13 +173,14 @@ def test_an_engine_of_another_calibration(
     gpu_machine: Machine, write_engine: Callable[..., Path], tmp_path: Path
 ) -> None:
     first, second = b"first", b"second"
-    facts = CalibrationFacts(hashlib.sha256(first).hexdigest(), (), 0.1, "val.txt", False)
+    path = tmp_path / "mine.json"
+    facts = CalibrationFacts(
+        hashlib.sha256(first).hexdigest(), (), 0.1, "val.txt", False, path=str(path)
+    )
     write_engine(precision="int8", calibration=facts)
     lite = "segnet-lite int8 352x480"
     # Where the file is not at hand, the engine does as well.
     assert of("engines", gpu_machine()) == [("ok", f"{lite} fits", None)]
-    path = tmp_path / "calibration" / "segnet-lite.json"
-    path.parent.mkdir()
     path.write_bytes(first)
     assert of("engines", gpu_machine()) == [("ok", f"{lite} fits", None)]
     path.write_bytes(second)
@@ -187,7 +188,7 @@ def test_an_engine_of_another_calibration(
         (
             "note",
             f"{lite} does not fit: the calibration has changed",
-            BUILD.replace("--fp16", "--int8"),
+            BUILD.replace("--fp16", "--int8") + f" --calibration {path}",
         )
     ]
 
