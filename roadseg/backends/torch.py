@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -118,6 +119,14 @@ class TorchBackend:
             ValueError: the batch has another shape or dtype.
             BackendError: PyTorch failed, for example for lack of memory, or the backend is closed.
         """
+        torch = _import_torch()
+        labels: npt.NDArray[np.uint8] = self._run(
+            batch_bgr, lambda scores: scores.argmax(dim=1).to(torch.uint8)
+        )
+        return labels
+
+    def _run(self, batch_bgr: npt.NDArray[np.uint8], finish: Callable[[Any], Any]) -> Any:
+        """What `finish` makes of the scores, (N, classes, h, w) float32, as an array."""
         check_batch(batch_bgr, self._network_hw)
         if self._model is None:
             raise BackendError("the torch backend is closed: create another one")
@@ -127,11 +136,9 @@ class TorchBackend:
                 # A copy: frames are read-only at times, which PyTorch cannot express.
                 frames = torch.from_numpy(np.array(batch_bgr, order="C")).to(self._device)
                 scores = self._model(frames.permute(0, 3, 1, 2).float().div_(255))
-                labels = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
+                return finish(scores).cpu().numpy()
         except RuntimeError as exc:
             raise BackendError(f"PyTorch failed while inferring: {_first_line(exc)}") from exc
-        result: npt.NDArray[np.uint8] = labels
-        return result
 
     def close(self) -> None:
         """Give the network back; a second call does nothing."""
