@@ -80,12 +80,13 @@ class KernelOperations(TorchOperations):
         """The kernels compiled for the GPU of `cuda`, or from the user's cache.
 
         Raises:
-            BackendError: NVRTC is missing or too old for the GPU, or the kernels cannot be loaded.
+            BackendError: NVRTC is missing, too old for the GPU or too new for its driver, or the
+                kernels cannot be loaded.
         """
-        from roadseg.plugin.nvrtc import compile_kernels
+        from roadseg.plugin.loaded import compile_for
 
-        target = cuda.device.compute_capability
-        return cls(cuda, compile_kernels(target), compile_kernels(target, text=frame_source()))
+        device = cuda.device
+        return cls(cuda, compile_for(device), compile_for(device, text=frame_source()))
 
     def make_current(self) -> None:
         """To be called on each thread before its first launch."""

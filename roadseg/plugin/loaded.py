@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from roadseg.cuda import Cuda, Kernel, load_cuda
+from roadseg.cuda import Cuda, DeviceInfo, Kernel, load_cuda
 from roadseg.plugin.kernels import variants
 from roadseg.plugin.nvrtc import compile_kernels, newer_than_driver, nvrtc_version
 
-__all__ = ["LoadedKernels"]
+__all__ = ["LoadedKernels", "compile_for"]
 
 
 class LoadedKernels:
@@ -44,7 +44,7 @@ class LoadedKernels:
         if self._cuda is None:
             self._cuda = load_cuda()
         if self._image is None:
-            self._image = _compile(self._cuda)
+            self._image = compile_for(self._cuda.device)
         self._cuda.make_current()
         symbols = [variant.symbol for variant in variants()]
         self._kernels = self._cuda.load_kernels(self._image, symbols)
@@ -60,9 +60,18 @@ class LoadedKernels:
         return self._kernels[symbol]
 
 
-def _compile(cuda: Cuda) -> bytes:
-    """Machine code that the driver can load: of its CUDA's major version, or an older one."""
-    device, version = cuda.device, nvrtc_version()
+def compile_for(device: DeviceInfo, *, text: str | None = None) -> bytes:
+    """Machine code for a GPU, that its driver can load.
+
+    Args:
+        device: the GPU.
+        text: other CUDA C than that of the kernels.
+
+    Raises:
+        BackendError: no compiler, or one of a newer CUDA than the driver's: drivers load code of
+            their major version and of older ones.
+    """
+    version = nvrtc_version()
     if version[0] > device.driver_cuda[0]:
         raise newer_than_driver(version, device.driver_cuda, "cubin")
-    return compile_kernels(device.compute_capability)
+    return compile_kernels(device.compute_capability, text=text)

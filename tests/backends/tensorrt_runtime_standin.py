@@ -2,7 +2,8 @@
 
 Its engines label a pixel as `FakeBackend` does. They do so when the stream gets there, from the
 memory that was bound when they were enqueued; memory that the stream has not filled yet holds
-rubbish. `differences` holds everything here against the real module, by its docstrings.
+rubbish. What the bindings leave to their user raises. `differences` holds everything here against
+the real module, by its docstrings.
 """
 
 from __future__ import annotations

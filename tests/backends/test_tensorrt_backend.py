@@ -401,7 +401,8 @@ def test_a_gpu_that_fails_while_it_computes(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_the_reason_of_a_plugin_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = pytest.importorskip("roadseg.plugin.tensorrt_plugin")
+    from roadseg.plugin import tensorrt_plugin as plugin
+
     registered: list[Any] = []
     monkeypatch.setattr(plugin, "register_plugins", registered.append)
     monkeypatch.setattr(plugin, "last_plugin_error", lambda: "MaxPoolIndex.enqueue: no kernel")

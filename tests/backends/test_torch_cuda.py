@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import shutil
 import subprocess
@@ -690,3 +691,13 @@ def test_the_fast_path_needs_no_runtime_of_others() -> None:
     loaded = set(done.stdout.split())
     assert "torch" in loaded
     assert not loaded & {"openvino", "av", "nncf", "onnx", "tensorrt", "typer", "rich", "cv2"}
+
+
+def test_kernels_are_not_compiled_by_a_compiler_newer_than_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = SimulatedCuda()
+    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
+    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 0))
+    with pytest.raises(BackendError, match=r"^NVRTC 13\.0 writes machine code that this driver"):
+        KernelOperations.compiled(cuda)

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 
 from benchmarks import gpu, gpu_kernels, gpu_latency, gpu_networks, gpu_tests, gpu_timing

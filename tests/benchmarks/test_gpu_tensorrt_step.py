@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-
 from benchmarks import gpu_tensorrt
 from benchmarks.gpu_steps import MODELS, Recorder, Settings, SkippedError, Step, run_here
 from benchmarks.gpu_tensorrt import RefusedError, tensorrt, usable_runtime

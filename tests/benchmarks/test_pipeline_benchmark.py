@@ -13,9 +13,6 @@ import pytest
 
 from roadseg.cli import main as roadseg
 
-pytest.importorskip("torch")
-pytest.importorskip("onnx")
-
 SIZE_HW = (32, 64)
 
 

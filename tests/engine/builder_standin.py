@@ -61,6 +61,8 @@ class ComputeCapability(IntEnum):
 
 
 class IProgressMonitor:
+    """Abstract, as the binding's: a method that is not overridden must not pass for one."""
+
     def __init__(self) -> None:
         self.is_initialised = True
 

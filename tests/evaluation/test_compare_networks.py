@@ -282,7 +282,6 @@ def test_csv_gives_back_what_was_measured() -> None:
 
 @pytest.mark.parametrize("rows", [[BASIC, UNET], [dataclasses.replace(UNET, miou=None)]])
 def test_chart(tmp_path: Path, rows: list[Row]) -> None:
-    pytest.importorskip("matplotlib")
     assert draw_chart(tmp_path / "chart.png", "x", rows) == tmp_path / "chart.png"
     picture = cv2.imread(str(tmp_path / "chart.png"))
     assert picture is not None
@@ -291,7 +290,6 @@ def test_chart(tmp_path: Path, rows: list[Row]) -> None:
 
 
 def test_chart_that_cannot_be_written(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     path = tmp_path / "nowhere" / "chart.png"
     with pytest.raises(SinkError) as error:
         draw_chart(path, "x", [BASIC])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 import torch.nn.functional as F
@@ -96,7 +97,6 @@ def test_small_networks_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_exported_networks_agree(name: str) -> None:
-    ort = pytest.importorskip("onnxruntime")
     torch.manual_seed(1)
     model = build_model(name).eval()
     graph = build_onnx(model, name, size_hw=(45, 61), output="logits")

@@ -143,7 +143,10 @@ class DynamicPluginTensorDesc:
 
 
 class _Interface:
-    """Notes which `__init__` ran: the bindings need all of them."""
+    """Notes which `__init__` ran: the bindings need all of them.
+
+    What the bindings leave to the plugin raises here: a method that is missing must not pass.
+    """
 
     def __init__(self) -> None:
         raise AssertionError("each interface's own __init__ is to be called")

@@ -425,7 +425,7 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
 ) -> None:
     asked: list[tuple[int, int]] = []
 
-    def compile_kernels(compute_capability: tuple[int, int]) -> bytes:
+    def compile_kernels(compute_capability: tuple[int, int], *, text: str | None) -> bytes:
         asked.append(compute_capability)
         return b"simulated"
 
@@ -448,7 +448,7 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
 def test_the_compiler_must_not_be_newer_than_the_driver(
     cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compile_kernels(compute_capability: tuple[int, int]) -> bytes:
+    def compile_kernels(compute_capability: tuple[int, int], *, text: str | None) -> bytes:
         raise AssertionError(f"compiled for {compute_capability}")
 
     monkeypatch.setattr("roadseg.plugin.loaded.compile_kernels", compile_kernels)
