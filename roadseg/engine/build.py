@@ -6,9 +6,7 @@ interrupted leaves what was there before.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +22,7 @@ from roadseg.engine.graph import Int8Options, NetworkGraph, export_graph
 from roadseg.engine.interrupt import DeferredInterrupt
 from roadseg.engine.lock import build_lock
 from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts
+from roadseg.engine.meanwhile import built_meanwhile
 from roadseg.engine.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.engine.progress import BuildProgress, StageClock
 from roadseg.engine.publish import Draft, claim_engine
@@ -32,15 +31,14 @@ from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
     SUFFIX,
     EngineFile,
-    checksum_problem,
     engine_path,
     export_sha256,
     read_engine,
     stale_reasons,
 )
-from roadseg.errors import BackendError, EngineError, ModelError, QualityGateError, UsageError
+from roadseg.errors import BackendError, UsageError
+from roadseg.export.gate import check_drop
 from roadseg.weights import resolve_model
-from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,10 +103,7 @@ def build_engine(
         EngineError: TensorRT cannot build it, or its labels are not those of the network.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    if not 0 <= max_drop_points < math.inf:  # nor a NaN
-        raise UsageError(
-            f"a drop of {max_drop_points:g} points: use for example --max-drop 0.5, or --force"
-        )
+    check_drop(max_drop_points)
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
@@ -131,7 +126,7 @@ def build_engine(
         began = _now()
         waited = stack.enter_context(build_lock(path, lambda pid: report(_waiting(path, pid))))
         if waited:
-            engine = _built_meanwhile(path, spec, sm, runtime, weights.sha256, began, int8)
+            engine = built_meanwhile(path, spec, sm, runtime, weights.sha256, began, int8)
             if engine is not None:
                 report(f"{path.name} was built meanwhile")
                 return engine
@@ -198,47 +193,6 @@ def _path(
             "folder that exists"
         )
     return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
-
-
-def _built_meanwhile(
-    path: Path,
-    spec: EngineSpec,
-    sm: tuple[int, ...],
-    runtime: Runtime,
-    weights_sha256: str,
-    began: str,
-    int8: Int8Options,
-) -> EngineFile | None:
-    """What another process built while this one waited, if it is what is wanted."""
-    try:
-        engine = read_engine(path)
-    except EngineError:
-        return None
-    manifest = engine.manifest
-    wanted = replace(spec, model=manifest.source, sm=sm)
-    if manifest.created < began or manifest.spec != wanted:
-        return None
-    if stale_reasons(manifest, runtime=runtime, weights_sha256=weights_sha256):
-        return None
-    if manifest.calibration is not None and not _is_calibrated_so(manifest, int8):
-        return None
-    return engine if checksum_problem(engine) is None else None
-
-
-def _is_calibrated_so(manifest: EngineManifest, int8: Int8Options) -> bool:
-    """Whether an INT8 engine is of the calibration that is wanted, and costs no more than it may.
-
-    If not, building finds out what is wrong, and says so.
-    """
-    from roadseg.export.scales import calibration_path, check_gate, read_calibration
-
-    assert manifest.calibration is not None
-    path = int8.calibration or calibration_path(manifest.architecture)
-    with contextlib.suppress(ModelError, OSError, QualityGateError):
-        calibration = read_calibration(path)
-        check_gate(calibration, max_drop_points=int8.max_drop_points, force=int8.force)
-        return sha256_of(path) == manifest.calibration.sha256
-    return False
 
 
 def _compile(

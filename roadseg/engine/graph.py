@@ -126,12 +126,8 @@ def _graph_sha256(model: Any) -> str:
 def _read(
     network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
 ) -> tuple[Calibration, CalibrationFacts]:
-    from roadseg.export.scales import (
-        calibration_path,
-        check_gate,
-        check_weights,
-        read_calibration,
-    )
+    from roadseg.export.gate import check_gate
+    from roadseg.export.scales import calibration_path, check_weights, read_calibration
     from roadseg.weights.manifest import sha256_of
 
     path = int8.calibration or calibration_path(network.architecture)

@@ -11,6 +11,7 @@ from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export import accuracy
 from roadseg.export.activations import DEFAULT_METHOD, Method, choose_scales, observe_activations
 from roadseg.export.calibration import CalibrationFrames
+from roadseg.export.gate import check_drop
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
 from roadseg.export.qdq import insert_qdq
@@ -57,10 +58,12 @@ def calibrate_network(
         progress: called with the name of a stage, and how much of how much of it is done.
 
     Raises:
+        UsageError: `max_drop_points` cannot be meant.
         QualityGateError: INT8 costs too much, whatever is left float.
         ModelError: the network cannot be exported for that size.
         BackendError: OpenVINO failed.
     """
+    check_drop(max_drop_points)
     hw = frames.network_hw
     onnx_model = build_onnx(
         network.module,

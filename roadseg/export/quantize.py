@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.errors import BackendError, QualityGateError
+from roadseg.export.gate import check_drop
 from roadseg.export.ir import finish_ir
 from roadseg.export.quantizers import index_operations, place_quantizers
 
@@ -146,9 +147,11 @@ def quantize_within(
         report: takes a line after each measurement.
 
     Raises:
+        UsageError: `max_drop_points` cannot be meant.
         QualityGateError: every plan costs more.
         BackendError: NNCF is missing, or failed.
     """
+    check_drop(max_drop_points)
     reference = model.clone()
     finish_ir(reference)
     fp32_miou = miou_of(reference, "fp32")

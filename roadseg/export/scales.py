@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 import roadseg
-from roadseg.errors import ModelError, QualityGateError
+from roadseg.errors import ModelError
 from roadseg.json_file import write_json
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "FrameRecord",
     "Gate",
     "calibration_path",
-    "check_gate",
     "check_weights",
     "read_calibration",
     "write_calibration",
@@ -206,44 +205,6 @@ def check_weights(
         raise ModelError(
             f"the calibration is of other weights of {model} (sha256 "
             f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]}): {fix}"
-        )
-
-
-def check_gate(
-    calibration: Calibration, *, max_drop_points: float = 0.5, force: bool = False
-) -> None:
-    """Refuse INT8 that costs too much accuracy, or nobody knows how much.
-
-    Args:
-        calibration: with what was measured.
-        max_drop_points: points (hundredths) of mIoU that INT8 may cost.
-        force: accept it in any case.
-
-    Raises:
-        QualityGateError: it costs more, or was never measured against labels.
-    """
-    if force:
-        return
-    gate = calibration.gate
-    if gate is None or gate.drop_points is None:
-        known = "nothing was measured"
-        if gate is not None:
-            known = (
-                f"{gate.measured_on} has no labels; {100 * gate.agreement:.2f}% of its pixels "
-                "keep their label"
-            )
-        raise QualityGateError(
-            f"what INT8 costs {calibration.model} is unknown ({known}): measure it with 'roadseg "
-            f"calibrate --model {calibration.model} --data FOLDER' on a folder in the CamVid "
-            "layout, which has val.txt, or use --force"
-        )
-    # A NaN compares false and is refused, as it should be.
-    if not gate.drop_points <= max_drop_points:
-        raise QualityGateError(
-            f"INT8 costs {calibration.model} {gate.drop_points:.2f} points of mIoU on "
-            f"{gate.measured_on} ({100 * (gate.fp32_miou or 0):.2f} in FP32), allowed are "
-            f"{max_drop_points:g}: calibrate on more frames, allow more with --max-drop, or use "
-            "--force"
         )
 
 

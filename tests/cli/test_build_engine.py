@@ -173,12 +173,12 @@ def test_ctrl_c(
         (
             ["--int8", "--max-drop", "nan"],
             2,
-            "a drop of nan points: use for example --max-drop 0.5, or --force",
+            "a drop of nan points: use for example --max-drop 0.5",
         ),
         (
             ["--int8", "--max-drop", "-1"],
             2,
-            "a drop of -1 points: use for example --max-drop 0.5, or --force",
+            "a drop of -1 points: use for example --max-drop 0.5",
         ),
         (
             ["--data", "none"],

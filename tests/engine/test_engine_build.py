@@ -28,6 +28,7 @@ from roadseg.engine.manifest import (
     read_manifest,
     write_manifest,
 )
+from roadseg.engine.meanwhile import built_meanwhile
 from roadseg.engine.progress import BuildProgress
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
@@ -561,9 +562,9 @@ def test_the_second_builds_if_the_first_did_not(
     given = (path, spec, (), shop.runtime, engine.manifest.weights_sha256)
     int8 = Int8Options()
     created = engine.manifest.created
-    assert subject._built_meanwhile(*given, created, int8) == engine
+    assert built_meanwhile(*given, created, int8) == engine
     if damage == "older":
-        assert subject._built_meanwhile(*given, "2999-01-01T00:00:00+00:00", int8) is None
+        assert built_meanwhile(*given, "2999-01-01T00:00:00+00:00", int8) is None
         return
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-1])
@@ -571,7 +572,7 @@ def test_the_second_builds_if_the_first_did_not(
         manifest_path(path).unlink()
     else:
         given = (*given[:4], "other")
-    assert subject._built_meanwhile(*given, created, int8) is None
+    assert built_meanwhile(*given, created, int8) is None
 
 
 def test_the_manifest_says_why_it_is_stale_later(
@@ -646,9 +647,7 @@ def test_a_probe_that_another_build_clears_away(
 def test_drops_that_make_no_sense(spec: EngineSpec, drop: float) -> None:
     with pytest.raises(UsageError) as caught:
         build_engine(spec, max_drop_points=drop)
-    assert str(caught.value) == (
-        f"a drop of {drop:g} points: use for example --max-drop 0.5, or --force"
-    )
+    assert str(caught.value) == (f"a drop of {drop:g} points: use for example --max-drop 0.5")
 
 
 def test_int8_that_was_built_meanwhile_must_be_of_the_same_calibration(
@@ -667,7 +666,7 @@ def test_int8_that_was_built_meanwhile_must_be_of_the_same_calibration(
     def found(options: Int8Options) -> Any:
         int8 = replace(spec, precision="int8")
         given = (path, int8, (), shop.runtime, weights, manifest.created)
-        return subject._built_meanwhile(*given, options)
+        return built_meanwhile(*given, options)
 
     assert found(Int8Options(file, 1.0)).manifest == manifest
     assert found(Int8Options(file, 0.5)) is None

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from roadseg.errors import ModelError, QualityGateError, SinkError
+from roadseg.errors import ModelError, QualityGateError, SinkError, UsageError
+from roadseg.export.gate import check_drop, check_gate
 from roadseg.export.scales import (
     Calibration,
     FrameRecord,
     Gate,
     calibration_path,
-    check_gate,
     check_weights,
     read_calibration,
     write_calibration,
@@ -232,3 +232,11 @@ def test_advice_names_the_model_and_not_the_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         check_weights(CALIBRATION, model="enet", weights_sha256="", source="my runs/best.pt")
     assert str(caught.value) == f"the calibration is of segnet-lite, not enet: {fix}"
+
+
+@pytest.mark.parametrize("points", [float("nan"), -0.1, float("inf")])
+def test_an_allowance_that_can_only_be_a_mistake(points: float) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_drop(points)
+    assert str(caught.value) == f"a drop of {points:g} points: use for example --max-drop 0.5"
+    check_drop(0.0)
