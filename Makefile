@@ -29,8 +29,9 @@ $(TEST)/.installed: pyproject.toml
 
 # New weights: quantise, measure and write what a training run reached.
 #   make weights RUN=runs/segnet-lite DATA=CamVid
+#   make weights RUN=runs/segnet DATA=CamVid ARGS=--no-int8      FP16 weights alone
 weights: $(TEST)/.installed
-	@$(TEST)/bin/roadseg release-weights --run $(RUN) --data $(DATA) --note "$(NOTE)"
+	@$(TEST)/bin/roadseg release-weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
 
 clean:
 	rm -rf $(DEMO) $(TEST) out build *.egg-info

@@ -20,6 +20,9 @@ def release_weights(
         Path, typer.Option(help="Folder with drive.mp4 and its labels; scored as well.")
     ] = Path("samples"),
     note: Annotated[str, typer.Option(help="Kept in the manifest.")] = "",
+    int8: Annotated[
+        bool, typer.Option(help="Ship the network for the CPU in INT8, too, or FP16 weights alone.")
+    ] = True,
     max_drop: Annotated[
         float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
     ] = 0.5,
@@ -44,6 +47,7 @@ def release_weights(
         calibration,
         sample=sample,
         note=note,
+        int8=int8,
         max_drop_points=max_drop,
         report=typer.echo,
     )

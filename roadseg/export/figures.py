@@ -27,7 +27,7 @@ _DATA = {"val": "validation", "sample": "`samples/drive.mp4`"}
 
 
 def figures_of(entry: ManifestEntry) -> dict[str, str]:
-    """The figures of a shipped model by marker: `miou`, `table`, `classes`, `cost`."""
+    """The figures of a shipped model by marker: `miou`, `table`, `classes`, and INT8's `cost`."""
     scores = {
         key: value
         for key, value in entry.validation.items()
@@ -41,17 +41,19 @@ def figures_of(entry: ManifestEntry) -> dict[str, str]:
         title = f"{precision.upper()}, {_DATA.get(data, data)} ({value['images']} frames)"
         if precision == "int8":
             title = f"**{title}**"
-        figures = (value[name] for name in ("miou", "global_accuracy", "class_accuracy", "bf"))
-        rows.append(f"| {title} | " + " | ".join(f"{figure:.3f}" for figure in figures) + " |")
-    best = scores["int8 on val"]
-    classes = ", ".join(f"{name} {iou:.2f}" for name, iou in best["per_class_iou"].items())
-    cost = 100 * (scores["fp32 on val"]["miou"] - best["miou"])
-    return {
-        "miou": f"{best['miou']:.3f}",
+        columns = (value[name] for name in ("miou", "global_accuracy", "class_accuracy", "bf"))
+        rows.append(f"| {title} | " + " | ".join(f"{figure:.3f}" for figure in columns) + " |")
+    full = scores["fp32 on val"]
+    shipped = scores.get("int8 on val", full)
+    classes = ", ".join(f"{name} {iou:.2f}" for name, iou in shipped["per_class_iou"].items())
+    figures = {
+        "miou": f"{shipped['miou']:.3f}",
         "table": "\n" + "\n".join(rows) + "\n",
         "classes": classes,
-        "cost": f"{cost:.2f}",
     }
+    if shipped is not full:
+        figures["cost"] = f"{100 * (full['miou'] - shipped['miou']):.2f}"
+    return figures
 
 
 def replace_figures(text: str, name: str, figures: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from roadseg.errors import DataError, SinkError
 from roadseg.evaluation.clip import LabelledClip
 from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
 from roadseg.export.calibration import load_frames, read_frame_list
-from roadseg.export.ir import from_onnx, save_ir
+from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.onnx import build_onnx
 from roadseg.export.quantize import quantize_within
 from roadseg.labels import CAMVID
@@ -46,14 +46,15 @@ def release(
     *,
     sample: LabelledClip | None = None,
     note: str = "",
+    int8: bool = True,
     max_drop_points: float = 0.5,
     directory: Path = WEIGHTS_DIR,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Release:
     """Turn the best weights of a run into shipped files, and write their manifest entries.
 
-    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are the default of
-    `roadseg run`. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
+    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are what `roadseg run`
+    takes on a CPU. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
 
     Args:
         run: folder of `roadseg train`.
@@ -61,6 +62,7 @@ def release(
         calibration: the list of frames on which INT8 ranges are measured.
         sample: further labelled frames to score on, recorded as `sample`.
         note: anything about the training that its configuration does not tell.
+        int8: quantise for the CPU, too; without it the FP16 weights ship alone.
         max_drop_points: points of validation mIoU that INT8 may cost.
         directory: where shipped weights lie.
         report: takes a line after each step.
@@ -87,25 +89,32 @@ def release(
             scores[precision, key] = _score(model, precision, name, dataset)
         return scores[precision, "val"].miou
 
-    quantized = quantize_within(
-        from_onnx(onnx_model), frames, measure, max_drop_points=max_drop_points, report=report
-    )
+    network = from_onnx(onnx_model)
+    quantized = None
+    if int8:
+        quantized = quantize_within(
+            network, frames, measure, max_drop_points=max_drop_points, report=report
+        )
+    else:
+        finish_ir(network)
+        report(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
     with _replaced_together(directory) as staging:
-        int8 = staging / f"{name}-int8.xml"
-        save_ir(quantized.model, int8, precision="int8")
-        # The manifest says all of the sidecar and more; two records could come to disagree.
-        int8.with_name(f"{int8.name}.json").unlink()
+        files: dict[str, tuple[str, list[Path]]] = {}
+        if quantized is not None:
+            xml = staging / f"{name}-int8.xml"
+            save_ir(quantized.model, xml, precision="int8")
+            # The manifest says all of the sidecar and more; two records could come to disagree.
+            xml.with_name(f"{xml.name}.json").unlink()
+            files["openvino"] = ("int8", [xml])
         shutil.copyfile(weights, staging / f"{name}.pt")
+        files["torch"] = ("fp16", [staging / f"{name}.pt"])
         write_manifest_entry(
             name,
             architecture=name,
-            files={
-                "openvino": ("int8", [int8]),
-                "torch": ("fp16", [staging / f"{name}.pt"]),
-            },
+            files=files,
             training=_training(config, meta, note),
             validation={
-                "quantization": quantized.plan.name,
+                **({"quantization": quantized.plan.name} if quantized is not None else {}),
                 **{
                     f"{precision} on {key}": _rounded(s.to_json())
                     for (precision, key), s in scores.items()
@@ -163,6 +172,7 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
     command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
     command += " --extra SCENES" if config["extra_frames"] else ""
     command += " --init WEIGHTS" if config.get("init_sha256") else ""
+    command += " --teacher TEACHER" if config.get("teacher_sha256") else ""
     command += f" --time-budget {budget / 60:g}" if budget else ""
     command += f" --seed {config['seed']}"
     facts = {
@@ -173,7 +183,7 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
         "best_epoch": meta["epoch"],
         "minutes": config["minutes"],
         "device": config["device"],
-        **({"init_sha256": config["init_sha256"]} if config.get("init_sha256") else {}),
+        **{key: value for key, value in config.items() if key.endswith("_sha256")},
         "torch": config["torch"],
     }
     return facts | ({"note": note} if note else {})

@@ -15,6 +15,7 @@ from roadseg.data import CamVid
 from roadseg.errors import DataError, QualityGateError
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.export import release as module
+from roadseg.export.figures import figures_of
 from roadseg.preprocess import network_size
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
@@ -69,6 +70,51 @@ def test_what_ships_scores_what_its_manifest_says(
     )
     again = evaluate_backend(backend, CamVid(tiny_camvid, "val"))
     np.testing.assert_allclose(again.per_class_iou, int8.per_class_iou)
+
+
+def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
+    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    lines: list[str] = []
+    result = module.release(
+        run, tiny_camvid, calibration, int8=False, directory=shipped, report=lines.append
+    )
+    assert sorted(p.name for p in shipped.iterdir()) == ["manifest.json", "segnet-lite.pt"]
+    entry = load_manifest(shipped)["segnet-lite"]
+    assert set(entry.files) == {"torch"}
+    assert (shipped / "segnet-lite.pt").read_bytes() == (run / "best.pt").read_bytes()
+    assert set(result.scores) == {("fp32", "val")}
+    assert entry.validation == {
+        "fp32 on val": {**entry.validation["fp32 on val"], "miou": figure(result, "fp32")}
+    }
+    assert lines == [f"fp32: mIoU {100 * result.scores['fp32', 'val'].miou:.2f}"]
+    # The documentation's figures are then those of FP32, and nothing is said of INT8's cost.
+    stated = figures_of(entry)
+    assert stated["miou"] == f"{figure(result, 'fp32'):.3f}"
+    assert set(stated) == {"miou", "table", "classes"}
+
+
+def test_the_command_in_the_manifest_names_every_file_that_was_learnt_from(
+    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+) -> None:
+    path = run / "config.json"
+    used = {"init_sha256": "a" * 64, "teacher_sha256": "b" * 64}
+    path.write_text(json.dumps(json.loads(path.read_text()) | used | {"extra_frames": 5}))
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    module.release(run, tiny_camvid, calibration, int8=False, directory=shipped)
+    training = load_manifest(shipped)["segnet-lite"].training
+    assert training["command"] == (
+        "roadseg train --model segnet-lite --data CamVid --recipe lite --extra SCENES "
+        "--init WEIGHTS --teacher TEACHER --seed 0"
+    )
+    assert used.items() <= training.items()
+
+
+def figure(result: module.Release, precision: str) -> float:
+    return round(result.scores[precision, "val"].miou, 4)
 
 
 def test_a_refused_network_leaves_the_folder_alone(
