@@ -47,7 +47,7 @@ def test_train_then_resume(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe gpu|lite|paper"),
+        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe cpu|gpu|lite|paper"),
         (["--model", "vnet"], 2, "error: unknown model 'vnet': use --model segnet|"),
         (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
         (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
