@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 class LabelledSet:
@@ -84,6 +85,15 @@ class LabelledSet:
             )
         return image_bgr, labels
 
+    def labels(self, index: int) -> Labels:
+        """The ids of frame `index` alone, (H, W) uint8.
+
+        Raises:
+            DataError: the label is not a readable picture of class ids.
+            IndexError: there is no such frame.
+        """
+        return read_labels(self.pairs[index][1], self._code)
+
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
         return (self[i] for i in range(len(self)))
 
@@ -111,7 +121,8 @@ class CamVid(LabelledSet):
         pairs: image and label path of every frame, in the order of the list.
 
     Raises:
-        DataError: no such folder, list or file; an empty list; a line that is not a pair.
+        DataError: no such folder, list or file; an empty list; a line that is not a pair, or
+            pairs a picture with another one's label.
     """
 
     def __init__(self, root: Path | str, split: str) -> None:
@@ -242,7 +253,19 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
         pairs.append((image, label))
     if not pairs:
         raise DataError(f"{list_path} lists no frames: expected {layout}")
+    _check_names(list_path, pairs)
     return pairs
+
+
+def _check_names(list_path: Path, pairs: list[tuple[Path, Path]]) -> None:
+    """Refuse a list in which columns slipped: a label that bears the name of another picture."""
+    pictures = {image.stem for image, _ in pairs}
+    for image, label in pairs:
+        if label.stem != image.stem and label.stem in pictures:
+            raise DataError(
+                f"{list_path} pairs {image} with {label}, which has the name of another picture: "
+                "correct the list"
+            )
 
 
 def _locate(root: Path, field: str) -> Path:
@@ -259,8 +282,11 @@ def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as exc:
         raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    # Some OpenCV versions decode a truncated PNG to a picture whose lower part is blank.
-    truncated = data.startswith(_PNG_SIGNATURE) and b"IEND" not in data
+    # OpenCV decodes a truncated JPEG, and some versions a PNG, to a picture whose lower part is
+    # blank. What ends a JPEG also ends its thumbnail, which is in its first part.
+    truncated = (data.startswith(_PNG_SIGNATURE) and b"IEND" not in data) or (
+        data.startswith(_JPEG_SIGNATURE) and _JPEG_END not in data[len(data) // 2 :]
+    )
     pixels: npt.NDArray[np.uint8] | None = None
     if data and not truncated:
         try:

@@ -148,6 +148,27 @@ def test_file_that_the_list_names_but_is_absent(camvid: Path) -> None:
     )
 
 
+def test_label_of_another_picture(camvid: Path) -> None:
+    (camvid / "val.txt").write_text("val/0.png valannot/1.png\nval/1.png valannot/0.png\n")
+    with pytest.raises(DataError) as error:
+        CamVid(camvid, "val")
+    assert str(error.value) == (
+        f"{camvid / 'val.txt'} pairs {camvid / 'val/0.png'} with {camvid / 'valannot/1.png'}, "
+        "which has the name of another picture: correct the list"
+    )
+    # A label may have a name of its own, as long as it is no other picture's.
+    (camvid / "valannot/1.png").rename(camvid / "valannot/0_L.png")
+    (camvid / "val.txt").write_text("val/0.png valannot/0_L.png\nval/1.png valannot/0_L.png\n")
+    assert len(CamVid(camvid, "val")) == 2
+
+
+def test_labels_alone(camvid: Path) -> None:
+    data = CamVid(camvid, "val")
+    np.testing.assert_array_equal(data.labels(1), data[1][1])
+    data.pairs[1][0].unlink()
+    assert data.labels(1).shape == (4, 6)
+
+
 def test_file_removed_after_the_list_was_read(camvid: Path) -> None:
     data = CamVid(camvid, "val")
     (camvid / "val/1.png").unlink()

@@ -51,6 +51,22 @@ def test_jpeg_pictures_and_other_files(tiny_farm: Path) -> None:
     assert [image.name for image, _ in open_dataset(tiny_farm, "val").pairs] == ["0.JPG", "1.png"]
 
 
+@pytest.mark.parametrize("kept", [0.6, 0.95])
+def test_truncated_jpeg(tiny_farm: Path, kept: float) -> None:
+    picture = tiny_farm / "val/images/0.png"
+    jpeg = picture.with_suffix(".jpg")
+    thumbnail = b"\xff\xe1\x00\x08thumb\xff\xd9"  # has an end of its own
+    data = cv2.imencode(".jpg", cv2.imread(str(picture)))[1].tobytes()
+    data = data[:2] + thumbnail + data[2:]
+    picture.unlink()
+    jpeg.write_bytes(data[: int(len(data) * kept)])
+    assert message(tiny_farm, "val") == (
+        f"cannot decode {jpeg}: the file is empty, damaged or not a picture; copy it again"
+    )
+    jpeg.write_bytes(data + b"some cameras add their own")
+    assert len(list(open_dataset(tiny_farm, "val"))) == 2
+
+
 def test_classes_may_stand_in_json(tiny_farm: Path) -> None:
     (tiny_farm / "classes.txt").unlink()
     (tiny_farm / "classes.json").write_text('{"classes": ["a", "b", "c"]}')

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,25 +52,37 @@ def train(
         typer.Option(metavar="FILE", help="Learn from this network's scores (.pt), too."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
-    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation, order and augmentation.")
+    ] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option(help="The same bits every time on a GPU, too, at some cost in speed.")
+    ] = False,
 ) -> None:
-    """Train a network and keep the weights that validate best."""
+    """Train a network and keep the weights that validate best.
+
+    Ctrl-C ends a run, and --resume goes on with it.
+    """
     import dataclasses
 
     from roadseg.cli.progress import training_progress
     from roadseg.data import open_dataset
     from roadseg.errors import BackendError, UsageError
+    from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 
-    if time_budget is not None and time_budget <= 0:
+    if time_budget is not None and not 0 < time_budget < math.inf:
         raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+    _refuse_both({"--epochs": epochs, "--time-budget": time_budget})
+    _refuse_both({"--init": init, "--encoder-weights": encoder_weights})
     settings = load_recipe(recipe)
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
     frames, validation = open_dataset(data, "train"), open_dataset(data, "val")
     extra_frames = open_dataset(extra, "train") if extra is not None else None
+    keep_freed_memory()
     try:
         import torch
     except ImportError as exc:
@@ -77,13 +93,16 @@ def train(
         torch.set_num_threads(threads)
     # Under torchrun one process speaks for all.
     leads = os.environ.get("RANK", "0") == "0"
-    with training_progress(shown=leads) as on_step:
+    folder = output or Path("runs") / model
+    if leads:
+        _say_what_is_missing()
+    with _interruption_explained(folder, leads), training_progress(shown=leads) as on_step:
         result = run_training(
             model,
             frames,
             validation,
             settings,
-            output or Path("runs") / model,
+            folder,
             extra=extra_frames,
             init=init,
             encoder_weights=encoder_weights,
@@ -92,6 +111,7 @@ def train(
             time_budget_s=None if time_budget is None else time_budget * 60,
             seed=seed,
             compile_step=compile,
+            deterministic=deterministic,
             on_step=on_step,
         )
     if not leads:
@@ -100,3 +120,32 @@ def train(
         f"{result.weights}: validation mIoU {result.best_miou:.4f} at epoch "
         f"{result.best_epoch} of {result.epochs}, {result.elapsed_s / 60:.1f} minutes of training"
     )
+
+
+def _refuse_both(options: dict[str, Any]) -> None:
+    from roadseg.errors import UsageError
+
+    if all(value is not None for value in options.values()):
+        raise UsageError(f"{' and '.join(options)} exclude each other: give one of them")
+
+
+def _say_what_is_missing() -> None:
+    """A run goes on without what only shows it."""
+    packages = {"tensorboard": "TensorBoard events", "matplotlib": "curves.png"}
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"without {' and '.join(packages[name] for name in missing)}: pip install "
+            f"{' '.join(missing)}",
+            err=True,
+        )
+
+
+@contextmanager
+def _interruption_explained(folder: Path, leads: bool) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if leads and (folder / "last.ckpt").is_file():
+            typer.echo(f"interrupted: go on with {folder} by --resume", err=True)
+        raise

@@ -18,6 +18,7 @@ from roadseg.models.decoder_variants import (
     SegNetBasicEncoderAddition,
     SegNetBasicSingleChannelDecoder,
 )
+from roadseg.models.files import save_in_one_step
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
@@ -97,7 +98,6 @@ def save_weights(
         key: value.half() if value.is_floating_point() else value
         for key, value in model.state_dict().items()
     }
-    temporary = path.with_name(path.name + ".part")
     content = {
         "model": name,
         "classes": list(classes.names),
@@ -107,15 +107,10 @@ def save_weights(
         "meta": meta,
     }
     try:
-        torch.save(content, temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as exc:
-        temporary.unlink(missing_ok=True)
-        if isinstance(exc.__context__, KeyboardInterrupt):
-            # PyTorch's writer turns Ctrl-C into a complaint about the position in the file.
-            raise exc.__context__ from None
+        save_in_one_step(path, content)
+    except OSError as exc:
         raise SinkError(
-            f"cannot write {path} ({exc}): free some space, or check its folder"
+            f"cannot write {path} ({exc.strerror or exc}): free some space, or check its folder"
         ) from exc
 
 
@@ -169,5 +164,8 @@ def _read(path: Path, *, mmap: bool = False) -> tuple[dict[str, Any], ClassSet]:
     except FileNotFoundError:
         raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
     except Exception as exc:
-        raise ModelError(f"{path} is not a roadseg weights file: {exc}".splitlines()[0]) from exc
+        # PyTorch's own message advises to load whatever it is without a check.
+        raise ModelError(
+            f"{path} is not a roadseg weights file: use one that 'roadseg train' wrote"
+        ) from exc
     return stored, own

@@ -1,9 +1,13 @@
 """The networks of the paper's table 1: SegNet-Basic's encoder under eight decoders.
 
 Section 3.1: all share SegNet-Basic's encoder and differ in how features find their way back to
-full resolution. The paper gives parameter counts rounded to 25 thousand. Its 1.625 M of
-FCN-Basic-NoDimReduction are 1.661 M here: four 8x8 deconvolutions of 64 to 64 channels alone are
-1.049 M beside the encoder's 0.612 M.
+full resolution.
+
+The paper gives parameter counts in steps of 25 thousand, a tenth of a megabyte of FP32 weights.
+All agree with ours but those of the two networks without dimension reduction: 1.625 M there,
+1.662 M here. The text says that decoders have 8x8 kernels and, without the reduction, 64
+channels: four such deconvolutions are 1.049 M beside the encoder's 0.612 M. Five 7x7
+convolutions of 64 channels would give 1.625 M, but no sentence of the paper describes them.
 """
 
 from __future__ import annotations
@@ -66,8 +70,9 @@ class FCNBasic(nn.Module):
     """SegNet-Basic's encoder under the decoder of FCN: learnt upsampling and skips.
 
     Each decoder is an 8x8 deconvolution of stride 2, which starts as bilinear interpolation, to
-    which the encoder's map of that resolution is added, reduced to the decoder's channels by a
-    1x1 convolution.
+    which the encoder's pooled map of that resolution is added (figure 3), reduced to the
+    decoder's channels by a 1x1 convolution. The last decoder has none to add: no pooled map has
+    the resolution of the frame.
 
     Args:
         num_classes: channels of the class scores.
@@ -95,7 +100,7 @@ class FCNBasic(nn.Module):
         )
         self.skip = nn.ModuleList(
             (nn.Conv2d(_WIDTH, width, 1) if reduction else nn.Identity())
-            for _ in range(_LEVELS if addition else 0)
+            for _ in range(_LEVELS - 1 if addition else 0)
         )
         self.classifier: nn.Module = (
             nn.Identity() if reduction else nn.Conv2d(_WIDTH, num_classes, 1)
@@ -115,20 +120,20 @@ class FCNBasic(nn.Module):
             (N, num_classes, H, W) scores before softmax.
         """
         x = self.normalise(x * 255.0)
-        maps = []
-        for stage in self.encoder:
-            full = stage(x)
-            maps.append(full)
-            x = self.pool(full)
+        sizes, additions = [], []
+        for level, stage in enumerate(self.encoder):
+            x = stage(x)
+            sizes.append(x.shape[-2:])
+            x = self.pool(x)
+            if level < len(self.skip):
+                additions.append(self.skip[level](x))
         x = self.reduce(x)
-        skips = list(self.skip)
         for upsample in self.upsample:
-            full = maps.pop()
-            height, width = full.shape[-2:]
+            height, width = sizes.pop()
             # Where ceil mode pooled an odd side, a row or column too many comes back.
             x = upsample(x)[..., :height, :width]
-            if skips:
-                x = x + skips.pop()(full)
+            if additions:
+                x = x + additions.pop()
         scores: Tensor = self.classifier(x)
         return scores
 

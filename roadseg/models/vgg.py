@@ -89,9 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"no weights at {path}: download torchvision's vgg16_bn weights and give their path"
         ) from None
     except Exception as exc:
-        detail = str(exc).splitlines()[0]
         raise ModelError(
-            f"{path} is not a file of weights ({detail}): give torchvision's vgg16 or vgg16_bn"
+            f"{path} is not a file of weights: give torchvision's vgg16 or vgg16_bn"
         ) from exc
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} is not a state dict: give torchvision's vgg16 or vgg16_bn")

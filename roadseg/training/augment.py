@@ -8,6 +8,7 @@ for whole batches on a GPU is in `augment_batch`, which shares what is drawn her
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,17 @@ from roadseg.training.balance import CAMVID_RARE_IDS
 from roadseg.training.recipes import Augmentation
 from roadseg.types import Image, Labels
 
-__all__ = ["CAMVID_TARGETS", "CropTargets", "augment", "colour_of", "inverse_affine"]
+__all__ = [
+    "CAMVID_TARGETS",
+    "CropTargets",
+    "augment",
+    "colour_of",
+    "draw_centre",
+    "draw_glare",
+    "draw_shadow",
+    "inverse_affine",
+    "rare_places",
+]
 
 
 @dataclass(frozen=True)
@@ -62,9 +73,8 @@ def augment(
         and is void in the labels.
     """
     frame_hw = (labels.shape[0], labels.shape[1])
-    matrix = inverse_affine(
-        _centre(labels, settings, rng, targets), frame_hw, crop_hw, settings, rng
-    )
+    centre_yx = draw_centre(frame_hw, settings, rng, lambda: rare_places(labels, targets.rare_ids))
+    matrix = inverse_affine(centre_yx, frame_hw, crop_hw, settings, rng)
     size_wh = (crop_hw[1], crop_hw[0])
     crop = cv2.warpAffine(
         image_bgr,
@@ -82,6 +92,37 @@ def augment(
         borderValue=(targets.void_id,),
     )
     return _recolour(crop, settings, rng), ids
+
+
+def draw_centre(
+    frame_hw: tuple[int, int],
+    settings: Augmentation,
+    rng: np.random.Generator,
+    places: Callable[[], Sequence[npt.NDArray[np.integer[Any]]]],
+) -> tuple[float, float]:
+    """(y, x) in frame pixels around which a crop is cut: anywhere, or near a rare class.
+
+    Args:
+        frame_hw: size of the frame.
+        settings: what may vary, and how far.
+        rng: where the randomness comes from.
+        places: gives what `rare_places` finds in the frame.
+    """
+    height, width = frame_hw
+    if rng.random() < settings.rare_share:
+        by_class = places()
+        if by_class:
+            # First the class, then a pixel: the rarest has the same chance as the others.
+            at = by_class[int(rng.integers(len(by_class)))]
+            y, x = divmod(int(at[rng.integers(len(at))]), width)
+            return y + rng.uniform(-40, 40), x + rng.uniform(-60, 60)
+    return rng.uniform(0, height), rng.uniform(0, width)
+
+
+def rare_places(labels: Labels, rare_ids: tuple[int, ...]) -> list[npt.NDArray[np.int64]]:
+    """Flat positions of each rare class that occurs in (H, W) uint8 ids."""
+    places = [np.flatnonzero(labels == i) for i in rare_ids]
+    return [at for at in places if len(at)]
 
 
 def inverse_affine(
@@ -141,21 +182,6 @@ def colour_of(
     return np.column_stack([linear, offset]), math.exp(rng.uniform(-1.2, 1.2) * s)
 
 
-def _centre(
-    labels: Labels, settings: Augmentation, rng: np.random.Generator, targets: CropTargets
-) -> tuple[float, float]:
-    height, width = labels.shape
-    if rng.random() < settings.rare_share:
-        present = np.bincount(labels.ravel(), minlength=targets.void_id + 1)
-        candidates = [i for i in targets.rare_ids if present[i] > 0]
-        if candidates:
-            # First the class, then a pixel: the rarest has the same chance as the others.
-            places = np.flatnonzero(labels == candidates[rng.integers(len(candidates))])
-            y, x = divmod(int(places[rng.integers(len(places))]), width)
-            return y + rng.uniform(-40, 40), x + rng.uniform(-60, 60)
-    return rng.uniform(0, height), rng.uniform(0, width)
-
-
 def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> Image:
     if settings.colour > 0:
         matrix, gamma = colour_of(settings, rng)
@@ -174,6 +200,17 @@ def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> 
     return crop
 
 
+def draw_shadow(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A line a x + b y + c = 0 in crop coordinates of -1..1, and how bright its dark side stays."""
+    angle = rng.uniform(0, 2 * math.pi)
+    return math.cos(angle), math.sin(angle), rng.uniform(-0.7, 0.7), rng.uniform(0.35, 0.75)
+
+
+def draw_glare(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A light's centre x, y in crop coordinates of -1..1, in the upper half; radius, strength."""
+    return rng.uniform(-1, 1), rng.uniform(-1, 0), rng.uniform(0.2, 0.7), rng.uniform(0.3, 1)
+
+
 def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Crop coordinates of -1..1: (h, 1) and (1, w)."""
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in crop.shape[:2])
@@ -183,19 +220,18 @@ def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]
 def _shadow(crop: Image, rng: np.random.Generator) -> Image:
     """Darken one side of a line: what a bridge or a building throws across the road."""
     y, x = _axes(crop)
-    angle = rng.uniform(0, 2 * math.pi)
-    side = math.cos(angle) * x + math.sin(angle) * y + rng.uniform(-0.7, 0.7)
+    a, b, c, depth = draw_shadow(rng)
     # An edge some pixels wide: the sun is no point.
-    dark = 1 / (1 + np.exp(-np.clip(side * 40, -30, 30)))
-    return _scaled(crop, 1 - dark * (1 - rng.uniform(0.35, 0.75)))
+    dark = 1 / (1 + np.exp(-np.clip((a * x + b * y + c) * 40, -30, 30)))
+    return _scaled(crop, 1 - dark * (1 - depth))
 
 
 def _glare(crop: Image, rng: np.random.Generator) -> Image:
     """Wash out a round part of the upper half: the low sun in a windscreen."""
     y, x = _axes(crop)
-    distance = (x - rng.uniform(-1, 1)) ** 2 + (y - rng.uniform(-1, 0)) ** 2
-    light = rng.uniform(0.3, 1) * np.exp(-distance / rng.uniform(0.2, 0.7) ** 2)
-    return 255 - _scaled(255 - crop, 1 - light)
+    centre_x, centre_y, radius, strength = draw_glare(rng)
+    distance = (x - centre_x) ** 2 + (y - centre_y) ** 2
+    return 255 - _scaled(255 - crop, 1 - strength * np.exp(-distance / radius**2))
 
 
 def _scaled(crop: Image, factor: npt.NDArray[np.floating[Any]]) -> Image:

@@ -6,8 +6,8 @@ device. What is drawn follows from the generator alone, so that a resumed run co
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roadseg.labels import VOID_ID
-from roadseg.training.augment import colour_of, inverse_affine
+from roadseg.training.augment import colour_of, draw_glare, draw_shadow, inverse_affine
 from roadseg.training.recipes import Augmentation
 
-__all__ = ["CropPlan", "crop_batch", "draw_plan"]
+__all__ = ["CropPlan", "crop_batch", "draw_plan", "on_its_way"]
 
 _BLUR_TAPS = 9
+
+Quad = tuple[float, float, float, float]
+_NO_SHADE: Quad = (1.0, 0.0, -3.0, 1.0)
+_NO_GLARE: Quad = (0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,28 @@ class CropPlan:
     shade: npt.NDArray[np.float32]
     glare: npt.NDArray[np.float32]
     noise_seed: int
+
+    def on_device(self, device: torch.device) -> dict[str, Tensor]:
+        """All arrays but `frames` as float tensors, sent to the device in one piece."""
+        arrays = {
+            name: value.reshape(len(self.frames), -1)
+            for name, value in vars(self).items()
+            if name not in ("frames", "noise_seed")
+        }
+        together = on_its_way(np.concatenate(list(arrays.values()), axis=1), device)
+        parts = torch.split(together, [a.shape[1] for a in arrays.values()], dim=1)
+        return {
+            name: part.reshape(getattr(self, name).shape)
+            for name, part in zip(arrays, parts, strict=True)
+        }
+
+
+def on_its_way(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device, where what uses it waits for it; the host does not."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def draw_plan(
@@ -109,8 +135,8 @@ def crop_batch(
         a frame mirrors it and is void in the labels.
     """
     device = images.device
-    frames = torch.from_numpy(plan.frames).to(device)
-    grid = _grid(plan.affine, images.shape[1:3], crop_hw, device)
+    frames, drawn = on_its_way(plan.frames, device), plan.on_device(device)
+    grid = _grid(drawn["affine"], images.shape[1:3], crop_hw)
     pixels = images[frames].permute(0, 3, 1, 2).float()
     crops = F.grid_sample(
         pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
@@ -119,72 +145,61 @@ def crop_batch(
     shifted = labels[frames][:, None].float() - void_id
     ids = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     targets = (ids[:, 0] + void_id).round_().long()
-    crops = _recolour(crops.div_(255), plan)
+    crops = _recolour(crops.div_(255), plan, drawn)
     return crops.contiguous(memory_format=torch.channels_last), targets
 
 
 def _grid(
-    affine: npt.NDArray[np.float32],
-    frame_hw: torch.Size | tuple[int, int],
-    crop_hw: tuple[int, int],
-    device: torch.device,
+    affine: Tensor, frame_hw: torch.Size | tuple[int, int], crop_hw: tuple[int, int]
 ) -> Tensor:
-    """(N, h, w, 2) sampling places in -1..1, from matrices in pixels."""
-    height, width = frame_hw
-    matrix = torch.from_numpy(affine).to(device)
-    ys = torch.arange(crop_hw[0], device=device, dtype=torch.float32)
-    xs = torch.arange(crop_hw[1], device=device, dtype=torch.float32)
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
-    places = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-    at = places.reshape(1, -1, 3) @ matrix.transpose(1, 2)
-    scale = torch.tensor([2 / width, 2 / height], device=device)
+    """(N, h, w, 2) sampling places in -1..1, from (N, 2, 3) matrices in pixels."""
+    y = torch.arange(crop_hw[0], device=affine.device, dtype=torch.float32)[:, None]
+    x = torch.arange(crop_hw[1], device=affine.device, dtype=torch.float32)
+    # Not a matrix product: in TensorFloat-32 places would be wrong by a quarter of a pixel.
+    rows = affine[:, :, :, None, None]
+    at = rows[:, :, 0] * x + rows[:, :, 1] * y + rows[:, :, 2]
     # Without aligned corners -1 is the outer edge of the first pixel, whose centre is at 0 here.
-    return ((at + 0.5) * scale - 1).reshape(len(affine), *crop_hw, 2)
+    sides = (at[:, i] * (2 / side) + (1 / side - 1) for i, side in enumerate(reversed(frame_hw)))
+    return torch.stack(tuple(sides), dim=-1)
 
 
-def _recolour(crops: Tensor, plan: CropPlan) -> Tensor:
-    device = crops.device
-
-    def column(values: npt.NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(values).to(device)[:, None, None, None]
-
-    matrix = torch.from_numpy(plan.colour).to(device)
+def _recolour(crops: Tensor, plan: CropPlan, drawn: dict[str, Tensor]) -> Tensor:
+    matrix = drawn["colour"]
     flat = torch.baddbmm(matrix[:, :, 3:], matrix[:, :, :3], crops.flatten(2))
     crops = flat.view_as(crops).clamp_(0, 1)
-    crops = crops.pow(column(plan.gamma))
+    crops = crops.pow(drawn["gamma"][:, None, None, None])
+    # What is left out is seen in the host's arrays: looking at the device's would be to wait.
     if (plan.shade[:, 3] < 1).any() or (plan.glare[:, 3] > 0).any():
-        crops = _light_up(crops, plan)
+        crops = _light_up(crops, drawn["shade"], drawn["glare"])
     if plan.blur.any():
-        crops = _blur(crops, plan.blur)
+        crops = _blur(crops, drawn["blur"])
     if plan.noise.any():
-        generator = torch.Generator(device).manual_seed(plan.noise_seed)
-        noise = torch.randn(crops.shape, generator=generator, device=device)
-        crops = crops + noise * column(plan.noise)
+        generator = torch.Generator(crops.device).manual_seed(plan.noise_seed)
+        noise = torch.randn(crops.shape, generator=generator, device=crops.device)
+        crops = crops + noise * drawn["noise"][:, None, None, None]
     return crops.clamp_(0, 1)
 
 
-def _light_up(crops: Tensor, plan: CropPlan) -> Tensor:
-    device = crops.device
+def _light_up(crops: Tensor, shade: Tensor, glare: Tensor) -> Tensor:
     height, width = crops.shape[-2:]
-    y = torch.linspace(-1, 1, height, device=device)[None, :, None]
-    x = torch.linspace(-1, 1, width, device=device)[None, None, :]
-    shade = torch.from_numpy(plan.shade).to(device)[:, :, None, None]
+    y = torch.linspace(-1, 1, height, device=crops.device)[None, :, None]
+    x = torch.linspace(-1, 1, width, device=crops.device)[None, None, :]
+    shade, glare = shade[:, :, None, None], glare[:, :, None, None]
     side = shade[:, 0] * x + shade[:, 1] * y + shade[:, 2]
     # An edge some pixels wide: the sun is no point.
     dark = torch.sigmoid(side * 40)
     crops = crops * (1 - dark * (1 - shade[:, 3]))[:, None]
-    glare = torch.from_numpy(plan.glare).to(device)[:, :, None, None]
     distance = (x - glare[:, 0]) ** 2 + (y - glare[:, 1]) ** 2
     light = glare[:, 3] * torch.exp(-distance / glare[:, 2] ** 2)
     return crops + light[:, None] * (1 - crops)
 
 
-def _blur(crops: Tensor, sigmas: npt.NDArray[np.float32]) -> Tensor:
+def _blur(crops: Tensor, sigmas: Tensor) -> Tensor:
     """Gaussian blur, each crop by its own deviation, as two grouped convolutions."""
     count, channels, height, width = crops.shape
     at = torch.arange(_BLUR_TAPS, device=crops.device) - _BLUR_TAPS // 2
     # Deviations near zero give a kernel of one tap: the crop itself.
-    sigma = torch.from_numpy(sigmas).to(crops.device).clamp(min=1e-3)[:, None]
+    sigma = sigmas.clamp(min=1e-3)[:, None]
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = crops.reshape(1, count * channels, height, width)
@@ -202,12 +217,11 @@ def _sometimes(
     return np.where(chosen, rng.uniform(low, high, count), 0).astype(np.float32)
 
 
-def _light(settings: Augmentation, rng: np.random.Generator) -> tuple[list[float], list[float]]:
+def _light(settings: Augmentation, rng: np.random.Generator) -> tuple[Quad, Quad]:
     """A shadow and a glare; see `CropPlan`."""
-    shade, glare = [1.0, 0.0, -3.0, 1.0], [0.0, 0.0, 1.0, 0.0]
+    shade, glare = _NO_SHADE, _NO_GLARE
     if rng.random() < settings.shadow_share:
-        angle = rng.uniform(0, 2 * math.pi)
-        shade = [math.cos(angle), math.sin(angle), rng.uniform(-0.7, 0.7), rng.uniform(0.35, 0.75)]
+        shade = draw_shadow(rng)
     if rng.random() < settings.glare_share:
-        glare = [rng.uniform(-1, 1), rng.uniform(-1, 0), rng.uniform(0.2, 0.7), rng.uniform(0.3, 1)]
+        glare = draw_glare(rng)
     return shade, glare

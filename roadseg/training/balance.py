@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class ClassFrequencies:
     shown: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, labels: list[Labels], num_classes: int = NUM_CLASSES) -> ClassFrequencies:
+    def of(cls, labels: Iterable[Labels], num_classes: int = NUM_CLASSES) -> ClassFrequencies:
         """Count (H, W) uint8 label images; ids from `num_classes` on are void."""
         pixels, shown = np.zeros((2, num_classes), np.int64)
         for ids in labels:
@@ -87,7 +88,8 @@ def class_frequencies(data: LabelledSet) -> ClassFrequencies:
             return kept
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: counted again
-    counted = ClassFrequencies.of([data[i][1] for i in range(len(data))], data.classes.num_classes)
+    labels = (data.labels(i) for i in range(len(data)))
+    counted = ClassFrequencies.of(labels, data.classes.num_classes)
     text = json.dumps({"pixels": counted.pixels.tolist(), "shown": counted.shown.tolist()})
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from roadseg.errors import ModelError, SinkError
 from roadseg.labels import CAMVID, ClassSet, known_class_set
+from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "load_checkpoint", "save_checkpoint"]
 
@@ -59,21 +59,12 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         SinkError: the disk is full or the folder not writable.
     """
-    temporary = path.with_name(path.name + ".part")
     try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as exc:
-        temporary.unlink(missing_ok=True)
-        if isinstance(exc.__context__, KeyboardInterrupt):
-            # PyTorch's writer turns Ctrl-C into a complaint about the position in the file.
-            raise exc.__context__ from None
+        save_in_one_step(path, content)
+    except OSError as exc:
         raise SinkError(
-            f"cannot write the checkpoint {path} ({exc}): the previous one is intact; "
-            "free some space and continue with --resume"
+            f"cannot write the checkpoint {path} ({exc.strerror or exc}): the previous one is "
+            "intact; free some space and go on with --resume"
         ) from exc
 
 
@@ -84,8 +75,7 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
         ModelError: it is missing, damaged, or of another network or other classes.
     """
     try:
-        # Our own file: it holds optimiser and generator states beside tensors.
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = content["model_name"]
         # Those of the first versions, which knew CamVid only, do not say.
         own = known_class_set(tuple(content.get("classes", CAMVID.names)))

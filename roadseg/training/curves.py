@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from roadseg.errors import SinkError
 from roadseg.labels import CLASS_NAMES
+from roadseg.training.log import read_log
 
 __all__ = ["Board", "draw_curves"]
-
-_log = logging.getLogger(__name__)
 
 
 class Board:
@@ -26,31 +24,52 @@ class Board:
     """
 
     def __init__(self, folder: Path, names: Sequence[str] = CLASS_NAMES) -> None:
-        self._names = tuple(names)
+        self._folder, self._names = folder / "tensorboard", tuple(names)
         self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            _log.info("no TensorBoard events are written: pip install tensorboard")
-            return
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """One line of `log.jsonl`."""
-        if self._writer is None:
-            return
-        for key, value in line.items():
-            if key == "iou":
-                for name, iou in zip(self._names, value, strict=True):
-                    self._writer.add_scalar(f"iou/{name}", iou, line["epoch"])
-            elif key not in ("epoch", "step"):
-                self._writer.add_scalar(key, value, line["epoch"])
-        self._writer.flush()
+        """One line of `log.jsonl`, without what is no number.
+
+        From the first line on, events of an earlier process are hidden.
+
+        Raises:
+            SinkError: the events cannot be written.
+        """
+        epoch = line["epoch"]
+        values = {key: value for key, value in line.items() if key not in ("epoch", "step", "iou")}
+        for name, iou in zip(self._names, line.get("iou", ()), strict=False):
+            values[f"iou/{name}"] = iou
+        with self._failures_explained():
+            if self._writer is None:
+                try:
+                    from torch.utils.tensorboard import SummaryWriter
+                except ImportError:
+                    return
+                self._writer = SummaryWriter(str(self._folder), purge_step=epoch)
+            for tag, value in values.items():
+                if value is not None and math.isfinite(value):
+                    self._writer.add_scalar(tag, value, epoch)
+            self._writer.flush()
 
     def close(self) -> None:
-        """Finish the file of events."""
+        """Finish the file of events.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
         if self._writer is not None:
-            self._writer.close()
+            with self._failures_explained():
+                self._writer.close()
+
+    @contextmanager
+    def _failures_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise SinkError(
+                f"cannot write {self._folder} ({exc.strerror or exc}): free some space and go on "
+                "with --resume"
+            ) from exc
 
 
 def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None:
@@ -70,10 +89,8 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        _log.info("no curves are drawn: pip install matplotlib")
         return None
-    text = (folder / "log.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = read_log(folder)
     scored = [line for line in lines if "miou" in line]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -82,8 +99,10 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     losses.set(xlabel="epoch", ylabel="training loss")
     epochs = [x["epoch"] for x in scored]
     for at, name in enumerate(names):
-        scores.plot(epochs, [x["iou"][at] for x in scored], linewidth=0.8, label=name)
-    scores.plot(epochs, [x["miou"] for x in scored], color="black", linewidth=2, label="mean")
+        scores.plot(epochs, [_number(x["iou"][at]) for x in scored], linewidth=0.8, label=name)
+    scores.plot(
+        epochs, [_number(x["miou"]) for x in scored], color="black", linewidth=2, label="mean"
+    )
     scores.set(xlabel="epoch", ylabel="validation IoU", ylim=(0, 1))
     scores.legend(
         fontsize=6,
@@ -98,3 +117,7 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     except OSError as exc:
         raise SinkError(f"cannot write {path} ({exc.strerror or exc}): free some space") from exc
     return path
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -52,6 +52,14 @@ class World:
         distributed.broadcast(shared, src=0)
         return float(shared.item())
 
+    def mean(self, value: float) -> float:
+        """The mean of the values of all processes, on all."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared)
+        return float(shared.item()) / self.size
+
 
 @contextmanager
 def world() -> Iterator[World]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from roadseg.errors import DataError
-from roadseg.training.augment import CAMVID_TARGETS, CropTargets, augment
-from roadseg.training.augment_batch import crop_batch, draw_plan
+from roadseg.training.augment import (
+    CAMVID_TARGETS,
+    CropTargets,
+    augment,
+    draw_centre,
+    rare_places,
+)
+from roadseg.training.augment_batch import crop_batch, draw_plan, on_its_way
 from roadseg.training.recipes import Recipe
 from roadseg.types import Image, Labels
 
-__all__ = ["DeviceFeed", "Feed", "HostFeed", "Share", "to_batch"]
+__all__ = ["DeviceFeed", "Feed", "HostFeed", "Share", "build_feed", "to_batch"]
 
 LabelledFrame = tuple[Image, Labels]
 
@@ -31,22 +37,6 @@ class Share:
 
     rank: int = 0
     world: int = 1
-
-
-class Feed(Protocol):
-    """Batches of one epoch after the other."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many batches an epoch has."""
-        ...
-
-    def epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(N, 3, h, w) float BGR in 0..1 and (N, h, w) int64 ids, on the device.
-
-        The same seed and epoch give the same batches, whatever ran before.
-        """
-        ...
 
 
 class _Order:
@@ -80,8 +70,8 @@ class _Order:
             yield chosen[self._share.rank :: self._share.world], own
 
 
-class HostFeed:
-    """Crops cut one by one with OpenCV: the fastest way on a CPU.
+class Feed(ABC):
+    """Batches of random crops, one epoch after the other.
 
     Args:
         frames: the training frames.
@@ -101,98 +91,108 @@ class HostFeed:
         share: Share = Share(),
         targets: CropTargets = CAMVID_TARGETS,
     ) -> None:
-        self._frames = [*frames, *extra]
         self._recipe, self._device, self._targets = recipe, device, targets
         self._order = _Order(len(frames), len(extra), recipe, share)
+        self._keep([*frames, *extra])
 
     @property
     def steps_per_epoch(self) -> int:
-        """See `Feed`."""
+        """How many batches an epoch has."""
         return self._order.steps_per_epoch
 
     def epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `Feed`."""
-        recipe = self._recipe
+        """(N, 3, h, w) float BGR in 0..1 and (N, h, w) int64 ids, on the device.
+
+        The same seed and epoch give the same batches, whatever ran before.
+        """
         for chosen, rng in self._order.batches(seed, epoch):
-            crops = []
-            for i in chosen:
-                image, labels = self._frames[i]
-                crops.append(
-                    augment(image, labels, recipe.crop_hw, recipe.augmentation, rng, self._targets)
-                )
-            yield to_batch(crops, self._device)
+            yield self._cut(chosen, rng)
+
+    @abstractmethod
+    def _keep(self, frames: list[LabelledFrame]) -> None:
+        """Take the frames that crops are cut from."""
+
+    @abstractmethod
+    def _cut(
+        self, chosen: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A crop of each chosen frame, as a batch."""
 
 
-class DeviceFeed:
-    """Crops cut as tensor operations, from frames that all stay on the device.
+class HostFeed(Feed):
+    """Crops cut one by one with OpenCV: the fastest way on a CPU."""
+
+    def _keep(self, frames: list[LabelledFrame]) -> None:
+        self._frames = frames
+
+    def _cut(
+        self, chosen: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        settings, crop_hw = self._recipe.augmentation, self._recipe.crop_hw
+        crops = [
+            augment(image, labels, crop_hw, settings, rng, self._targets)
+            for image, labels in (self._frames[i] for i in chosen)
+        ]
+        return to_batch(crops, self._device)
+
+
+class DeviceFeed(Feed):
+    """Crops cut as tensor operations, from frames of one size that all stay on the device.
 
     367 frames of 360x480 take 254 MB as uint8.
-
-    Args:
-        frames, extra: as for `HostFeed`; all of one size.
-        recipe, device, share, targets: as for `HostFeed`.
-
-    Raises:
-        DataError: frames differ in size.
     """
 
-    def __init__(
-        self,
-        frames: Sequence[LabelledFrame],
-        extra: Sequence[LabelledFrame],
-        recipe: Recipe,
-        device: torch.device,
-        share: Share = Share(),
-        targets: CropTargets = CAMVID_TARGETS,
-    ) -> None:
-        every = [*frames, *extra]
-        sizes = {labels.shape for _, labels in every}
-        if len(sizes) != 1:
-            shown = " and ".join(f"{h}x{w}" for h, w in sorted(sizes)[:2])
-            raise DataError(
-                f"training on a GPU needs frames of one size, got {shown}: resize them first"
-            )
-        self._images = torch.from_numpy(np.stack([x for x, _ in every])).to(device)
-        self._labels = torch.from_numpy(np.stack([y for _, y in every])).to(device)
-        self._places = [_rare_places(labels, targets.rare_ids) for _, labels in every]
-        self._recipe, self._device, self._targets = recipe, device, targets
-        self._order = _Order(len(frames), len(extra), recipe, share)
+    def _keep(self, frames: list[LabelledFrame]) -> None:
+        self._images = torch.from_numpy(np.stack([x for x, _ in frames])).to(self._device)
+        self._labels = torch.from_numpy(np.stack([y for _, y in frames])).to(self._device)
+        self._places = [_some_places(labels, self._targets.rare_ids) for _, labels in frames]
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """See `Feed`."""
-        return self._order.steps_per_epoch
-
-    def epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """See `Feed`."""
+    def _cut(
+        self, chosen: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         settings, crop_hw = self._recipe.augmentation, self._recipe.crop_hw
         frame_hw = (self._labels.shape[1], self._labels.shape[2])
-        for chosen, rng in self._order.batches(seed, epoch):
-            centres = np.array([self._centre(i, frame_hw, rng) for i in chosen])
-            plan = draw_plan(chosen, centres, frame_hw, crop_hw, settings, rng)
-            yield crop_batch(self._images, self._labels, plan, crop_hw, self._targets.void_id)
+        centres = [
+            draw_centre(frame_hw, settings, rng, partial(self._places.__getitem__, i))
+            for i in chosen
+        ]
+        plan = draw_plan(chosen, np.array(centres), frame_hw, crop_hw, settings, rng)
+        return crop_batch(self._images, self._labels, plan, crop_hw, self._targets.void_id)
 
-    def _centre(
-        self, frame: int, frame_hw: tuple[int, int], rng: np.random.Generator
-    ) -> tuple[float, float]:
-        places = self._places[frame]
-        if places and rng.random() < self._recipe.augmentation.rare_share:
-            # First the class, then a pixel: the rarest has the same chance as the others.
-            of_class = places[rng.integers(len(places))]
-            y, x = divmod(int(of_class[rng.integers(len(of_class))]), frame_hw[1])
-            return y + rng.uniform(-40, 40), x + rng.uniform(-60, 60)
-        return rng.uniform(0, frame_hw[0]), rng.uniform(0, frame_hw[1])
+
+def build_feed(
+    frames: Sequence[LabelledFrame],
+    extra: Sequence[LabelledFrame],
+    recipe: Recipe,
+    device: torch.device,
+    share: Share = Share(),
+    targets: CropTargets = CAMVID_TARGETS,
+) -> Feed:
+    """The feed that is fastest on a device: its own memory holds the frames if it is a GPU's.
+
+    There, frames of several sizes are no tensor, and too many leave no room for training: crops
+    of such are cut on the host, one by one. For the arguments see `Feed`.
+    """
+    every = [*frames, *extra]
+    if device.type == "cuda" and len({labels.shape for _, labels in every}) == 1:
+        needed = sum(image.nbytes + labels.nbytes for image, labels in every)
+        free, _ = torch.cuda.mem_get_info(device)
+        if needed <= free // 2:
+            return DeviceFeed(frames, extra, recipe, device, share, targets)
+    return HostFeed(frames, extra, recipe, device, share, targets)
 
 
 def to_batch(crops: Sequence[LabelledFrame], device: torch.device) -> tuple[Tensor, Tensor]:
     """Labelled pictures of one size as a batch; see `Feed.epoch`."""
-    images = torch.from_numpy(np.stack([x for x, _ in crops])).to(device)
-    labels = torch.from_numpy(np.stack([y for _, y in crops])).to(device)
+    images = on_its_way(np.stack([x for x, _ in crops]), device)
+    labels = on_its_way(np.stack([y for _, y in crops]), device)
     # (N, H, W, 3) permuted is channels-last already: no copy of the layout is made.
     return images.permute(0, 3, 1, 2).float().div_(255), labels.long()
 
 
-def _rare_places(labels: Labels, rare_ids: tuple[int, ...]) -> list[npt.NDArray[np.int32]]:
-    """Flat positions of each rare class that occurs, thinned out evenly."""
-    places = [np.flatnonzero(labels == i).astype(np.int32) for i in rare_ids]
-    return [at[:: max(1, len(at) // _MAX_PLACES)] for at in places if len(at)]
+def _some_places(labels: Labels, rare_ids: tuple[int, ...]) -> list[npt.NDArray[np.int32]]:
+    """What `rare_places` finds, thinned out evenly."""
+    return [
+        at[:: max(1, len(at) // _MAX_PLACES)].astype(np.int32)
+        for at in rare_places(labels, rare_ids)
+    ]

@@ -16,6 +16,7 @@ from roadseg.models.segnet import SegNet
 from roadseg.models.vgg import load_vgg16
 from roadseg.training.augment import CropTargets
 from roadseg.training.balance import (
+    ClassFrequencies,
     check_weighting,
     class_frequencies,
     class_weights,
@@ -23,8 +24,11 @@ from roadseg.training.balance import (
 )
 from roadseg.training.checkpoint import AveragedWeights
 from roadseg.training.curves import draw_curves
+from roadseg.training.determinism import kernel_choice
 from roadseg.training.distributed import World, world
-from roadseg.training.feed import DeviceFeed, Feed, HostFeed, Share
+from roadseg.training.feed import Share, build_feed
+from roadseg.training.limits import check_batch, failures_explained
+from roadseg.training.log import forget_after
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, git_revision, run_record, write_config
 from roadseg.training.trainer import BEST, LAST, Progress, Trainer
@@ -58,6 +62,7 @@ def train(
     time_budget_s: float | None = None,
     seed: int = 0,
     compile_step: bool = False,
+    deterministic: bool = False,
     on_step: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
     """Train a network and keep the weights that validate best.
@@ -83,11 +88,13 @@ def train(
             instead of after `recipe.epochs`; the learning rate is planned to match.
         seed: of initialisation, order and augmentation.
         compile_step: fuse forward and loss with torch.compile; needs a C++ compiler.
+        deterministic: prefer a GPU's kernels that give the same bits every time.
         on_step: called after every step.
 
     Raises:
-        UsageError: the folder holds a run and `resume` is false; `init` is of another network;
-            `encoder_weights` for a network without VGG16's encoder; class weights of other classes.
+        UsageError: the folder holds a run and `resume` is false; the run was started otherwise;
+            `init` is of another network; `encoder_weights` for a network without VGG16's encoder;
+            class weights of other classes; a batch that the network cannot be trained on.
         ModelError: the checkpoint does not fit, `init` or `teacher` knows other classes, or the
             loss is no longer finite.
         DataError: a frame or label is unusable, or the data sets differ in their classes.
@@ -106,6 +113,7 @@ def train(
         recipe,
         seed,
         time_budget_s,
+        len(data),
         len(extra) if extra else 0,
         {"init": init, "encoder": encoder_weights, "teacher": teacher},
         data.classes,
@@ -114,13 +122,13 @@ def train(
         record = check_resumption(folder, record)
     elif (folder / LAST).exists():
         raise UsageError(f"{folder} holds a run: go on with --resume or choose another --output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SinkError(
-            f"cannot create {folder} ({exc.strerror or exc}): choose another --output"
-        ) from exc
-    with world() as place:
+    with (
+        world() as place,
+        failures_explained(place.device),
+        kernel_choice(deterministic=deterministic),
+    ):
+        check_batch(model_name, data.classes.num_classes, recipe, place.size)
+        _make(folder)
         torch.manual_seed(seed)
         trainer = _trainer(
             model_name, data, validation, extra, recipe, folder, seed,
@@ -136,13 +144,14 @@ def train(
         if place.leads:
             facts = {
                 "compile": compile_step,
-                "frames": len(data),
+                "deterministic": deterministic,
                 "device": _device_name(place.device),
                 "processes": place.size,
                 "torch": torch.__version__,
                 "git_revision": git_revision(),
             }
             write_config(folder, record, facts)
+            forget_after(folder, trainer.epoch)
         while not trainer.finished:
             trainer.run_epoch(on_step)
         if place.leads:
@@ -152,6 +161,15 @@ def train(
     return TrainingResult(
         folder / BEST, trainer.epoch, trainer.best_epoch, trainer.best_miou, trainer.elapsed_s
     )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SinkError(
+            f"cannot create {folder} ({exc.strerror or exc}): choose another --output"
+        ) from exc
 
 
 def _trainer(
@@ -168,28 +186,32 @@ def _trainer(
 ) -> Trainer:
     classes = data.classes
     model = build_model(model_name, classes.num_classes)
+    expert = None if teacher is None else load_weights(teacher, classes)[0]
     frequencies = class_frequencies(data)
-    frames = [data[i] for i in range(len(data))]
-    others = [extra[i] for i in range(len(extra))] if extra is not None else []
-    share = Share(place.rank, place.size)
+    frames, held_out = list(data), list(validation)
+    counted = ClassFrequencies.of((labels for _, labels in held_out), classes.num_classes)
+    for part, found in ((data, frequencies), (validation, counted)):
+        if not found.pixels.any():
+            raise DataError(
+                f"every pixel of the {part.split} labels of {part.root} is void: look at one of "
+                f"them, {part.pairs[0][1]}"
+            )
     targets = CropTargets(classes.void_id, rare_ids(frequencies, classes))
-    # Frames of several sizes are no tensor: their crops are cut on the host, one by one.
-    one_size = len({labels.shape for _, labels in (*frames, *others)}) == 1
-    feed_type = DeviceFeed if place.device.type == "cuda" and one_size else HostFeed
-    feed: Feed = feed_type(frames, others, recipe, place.device, share, targets)
+    share = Share(place.rank, place.size)
+    feed = build_feed(frames, list(extra or ()), recipe, place.device, share, targets)
     return Trainer(
         model_name,
         model,
         feed,
         frames,
-        [validation[i] for i in range(len(validation))],
+        held_out,
         class_weights(frequencies, recipe.class_weighting, classes),
         recipe,
         folder,
         seed,
         time_budget_s,
         place,
-        None if teacher is None else load_weights(teacher, classes)[0],
+        expert,
         classes,
     )
 

@@ -55,23 +55,14 @@ class SegmentationLoss(nn.Module):
             A scalar.
         """
         scores = scores.float()
-        weights = self.get_buffer("weights")
-        if self.hard_share < 1:
-            loss = self._hard_cross_entropy(scores, labels, weights)
-        else:
-            loss = F.cross_entropy(
-                scores,
-                labels,
-                weight=weights,
-                ignore_index=self.void_id,
-                label_smoothing=self.label_smoothing,
-            )
+        loss = self._cross_entropy(scores, labels)
         if self.jaccard_weight > 0:
             log_p = F.log_softmax(scores, dim=1)
             loss = loss + self.jaccard_weight * (1 - _soft_iou(log_p, labels))
         return loss
 
-    def _hard_cross_entropy(self, scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    def _cross_entropy(self, scores: Tensor, labels: Tensor) -> Tensor:
+        weights = self.get_buffer("weights")
         each = F.cross_entropy(
             scores,
             labels,
@@ -80,12 +71,15 @@ class SegmentationLoss(nn.Module):
             label_smoothing=self.label_smoothing,
             reduction="none",
         ).flatten()
-        kept = max(1, round(self.hard_share * each.numel()))
-        values, places = each.topk(kept, sorted=False)
-        # Void has no loss and no weight, so it may fill up the share without changing anything.
-        known = labels.flatten()[places]
+        known = labels.flatten()
+        if self.hard_share < 1:
+            kept = max(1, round(self.hard_share * each.numel()))
+            each, places = each.topk(kept, sorted=False)
+            known = known[places]
+        # The mean of PyTorch's own reduction, but 0 where all is void. Void has neither loss nor
+        # weight, so it may fill up the share of hard pixels without changing anything.
         weight = torch.where(known == self.void_id, 0.0, weights[known.clamp(max=len(weights) - 1)])
-        return values.sum() / weight.sum().clamp(min=1e-6)
+        return each.sum() / weight.sum().clamp(min=1e-6)
 
 
 def distillation_loss(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from roadseg.errors import UsageError
 
@@ -26,6 +29,33 @@ _CHOICES = {
     "schedule": ("poly", "cosine"),
     "class_weighting": WEIGHTINGS,
 }
+
+# A crop that some network can halve five times.
+_SMALLEST_CROP = 32
+
+_Limit = tuple[str, Callable[[Any], bool]]
+_FROM_1: _Limit = ("1 or more", lambda v: v >= 1)
+_FROM_0: _Limit = ("0 or more", lambda v: v >= 0)
+_ABOVE_0: _Limit = ("more than 0", lambda v: v > 0)
+_SHARE: _Limit = ("0 to 1", lambda v: 0 <= v <= 1)
+_BELOW_1: _Limit = ("0 or more, and less than 1", lambda v: 0 <= v < 1)
+
+_LIMITS: dict[str, _Limit] = {
+    **dict.fromkeys(("epochs", "batch_size", "validate_every"), _FROM_1),
+    **dict.fromkeys(("learning_rate", "temperature"), _ABOVE_0),
+    **dict.fromkeys(("weight_decay", "warmup_epochs", "poly_power", "statistics_batches"), _FROM_0),
+    **dict.fromkeys(("jaccard_weight", "auxiliary_weight", "teacher_weight"), _FROM_0),
+    **dict.fromkeys(("momentum", "ema_decay", "swa_share", "label_smoothing"), _BELOW_1),
+    "extra_share": _BELOW_1,
+    "hard_share": ("more than 0, 1 at most", lambda v: 0 < v <= 1),
+    "crop_hw": (f"two sides of {_SMALLEST_CROP} or more", lambda v: min(v) >= _SMALLEST_CROP),
+    "scale": ("the smaller before the larger, both more than 0", lambda v: 0 < v[0] <= v[1]),
+    "rotate_deg": ("0 to 180", lambda v: 0 <= v <= 180),
+    **dict.fromkeys(("aspect", "colour"), _SHARE),
+    **dict.fromkeys(("rare_share", "blur_share", "noise_share"), _SHARE),
+    **dict.fromkeys(("shadow_share", "glare_share"), _SHARE),
+}
+"""What a key may be: in words, and as a test."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +111,8 @@ class Recipe:
         label_smoothing: share of the target that is spread over all classes.
         hard_share: share of pixels, the hardest, that count in the cross-entropy; 1 for all.
         jaccard_weight: of the soft Jaccard loss beside cross-entropy.
-        auxiliary_weight: of the auxiliary head's loss, where the network has one.
+        auxiliary_weight: of the auxiliary head's loss, which segnet-lite alone has; 0 for the
+            other networks.
         teacher_weight: of the distillation loss, where there is a teacher.
         temperature: of the distillation loss.
         statistics_batches: recompute batch-norm statistics over so many batches of whole frames
@@ -104,10 +135,10 @@ class Recipe:
     ema_decay: float
     class_weighting: str
     jaccard_weight: float
-    auxiliary_weight: float
     extra_share: float
     validate_every: int
     augmentation: Augmentation
+    auxiliary_weight: float = 0.0
     momentum: float = 0.9
     schedule: str = "poly"
     swa_share: float = 0.0
@@ -131,10 +162,10 @@ def load_recipe(name_or_path: str) -> Recipe:
         UsageError: there is no such recipe, or it has an unknown, missing or unusable value.
     """
     if name_or_path.endswith(".toml"):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise UsageError(f"no recipe at {path}")
-        text, name = path.read_text(encoding="utf-8"), path.stem
+        file: Any = Path(name_or_path)
+        if not file.is_file():
+            raise UsageError(f"no recipe at {file}")
+        name = file.stem
     else:
         if name_or_path not in recipe_names():
             raise UsageError(
@@ -142,36 +173,95 @@ def load_recipe(name_or_path: str) -> Recipe:
                 "or the path of a .toml file"
             )
         file = resources.files("roadseg.training") / "recipes" / f"{name_or_path}.toml"
-        text, name = file.read_text(encoding="utf-8"), name_or_path
+        name = name_or_path
     try:
-        values: dict[str, Any] = tomllib.loads(text)
-        augmentation = values.pop("augmentation")
-        augmentation["scale"] = tuple(augmentation["scale"])
-        values["crop_hw"] = tuple(values["crop_hw"])
-        recipe = Recipe(name=name, augmentation=Augmentation(**augmentation), **values)
-    except (tomllib.TOMLDecodeError, TypeError, KeyError) as exc:
-        fields = ", ".join(f.name for f in dataclasses.fields(Recipe) if f.name != "name")
-        raise UsageError(f"recipe {name!r} cannot be used ({exc}): its keys are {fields}") from exc
-    for key, allowed in _CHOICES.items():
-        if getattr(recipe, key) not in allowed:
-            raise UsageError(
-                f"recipe {name!r}: {key} is {getattr(recipe, key)!r}, use {' or '.join(allowed)}"
-            )
-    own = recipe.batch_size - round(recipe.batch_size * recipe.extra_share)
-    for key, good in (
-        ("epochs", recipe.epochs >= 1),
-        ("batch_size", recipe.batch_size >= 1),
-        ("extra_share", recipe.extra_share >= 0 and own >= 1),
-        ("validate_every", recipe.validate_every >= 1),
-        ("crop_hw", len(recipe.crop_hw) == 2 and min(recipe.crop_hw) >= 32),
-        ("scale", 0 < augmentation["scale"][0] <= augmentation["scale"][1]),
-        ("learning_rate", recipe.learning_rate > 0),
-        ("swa_share", 0 <= recipe.swa_share < 1),
-        ("label_smoothing", 0 <= recipe.label_smoothing < 1),
-        ("hard_share", 0 < recipe.hard_share <= 1),
-        ("temperature", recipe.temperature > 0),
-    ):
-        if not good:
-            value = getattr(recipe, key, augmentation.get(key))
-            raise UsageError(f"recipe {name!r}: {key} = {value} cannot be used")
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"recipe {name!r} cannot be read: {exc}") from exc
+    table = values.pop("augmentation", {})
+    checked = _checked(Recipe, values, f"recipe {name!r}", given=("name", "augmentation"))
+    augmentation = Augmentation(**_checked(Augmentation, table, f"recipe {name!r}"))
+    recipe = Recipe(name=name, augmentation=augmentation, **checked)
+    if recipe.batch_size == round(recipe.batch_size * recipe.extra_share):
+        raise UsageError(
+            f"recipe {name!r}: extra_share = {recipe.extra_share:g} leaves no room in a batch of "
+            f"{recipe.batch_size} for the frames of --data: lower it"
+        )
     return recipe
+
+
+def _checked(
+    kind: type, values: Any, recipe: str, *, given: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The values of a table of TOML as `kind` takes them; `given` are keys that it has besides.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value has the wrong type or size.
+    """
+    table = " in [augmentation]" if kind is Augmentation else ""
+    if not isinstance(values, dict):
+        raise UsageError(f"{recipe}: augmentation = {_shown(values)}: make it a table of its own")
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in given}
+    for key in values:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, 1)
+            advice = f"write {close[0]}" if close else f"there are {', '.join(fields)}"
+            raise UsageError(f"{recipe} has an unknown key{table}, {key}: {advice}")
+    missing = [
+        key
+        for key, field in fields.items()
+        if key not in values and field.default is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(
+            f"{recipe} lacks {', '.join(missing)}{table}: docs/training.md says what each key does"
+        )
+    hints = get_type_hints(kind)
+    return {key: _value(recipe, key, value, hints[key]) for key, value in values.items()}
+
+
+def _value(recipe: str, key: str, value: Any, kind: Any) -> Any:
+    """One value as its field takes it."""
+    parts: Iterable[Any] = get_args(kind)
+    if parts:
+        wanted = (
+            "two whole numbers, as in [256, 320]"
+            if int in parts
+            else "two numbers, as in [0.5, 2.0]"
+        )
+        right = isinstance(value, list) and len(value) == 2
+        right = right and all(_is(part, v) for part, v in zip(parts, value, strict=True))
+        value = tuple(part(v) for part, v in zip(parts, value, strict=True)) if right else value
+    else:
+        wanted = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a finite number",
+            str: "a text",
+        }[kind]
+        right = _is(kind, value)
+        value = kind(value) if right else value
+    if right and key in _CHOICES:
+        wanted, right = " or ".join(_CHOICES[key]), value in _CHOICES[key]
+    if right and key in _LIMITS:
+        wanted, allowed = _LIMITS[key]
+        right = allowed(value)
+    if not right:
+        raise UsageError(f"{recipe}: {key} = {_shown(value)}: give {wanted}")
+    return value
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether a value of TOML can stand for a number, text or switch; none stands for another."""
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_shown(v) for v in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.errors import ModelError, UsageError
+from roadseg.json_file import write_json
 from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.training.recipes import Recipe
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["check_resumption", "git_revision", "run_record", "write_config", "write_text"]
+__all__ = ["check_resumption", "git_revision", "run_record", "write_config"]
+
+_OPTIONS = {
+    "recipe": "recipe",
+    "seed": "seed",
+    "extra_frames": "extra",
+    "teacher_sha256": "teacher",
+}
+"""What must stay as it was, and the option that sets it."""
 
 
 def run_record(
@@ -22,6 +31,7 @@ def run_record(
     recipe: Recipe,
     seed: int,
     time_budget_s: float | None,
+    frames: int,
     extra_frames: int,
     files: Mapping[str, Path | None] | None = None,
     classes: ClassSet = CAMVID,
@@ -35,6 +45,7 @@ def run_record(
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "time_budget_s": time_budget_s,
+        "frames": frames,
         "extra_frames": extra_frames,
         "classes": classes.names,
         **{
@@ -50,17 +61,14 @@ def run_record(
 def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """The record to go on with: the time budget given now, else the run's, and its first weights.
 
-    A longer budget is a reason to resume. Another recipe, seed or mix of data would make a run
-    that no command describes.
+    A longer budget is a reason to resume. Another recipe, seed, teacher or mix of data would make
+    a run that no command describes.
 
     Raises:
         ModelError: `folder` holds no run.
         UsageError: the run was started otherwise.
     """
-    try:
-        started = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+    started = _read_config(folder)
     if started["model"] != record["model"]:
         raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
     # Runs of the first versions, which knew CamVid only, do not say.
@@ -70,18 +78,56 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
             f"{folder} was started on {first.brief}, and the data has {now.brief}: give the same "
             "--data to resume"
         )
-    # More epochs are a longer budget in other words.
-    plans = [
-        {**config, "recipe": {**config["recipe"], "epochs": 0}} for config in (started, record)
-    ]
-    for key, option in (("recipe", "recipe"), ("seed", "seed"), ("extra_frames", "extra")):
-        if plans[0].get(key) != plans[1][key]:
+    if started.get("frames", record["frames"]) != record["frames"]:
+        raise UsageError(
+            f"{folder} was started on {started['frames']} frames, and the data has "
+            f"{record['frames']}: give the same --data to resume"
+        )
+    for key, option in _OPTIONS.items():
+        before, given = _plan(started, key), _plan(record, key)
+        if before and not given:
+            raise UsageError(f"{folder} was started with --{option}: give it again to resume")
+        if given and not before:
+            raise UsageError(f"{folder} was started without --{option}: leave it out to resume")
+        if before != given:
             raise UsageError(
                 f"{folder} was started with another --{option}: give the same one to resume"
             )
-    used = {key: value for key, value in started.items() if key.endswith("_sha256")}
     budget = record["time_budget_s"] or started.get("time_budget_s")
+    if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):
+        raise UsageError(
+            f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
+            "--epochs"
+        )
+    # Weights that a run starts from are used once, and need not be given again.
+    used = {key: value for key, value in started.items() if key.endswith("_sha256")}
     return record | used | {"time_budget_s": budget}
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["model"], config["recipe"]["epochs"]
+    except FileNotFoundError:
+        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ModelError(
+            f"{path} is damaged: remove the folder and start again, or choose another --output"
+        ) from exc
+    checked: dict[str, Any] = config
+    return checked
+
+
+def _epochs(config: dict[str, Any]) -> Any:
+    return config["recipe"]["epochs"]
+
+
+def _plan(config: dict[str, Any], key: str) -> Any:
+    """What an option set; empty or absent without it."""
+    if key == "recipe":  # more epochs are a longer budget in other words
+        return {**config["recipe"], "epochs": 0}
+    return [config["seed"]] if key == "seed" else config.get(key)
 
 
 def git_revision() -> str | None:
@@ -107,19 +153,4 @@ def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) ->
     Raises:
         SinkError: the folder cannot be written.
     """
-    write_text(folder / "config.json", json.dumps(record | facts, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str, mode: str = "w") -> None:
-    """Write or append (`a`) to a file of the run.
-
-    Raises:
-        SinkError: the file cannot be written.
-    """
-    try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as exc:
-        raise SinkError(
-            f"cannot write {path} ({exc.strerror or exc}): free some space and go on with --resume"
-        ) from exc
+    write_json(folder / "config.json", record | facts)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.errors import BackendError, ModelError, UsageError
@@ -23,10 +21,12 @@ from roadseg.training.checkpoint import AveragedWeights, load_checkpoint, save_c
 from roadseg.training.curves import Board
 from roadseg.training.distributed import World
 from roadseg.training.feed import Feed, LabelledFrame
-from roadseg.training.losses import SegmentationLoss, distillation_loss
+from roadseg.training.limits import is_out_of_memory, largest_batch
+from roadseg.training.log import append_line
+from roadseg.training.objective import Objective, on_device
 from roadseg.training.recipes import Recipe
-from roadseg.training.record import write_text
 from roadseg.training.schedule import learning_rate
+from roadseg.training.step_losses import StepLosses
 from roadseg.training.validation import confusion, recompute_statistics
 
 __all__ = ["BEST", "LAST", "Progress", "Trainer"]
@@ -34,12 +34,17 @@ __all__ = ["BEST", "LAST", "Progress", "Trainer"]
 LAST = "last.ckpt"
 BEST = "best.pt"
 
+# A checkpoint is left out where writing them all would take more than this share of the time: of
+# a large network, whose epoch takes a fast GPU a second or two.
+_WRITING_SHARE = 0.05
+
 
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands, after every step; the command line draws it.
 
-    `fraction` is 0..1 of the whole schedule; `miou` is the last validation's, NaN before it.
+    `fraction` is 0..1 of the whole schedule; `loss` is that of the step before the last one, and
+    `miou` of the last validation, NaN before it.
     """
 
     epoch: int
@@ -73,6 +78,7 @@ class Trainer:
     Attributes:
         epoch, step: taken so far.
         elapsed_s: training time so far, over all resumptions; validation not counted.
+        loss_value: of the last step whose loss has been read; NaN before it.
         miou: of the last validation; NaN before it.
         best_miou, best_epoch: of the weights kept.
     """
@@ -98,22 +104,19 @@ class Trainer:
         self.feed, self.frames, self.validation = feed, frames, validation
         self.device, self.classes = world.device, classes
         self.model = on_device(model, self.device)
-        self.loss = SegmentationLoss(
-            weights,
-            recipe.jaccard_weight,
-            label_smoothing=recipe.label_smoothing,
-            hard_share=recipe.hard_share,
-            void_id=classes.void_id,
-        ).to(self.device)
-        self.teacher = None if teacher is None else on_device(teacher.eval(), self.device)
+        self.objective = Objective(weights, recipe, self.device, teacher, classes)
         self.optimizer = _optimizer(self.model, recipe)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
+        if recipe.auxiliary_weight == 0 and isinstance(self.model, SegNetLite):
+            # Processes that train together wait for the gradient of all that could have one.
+            self.model.auxiliary.requires_grad_(False)
         # What computes the loss: the only part that processes share and compilers fuse.
         self.step_module: Callable[[Tensor, Tensor], Tensor] = _LossOf(self)
         self.board = Board(folder, classes.names) if world.leads else None
         self.epoch = self.step = self.best_epoch = 0
         self.elapsed_s = 0.0
-        self.miou = self.best_miou = math.nan
+        self.loss_value = self.miou = self.best_miou = math.nan
+        self._written_s, self._writing_s = -math.inf, 0.0
 
     def connect(self, *, compiled: bool) -> None:
         """Share gradients among processes and fuse the step, once the weights are in place."""
@@ -143,117 +146,124 @@ class Trainer:
         """Train on every batch of an epoch, validate when it is due, write a checkpoint.
 
         Raises:
-            ModelError: the loss is no longer finite.
+            ModelError: the loss or a weight is no longer finite.
             BackendError: the device has too little memory.
             SinkError: the folder cannot be written.
         """
+        with self._memory_explained():
+            loss = self._train(on_step)
+            self._check_weights()
+        self.epoch += 1
+        if self.world.leads:
+            entry: dict[str, Any] = {"loss": loss}
+            validated = self.epoch % self.recipe.validate_every == 0 or self.finished
+            if validated:
+                entry |= self.validate()
+            # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
+            self._log(entry)
+            if validated or self._is_checkpoint_due():
+                self._write_checkpoint()
+        self.world.agree(0.0)  # nobody runs ahead of the validation
+
+    def _train(self, on_step: Callable[[Progress], None] | None) -> float:
+        """All steps of an epoch; the mean of their losses."""
         # Seeded by the epoch rather than kept in the checkpoint: a run goes on exactly, dropout
         # included, on another machine or device.
         torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
-        losses = []
-        before = time.monotonic()
+        losses = StepLosses()
+        elapsed_s, before = self.elapsed_s, time.monotonic()
         for images, labels in self.feed.epoch(self.seed, self.epoch):
             rate = learning_rate(self.recipe, self.step, self.feed.steps_per_epoch, self.fraction)
-            value = self._step(images, labels, rate)
-            losses.append(value)
+            losses.add(self._step(images, labels, rate))
+            self._check(losses)
             now = time.monotonic()
-            self.elapsed_s, before = self.elapsed_s + now - before, now
+            elapsed_s, before = elapsed_s + now - before, now
+            # Several processes must take the same steps at the same rate, and their clocks differ:
+            # they look at the leading one's together, after the epoch.
+            if self.world.size == 1:
+                self.elapsed_s = elapsed_s
             if on_step is not None:
-                on_step(self._progress(value, rate))
-            # Several processes must end with the same step: they look at the clock together.
+                on_step(self._progress(rate))
             if self.finished and self.world.size == 1:
                 break
-        self.elapsed_s = self.world.agree(self.elapsed_s)
-        self.epoch += 1
-        if self.world.leads:
-            entry: dict[str, Any] = {"loss": float(np.mean(losses))}
-            if self.epoch % self.recipe.validate_every == 0 or self.finished:
-                entry |= self.validate()
-            save_checkpoint(self.folder / LAST, self.state())
-            self._log(entry)
-        self.world.agree(0.0)  # nobody runs ahead of the validation
+        losses.finish()
+        self._check(losses)
+        self.elapsed_s = self.world.agree(elapsed_s)
+        # Nobody goes on to the checkpoint where another process has given up.
+        return self.world.mean(sum(losses.values) / len(losses.values))
 
-    def _step(self, images: Tensor, labels: Tensor, rate: float) -> float:
+    def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        try:
-            loss = self.step_module(images, labels)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-        except RuntimeError as exc:
-            if not _is_out_of_memory(exc):
-                raise
-            fits = self._fitting_batch(images, labels)
-            advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
-            raise BackendError(
-                f"{self.device} has too little memory for batches of {len(images)} crops of "
-                f"{images.shape[2]}x{images.shape[3]}: {advice} (in a --recipe FILE.toml)"
-            ) from exc
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise ModelError(
-                f"the loss is {value} at epoch {self.epoch}, step {self.step} (batch "
-                f"{self.step % self.feed.steps_per_epoch} of the epoch): {self.folder / LAST} is "
-                "the last good checkpoint; lower learning_rate"
-            )
+        loss = self.step_module(images, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         share = self.recipe.swa_share
         self.average.update(self.model, evenly=share > 0 and self.fraction >= 1 - share)
         self.step += 1
-        return value
+        return loss
 
-    def _fitting_batch(self, images: Tensor, labels: Tensor) -> int:
-        """The largest halving of a batch that trains in the memory there is; 0 for none."""
-        count = len(images) // 2
-        while count and not self._fits(images[:count], labels[:count]):
-            count //= 2
-        return count
+    def _check(self, losses: StepLosses) -> None:
+        """Take note of the loss that was read last; refuse to go on if it is none."""
+        if losses.values:
+            self.loss_value = losses.values[-1]
+            if not math.isfinite(self.loss_value):
+                number, count = len(losses.values), self.feed.steps_per_epoch
+                self._give_up(f"the loss is {self.loss_value} in batch {number} of {count}")
 
-    def _fits(self, images: Tensor, labels: Tensor) -> bool:
+    def _check_weights(self) -> None:
+        """Refuse to keep weights that the last step of an epoch has spoilt."""
+        floats = [v for v in self.model.state_dict().values() if v.is_floating_point()]
+        if not torch.stack(torch._foreach_norm(floats)).isfinite().all():
+            self._give_up("the weights are not finite at the end")
+
+    def _give_up(self, what: str) -> NoReturn:
+        kept = "there is no checkpoint yet"
+        if (self.folder / LAST).exists():
+            kept = f"{self.folder / LAST} is the last good checkpoint"
+        start = f", from {self.folder / BEST} with --init" if self.best_epoch else ""
+        raise ModelError(
+            f"{what} of epoch {self.epoch + 1}: {kept}; start another run with a lower "
+            f"learning_rate{start}"
+        )
+
+    @contextmanager
+    def _memory_explained(self) -> Iterator[None]:
+        """Turns a lack of memory into an error that names a batch that fits."""
         try:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.step_module(images, labels).backward()  # type: ignore[no-untyped-call]
-        except RuntimeError as exc:
-            if not _is_out_of_memory(exc):
+            yield
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
                 raise
-            return False
-        return True
+            # Its frames hold all that the step had come to.
+            traceback.clear_frames(exc.__traceback__)
+            height, width = self.recipe.crop_hw
+            advice = "use a smaller batch_size"
+            if self.world.size == 1:  # one process alone cannot try what all do together
+                fits = largest_batch(self.recipe.batch_size, self._try_batch)
+                advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
+            raise BackendError(
+                f"{self.device} has too little memory for batches of {self.recipe.batch_size} "
+                f"crops of {height}x{width}: {advice} (in a --recipe FILE.toml)"
+            ) from exc
 
-    def loss_of(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Forward and loss of a batch, in bfloat16 where that is what the machine is fast at."""
-        weight = self.recipe.auxiliary_weight
-        with self.autocast():
-            if weight > 0 and isinstance(model, SegNetLite):
-                scores, auxiliary = model.forward_with_auxiliary(images)
-            else:
-                scores, auxiliary = model(images), None
-        total: Tensor = self.loss(scores, labels)
-        if auxiliary is not None:
-            small = F.interpolate(
-                labels[:, None].float(), size=auxiliary.shape[-2:], mode="nearest-exact"
-            )
-            total = total + weight * self.loss(auxiliary, small[:, 0].long())
-        if self.teacher is not None:
-            with torch.no_grad(), self.autocast():
-                opinion = self.teacher(images)
-            distance = distillation_loss(scores, opinion, labels, self.recipe.temperature)
-            total = total + self.recipe.teacher_weight * distance
-        return total
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 arithmetic where the device has units for it."""
-        if self.device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.autocast(self.device.type, torch.bfloat16) if fast else nullcontext()
+    def _try_batch(self, count: int) -> None:
+        """A step on `count` grey crops, after which the weights are of no use."""
+        self.optimizer.zero_grad(set_to_none=True)
+        height, width = self.recipe.crop_hw
+        images = torch.full((count, 3, height, width), 0.5, device=self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros((count, height, width), dtype=torch.int64, device=self.device)
+        self.objective(self.model, images, labels).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
 
     def validate(self) -> dict[str, Any]:
         """Score the averaged weights; keep them when they are the best so far."""
         model = on_device(build_model(self.model_name, self.classes.num_classes), self.device)
         model.load_state_dict(self.average.state)
-        with self.autocast():
+        with self.objective.autocast():
             if self.recipe.statistics_batches:
                 recompute_statistics(
                     model, self.frames, self.recipe.batch_size, self.recipe.statistics_batches
@@ -301,14 +311,21 @@ class Trainer:
         Raises:
             ModelError: it is missing, damaged, or of another network or other classes.
         """
-        state = load_checkpoint(self.folder / LAST, self.model_name, self.classes)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.updates, self.average.even_updates, averaged = state["average"]
-        self.average.state = {key: value.to(self.device) for key, value in averaged.items()}
-        self.epoch, self.step, self.elapsed_s = state["epoch"], state["step"], state["elapsed_s"]
-        self.miou = state["miou"]
-        self.best_epoch, self.best_miou = state["best"]
+        path = self.folder / LAST
+        state = load_checkpoint(path, self.model_name, self.classes)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.updates, self.average.even_updates, averaged = state["average"]
+            self.average.state = {key: value.to(self.device) for key, value in averaged.items()}
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.elapsed_s, self.miou = state["elapsed_s"], state["miou"]
+            self.best_epoch, self.best_miou = state["best"]
+        except (RuntimeError, KeyError, ValueError) as exc:
+            raise ModelError(
+                f"{path} does not fit {self.model_name} as it is now: start again with another "
+                "--output"
+            ) from exc
 
     def start_from(self, weights: Path) -> None:
         """Take weights of the same network instead of random ones.
@@ -325,19 +342,29 @@ class Trainer:
         self.model.load_state_dict(model.state_dict())
         self.average = AveragedWeights(self.model, self.recipe.ema_decay)
 
+    def _is_checkpoint_due(self) -> bool:
+        since_s = time.perf_counter() - self._written_s
+        return self._writing_s <= _WRITING_SHARE * since_s
+
+    def _write_checkpoint(self) -> None:
+        before = time.perf_counter()
+        save_checkpoint(self.folder / LAST, self.state())
+        self._written_s = time.perf_counter()
+        self._writing_s = self._written_s - before
+
     def _log(self, entry: dict[str, Any]) -> None:
         line = {"epoch": self.epoch, "step": self.step, "elapsed_s": round(self.elapsed_s, 1)}
         line |= entry
-        write_text(self.folder / "log.jsonl", json.dumps(line) + "\n", mode="a")
+        append_line(self.folder, line)
         if self.board is not None:
             self.board.write(line)
 
-    def _progress(self, loss: float, rate: float) -> Progress:
+    def _progress(self, rate: float) -> Progress:
         return Progress(
             self.epoch,
             self.step,
             self.fraction,
-            loss,
+            self.loss_value,
             rate,
             self.miou,
             self.best_miou,
@@ -351,15 +378,10 @@ class _LossOf(nn.Module):
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
         self.model = trainer.model
-        self._loss_of = trainer.loss_of
+        self._objective = trainer.objective
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self._loss_of(self.model, images, labels)
-
-
-def on_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network, in the layout in which convolutions are fast, on the CPU as on a GPU."""
-    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
+        return self._objective(self.model, images, labels)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -372,8 +394,3 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
     return torch.optim.AdamW(groups, recipe.learning_rate)
-
-
-def _is_out_of_memory(exc: RuntimeError) -> bool:
-    text = str(exc)
-    return isinstance(exc, torch.OutOfMemoryError) or "can't allocate memory" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,79 @@ def test_train_then_resume(
     assert "of 2, " in capsys.readouterr().out
 
 
+def test_an_interrupted_run_says_how_to_go_on(
+    tiny_camvid: Path,
+    tmp_path: Path,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupted)
+    assert cli.main(command) == 130
+    assert "--resume" not in capsys.readouterr().err
+    run.mkdir()
+    (run / "last.ckpt").write_text("")
+    assert cli.main(command) == 130
+    assert f"interrupted: go on with {run} by --resume\n" in capsys.readouterr().err
+
+
+def test_what_is_left_out_without_its_package(
+    tiny_camvid: Path,
+    tmp_path: Path,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("tensorboard", "matplotlib", "torch.utils.tensorboard", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    run = tmp_path / "run"
+    command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
+    assert cli.main([*command, "--epochs", "1"]) == 0
+    assert capsys.readouterr().err.startswith(
+        "without TensorBoard events and curves.png: pip install tensorboard matplotlib\n"
+    )
+    names = sorted(p.name for p in run.iterdir())
+    assert names == ["best.pt", "config.json", "last.ckpt", "log.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe cpu|gpu|lite|paper"),
         (["--model", "vnet"], 2, "error: unknown model 'vnet': use --model segnet|"),
         (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
+        (
+            ["--time-budget", "nan"],
+            2,
+            "error: --time-budget nan: give the minutes to train, above 0",
+        ),
+        (
+            ["--time-budget", "1", "--epochs", "2"],
+            2,
+            "error: --epochs and --time-budget exclude each other: give one of them",
+        ),
+        (
+            ["--init", "a.pt", "--encoder-weights", "b.pth"],
+            2,
+            "error: --init and --encoder-weights exclude each other: give one of them",
+        ),
+        (["--seed", "-1"], 2, "error: Invalid value for '--seed': "),
+        (["--init", "nowhere.pt"], 5, "error: no weights at nowhere.pt: train some with"),
+        (["--teacher", "nowhere.pt"], 5, "error: no weights at nowhere.pt: train some with"),
+        (
+            ["--encoder-weights", "vgg.pth"],
+            2,
+            "error: --encoder-weights is for networks with VGG16's encoder, which segnet-lite has "
+            "not: use --model segnet",
+        ),
+        (["--resume"], 5, "run: start without --resume"),
         (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
     ],
 )
@@ -59,8 +127,10 @@ def test_unusable_options(
     options: list[str],
     code: int,
     message: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     command = ["train", "--data", str(tiny_camvid), "--output", str(tmp_path / "run"), *options]
     assert cli.main(command) == code
     assert message in capsys.readouterr().err

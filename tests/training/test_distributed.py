@@ -14,7 +14,7 @@ import torch
 from roadseg.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
-from roadseg.training.distributed import world
+from roadseg.training.distributed import World, world
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ poly_power = 0.9
 ema_decay = 0.5
 class_weighting = "none"
 jaccard_weight = 0.0
-auxiliary_weight = 0.4
+auxiliary_weight = 0.0
 extra_share = 0.0
 validate_every = 1
 [augmentation]
@@ -49,10 +49,19 @@ noise_share = 0.0
 def test_a_single_process_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with world() as place:
+        assert place.mean(3.5) == 3.5
         assert (place.rank, place.size, place.leads) == (0, 1, True)
         model = torch.nn.Linear(1, 1)
         assert place.parallel(model) is model
         assert place.agree(3.5) == 3.5
+
+
+def test_the_mean_is_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sum_with_another(shared: torch.Tensor) -> None:
+        shared += 5.0
+
+    monkeypatch.setattr(distributed.distributed, "all_reduce", sum_with_another)
+    assert World(0, 2, torch.device("cpu")).mean(3.0) == 4.0
 
 
 def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

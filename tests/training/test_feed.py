@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from roadseg.errors import DataError
+from roadseg.training import augment_batch
+from roadseg.training import feed as feeds
 from roadseg.training.augment import augment
 from roadseg.training.augment_batch import CropPlan, crop_batch, draw_plan
-from roadseg.training.feed import DeviceFeed, HostFeed, Share
+from roadseg.training.feed import DeviceFeed, HostFeed, Share, build_feed
 from roadseg.training.recipes import Augmentation, Recipe, load_recipe
 
 CPU = torch.device("cpu")
@@ -206,12 +207,55 @@ def test_crops_are_centred_on_the_rare() -> None:
     assert not all((one == 2).any() for one in ids)
 
 
-def test_frames_on_a_device_have_one_size() -> None:
-    with pytest.raises(DataError) as caught:
-        DeviceFeed([*frames(1), *frames(1, (32, 32))], [], recipe(), CPU)
-    assert str(caught.value) == (
-        "training on a GPU needs frames of one size, got 32x32 and 48x64: resize them first"
+def test_frames_stay_on_a_gpu_if_they_are_of_one_size_and_leave_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HostFeed", "DeviceFeed"):
+        monkeypatch.setattr(feeds, name, lambda *_, name=name: name)
+    one_size, gpu = frames(3), torch.device("cuda", 0)
+    needed = 3 * 48 * 64 * (3 + 1)
+
+    def chosen(device: torch.device, free: int, extra: list[tuple[Any, Any]]) -> Any:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10 * free))
+        return build_feed(one_size[:2], extra, recipe(), device)
+
+    assert chosen(gpu, 2 * needed, one_size[2:]) == "DeviceFeed"
+    assert chosen(gpu, 2 * needed - 2, one_size[2:]) == "HostFeed"
+    assert chosen(gpu, 2 * needed, frames(1, (32, 32))) == "HostFeed"
+    assert chosen(CPU, 2 * needed, one_size[2:]) == "HostFeed"
+
+
+def test_what_is_drawn_arrives_on_the_device_as_it_was() -> None:
+    drawn = plan(5, load_recipe("gpu").augmentation)
+    sent = drawn.on_device(CPU)
+    assert set(sent) == set(vars(drawn)) - {"frames", "noise_seed"}
+    for name, tensor in sent.items():
+        np.testing.assert_array_equal(tensor.numpy(), getattr(drawn, name))
+
+
+def test_a_batch_is_sent_in_two_pieces_and_nothing_is_read_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Any] = []
+    send = augment_batch.on_its_way
+
+    def counted(array: Any, device: torch.device) -> Tensor:
+        sent.append(array)
+        return send(array, device)
+
+    monkeypatch.setattr(augment_batch, "on_its_way", counted)
+    images, labels = tensors(frames(2))
+    everything = dict.fromkeys(
+        ("blur_share", "noise_share", "shadow_share", "glare_share", "rare_share"), 1.0
     )
+    drawn = plan(2, dataclasses.replace(load_recipe("gpu").augmentation, **everything))
+    crop_batch(images, labels, drawn, HW)
+    assert len(sent) == 2  # which frames, and all numbers
+    # On this device nothing has a value: to look at one, which makes a GPU wait, is an error.
+    quiet = dataclasses.replace(drawn, noise=np.zeros(2, np.float32))
+    crops, ids = crop_batch(images.to("meta"), labels.to("meta"), quiet, HW)
+    assert crops.shape == (2, 3, *HW)
+    assert ids.shape == (2, *HW)
 
 
 def test_zooms_spread_over_the_whole_range() -> None:

@@ -19,6 +19,24 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 11, 6, 5), labels
 
 
+def test_loss_is_weighted_cross_entropy_and_ignores_void() -> None:
+    scores = torch.randn(1, 3, 2, 2)
+    labels = torch.tensor([[[0, 1], [2, VOID_ID]]])
+    weights = np.array([1.0, 2.0, 3.0], np.float32)
+    log_p = scores.log_softmax(1)[0]
+    by_hand = -(log_p[0, 0, 0] + 2 * log_p[1, 0, 1] + 3 * log_p[2, 1, 0]) / 6
+    torch.testing.assert_close(SegmentationLoss(weights)(scores, labels), by_hand)
+
+
+def test_soft_jaccard_by_hand() -> None:
+    # Certain scores: class 0 is right on its one pixel and on one of class 1's two; void is out.
+    scores = torch.tensor([[[[9.0, 9.0], [-9.0, 9.0]], [[-9.0, -9.0], [9.0, -9.0]]]]) * 9
+    labels = torch.tensor([[[0, 1], [1, VOID_ID]]])
+    both, only = (SegmentationLoss(ONES[:2], weight)(scores, labels) for weight in (1.0, 0.0))
+    # IoU is 1/2 for both classes.
+    torch.testing.assert_close(both - only, torch.tensor(0.5))
+
+
 def test_label_smoothing_is_that_of_pytorch() -> None:
     scores, labels = batch()
     weights = np.linspace(0.5, 2, 11, dtype=np.float32)
@@ -60,10 +78,26 @@ def test_easy_pixels_have_no_gradient() -> None:
     assert not scores.grad[0, :, 0, 1:].any()
 
 
-def test_nothing_but_void_is_no_loss() -> None:
+@pytest.mark.parametrize("hard_share", [1.0, 0.5])
+def test_nothing_but_void_is_no_loss(hard_share: float) -> None:
     scores, labels = batch()
-    loss = SegmentationLoss(ONES, hard_share=0.5)(scores, torch.full_like(labels, VOID_ID))
+    scores.requires_grad_()
+    loss = SegmentationLoss(ONES, hard_share=hard_share)(scores, torch.full_like(labels, VOID_ID))
+    loss.backward()
     assert loss.item() == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+@pytest.mark.parametrize("hard_share", [1.0, 0.5])
+def test_nothing_is_read_back(hard_share: float) -> None:
+    # On this device nothing has a value: to look at one, which makes a GPU wait, is an error.
+    scores = torch.empty(2, 11, 6, 5, device="meta", requires_grad=True)
+    labels = torch.empty(2, 6, 5, dtype=torch.int64, device="meta")
+    loss = SegmentationLoss(ONES, 0.5, label_smoothing=0.1, hard_share=hard_share).to("meta")
+    total = loss(scores, labels) + distillation_loss(scores, scores.detach(), labels, 2.0)
+    total.backward()
+    assert scores.grad is not None
 
 
 def test_distillation_is_the_divergence_of_softened_scores() -> None:

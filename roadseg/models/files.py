@@ -1,0 +1,36 @@
+"""Files of tensors that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["save_in_one_step"]
+
+
+def save_in_one_step(path: Path, content: dict[str, Any]) -> None:
+    """What `torch.save` does, but a crash or a full disk leaves the file as it was.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    except RuntimeError as exc:
+        temporary.unlink(missing_ok=True)
+        # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in the
+        # file.
+        if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
+            raise exc.__context__ from None
+        raise OSError(str(exc).partition("\n")[0]) from exc

@@ -1,0 +1,103 @@
+"""What a network and a device allow: the smallest crop, the largest batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from roadseg.errors import BackendError, UsageError
+from roadseg.models import build_model
+from roadseg.training.recipes import Recipe
+
+__all__ = ["check_batch", "failures_explained", "is_out_of_memory", "largest_batch"]
+
+# The words of PyTorch's allocators, of CUDA, of cuDNN and cuBLAS, and of oneDNN.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+)
+
+
+def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: int = 1) -> None:
+    """Refuse batches that a network cannot be trained on, before anything is computed.
+
+    Raises:
+        UsageError: crops are too small for it, or a batch is for its batch normalisation; or
+            processes cannot have equal parts of a batch.
+    """
+    count, (height, width) = recipe.batch_size, recipe.crop_hw
+    if count % processes:
+        raise UsageError(
+            f"{processes} processes cannot share batches of {count} equally: use a multiple of "
+            f"{processes} for batch_size in the recipe"
+        )
+    # On the meta device only shapes are worked out.
+    with torch.device("meta"):
+        network = build_model(model_name, num_classes).train()
+        crops = torch.empty((count // processes, 3, height, width))
+    try:
+        network(crops)
+    except (RuntimeError, ValueError) as exc:
+        raise UsageError(
+            f"{model_name} cannot be trained on batches of {len(crops)} crops of {height}x{width} "
+            f"({str(exc).splitlines()[0]}): use a larger crop_hw, or batch_size, in the recipe"
+        ) from exc
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an error says that the host or the device has no more memory to give."""
+    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(exc, RuntimeError) and any(word in str(exc) for word in _OUT_OF_MEMORY)
+
+
+def largest_batch(below: int, step: Callable[[int], None]) -> int:
+    """The largest halving of a batch for which a step has the memory it needs; 0 for none.
+
+    Args:
+        below: size of the batch that was too large.
+        step: takes a training step on so many crops.
+    """
+    count = below // 2
+    while count:
+        try:
+            step(count)
+        except ValueError:  # batch normalisation needs more than one crop of a small map
+            return 0
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+        else:
+            return count
+        count //= 2
+    return 0
+
+
+@contextmanager
+def failures_explained(device: torch.device) -> Iterator[None]:
+    """Turns what PyTorch says of a lack of memory, or of a compiler, into what to do about it.
+
+    Raises:
+        BackendError: there is a lack of either.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as exc:
+        reason = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        if is_out_of_memory(exc):
+            raise BackendError(
+                f"{device} has too little memory ({reason}): end other programs that use it, or "
+                "use a smaller batch_size or crop_hw in the recipe"
+            ) from exc
+        compiler = sys.modules.get("torch._dynamo.exc")  # imported once something is compiled
+        if compiler is not None and isinstance(exc, compiler.TorchDynamoException):
+            raise BackendError(
+                f"torch.compile cannot fuse the step ({reason}): leave out --compile, or install "
+                "what it needs, a C++ compiler and on a GPU Triton"
+            ) from exc
+        raise

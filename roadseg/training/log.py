@@ -1,0 +1,83 @@
+"""`log.jsonl`: one line of JSON per epoch of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from roadseg.errors import SinkError
+
+__all__ = ["append_line", "forget_after", "read_log"]
+
+_NAME = "log.jsonl"
+
+
+def append_line(folder: Path, line: Mapping[str, Any]) -> None:
+    """Add the line of an epoch; what is not a number (the IoU of an absent class) becomes null.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    text = json.dumps({key: _strict(value) for key, value in line.items()}, allow_nan=False)
+    try:
+        with (folder / _NAME).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as exc:
+        raise _failure(folder / _NAME, exc) from exc
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run, without one that an interruption left half-written; none without a log.
+
+    Raises:
+        SinkError: the file cannot be read, or is damaged.
+    """
+    path = folder / _NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SinkError(
+            f"cannot read {path} ({exc}): remove it, or choose another --output"
+        ) from exc
+    # A line is whole once its end is there.
+    try:
+        return [json.loads(row) for row in text[: text.rfind("\n") + 1].splitlines()]
+    except ValueError as exc:
+        raise SinkError(
+            f"{path} is damaged ({exc}): remove it, or choose another --output"
+        ) from exc
+
+
+def forget_after(folder: Path, epoch: int) -> None:
+    """Drop the lines behind an epoch: those of a run that was killed before its checkpoint.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    path = folder / _NAME
+    if not path.exists():
+        return
+    kept = [line for line in read_log(folder) if line["epoch"] <= epoch]
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        raise _failure(path, exc) from exc
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _failure(path: Path, exc: OSError) -> SinkError:
+    return SinkError(
+        f"cannot write {path} ({exc.strerror or exc}): free some space and go on with --resume"
+    )

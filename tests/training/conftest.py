@@ -1,0 +1,50 @@
+"""Short runs of segnet-lite on the eight frames of `tiny_camvid`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadseg.data import CamVid
+from roadseg.training import loop
+from roadseg.training.recipes import Recipe, load_recipe
+
+LITE = load_recipe("lite")
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Callable[..., Recipe]:
+    """A recipe of two steps an epoch; keywords change its fields."""
+
+    def changed(**changes: Any) -> Recipe:
+        # Brightness is all that tells the classes of `tiny_camvid` apart: leave it alone.
+        augmentation = dataclasses.replace(LITE.augmentation, colour=0.0, scale=(0.8, 1.2))
+        base = dataclasses.replace(
+            LITE,
+            crop_hw=(64, 64),
+            batch_size=3,
+            warmup_epochs=0,
+            validate_every=1,
+            ema_decay=0.5,
+            augmentation=augmentation,
+        )
+        return dataclasses.replace(base, **changes)
+
+    return changed
+
+
+@pytest.fixture
+def run(tiny_camvid: Path) -> Callable[..., loop.TrainingResult]:
+    """Trains segnet-lite, or another network, into a folder."""
+
+    def trained(
+        folder: Path, settings: Recipe, model: str = "segnet-lite", **options: Any
+    ) -> loop.TrainingResult:
+        frames, held_out = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
+        return loop.train(model, frames, held_out, settings, folder, **options)
+
+    return trained

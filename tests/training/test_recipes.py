@@ -1,0 +1,132 @@
+"""Recipes: those that ship load, and what is wrong with one's own is said in a line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from roadseg.errors import UsageError
+from roadseg.training import recipes
+from roadseg.training.recipes import load_recipe, recipe_names
+
+TEXT = (Path(recipes.__file__).parent / "recipes" / "lite.toml").read_text()
+
+
+def refusal(folder: Path, text: str) -> str:
+    path = folder / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_recipe(str(path))
+    return str(caught.value)
+
+
+def test_shipped_recipes_load() -> None:
+    assert recipe_names() == ("cpu", "gpu", "lite", "paper", "paper-large")
+    for name in recipe_names():
+        assert load_recipe(name).name == name
+
+
+def test_recipes_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as unknown:
+        load_recipe("nope")
+    assert str(unknown.value) == (
+        "unknown recipe 'nope': use --recipe cpu|gpu|lite|paper|paper-large or the path of a "
+        ".toml file"
+    )
+    with pytest.raises(UsageError) as missing:
+        load_recipe(str(tmp_path / "none.toml"))
+    assert str(missing.value) == f"no recipe at {tmp_path / 'none.toml'}"
+
+
+def test_what_most_networks_do_not_need_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "short.toml"
+    path.write_text(TEXT.replace("auxiliary_weight = 0.4\n", ""))
+    assert load_recipe(str(path)).auxiliary_weight == 0.0
+
+
+def test_whole_numbers_may_stand_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "whole.toml"
+    path.write_text(TEXT.replace("weight_decay = 1e-2", "weight_decay = 1"))
+    assert load_recipe(str(path)).weight_decay == 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('epochs = "ten"', 'epochs = "ten": give a whole number'),
+        ("epochs = 2.5", "epochs = 2.5: give a whole number"),
+        ("epochs = true", "epochs = true: give a whole number"),
+        ("epochs = 0", "epochs = 0: give 1 or more"),
+        ("validate_every = 0", "validate_every = 0: give 1 or more"),
+        ("crop_hw = 5", "crop_hw = 5: give two whole numbers, as in [256, 320]"),
+        ("crop_hw = [64]", "crop_hw = [64]: give two whole numbers, as in [256, 320]"),
+        ("crop_hw = [64.5, 64]", "crop_hw = [64.5, 64]: give two whole numbers, as in [256, 320]"),
+        ("crop_hw = [16, 64]", "crop_hw = [16, 64]: give two sides of 32 or more"),
+        ("scale = [1]", "scale = [1]: give two numbers, as in [0.5, 2.0]"),
+        ('scale = ["a", 1]', 'scale = ["a", 1]: give two numbers, as in [0.5, 2.0]'),
+        (
+            "scale = [2, 1]",
+            "scale = [2.0, 1.0]: give the smaller before the larger, both more than 0",
+        ),
+        ("flip = 3", "flip = 3: give true or false"),
+        ("learning_rate = nan", "learning_rate = nan: give a finite number"),
+        ("learning_rate = inf", "learning_rate = inf: give a finite number"),
+        ("learning_rate = 0", "learning_rate = 0.0: give more than 0"),
+        ("weight_decay = -1.0", "weight_decay = -1.0: give 0 or more"),
+        ("ema_decay = 1.0", "ema_decay = 1.0: give 0 or more, and less than 1"),
+        ("rare_share = 1.5", "rare_share = 1.5: give 0 to 1"),
+        ('optimizer = "lion"', 'optimizer = "lion": give adamw or sgd'),
+        ("extra_share = 1", "extra_share = 1.0: give 0 or more, and less than 1"),
+        (
+            "extra_share = 0.95",
+            "extra_share = 0.95 leaves no room in a batch of 8 for the frames of --data: lower it",
+        ),
+    ],
+)
+def test_values_that_cannot_be_used(tmp_path: Path, line: str, complaint: str) -> None:
+    key = line.partition(" ")[0]
+    text = re.sub(rf"^{key} = .*$", line, TEXT, flags=re.MULTILINE)
+    assert text != TEXT
+    assert refusal(tmp_path, text) == f"recipe 'odd': {complaint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            TEXT.replace("optimizer", "#").replace("learning_rate", "#"),
+            " lacks optimizer, learning_rate: docs/training.md says what each key does",
+        ),
+        (
+            TEXT.replace("flip = true\n", ""),
+            " lacks flip in [augmentation]: docs/training.md says what each key does",
+        ),
+        (
+            TEXT.replace("poly_power", "polly_power"),
+            " has an unknown key, polly_power: write poly_power",
+        ),
+        (
+            TEXT.replace("flip", "xyz"),
+            " has an unknown key in [augmentation], xyz: there are scale, aspect, rotate_deg, "
+            "flip, rare_share, colour, blur_share, noise_share, shadow_share, glare_share",
+        ),
+        (
+            TEXT.partition("[augmentation]")[0] + "augmentation = 3\n",
+            ": augmentation = 3: make it a table of its own",
+        ),
+        ("epochs = = 3", " cannot be read: Invalid value (at line 1, column 10)"),
+    ],
+    ids=["missing", "missing-augmentation", "misspelt", "unknown", "no-table", "no-toml"],
+)
+def test_recipes_that_cannot_be_used(tmp_path: Path, text: str, complaint: str) -> None:
+    assert refusal(tmp_path, text) == f"recipe 'odd'{complaint}"
+
+
+def test_every_key_has_its_limits() -> None:
+    numbers = {"bool", "str"}
+    for kind in (recipes.Recipe, recipes.Augmentation):
+        for name, annotation in kind.__annotations__.items():
+            if annotation not in numbers and name not in ("name", "augmentation"):
+                assert name in recipes._LIMITS, name

@@ -1,0 +1,384 @@
+"""Going on with a run: to the very same weights, from whatever moment it ended at."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from roadseg.data import CamVid
+from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.models import build_model, save_weights
+from roadseg.training import loop, trainer
+from roadseg.training.checkpoint import load_checkpoint, save_checkpoint
+from roadseg.training.recipes import Recipe
+from roadseg.training.record import check_resumption, run_record
+
+Make = Callable[..., Any]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    del content["elapsed_s"]
+    return content
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in x.items() if key != "elapsed_s"} for x in lines]
+
+
+def logged_epochs(folder: Path) -> list[int]:
+    return [line["epoch"] for line in log(folder)]
+
+
+def event_epochs(folder: Path) -> list[int]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return [event.step for event in events.Scalars("loss")]
+
+
+def everything(recipe: Make, tiny_camvid: Path, folder: Path) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe and options that use all that a run can remember."""
+    save_weights(
+        folder / "teacher.pt", build_model("bilinear-interpolation"), "bilinear-interpolation"
+    )
+    settings = recipe(epochs=4, schedule="cosine", swa_share=0.4, extra_share=0.34, hard_share=0.5)
+    return settings, {"teacher": folder / "teacher.pt", "extra": CamVid(tiny_camvid, "val")}
+
+
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(
+    recipe: Make, run: Make, tiny_camvid: Path, tmp_path: Path
+) -> None:
+    settings, options = everything(recipe, tiny_camvid, tmp_path)
+    whole = run(tmp_path / "whole", settings, **options)
+
+    def interrupt(progress: loop.Progress) -> None:
+        if progress.epoch == 2 and progress.step == whole_steps // 2 + 1:  # within the third epoch
+            raise KeyboardInterrupt
+
+    whole_steps = state(tmp_path / "whole")["step"]
+    assert whole_steps == whole.epochs * 3
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", settings, on_step=interrupt, **options)
+    assert state(tmp_path / "cut")["epoch"] == 2
+    run(tmp_path / "cut", settings, resume=True, **options)
+    expected, got = state(tmp_path / "whole"), state(tmp_path / "cut")
+    assert expected["average"][:2] == got["average"][:2]
+    assert got["average"][1] > 0  # some were averaged evenly
+    for part in ("model", "average"):
+        pairs = (
+            (expected[part], got[part]) if part == "model" else (expected[part][2], got[part][2])
+        )
+        for key, value in pairs[0].items():
+            assert torch.equal(value, pairs[1][key]), key
+    assert log(tmp_path / "whole") == log(tmp_path / "cut")
+    best = [torch.load(tmp_path / x / "best.pt", weights_only=True) for x in ("whole", "cut")]
+    assert best[0]["meta"] == best[1]["meta"]
+    for key, value in best[0]["state"].items():
+        assert torch.equal(value, best[1]["state"][key]), key
+
+
+@pytest.mark.parametrize("killed_in", ["save_weights", "save_checkpoint"])
+def test_killed_while_an_epoch_is_written(
+    recipe: Make,
+    run: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_in: str,
+) -> None:
+    folder, settings = tmp_path / "run", recipe(epochs=3)
+    written = getattr(trainer, killed_in)
+    calls = []
+
+    def killed(*args: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        written(*args, **options)
+
+    monkeypatch.setattr(trainer.Trainer, "validate", _always_better(trainer.Trainer.validate))
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, killed_in, killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, settings)
+    assert state(folder)["epoch"] == 1
+    run(folder, settings, resume=True)
+    assert logged_epochs(folder) == [1, 2, 3]
+    assert event_epochs(folder) == [1, 2, 3]
+
+
+def _always_better(validate: Callable[[trainer.Trainer], Any]) -> Callable[[trainer.Trainer], Any]:
+    def better(self: trainer.Trainer) -> Any:
+        self.best_miou = math.nan
+        return validate(self)
+
+    return better
+
+
+def test_a_run_that_never_got_to_a_checkpoint_leaves_no_trace(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: dict[str, Any]) -> None:
+        raise SinkError("the disk is full")
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_checkpoint", full)
+        with pytest.raises(SinkError):
+            run(folder, recipe(epochs=1))
+    assert logged_epochs(folder) == [1]
+    with pytest.raises(ModelError) as caught:
+        run(folder, recipe(epochs=1), resume=True)
+    assert str(caught.value) == (f"no checkpoint at {folder / 'last.ckpt'}: start without --resume")
+    run(folder, recipe(epochs=1))
+    assert logged_epochs(folder) == event_epochs(folder) == [1]
+
+
+def test_checkpoints_that_would_take_most_of_the_time_are_left_out(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, kept = [0.0], []
+
+    def slowly(path: Path, content: dict[str, Any]) -> None:
+        clock[0] += 1.0  # 0.05 of 20 s
+        kept.append(content["epoch"])
+        save_checkpoint(path, content)
+
+    def an_epoch_of_7_s(progress: loop.Progress) -> None:
+        clock[0] += 3.5
+
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(trainer, "save_checkpoint", slowly)
+    settings = recipe(epochs=8, validate_every=7)
+    run(tmp_path / "run", settings, on_step=an_epoch_of_7_s)
+    # The first one, after 20 s each, where it was validated, and the last one.
+    assert kept == [1, 4, 7, 8]
+    assert logged_epochs(tmp_path / "run") == list(range(1, 9))
+
+
+def test_a_folder_with_a_run_is_not_overwritten(recipe: Make, run: Make, tmp_path: Path) -> None:
+    run(tmp_path / "run", recipe(epochs=1))
+    with pytest.raises(UsageError) as caught:
+        run(tmp_path / "run", recipe(epochs=1))
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'} holds a run: go on with --resume or choose another --output"
+    )
+
+
+def test_resuming_nothing(recipe: Make, run: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        run(tmp_path / "none", recipe(epochs=1), resume=True)
+    assert str(caught.value) == f"no checkpoint at {tmp_path / 'none'}: start without --resume"
+
+
+STARTED = {"model_name": "segnet-lite", "seed": 3, "time_budget_s": None}
+
+
+def started(folder: Path, settings: Recipe, **changes: Any) -> Path:
+    """A folder whose run was started so."""
+    folder.mkdir(exist_ok=True)
+    facts = {"frames": 367, "extra_frames": 0, **STARTED, **changes}
+    (folder / "config.json").write_text(json.dumps(run_record(recipe=settings, **facts)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "complaint"),
+    [
+        ({}, {"model_name": "segnet"}, " is a run of segnet-lite: use --model segnet-lite"),
+        ({}, {"seed": 0}, " was started with another --seed: give the same one to resume"),
+        ({"seed": 0}, {"seed": 3}, " was started with another --seed: give the same one to resume"),
+        (
+            {},
+            {"frames": 6},
+            " was started on 367 frames, and the data has 6: give the same --data to resume",
+        ),
+        (
+            {},
+            {"extra_frames": 9},
+            " was started without --extra: leave it out to resume",
+        ),
+        ({"extra_frames": 9}, {}, " was started with --extra: give it again to resume"),
+        (
+            {"extra_frames": 9},
+            {"extra_frames": 8},
+            " was started with another --extra: give the same one to resume",
+        ),
+    ],
+)
+def test_resuming_otherwise_than_started(
+    recipe: Make,
+    tmp_path: Path,
+    before: dict[str, Any],
+    now: dict[str, Any],
+    complaint: str,
+) -> None:
+    settings = recipe(epochs=2)
+    folder = started(tmp_path / "run", settings, **before)
+    record = run_record(
+        recipe=settings, **{"frames": 367, "extra_frames": 0, **STARTED, **before, **now}
+    )
+    if "extra_frames" in before and not now:
+        record["extra_frames"] = 0
+    with pytest.raises((UsageError, ModelError)) as caught:
+        check_resumption(folder, record)
+    assert str(caught.value) == f"{folder}{complaint}"
+
+
+def test_resuming_with_another_recipe_or_more_epochs(recipe: Make, tmp_path: Path) -> None:
+    folder = started(tmp_path / "run", recipe(epochs=2))
+    facts = {"frames": 367, "extra_frames": 0, **STARTED}
+    with pytest.raises(UsageError) as caught:
+        check_resumption(folder, run_record(recipe=recipe(epochs=2, momentum=0.5), **facts))
+    assert str(caught.value) == (
+        f"{folder} was started with another --recipe: give the same one to resume"
+    )
+    more = check_resumption(folder, run_record(recipe=recipe(epochs=9), **facts))
+    assert more["recipe"]["epochs"] == 9
+    # A longer budget is a way to go on, too, and what follows keeps to it.
+    assert (
+        check_resumption(
+            folder, run_record(recipe=recipe(epochs=2), **facts | {"time_budget_s": 60.0})
+        )["time_budget_s"]
+        == 60.0
+    )
+    started(folder, recipe(epochs=2), time_budget_s=60.0)
+    assert (
+        check_resumption(folder, run_record(recipe=recipe(epochs=2), **facts))["time_budget_s"]
+        == 60.0
+    )
+    with pytest.raises(UsageError) as both:
+        check_resumption(folder, run_record(recipe=recipe(epochs=9), **facts))
+    assert str(both.value) == (
+        f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
+        "--epochs"
+    )
+
+
+def test_a_teacher_is_needed_to_the_end(recipe: Make, tmp_path: Path) -> None:
+    teachers = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for path in teachers:
+        path.write_text(path.name)
+    facts = {"frames": 367, "extra_frames": 0, **STARTED}
+    settings = recipe(epochs=2)
+    folder = started(
+        tmp_path / "run", settings, files={"teacher": teachers[0], "init": teachers[1]}
+    )
+    for given, complaint in (
+        ({}, "was started with --teacher: give it again to resume"),
+        (
+            {"teacher": teachers[1]},
+            "was started with another --teacher: give the same one to resume",
+        ),
+    ):
+        with pytest.raises(UsageError) as caught:
+            check_resumption(folder, run_record(recipe=settings, files=given, **facts))
+        assert str(caught.value) == f"{folder} {complaint}"
+    record = check_resumption(
+        folder, run_record(recipe=settings, files={"teacher": teachers[0]}, **facts)
+    )
+    assert record["init_sha256"] != record["teacher_sha256"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "segnet"}'])
+def test_a_damaged_configuration(recipe: Make, tmp_path: Path, text: str) -> None:
+    record = run_record(recipe=recipe(), frames=1, extra_frames=0, **STARTED)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError) as caught:
+        check_resumption(tmp_path, record)
+    assert str(caught.value) == (
+        f"{tmp_path / 'config.json'} is damaged: remove the folder and start again, or choose "
+        "another --output"
+    )
+
+
+def test_a_configuration_is_replaced_in_one_step(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    run(folder, recipe(epochs=1))
+    before = (folder / "config.json").read_text()
+
+    def full(self: Path, text: str, **_: Any) -> int:
+        with self.open("w") as file:
+            file.write(text[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(SinkError) as caught:
+        run(folder, recipe(epochs=2), resume=True)
+    assert str(caught.value).startswith(f"cannot write {folder / 'config.json'}: No space left")
+    assert (folder / "config.json").read_text() == before
+
+
+def test_checkpoints_of_another_network_or_version(tmp_path: Path, recipe: Make, run: Make) -> None:
+    folder = tmp_path / "run"
+    run(folder, recipe(epochs=1))
+    with pytest.raises(ModelError) as caught:
+        load_checkpoint(folder / "last.ckpt", "segnet")
+    assert str(caught.value) == (
+        f"{folder / 'last.ckpt'} is a checkpoint of segnet-lite: use --model segnet-lite"
+    )
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    for spoil in ("model", "average"):
+        spoilt = dict(content)
+        if spoil == "model":
+            spoilt["model"] = {k: v for k, v in content["model"].items() if "stem" not in k}
+        else:
+            del spoilt["average"]
+        save_checkpoint(folder / "last.ckpt", spoilt)
+        with pytest.raises(ModelError) as odd:
+            run(folder, recipe(epochs=2), resume=True)
+        assert str(odd.value) == (
+            f"{folder / 'last.ckpt'} does not fit segnet-lite as it is now: start again with "
+            "another --output"
+        )
+
+
+def test_resuming_keeps_the_time_budget(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+
+    def interrupt(progress: loop.Progress) -> None:
+        if progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, recipe(), time_budget_s=12.0, on_step=interrupt)
+    result = run(folder, recipe(), resume=True)
+    assert result.elapsed_s == 12.0
+
+
+def test_a_failed_checkpoint_leaves_the_previous_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, {"epoch": 1})
+
+    def full(_content: Any, file: Any) -> None:
+        # As PyTorch's writer does it: the file is half there, and the reason is hidden.
+        file.write(b"half")
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            raise RuntimeError("[enforce fail] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SinkError) as caught:
+        save_checkpoint(path, {"epoch": 2})
+    assert str(caught.value) == (
+        f"cannot write the checkpoint {path} (No space left on device): the previous one is "
+        "intact; free some space and go on with --resume"
+    )
+    assert torch.load(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
