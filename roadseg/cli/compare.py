@@ -27,7 +27,13 @@ def compare(
         Path | None,
         typer.Option(metavar="DIR", help="Load DIR/NAME/best.pt instead of training."),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "paper",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped recipe, or a .toml file; by default the paper's: paper-large for "
+            "tables 3 and 6, else paper."
+        ),
+    ] = None,
     time_budget: Annotated[
         float | None, typer.Option(help="Minutes of training for each network.")
     ] = None,
@@ -50,15 +56,20 @@ def compare(
     from roadseg.cli.progress import training_progress
     from roadseg.errors import BackendError, UsageError
     from roadseg.pipeline import parse_size
+    from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 
     if time_budget is not None and time_budget <= 0:
         raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+    if recipe is None:
+        recipe = "paper-large" if table in (3, 6) else "paper"
     settings, size_hw = load_recipe(recipe), parse_size(size)
+    keep_freed_memory()
     try:
-        from roadseg.evaluation import compare as library
+        import torch  # noqa: F401
     except ImportError as exc:
         raise BackendError("comparing networks needs PyTorch: pip install torch") from exc
+    from roadseg.evaluation import compare as library
 
     names = library.choose_models(table, models)
     plan = library.Plan(
@@ -83,3 +94,9 @@ def compare(
     )
     typer.echo(result.table)
     typer.echo(f"written to {', '.join(str(path) for path in result.files)}")
+    if result.failures:
+        failed = ", ".join(failure.model for failure in result.failures)
+        raise result.failures[0].error(
+            f"{len(result.failures)} of {len(names)} networks could not be measured ({failed}): "
+            f"see {output}/compare.md; started again, the command tries them again"
+        )

@@ -92,15 +92,18 @@ def eval_(
         info = running.info
     finally:
         running.close()
-    title = f"{info.model} {info.precision} on {info.name}, input {network_hw[0]}x{network_hw[1]}"
+    # All runs of `roadseg train` are called best.pt: a file goes by its path.
+    scored = model if Path(model).is_file() else info.model
+    size_text = f"{network_hw[0]}x{network_hw[1]}"
+    typer.echo(f"{scored} {info.precision} on {info.name}, input {size_text}")
     console = Console()
-    console.print(_class_table(title, scores))
+    console.print(_class_table(scores))
     console.print(_summary(scores, flicker))
     if json_path is not None:
         document = {
             **scores.to_json(),
             "backend": info.name,
-            "model": info.model,
+            "model": scored,
             "precision": info.precision,
             "device": info.device,
             "size_hw": list(network_hw),
@@ -109,12 +112,14 @@ def eval_(
         }
         if flicker is not None:
             document["flicker"] = flicker.score if flicker.steady else None
+        if page is not None and page.calibration_error is not None:
+            document["calibration_error"] = page.calibration_error
         write_json(json_path, document)
     if page is not None and report is not None:
         where = f"{data.name}, {split}" if labels is None else data.name
-        facts = [where, f"{scores.images} frames", f"input {network_hw[0]}x{network_hw[1]}"]
-        facts += [f"{info.name}, {info.device}"]
-        path = page.write(report, f"{info.model} {info.precision}", facts, scores)
+        frame_count = f"{scores.images} {'frame' if scores.images == 1 else 'frames'}"
+        facts = [where, frame_count, f"input {size_text}", f"{info.name}, {info.device}"]
+        path = page.write(report, f"{scored} {info.precision}", facts, scores)
         typer.echo(f"written to {path}")
 
 
@@ -189,16 +194,20 @@ def _score(
         )
 
 
-def _class_table(title: str, scores: Scores) -> Table:
+def _class_table(scores: Scores) -> Table:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("class")
-    table.add_column("IoU", justify="right")
-    table.add_column("accuracy", justify="right")
-    rows = zip(scores.class_names, scores.per_class_iou, scores.per_class_accuracy, strict=True)
-    for name, iou, accuracy in rows:
-        table.add_row(name, _figure(iou), _figure(accuracy))
+    columns = {
+        "IoU": scores.per_class_iou,
+        "accuracy": scores.per_class_accuracy,
+        "boundary F1": scores.per_class_bf,
+    }
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for name, *figures in zip(scores.class_names, *columns.values(), strict=True):
+        table.add_row(name, *(_figure(value) for value in figures))
     return table
 
 

@@ -1,7 +1,7 @@
 """Boundary F1 (BF): how well the outlines of the classes are drawn.
 
 Csurka, Larlus and Perronnin, "What is a good evaluation measure for semantic segmentation?",
-BMVC 2013, as used by the SegNet paper (section 4.1). For each class of an image, precision is the
+BMVC 2013, as used by the SegNet paper (section 3.3). For each class of an image, precision is the
 share of predicted boundary pixels that lie within a tolerance of a true boundary pixel of that
 class, recall the share of true ones within the tolerance of a predicted one, and F1 their
 harmonic mean. The tolerance is 0.75 % of the image diagonal: 4.5 pixels at 480x360. F1 is

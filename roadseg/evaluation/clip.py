@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelledClip"]
 
+# In a folder of one's own classes it means void, too.
+_VOID = 255
+
 
 class LabelledClip:
     """The frames of a video with a label each; scored like a data set.
@@ -28,8 +31,8 @@ class LabelledClip:
     Args:
         clip: a video file, or anything else that `roadseg run --source` reads to an end.
         labels: a folder of label PNGs, in the natural order of their names, or an `.npz` or
-            `.npy` file with one (N, H, W) uint8 array. The id behind the last class is void;
-            frame i has label i.
+            `.npy` file with one (N, H, W) uint8 array. The id behind the last class is void,
+            and 255 for classes other than CamVid's; frame i has label i.
         classes: what the labels name.
 
     Raises:
@@ -41,7 +44,8 @@ class LabelledClip:
         self.classes = classes
         code = CAMVID_CODE
         if not classes.same_classes(CAMVID):
-            code = plain_code(classes, "label the frames with the classes that the model knows")
+            fix = "label the frames with the classes that the model knows"
+            code = plain_code(classes, fix, void=(_VOID,))
         self._labels: _Folder | _Array
         path = Path(labels)
         if path.is_dir():

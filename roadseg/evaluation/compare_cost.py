@@ -20,22 +20,26 @@ from torch.utils._pytree import tree_leaves
 
 from roadseg.errors import BackendError, UsageError
 from roadseg.models import build_model
+from roadseg.training.limits import is_out_of_memory
 
-__all__ = ["Cost", "LiveBytes", "check_size", "measure_cost"]
+__all__ = ["TRAINING_BATCH", "Cost", "LiveBytes", "check_size", "measure_cost"]
 
 MB = 1e6
+
+TRAINING_BATCH = 4
+"""Images at a time when the memory for training is measured, as in the paper's table 6."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of one network in FP32 on images of one size, one at a time.
+    """Costs of one network in FP32 on images of one size, one at a time unless noted.
 
     Attributes:
         parameters_m: trained numbers, in millions.
         forward_ms: median time of a forward pass in inference mode.
         backward_ms: median time of a backward pass, the forward pass before it not counted.
-        training_mb: peak of tensors during forward and backward, weights and gradients included,
-            the optimiser's state not.
+        training_mb: peak of tensors during forward and backward of `TRAINING_BATCH` images,
+            weights and gradients included, the optimiser's state not.
         inference_mb: peak of tensors during a forward pass, weights included.
         model_mb: size of the weights' file in FP32, as the paper's were.
         memory_by: how memory was measured: `cuda` or `tensors`.
@@ -101,9 +105,8 @@ def measure_cost(
     """
     try:
         return _measure(model, size_hw, device, warm_up, repeats)
-    except RuntimeError as exc:
-        text = str(exc)
-        if not (isinstance(exc, torch.OutOfMemoryError) or "can't allocate memory" in text):
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
             raise
         raise BackendError(
             f"{device} has too little memory to time a network at {size_hw[0]}x{size_hw[1]}: "
@@ -121,27 +124,28 @@ def _measure(
     gc.collect()
     taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     model.to(device)
-    image = torch.rand((1, 3, *size_hw), device=device)
-    labels = torch.zeros((1, *size_hw), dtype=torch.long, device=device)
+
+    def batch(count: int) -> tuple[Tensor, Tensor]:
+        images = torch.rand((count, 3, *size_hw), device=device)
+        return images, torch.zeros((count, *size_hw), dtype=torch.long, device=device)
 
     def infer() -> None:
         with torch.inference_mode():
-            model(image)
+            model(one[0])
 
-    def loss() -> Tensor:
-        return F.cross_entropy(model(image), labels)
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), labels)
 
-    def learn() -> None:
-        loss().backward()  # type: ignore[no-untyped-call]
-
+    one = batch(1)
     model.eval()
     forward_ms = _median_ms(lambda: None, lambda _: infer(), device, warm_up, repeats)
     inference = _peak_bytes(infer, model, device, taken)
     model.train()
     with _statistics_kept(model):
-        backward_ms = _median_ms(loss, lambda value: value.backward(), device, warm_up, repeats)
+        backward_ms = _median_ms(lambda: loss(*one), _backward, device, warm_up, repeats)
         model.zero_grad(set_to_none=True)
-        training = _peak_bytes(learn, model, device, taken)
+        several = batch(TRAINING_BATCH)
+        training = _peak_bytes(lambda: _backward(loss(*several)), model, device, taken)
     model.eval()
     return Cost(
         parameters_m=sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6,
@@ -190,9 +194,10 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return results
 
 
-# PyTorch's own helpers for weak references and events have no types.
+# PyTorch's own helpers for weak references and events, and `backward`, have no types.
 _weak: Callable[[Any], StorageWeakRef] = StorageWeakRef
 _event: Callable[..., Any] = torch.cuda.Event
+_backward: Callable[[Tensor], None] = Tensor.backward
 
 
 def _expired(reference: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.errors import UsageError
-from roadseg.json_file import write_json
+from roadseg.json_file import claim_json, write_json
 
 __all__ = ["ROWS", "Row", "RowFile"]
 
@@ -54,20 +54,23 @@ class Row:
 
 
 class RowFile:
-    """`rows.json`: a row per network and how it came about.
+    """`rows.json`: the data, and a row per network with how it came about.
 
     Args:
-        folder: of the comparison; exists.
+        folder: of the comparison.
+        data: folder of the labelled frames, the same for all rows and runs.
 
     Raises:
-        UsageError: the file is damaged.
+        UsageError: the file is damaged, or about other data.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path) -> None:
         self._path = folder / ROWS
+        self._data = str(data.resolve())
         self._entries: dict[str, dict[str, Any]] = {}
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
+            there = str(stored["data"])
             self._entries = {
                 entry["row"]["model"]: {
                     "configuration": entry["configuration"],
@@ -75,12 +78,28 @@ class RowFile:
                 }
                 for entry in stored["rows"]
             }
-        except FileNotFoundError:
-            pass
+        except (FileNotFoundError, NotADirectoryError):
+            there = self._data
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(
                 f"{self._path} is damaged: delete it, or choose another --output"
             ) from exc
+        if there != self._data:
+            raise UsageError(
+                f"{folder} compares networks on {there}: give that as --data, or choose another "
+                "--output"
+            )
+
+    def claim(self) -> None:
+        """Create the folder and write the file, before anything is measured.
+
+        From then on the runs beside it, which know nothing of their data, are runs on this data.
+
+        Raises:
+            SinkError: they cannot be written.
+        """
+        claim_json(self._path)
+        self._write()
 
     def find(self, model: str, configuration: dict[str, Any]) -> Row | None:
         """The row of a network that was measured in just this way; None if there is none."""
@@ -99,7 +118,10 @@ class RowFile:
             "configuration": _as_json(configuration),
             "row": dataclasses.asdict(row),
         }
-        write_json(self._path, {"rows": list(self._entries.values())})
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, {"data": self._data, "rows": list(self._entries.values())})
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

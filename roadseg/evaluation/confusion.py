@@ -57,18 +57,6 @@ class ConfusionMatrix:
             raise ValueError(f"expected predicted ids 0..{n - 1}, got {highest}")
         self.matrix += table[:, :n]
 
-    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        """The counts of both, as a new matrix.
-
-        Raises:
-            ValueError: the two count different numbers of classes.
-        """
-        if other.num_classes != self.num_classes:
-            raise ValueError(f"expected {self.num_classes} classes, got {other.num_classes}")
-        total = ConfusionMatrix(self.num_classes)
-        total.matrix = self.matrix + other.matrix
-        return total
-
     @property
     def global_accuracy(self) -> float:
         """G: share of pixels predicted right; NaN when nothing was counted."""

@@ -126,7 +126,7 @@ def evaluate_backend(
 
     Raises:
         ModelError: a class was predicted that the labels do not know.
-        DataError: the data set has no frames, or one of them is damaged.
+        DataError: the data set has no frames, one of them is damaged, or all labels are void.
         BackendError: the runtime failed.
     """
     confusion = ConfusionMatrix(classes.num_classes)
@@ -160,6 +160,8 @@ def evaluate_backend(
             progress(done)
     if boundary.images == 0:
         raise DataError("nothing to evaluate: the data set has no frames")
+    if not confusion.matrix.any():
+        raise DataError("nothing to evaluate: every pixel of the labels is void")
     return Scores(
         images=boundary.images,
         global_accuracy=confusion.global_accuracy,

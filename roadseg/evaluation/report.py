@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
-from roadseg.errors import SinkError
 from roadseg.evaluation.boundary import TOLERANCE
 from roadseg.evaluation.confusion import ConfusionMatrix
 from roadseg.evaluation.evaluate import FrameResult, Scores
@@ -19,6 +16,7 @@ from roadseg.evaluation.report_borders import FARTHEST_PX, BorderErrors
 from roadseg.evaluation.report_calibration import Reliability
 from roadseg.evaluation.report_frames import Extremes, RankedFrame, paint
 from roadseg.evaluation.report_html import Figures, Shots, page
+from roadseg.evaluation.whole_file import write_whole
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.types import Image
 
@@ -72,6 +70,12 @@ class Report:
         tolerance_px = round(TOLERANCE * math.hypot(*result.true_ids.shape))
         self._tolerance_px = min(max(1, tolerance_px), FARTHEST_PX)
 
+    @property
+    def calibration_error(self) -> float | None:
+        """Expected calibration error, 0..1; None without class scores."""
+        reliability = self._reliability
+        return None if reliability is None else reliability.expected_calibration_error
+
     def write(self, folder: Path, title: str, facts: Sequence[str], scores: Scores) -> Path:
         """Write the page and its pictures; those of an earlier report are replaced.
 
@@ -88,7 +92,11 @@ class Report:
             SinkError: the folder cannot be written.
         """
         worst = self._shots(folder, "worst", self._extremes.worst)
-        best = self._shots(folder, "best", self._extremes.best)
+        # Of a few frames, the best would be the worst ones once more.
+        shown = {frame.result.index for frame in self._extremes.worst}
+        best = self._shots(
+            folder, "best", [f for f in self._extremes.best if f.result.index not in shown]
+        )
         figures = Figures(
             title=title,
             classes=self._classes,
@@ -103,7 +111,7 @@ class Report:
             best=best,
         )
         # Last, so that a page never names a picture that is not there.
-        _write(folder / PAGE, page(figures).encode("utf-8"))
+        write_whole(folder / PAGE, page(figures).encode("utf-8"), "--report")
         return folder / PAGE
 
     def _shots(self, folder: Path, kind: str, frames: Sequence[RankedFrame]) -> list[Shots]:
@@ -112,7 +120,7 @@ class Report:
             files = {}
             for name, picture in paint(frame.result, self._tolerance_px, self._classes).items():
                 files[name] = f"{_PICTURES}/{kind}-{place}-{name}.jpg"
-                _write(folder / files[name], _jpeg(picture))
+                write_whole(folder / files[name], _jpeg(picture), "--report")
             index = frame.result.index
             title = f"frame {index}" if self._names is None else self._names[index]
             shots.append(Shots(title, frame.miou, files))
@@ -128,18 +136,3 @@ def _jpeg(picture_bgr: Image) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, 90]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode(".jpg", picture_bgr, options)[1].tobytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise SinkError(
-            f"cannot write {path}: {exc.strerror or exc}; give another --report folder or free "
-            "the space it needs"
-        ) from exc

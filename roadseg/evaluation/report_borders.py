@@ -73,13 +73,6 @@ class BorderErrors:
         """(FARTHEST_PX,) float64: share of all pixels within as much."""
         return _cumulative(self.pixels)
 
-    @property
-    def error_rate(self) -> npt.NDArray[np.float64]:
-        """(FARTHEST_PX + 1,) float64: share of wrong pixels at each distance; NaN for none."""
-        rate = np.full(FARTHEST_PX + 1, np.nan)
-        np.divide(self.errors, self.pixels, out=rate, where=self.pixels > 0)
-        return rate
-
 
 def _cumulative(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     total = counts.sum()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from html import escape
 
 import numpy as np
 
+from roadseg import __version__
 from roadseg.evaluation.confusion import ConfusionMatrix
 from roadseg.evaluation.evaluate import Scores
 from roadseg.evaluation.flicker import Flicker
@@ -19,6 +21,8 @@ from roadseg.evaluation.report_svg import Line, Plot
 from roadseg.labels import ClassSet
 
 __all__ = ["Figures", "Shots", "page"]
+
+_MANY_CLASSES = 13
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,14 @@ class Figures:
 
 def page(figures: Figures) -> str:
     """The page as text."""
+    # A confusion matrix of many classes takes the width of the page.
+    columns = "two" if figures.classes.num_classes <= _MANY_CLASSES else "one"
     body = "\n".join(
         (
             f"<h1>{escape(figures.title)}</h1>",
             f'<p class="lead">{escape(" · ".join(figures.facts))}</p>',
             _tiles(figures),
-            f'<div class="two">{_classes(figures)}{_confusion(figures)}</div>',
+            f'<div class="{columns}">{_classes(figures)}{_confusion(figures)}</div>',
             _frames("Worst frames", figures.worst, figures),
             _frames("Best frames", figures.best, figures),
             f'<div class="two">{_borders(figures)}{_reliability(figures.reliability)}</div>',
@@ -79,9 +85,14 @@ def page(figures: Figures) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(figures.title)}</title><style>{CSS}</style></head>\n"
         f"<body><main>\n{body}\n"
-        "<footer>Written by roadseg eval --report. Void is not counted anywhere.</footer>"
+        f"<footer>Written by roadseg {__version__} eval --report, {_now()}. Void is not counted "
+        "anywhere.</footer>"
         "</main></body></html>\n"
     )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _tiles(figures: Figures) -> str:
@@ -97,7 +108,7 @@ def _tiles(figures: Figures) -> str:
         tiles.append((_signed(error), "calibration error"))
     if figures.flicker is not None:
         tiles.append((_signed(figures.flicker.score, 2), "flicker"))
-    tiles.append((str(scores.images), "frames"))
+    tiles.append((str(scores.images), "frame" if scores.images == 1 else "frames"))
     return (
         '<div class="tiles">'
         + "".join(
@@ -113,18 +124,18 @@ def _classes(figures: Figures) -> str:
     rows = []
     for i, name in enumerate(figures.classes.names):
         iou = scores.per_class_iou[i]
-        width = 0 if math.isnan(iou) else 100 * iou
+        bar = "" if math.isnan(iou) else f'<i style="width:{100 * iou:.1f}%"></i>'
         rows.append(
             f'<tr><td><i class="swatch" style="background:{_colour(figures.classes, i)}"></i>'
             f"{escape(name)}</td>"
-            f'<td class="bar"><div class="track"><div><i style="width:{width:.1f}%"></i></div>'
+            f'<td class="bar"><div class="track"><div>{bar}</div>'
             f"<span>{percent(iou)}</span></div></td>"
             f"<td>{percent(scores.per_class_accuracy[i])}</td>"
             f"<td>{percent(scores.per_class_bf[i])}</td><td>{percent(shares[i])}</td></tr>"
         )
     return (
         "<section><h2>Classes</h2>"
-        '<p class="note">In percent. Pixels: share of the labelled pixels. '
+        '<p class="note">In percent. BF: boundary F1. Pixels: share of the labelled pixels. '
         "A dash: the class does not occur.</p>"
         '<table class="classes"><thead><tr><th>class</th><th>IoU</th>'
         "<th>accuracy</th><th>BF</th><th>pixels</th></tr></thead>"
@@ -169,20 +180,22 @@ def _cell(share: float, right: bool, title: str) -> str:
     # The root makes shares of a few percent visible.
     strength = math.sqrt(share) if not right else share
     colour = "31 111 178" if right else "214 40 96"
-    ink = "#fff" if strength > 0.55 else "#1c2430"
-    text = f"{100 * share:.0f}" if share >= 0.005 else ""
+    ink = "#fff" if strength > 0.7 else "#1c2430"
+    text = f"{100 * share:.0f}".removeprefix("0")
     return (
         f'<td style="background:rgb({colour} / {strength:.2f});color:{ink}" '
         f'title="{title}: {100 * share:.2f} %">{text}</td>'
     )
 
 
-def _frames(title: str, frames: Iterable[Shots], all_figures: Figures) -> str:
+def _frames(title: str, frames: Sequence[Shots], all_figures: Figures) -> str:
+    if not frames:
+        return ""
     figures = []
     for shots in frames:
         pictures = "".join(
-            f'<div><img src="{escape(file)}" alt="{name} of {escape(shots.title)}" loading="lazy">'
-            f"<span>{name}</span></div>"
+            f'<a href="{escape(file)}"><img src="{escape(file)}" '
+            f'alt="{name} of {escape(shots.title)}" loading="lazy"><span>{name}</span></a>'
             for name, file in shots.files.items()
         )
         figures.append(
@@ -195,7 +208,7 @@ def _frames(title: str, frames: Iterable[Shots], all_figures: Figures) -> str:
         '<p class="key"><span><i class="near"></i>wrong, within '
         f"{all_figures.tolerance_px} pixels of a true border</span>"
         '<span><i class="inner"></i>wrong, farther inside</span></p>'
-        f"{''.join(figures)}{_legend(all_figures.classes) if figures else ''}</section>"
+        f"{''.join(figures)}{_legend(all_figures.classes)}</section>"
     )
 
 
@@ -216,13 +229,14 @@ def _borders(figures: Figures) -> str:
         plot.line(Line(points, label, css, dots=True))
     k = figures.tolerance_px
     inside = borders.errors[k:].sum() / max(int(borders.pixels[k:].sum()), 1)
-    return (
-        "<section><h2>Errors at borders</h2>"
-        f'<p class="note">{percent(errors[k - 1])}&thinsp;% of the errors lie within {k} pixels of '
-        f"a border between classes, where {percent(pixels[k - 1])}&thinsp;% of the pixels are. "
-        f"Farther inside, {percent(float(inside))}&thinsp;% of the pixels are wrong.</p>"
-        f"{plot.svg()}</section>"
-    )
+    note = "No pixel is wrong."
+    if borders.errors.any():
+        note = (
+            f"{percent(errors[k - 1])}&thinsp;% of the errors lie within {k} pixels of a border "
+            f"between classes, where {percent(pixels[k - 1])}&thinsp;% of the pixels are. Farther "
+            f"inside, {percent(float(inside))}&thinsp;% of the pixels are wrong."
+        )
+    return f'<section><h2>Errors at borders</h2><p class="note">{note}</p>{plot.svg()}</section>'
 
 
 def _reliability(reliability: Reliability | None) -> str:

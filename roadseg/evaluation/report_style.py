@@ -47,7 +47,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 .confusion { font-size: .78rem; margin: 0 auto; }
 .confusion th { font-weight: 500; padding: 2px 5px; }
-.confusion tbody th { text-align: right; white-space: nowrap; }
+.confusion tbody th { text-align: right; white-space: nowrap; position: sticky; left: 0;
+  background: var(--paper); }
 .confusion thead th { vertical-align: bottom; height: 84px; padding: 0 0 4px; }
 .confusion thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
 .confusion td { width: 36px; min-width: 23px; height: 29px; text-align: center; padding: 0;
@@ -59,7 +60,7 @@ figure { margin: 14px 0 0; }
 figcaption { font-size: .9rem; margin-bottom: 4px; }
 figcaption b { color: var(--ink); }
 .shots { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; }
-.shots div { position: relative; }
+.shots a { position: relative; }
 .shots img { display: block; width: 100%; height: auto; border-radius: 5px; }
 .shots span { position: absolute; left: 6px; top: 6px; background: rgb(0 0 0 / 62%); color: #fff;
   font-size: .74rem; line-height: 1; padding: 4px 6px; border-radius: 4px; }
@@ -67,8 +68,7 @@ figcaption b { color: var(--ink); }
   margin: 6px 0 0; }
 .key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;
   vertical-align: -1px; background: var(--soft); }
-.key i.reached, .key i.errors { background: var(--blue); }
-.key i.gap { background: var(--amber); } .key i.share { background: #c9d3de; }
+.key i.errors { background: var(--blue); } .key i.share { background: #c9d3de; }
 .key i.ideal, .key i.pixels { background: #8b97a6; }
 .key i.near { background: var(--amber); } .key i.inner { background: var(--rose); }
 .legend { margin-top: 12px; }
@@ -77,7 +77,7 @@ svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 12px; fill: var(--soft); }
 svg .axis { fill: var(--ink); }
 svg .grid { stroke: var(--line); fill: none; } svg .frame { stroke: var(--soft); fill: none; }
-svg rect.share { fill: #c9d3de; } svg rect.reached { fill: var(--blue); fill-opacity: .85; }
+svg rect.share { fill: #c9d3de; }
 svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 svg polyline.ideal { stroke: #8b97a6; stroke-dasharray: 5 4; stroke-width: 1.6; }
 svg polyline.pixels { stroke: #8b97a6; } svg circle.pixels { fill: #8b97a6; }

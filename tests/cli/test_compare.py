@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from roadseg import cli
+from roadseg.evaluation import compare as library
+from roadseg.evaluation.compare import Comparison, Plan
 from roadseg.training import loop
 
 
@@ -34,6 +36,48 @@ def test_quick_comparison_then_again(
     assert cli.main(command) == 0
     again = capsys.readouterr()
     assert (again.out, again.err) == (first.out, "1/1 segnet-lite: measured before\n")
+
+
+def test_a_network_that_fails_is_told_at_the_end(
+    tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = recipe.read_text().replace("learning_rate = 2e-3", "learning_rate = 1e30")
+    recipe.write_text(wild.replace('optimizer = "adamw"', 'optimizer = "sgd"'))
+    folder = tmp_path / "out"
+    command = ["compare", "--data", str(tiny_camvid), "--models", "fcn-basic,segnet-basic"]
+    command += ["--quick", "--recipe", str(recipe), "--size", "64x96", "--output", str(folder)]
+    assert cli.main(command) == 5
+    captured = capsys.readouterr()
+    assert "Not measured:\n- fcn-basic: the loss is " in captured.out
+    assert "1/2 fcn-basic: not measured: the loss is " in captured.err
+    assert captured.err.endswith(
+        "error: 2 of 2 networks could not be measured (fcn-basic, segnet-basic): see "
+        f"{folder}/compare.md; started again, the command tries them again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "recipe"),
+    [
+        (["--table", "1"], "paper"),
+        (["--table", "3"], "paper-large"),
+        (["--table", "6"], "paper-large"),
+        (["--models", "segnet"], "paper"),
+        (["--table", "3", "--recipe", "gpu"], "gpu"),
+    ],
+)
+def test_tables_are_trained_as_the_paper_trained_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], recipe: str
+) -> None:
+    plans: list[Plan] = []
+
+    def note(_models: object, plan: Plan, *_: object, **__: object) -> Comparison:
+        plans.append(plan)
+        return Comparison((), (), "", ())
+
+    monkeypatch.setattr(library, "compare", note)
+    assert cli.main(["compare", "--data", str(tmp_path), *options]) == 0
+    assert [plan.recipe.name for plan in plans] == [recipe]
 
 
 @pytest.mark.parametrize(

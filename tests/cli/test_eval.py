@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from roadseg.cli import main
+from roadseg.models import build_model, save_weights
 
 
 @pytest.fixture
@@ -37,11 +38,14 @@ def test_table_and_json(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     captured = capsys.readouterr()
     assert captured.err == ""
     rows = [line.replace("│", " ").split() for line in captured.out.splitlines()]
-    assert ["road", "1.0000", "1.0000"] in rows
-    assert ["car", "-", "-"] in rows
+    assert ["class", "IoU", "accuracy", "boundary", "F1"] in [
+        [word for word in row if word != "┃"] for row in rows
+    ]
+    assert ["road", "1.0000", "1.0000", "1.0000"] in rows
+    assert ["car", "-", "-", "-"] in rows
     assert ["images", "2"] in rows
     assert ["mIoU", "1.0000"] in rows
-    assert "on fake, input 64x96" in captured.out
+    assert captured.out.startswith("fake uint8 on fake, input 64x96\n")
 
     document = json.loads(path.read_text())
     assert document["images"] == 2
@@ -188,11 +192,28 @@ def test_report(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_report_with_scores(camvid: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "report"
+    folder, path = tmp_path / "report", tmp_path / "scores.json"
     arguments = ["eval", "--data", str(camvid), "--backend", "openvino", "--size", "64x96"]
-    assert main([*arguments, "--threads", "1", "--report", str(folder)]) == 0
+    arguments += ["--threads", "1", "--json", str(path)]
+    assert main([*arguments, "--report", str(folder)]) == 0
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert "Expected calibration error over 15 bins" in page
+    error = json.loads(path.read_text())["calibration_error"]
+    assert f"Expected calibration error over 15 bins: {100 * error:.2f}&thinsp;%" in page
+
+
+def test_a_file_goes_by_its_path(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "runs/fcn-basic/best.pt"
+    weights.parent.mkdir(parents=True)
+    save_weights(weights, build_model("fcn-basic"), "fcn-basic")
+    folder, path = tmp_path / "report", tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--model", str(weights), "--backend", "torch"]
+    arguments += ["--size", "64x96", "--threads", "1", "--json", str(path)]
+    assert main([*arguments, "--report", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith(f"{weights} fp32 on torch, input 64x96\n")
+    assert json.loads(path.read_text())["model"] == str(weights)
+    assert f"<h1>{weights} fp32</h1>" in (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_flicker_of_a_clip(

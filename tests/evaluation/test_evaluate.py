@@ -101,6 +101,19 @@ def test_no_frames() -> None:
         evaluate_backend(FakeBackend((32, 32)), Frames())
 
 
+def test_nothing_but_void() -> None:
+    labels = quadrants()
+    void = np.full_like(labels, 11)
+    frames = Frames((picture_of(labels), void), (picture_of(labels), void))
+    with pytest.raises(DataError) as error:
+        evaluate_backend(FakeBackend((64, 96)), frames)
+    assert str(error.value) == "nothing to evaluate: every pixel of the labels is void"
+    # Beside other frames, one that is all void counts for nothing.
+    frames = Frames((picture_of(labels), void), (picture_of(labels), labels))
+    scores = evaluate_backend(FakeBackend((64, 96)), frames)
+    assert (scores.images, scores.miou, scores.bf_ground_truth) == (2, 1, 1)
+
+
 SCORES = Scores(
     images=2,
     global_accuracy=0.9,

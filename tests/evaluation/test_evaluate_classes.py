@@ -61,12 +61,14 @@ def test_a_model_that_predicts_more_classes() -> None:
 
 def test_labels_of_a_clip(tmp_path: Path) -> None:
     array = np.full((2, 4, 6), 37, np.uint8)
+    array[1] = 255  # void, as in a folder of one's own classes
     np.save(tmp_path / "labels.npy", array)
-    assert LabelledClip("drive.mp4", tmp_path / "labels.npy", SUNRGBD).classes is SUNRGBD
-    np.save(tmp_path / "labels.npy", array + 1)
+    clip = LabelledClip("drive.mp4", tmp_path / "labels.npy", SUNRGBD)
+    assert clip.classes is SUNRGBD
+    np.save(tmp_path / "labels.npy", array[:1] + 1)
     with pytest.raises(DataError) as error:
         LabelledClip("drive.mp4", tmp_path / "labels.npy", SUNRGBD)
     assert str(error.value) == (
-        f"labels {tmp_path}/labels.npy holds class id 38: ids are 0..36, and 37 for void; label "
-        "the frames with the classes that the model knows"
+        f"labels {tmp_path}/labels.npy holds class id 38: ids are 0..36, and 37 or 255 for void; "
+        "label the frames with the classes that the model knows"
     )

@@ -1,0 +1,104 @@
+"""Every kind of network of the paper's comparisons, through the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from roadseg import cli
+from roadseg.backends.openvino import OpenVinoBackend
+from roadseg.backends.torch import TorchBackend
+from roadseg.models import load_weights
+from roadseg.training import loop
+
+# One of each kind: pool indices, depthwise decoders, deconvolutions and skips, interpolation,
+# dilations. The other large ones are minutes of work; their graphs are compared in tests/models.
+FAMILIES = [
+    "segnet-basic",
+    "segnet-basic-single-channel-decoder",
+    "fcn-basic",
+    "bilinear-interpolation",
+    "deeplab-largefov",
+    pytest.param("unet", marks=pytest.mark.slow),
+    pytest.param("segnet", marks=pytest.mark.slow),
+    pytest.param("fcn-8s", marks=pytest.mark.slow),
+    pytest.param("deconvnet", marks=pytest.mark.slow),
+]
+
+
+def run(*command: str) -> None:
+    assert cli.main([*command, "--threads", "1"]) == 0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_trained_scored_exported_and_timed_by_the_same_commands(
+    tiny_camvid: Path, tmp_path: Path, name: str
+) -> None:
+    # DeconvNet's dense layers need 7x7 positions of 1/32 resolution.
+    side, size_hw = ("224", (224, 256)) if name == "deconvnet" else ("32", (64, 96))
+    recipe = (Path(loop.__file__).parent / "recipes" / "lite.toml").read_text()
+    recipe = recipe.replace("crop_hw = [256, 320]", f"crop_hw = [{side}, {side}]")
+    (tmp_path / "tiny.toml").write_text(recipe.replace("batch_size = 8", "batch_size = 2"))
+    data, size = ["--data", str(tiny_camvid)], ["--size", f"{size_hw[0]}x{size_hw[1]}"]
+    folder = tmp_path / "run"
+    weights, network = folder / "best.pt", tmp_path / "net.onnx"
+    run(
+        *("train", *data, "--model", name, "--recipe", str(tmp_path / "tiny.toml")),
+        *("--epochs", "1", "--output", str(folder)),
+    )
+    torch_json, openvino_json = tmp_path / "torch.json", tmp_path / "openvino.json"
+    evaluate = ["eval", *data, *size]
+    run(
+        *(*evaluate, "--model", str(weights), "--backend", "torch", "--json", str(torch_json)),
+    )
+    command = ["export", "--model", str(weights), "--output", str(network)]
+    assert cli.main([*command, *size]) == 0
+    run(
+        *(*evaluate, "--model", str(network), "--backend", "openvino"),
+        *("--json", str(openvino_json)),
+    )
+    reference, scores = (json.loads(p.read_text()) for p in (torch_json, openvino_json))
+    for key in ("global_accuracy", "class_accuracy", "miou", "bf"):
+        assert scores[key] == pytest.approx(reference[key], abs=2e-3)
+
+    labels_and_scores_agree(weights, tmp_path, size_hw)
+
+    report = tmp_path / "bench.json"
+    run(
+        *("bench", "--source", str(tiny_camvid / "val/0.png"), "--model", str(network), *size),
+        *("--backend", "openvino", "--frames", "2", "--no-output", "--json", str(report)),
+    )
+    assert json.loads(report.read_text())["model_ms"] > 0
+
+
+def labels_and_scores_agree(weights: Path, folder: Path, size_hw: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8), (0, 0), 5)
+    frame = cv2.normalize(frame, np.empty_like(frame), 0, 255, cv2.NORM_MINMAX)[None]
+    network = folder / "net.onnx"
+    labels = []
+    for backend in (
+        TorchBackend(weights, size_hw, threads=1),
+        OpenVinoBackend(network, size_hw, name="net", precision="fp32", threads=1),
+    ):
+        labels.append(backend.infer(frame))
+        backend.close()
+    assert (labels[0] == labels[1]).mean() >= 0.999
+    # Labels of a hardly trained network may all be one: its scores are not.
+    import openvino
+
+    path = folder / "logits.onnx"
+    command = ["export", "--model", str(weights), "--output", str(path), "--result", "logits"]
+    assert cli.main([*command, "--size", f"{size_hw[0]}x{size_hw[1]}"]) == 0
+    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    got = compiled(frame)[0]
+    images = torch.from_numpy(frame).permute(0, 3, 1, 2) / 255.0
+    with torch.inference_mode():
+        expected = load_weights(weights)[0](images).numpy()
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * np.ptp(expected))
