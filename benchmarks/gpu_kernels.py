@@ -176,8 +176,8 @@ def copy_gb_s(nbytes: int, device: str) -> dict[str, float]:
     driver = [lambda t=to, s=source: t.copy_(s) for to, source in buffers]
     kernel = [lambda t=to, s=source: torch.bitwise_not(s, out=t) for to, source in wide]
     return {
-        "driver_gb_s": round(2 * half / device_ms(driver, device, launches=launches) / 1e6, 1),
-        "kernel_gb_s": round(2 * half / device_ms(kernel, device, launches=launches) / 1e6, 1),
+        "driver_gb_s": 2 * half / device_ms(driver, device, launches=launches) / 1e6,
+        "kernel_gb_s": 2 * half / device_ms(kernel, device, launches=launches) / 1e6,
     }
 
 

@@ -145,7 +145,7 @@ def _head(report: Mapping[str, Any]) -> list[str]:
         copy = max(results.get("copy", {"": 0.0}).values())
         lines.append(
             f"Ceilings measured here: {results['matmul_tflops']} TFLOP/s "
-            f"({side}x{side}x{side} FP16 product), {copy} GB/s (copy, read and written)."
+            f"({side}x{side}x{side} FP16 product), {copy:.1f} GB/s (copy, read and written)."
         )
     return lines
 
@@ -213,7 +213,7 @@ def _kernels(outcomes: _Outcomes) -> list[str]:
             "x".join(str(side) for side in row["nchw"]),
             _number(row["ms"]),
             _number(row["gb_s"]),
-            _number(max(row["copy"].values())),
+            _number(round(max(row["copy"].values()), 1)),
             _number(row["of_copy"]),
         )
         for row in _results(outcomes, "kernels").get("bandwidth", [])

@@ -34,6 +34,7 @@ ROOMS_OF_LIBRARIES = {
         "export/",
         "backends/torch",
         "evaluation/compare",
+        "cli/compare.py",
         "cli/train.py",
     ),
     "cuda": ("cuda/", "plugin/nvrtc.py", "doctor/probes.py"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from roadseg.errors import ModelError, SinkError
 from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.models.files import save_in_one_step
 
-__all__ = ["AveragedWeights", "load_checkpoint", "save_checkpoint"]
+__all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
 
 
 class AveragedWeights:
@@ -66,6 +68,62 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             f"cannot write the checkpoint {path} ({exc.strerror or exc}): the previous one is "
             "intact; free some space and go on with --resume"
         ) from exc
+
+
+class CheckpointWriter:
+    """Writes checkpoints while the training goes on: segnet's takes longer than an epoch on a GPU.
+
+    One is written at a time, and the next one waits for it, so the file is never more than one
+    epoch behind. As a context manager it waits for the last one, whatever ends the run.
+
+    Args:
+        path: of the file, replaced by each of them in one step.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._worker = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Copy what is to be kept, and begin to write it.
+
+        Raises:
+            SinkError: the one before could not be written.
+        """
+        self.finish()
+        self._pending = self._worker.submit(save_checkpoint, self.path, _copied(content))
+
+    def finish(self) -> None:
+        """Wait for the one that is being written.
+
+        Raises:
+            SinkError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(
+        self, _kind: object, exc: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._worker.shutdown()
+        if exc is None:  # else what ended the run is the news
+            self.finish()
+
+
+def _copied(content: Any) -> Any:
+    """The same on the host, in memory of its own: training goes on in the old one."""
+    if isinstance(content, Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        return {key: _copied(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(_copied(value) for value in content)
+    return content
 
 
 def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def train(
 
     `folder` receives `last.ckpt` (everything needed to go on), `best.pt` (averaged weights of
     the best validation, FP16), `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An
-    interruption loses the epoch under way at most. Under torchrun every process calls this; the
+    interruption loses the epoch under way; a kill or a crash loses the one before, too, if it comes
+    while its checkpoint is being written. Under torchrun every process calls this; the
     recipe's batch is shared among them and the first one writes.
 
     Args:
@@ -152,8 +153,9 @@ def train(
             }
             write_config(folder, record, facts)
             forget_after(folder, trainer.epoch)
-        while not trainer.finished:
-            trainer.run_epoch(on_step)
+        with trainer.checkpoints:
+            while not trainer.finished:
+                trainer.run_epoch(on_step)
         if place.leads:
             draw_curves(folder, data.classes.names)
         if trainer.board is not None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from roadseg.errors import BackendError, ModelError, UsageError
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.models import SegNetLite, build_model, load_weights, save_weights
-from roadseg.training.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
+from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter, load_checkpoint
 from roadseg.training.curves import Board
 from roadseg.training.distributed import World
 from roadseg.training.feed import Feed, LabelledFrame
@@ -33,10 +33,6 @@ __all__ = ["BEST", "LAST", "Progress", "Trainer"]
 
 LAST = "last.ckpt"
 BEST = "best.pt"
-
-# A checkpoint is left out where writing them all would take more than this share of the time: of
-# a large network, whose epoch takes a fast GPU a second or two.
-_WRITING_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,7 @@ class Trainer:
         loss_value: of the last step whose loss has been read; NaN before it.
         miou: of the last validation; NaN before it.
         best_miou, best_epoch: of the weights kept.
+        checkpoints: writes them; a context manager to be in while epochs run.
     """
 
     def __init__(
@@ -116,7 +113,7 @@ class Trainer:
         self.epoch = self.step = self.best_epoch = 0
         self.elapsed_s = 0.0
         self.loss_value = self.miou = self.best_miou = math.nan
-        self._written_s, self._writing_s = -math.inf, 0.0
+        self.checkpoints = CheckpointWriter(folder / LAST)
 
     def connect(self, *, compiled: bool) -> None:
         """Share gradients among processes and fuse the step, once the weights are in place."""
@@ -143,12 +140,12 @@ class Trainer:
     # -- one epoch -------------------------------------------------------------------------
 
     def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> None:
-        """Train on every batch of an epoch, validate when it is due, write a checkpoint.
+        """Train on every batch of an epoch, validate when it is due, begin to write a checkpoint.
 
         Raises:
             ModelError: the loss or a weight is no longer finite.
             BackendError: the device has too little memory.
-            SinkError: the folder cannot be written.
+            SinkError: the folder cannot be written, or the checkpoint before this one was not.
         """
         with self._memory_explained():
             loss = self._train(on_step)
@@ -156,13 +153,11 @@ class Trainer:
         self.epoch += 1
         if self.world.leads:
             entry: dict[str, Any] = {"loss": loss}
-            validated = self.epoch % self.recipe.validate_every == 0 or self.finished
-            if validated:
+            if self.epoch % self.recipe.validate_every == 0 or self.finished:
                 entry |= self.validate()
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
             self._log(entry)
-            if validated or self._is_checkpoint_due():
-                self._write_checkpoint()
+            self.checkpoints.write(self.state())
         self.world.agree(0.0)  # nobody runs ahead of the validation
 
     def _train(self, on_step: Callable[[Progress], None] | None) -> float:
@@ -220,6 +215,7 @@ class Trainer:
             self._give_up("the weights are not finite at the end")
 
     def _give_up(self, what: str) -> NoReturn:
+        self.checkpoints.finish()
         kept = "there is no checkpoint yet"
         if (self.folder / LAST).exists():
             kept = f"{self.folder / LAST} is the last good checkpoint"
@@ -341,16 +337,6 @@ class Trainer:
             )
         self.model.load_state_dict(model.state_dict())
         self.average = AveragedWeights(self.model, self.recipe.ema_decay)
-
-    def _is_checkpoint_due(self) -> bool:
-        since_s = time.perf_counter() - self._written_s
-        return self._writing_s <= _WRITING_SHARE * since_s
-
-    def _write_checkpoint(self) -> None:
-        before = time.perf_counter()
-        save_checkpoint(self.folder / LAST, self.state())
-        self._written_s = time.perf_counter()
-        self._writing_s = self._written_s - before
 
     def _log(self, entry: dict[str, Any]) -> None:
         line = {"epoch": self.epoch, "step": self.step, "elapsed_s": round(self.elapsed_s, 1)}

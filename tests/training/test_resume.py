@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import torch
 from roadseg.data import CamVid
 from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.models import build_model, save_weights
-from roadseg.training import loop, trainer
+from roadseg.training import checkpoint, loop, trainer
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, run_record
@@ -85,7 +87,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(
         assert torch.equal(value, best[1]["state"][key]), key
 
 
-@pytest.mark.parametrize("killed_in", ["save_weights", "save_checkpoint"])
+@pytest.mark.parametrize("killed_in", ["save_weights", "CheckpointWriter.write"])
 def test_killed_while_an_epoch_is_written(
     recipe: Make,
     run: Make,
@@ -94,7 +96,7 @@ def test_killed_while_an_epoch_is_written(
     killed_in: str,
 ) -> None:
     folder, settings = tmp_path / "run", recipe(epochs=3)
-    written = getattr(trainer, killed_in)
+    written = attrgetter(killed_in)(trainer)
     calls = []
 
     def killed(*args: Any, **options: Any) -> None:
@@ -105,7 +107,7 @@ def test_killed_while_an_epoch_is_written(
 
     monkeypatch.setattr(trainer.Trainer, "validate", _always_better(trainer.Trainer.validate))
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, killed_in, killed)
+        patch.setattr(f"roadseg.training.trainer.{killed_in}", killed)
         with pytest.raises(KeyboardInterrupt):
             run(folder, settings)
     assert state(folder)["epoch"] == 1
@@ -130,7 +132,7 @@ def test_a_run_that_never_got_to_a_checkpoint_leaves_no_trace(
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", full)
+        patch.setattr(checkpoint, "save_checkpoint", full)
         with pytest.raises(SinkError):
             run(folder, recipe(epochs=1))
     assert logged_epochs(folder) == [1]
@@ -141,26 +143,53 @@ def test_a_run_that_never_got_to_a_checkpoint_leaves_no_trace(
     assert logged_epochs(folder) == event_epochs(folder) == [1]
 
 
-def test_checkpoints_that_would_take_most_of_the_time_are_left_out(
+def test_training_goes_on_while_a_checkpoint_is_written(
     recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, kept = [0.0], []
+    """Ctrl-C in the second epoch, while the checkpoint of the first one is being written."""
+    second_epoch, kept = Event(), []
 
     def slowly(path: Path, content: dict[str, Any]) -> None:
-        clock[0] += 1.0  # 0.05 of 20 s
-        kept.append(content["epoch"])
+        kept.append(second_epoch.wait(60))
         save_checkpoint(path, content)
 
-    def an_epoch_of_7_s(progress: loop.Progress) -> None:
-        clock[0] += 3.5
+    def interrupt(progress: loop.Progress) -> None:
+        if progress.epoch == 1:
+            assert not (tmp_path / "run" / "last.ckpt").exists()
+            second_epoch.set()
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(trainer, "save_checkpoint", slowly)
-    settings = recipe(epochs=8, validate_every=7)
-    run(tmp_path / "run", settings, on_step=an_epoch_of_7_s)
-    # The first one, after 20 s each, where it was validated, and the last one.
-    assert kept == [1, 4, 7, 8]
-    assert logged_epochs(tmp_path / "run") == list(range(1, 9))
+    settings = recipe(epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_checkpoint", slowly)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", settings, on_step=interrupt)
+    assert kept == [True]
+    # What was written is what the epoch left, not what the step after it made of that.
+    run(tmp_path / "run", settings, resume=True)
+    run(tmp_path / "whole", settings)
+    whole, cut = state(tmp_path / "whole")["model"], state(tmp_path / "run")["model"]
+    for key, value in whole.items():
+        assert torch.equal(value, cut[key]), key
+
+
+def test_a_checkpoint_that_failed_ends_the_run_after_the_next_epoch(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: dict[str, Any]) -> None:
+        if content["epoch"] == 2:
+            raise SinkError("the disk is full")
+        save_checkpoint(path, content)
+
+    folder, settings = tmp_path / "run", recipe(epochs=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_checkpoint", full)
+        with pytest.raises(SinkError, match="the disk is full"):
+            run(folder, settings)
+    assert logged_epochs(folder) == [1, 2, 3]
+    assert state(folder)["epoch"] == 1
+    run(folder, settings, resume=True)
+    assert logged_epochs(folder) == [1, 2, 3, 4]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(recipe: Make, run: Make, tmp_path: Path) -> None:
