@@ -23,7 +23,7 @@ ROOMS_OF_LIBRARIES = {
     # The backend's thread lives for one call; see `_load_cpu_plugin`.
     # The simulation only asks which thread it is called from.
     "threading": ("video/", "backends/openvino", "cuda/simulated"),
-    "concurrent": ("video/",),
+    "concurrent": ("video/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino", "export/", "weights/", "doctor/probes.py"),
     "nncf": ("export/",),

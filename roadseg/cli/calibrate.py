@@ -60,8 +60,10 @@ def calibrate(
 
     size_hw = parse_network_size(size)
     _check_method(method)
+    from roadseg.export.gate import check_drop
     from roadseg.weights import resolve_model
 
+    check_drop(max_drop)
     resolve_model(model, "torch")
     if output.suffix == ".json":
         claim_json(output)

@@ -32,9 +32,11 @@ def quantize(
     from roadseg.data import open_dataset
     from roadseg.errors import SinkError, UsageError
     from roadseg.export.calibration import load_frames, read_frame_list
+    from roadseg.export.gate import check_drop
     from roadseg.export.network import load_network
     from roadseg.weights import WEIGHTS_DIR
 
+    check_drop(max_drop)
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
     if path.parent.resolve() == WEIGHTS_DIR:
         raise UsageError(
