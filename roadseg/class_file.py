@@ -80,10 +80,13 @@ def _from_json(path: Path, text: str) -> list[tuple[str, RGB | None]]:
     form = '{"classes": ["road", ...], "palette_rgb": [[128, 64, 128], ...]}'
     try:
         content: dict[str, Any] = json.loads(text)
-        names = content["classes"]
-        colours = content.get("palette_rgb", [None] * len(names))
+        names, colours = content["classes"], content.get("palette_rgb")
+        if not isinstance(names, list) or not isinstance(colours, (list, type(None))):
+            raise TypeError("not a list")
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DataError(f"{path} is no class file: expected {form}") from exc
+    if colours is None:
+        colours = [None] * len(names)
     rows = []
     for name, value in zip(names, colours, strict=False):
         colour = None if value is None else _rgb(value)

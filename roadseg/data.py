@@ -29,7 +29,6 @@ from roadseg.types import Image, Labels
 __all__ = [
     "CamVid",
     "LabelledSet",
-    "check_ids",
     "has_split",
     "open_dataset",
     "read_image",
@@ -37,6 +36,7 @@ __all__ = [
 ]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_BITS = 24  # where the bits of a pixel's channel stand
 _JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
@@ -155,7 +155,7 @@ def open_dataset(root: Path | str, split: str) -> LabelledSet:
             f"{root} has pictures and no classes.txt: write one there, with a class per line, in "
             "the order of the ids in the labels"
         )
-    if not any(root.glob("*.txt")):
+    if not (root / f"{split}.txt").is_file() and not _splits(root):
         raise DataError(f"{root} is no data set that roadseg knows: {_expected(split)}")
     return CamVid(root, split)
 
@@ -185,7 +185,7 @@ def read_image(path: Path) -> Image:
     Raises:
         DataError: the file is missing or not a whole picture.
     """
-    image: Image = _decode(path, cv2.IMREAD_COLOR)
+    image: Image = _decode(path, _read(path), cv2.IMREAD_COLOR)
     return image
 
 
@@ -196,28 +196,21 @@ def read_labels(path: Path, code: LabelCode = CAMVID_CODE) -> Labels:
         DataError: the file is missing, not a whole picture, not one 8-bit channel, or holds an
             id that names no class.
     """
-    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    data = _read(path)
+    pixels = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2:
         void = " or ".join(str(i) for i in code.void)
         raise DataError(
             f"label {path} has {pixels.shape[2]} channels: a label is a grey PNG of class ids "
             f"({code.ids}, {void} = void), not a coloured or paletted picture"
         )
-    if pixels.dtype != np.uint8:
+    # OpenCV spreads the ids of 1, 2 or 4 bits over 0..255.
+    bits = data[_PNG_BITS] if data.startswith(_PNG_SIGNATURE) else 8 * pixels.dtype.itemsize
+    if bits != 8:
         raise DataError(
-            f"label {path} has {pixels.dtype.itemsize * 8}-bit pixels: "
-            "save it as an 8-bit grey PNG of class ids"
+            f"label {path} has {bits}-bit pixels: save it as an 8-bit grey PNG of class ids"
         )
     return code.decode(pixels, f"label {path}")
-
-
-def check_ids(labels: Labels, name: str, code: LabelCode = CAMVID_CODE) -> None:
-    """Refuse ids that name no class.
-
-    Raises:
-        DataError: the message starts with `name`.
-    """
-    code.decode(labels, name)
 
 
 def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
@@ -226,7 +219,7 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
         raise DataError(f"no data set at {root}: expected a folder with {layout}")
     list_path = root / f"{split}.txt"
     if not list_path.is_file():
-        found = sorted(p.stem for p in root.glob("*.txt"))
+        found = _splits(root)
         hint = f"; use one of its splits: {', '.join(found)}" if found else f": expected {layout}"
         raise DataError(f"{root} has no split {split!r}{hint}")
     try:
@@ -257,6 +250,20 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     return pairs
 
 
+def _splits(root: Path) -> list[str]:
+    """Names of the lists in a folder, told from other texts by their first line."""
+    found = []
+    for path in sorted(root.glob("*.txt")):
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                fields = next((line.split() for line in file if line.strip()), [])
+        except (OSError, UnicodeDecodeError):
+            continue
+        if len(fields) == 2 and all(Path(field).suffix for field in fields):
+            found.append(path.stem)
+    return found
+
+
 def _check_names(list_path: Path, pairs: list[tuple[Path, Path]]) -> None:
     """Refuse a list in which columns slipped: a label that bears the name of another picture."""
     pictures = {image.stem for image, _ in pairs}
@@ -275,13 +282,16 @@ def _locate(root: Path, field: str) -> Path:
     return path
 
 
-def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
+def _read(path: Path) -> bytes:
     # Reading the bytes ourselves tells a missing file from a damaged one, and works for paths
     # that OpenCV cannot open.
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as exc:
         raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:
     # OpenCV decodes a truncated JPEG, and some versions a PNG, to a picture whose lower part is
     # blank. What ends a JPEG also ends its thumbnail, which is in its first part.
     truncated = (data.startswith(_PNG_SIGNATURE) and b"IEND" not in data) or (

@@ -46,6 +46,7 @@ _CODE = LabelCode(
     first=1,
 )
 _VALIDATION_RUNS = 20
+_OFFICIAL = {"train": 5285, "test": 5050}
 
 Pairs = list[tuple[Path, Path]]
 
@@ -128,7 +129,11 @@ def _repacked(root: Path, part: str) -> Pairs:
     images = _numbered(root / "image" / part, (".jpg", ".jpeg", ".png"))
     labels = _numbered(root / "label37" / part, (".png",))
     # Labels may go on counting where those of the other split ended.
-    shift = min(labels) - min(images) if labels and images else 0
+    other = "train" if part == "test" else "test"
+    behind = root / "label37" / other
+    ended = max(_numbered(behind, (".png",)), default=0) if behind.is_dir() else _OFFICIAL[other]
+    goes_on = images and labels and min(images) <= ended < min(labels)
+    shift = ended if goes_on else 0
     for number, image in images.items():
         if number + shift not in labels:
             raise DataError(
@@ -148,6 +153,9 @@ def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         match = re.search(r"(\d+)$", path.stem)
-        if match is not None and path.suffix.lower() in suffixes:
-            found[int(match[1])] = path
+        if match is None or path.suffix.lower() not in suffixes:
+            continue
+        first = found.setdefault(int(match[1]), path)
+        if first != path:
+            raise DataError(f"{first} and {path.name} have the same number: remove one of them")
     return dict(sorted(found.items()))

@@ -38,12 +38,15 @@ def test_a_generated_colour_is_not_one_that_was_given(tmp_path: Path) -> None:
     assert classes.colours_rgb == (distinct_colours(2)[1], distinct_colours(1)[0])
 
 
-@pytest.mark.parametrize("colours", [None, [[1, 2, 3], [4, 5, 6]]])
-def test_json_says_the_same(tmp_path: Path, colours: list[list[int]] | None) -> None:
-    content = {"classes": ["stop sign", "car"]} | ({"palette_rgb": colours} if colours else {})
+COLOURED: dict[str, list[list[int]] | None] = {"palette_rgb": [[1, 2, 3], [4, 5, 6]]}
+
+
+@pytest.mark.parametrize("palette", [{}, {"palette_rgb": None}, COLOURED])
+def test_json_says_the_same(tmp_path: Path, palette: dict[str, list[list[int]] | None]) -> None:
+    content = {"classes": ["stop sign", "car"]} | palette
     classes = read_class_file(written(tmp_path, json.dumps(content), "classes.json"))
     assert classes.names == ("stop sign", "car")
-    expected = ((1, 2, 3), (4, 5, 6)) if colours else distinct_colours(2)
+    expected = ((1, 2, 3), (4, 5, 6)) if palette is COLOURED else distinct_colours(2)
     assert classes.colours_rgb == expected
 
 
@@ -97,6 +100,8 @@ FORM = '{"classes": ["road", ...], "palette_rgb": [[128, 64, 128], ...]}'
         ("{", f"is no class file: expected {FORM}"),
         ("[]", f"is no class file: expected {FORM}"),
         ("{}", f"is no class file: expected {FORM}"),
+        ('{"classes": {"0": "road", "1": "verge"}}', f"is no class file: expected {FORM}"),
+        ('{"classes": "road"}', f"is no class file: expected {FORM}"),
         ('{"classes": [1]}', f"has 1 with the colour None: expected {FORM}"),
         (
             '{"classes": ["a"], "palette_rgb": [[1, 2]]}',

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -95,7 +98,10 @@ def test_missing_root_says_what_is_expected(tmp_path: Path) -> None:
 
 
 def test_missing_split_names_those_that_exist(camvid: Path) -> None:
-    (camvid / "train.txt").write_text("")
+    shutil.copy(camvid / "val.txt", camvid / "train.txt")
+    # Neither is a list of frames, though the first has two words to a line.
+    (camvid / "README.txt").write_text("About CamVid\n")
+    (camvid / "label_colors.txt").write_text("64 128 64\tAnimal\n")
     with pytest.raises(DataError) as error:
         CamVid(camvid, "test")
     assert str(error.value) == f"{camvid} has no split 'test'; use one of its splits: train, val"
@@ -230,6 +236,30 @@ def test_16_bit_label(camvid: Path) -> None:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
         f"label {label} has 16-bit pixels: save it as an 8-bit grey PNG of class ids"
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_of_less_than_8_bits(camvid: Path, bits: int) -> None:
+    """OpenCV would read id 1 of a 1-bit label as 255."""
+    label = camvid / "valannot" / "1.png"
+    label.write_bytes(grey_png(bits, rows=[b"\0\x55\x55\x55"[: 1 + bits]] * 4, size_hw=(4, 6)))
+    with pytest.raises(DataError) as error:
+        CamVid(camvid, "val")[0]
+    assert str(error.value) == (
+        f"label {label} has {bits}-bit pixels: save it as an 8-bit grey PNG of class ids"
+    )
+
+
+def grey_png(bits: int, rows: list[bytes], size_hw: tuple[int, int]) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", size_hw[1], size_hw[0], bits, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(rows))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
 
 

@@ -167,6 +167,8 @@ EXPECTED = (
 def test_missing_or_odd_data_set(tmp_path: Path) -> None:
     assert message(tmp_path / "nowhere") == f"no data set at {tmp_path}/nowhere: {EXPECTED}"
     (tmp_path / "picture.png").write_text("")
+    # In the original CamVid download.
+    (tmp_path / "label_colors.txt").write_text("64 128 64\tAnimal\n")
     assert message(tmp_path) == f"{tmp_path} is no data set that roadseg knows: {EXPECTED}"
 
 

@@ -170,6 +170,30 @@ def test_empty_splits(official: Path) -> None:
     assert failure(official, "val") == f"val of {official} is empty: there are 0 pictures in train"
 
 
+@pytest.mark.parametrize("counted_on", [False, True])
+def test_repacked_with_a_hole_at_either_end(
+    official: Path, tmp_path: Path, counted_on: bool
+) -> None:
+    """As many labels as pictures, and every picture would get its neighbour's."""
+    root = repack(official, tmp_path / "repacked", counted_on=counted_on)
+    (root / "image/train/img-000001.jpg").unlink()
+    sorted((root / "label37/train").iterdir())[-1].unlink()
+    last = TESTED + TRAINED if counted_on else TRAINED
+    assert failure(root) == (
+        f"{root}/image/train/img-{TRAINED:06d}.jpg has no label: expected number {last} in "
+        f"{root}/label37/train"
+    )
+
+
+def test_repacked_with_a_number_twice(official: Path, tmp_path: Path) -> None:
+    root = repack(official, tmp_path / "repacked", counted_on=False)
+    folder = root / "image/train"
+    shutil.copy(folder / "img-000002.jpg", folder / "img-000002.png")
+    assert failure(root) == (
+        f"{folder}/img-000002.jpg and img-000002.png have the same number: remove one of them"
+    )
+
+
 def test_repacked_with_holes(official: Path, tmp_path: Path) -> None:
     root = repack(official, tmp_path / "repacked", counted_on=False)
     (root / "label37/train/00000004.png").unlink()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,19 @@ from roadseg.errors import BackendError
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
 
-__all__ = ["TorchBackend", "open_torch_backend"]
+__all__ = ["TorchBackend", "full_fp32", "open_torch_backend"]
+
+
+@contextmanager
+def full_fp32() -> Iterator[None]:
+    """Convolutions in FP32 within the block; by default PyTorch shortens them to TF32 on a GPU."""
+    cudnn = _import_torch().backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 def open_torch_backend(
@@ -132,7 +145,7 @@ class TorchBackend:
             raise BackendError("the torch backend is closed: create another one")
         torch = _import_torch()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), full_fp32():
                 # A copy: frames are read-only at times, which PyTorch cannot express.
                 frames = torch.from_numpy(np.array(batch_bgr, order="C")).to(self._device)
                 scores = self._model(frames.permute(0, 3, 1, 2).float().div_(255))

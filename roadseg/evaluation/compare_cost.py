@@ -18,6 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from roadseg.backends.torch import full_fp32
 from roadseg.errors import BackendError, UsageError
 from roadseg.models import build_model
 from roadseg.training.limits import is_out_of_memory
@@ -104,7 +105,8 @@ def measure_cost(
         BackendError: the device has too little memory.
     """
     try:
-        return _measure(model, size_hw, device, warm_up, repeats)
+        with full_fp32():
+            return _measure(model, size_hw, device, warm_up, repeats)
     except (RuntimeError, MemoryError) as exc:
         if not is_out_of_memory(exc):
             raise

@@ -21,6 +21,7 @@ from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.models import load_weights
 from roadseg.training.loop import train
 from roadseg.training.recipes import Recipe
+from roadseg.training.record import check_schedule
 from roadseg.training.trainer import BEST, LAST, Progress
 
 __all__ = [
@@ -147,6 +148,8 @@ def _train(
     run = folder / ("quick" if plan.quick else "runs") / model
     resume = (run / LAST).exists()
     try:
+        if resume:  # else the row would tell of another schedule than the one it is stored under
+            check_schedule(run, recipe, time_budget_s)
         result = train(
             model,
             frames,

@@ -49,20 +49,16 @@ class Flicker:
             true_ids: (H, W) uint8 class ids; from `num_classes` up they are void.
 
         Raises:
-            ValueError: the two differ in shape, from each other or from the frame before.
+            ValueError: the two differ in shape.
         """
         if predicted_ids.shape != true_ids.shape:
             raise ValueError(
                 f"expected predicted and true ids of one shape, "
                 f"got {predicted_ids.shape} and {true_ids.shape}"
             )
-        if self._last is not None:
+        # A frame of another size is no successor of the one before.
+        if self._last is not None and self._last[1].shape == true_ids.shape:
             last_predicted, last_true = self._last
-            if last_true.shape != true_ids.shape:
-                raise ValueError(
-                    f"expected ids of shape {last_true.shape}, as in the frame before, "
-                    f"got {true_ids.shape}"
-                )
             steady = (true_ids == last_true) & (true_ids < self.num_classes)
             self.steady += int(steady.sum())
             self.changed += int((steady & (predicted_ids != last_predicted)).sum())

@@ -18,7 +18,7 @@ from roadseg.evaluation.report_frames import Extremes, RankedFrame, paint
 from roadseg.evaluation.report_html import Figures, Shots, page
 from roadseg.evaluation.whole_file import write_whole
 from roadseg.labels import CAMVID, ClassSet
-from roadseg.types import Image
+from roadseg.types import Image, Labels
 
 __all__ = ["PAGE", "Report"]
 
@@ -54,7 +54,9 @@ class Report:
         self._borders = BorderErrors(classes.num_classes)
         self._reliability: Reliability | None = None
         # A twelfth of the frames apart: each of three lies in another part of the drive.
-        self._extremes = Extremes(gap=max(1, frames // 12), num_classes=classes.num_classes)
+        self._extremes = Extremes(
+            self._draw, gap=max(1, frames // 12), num_classes=classes.num_classes
+        )
         self._tolerance_px = 1
 
     def __call__(self, result: FrameResult) -> None:
@@ -66,9 +68,7 @@ class Report:
                 self._reliability = Reliability(self._classes.num_classes)
             self._reliability.update(result.scores, result.predicted_ids, result.true_ids)
         self._extremes.update(result)
-        # The tolerance of boundary F1, in whole pixels.
-        tolerance_px = round(TOLERANCE * math.hypot(*result.true_ids.shape))
-        self._tolerance_px = min(max(1, tolerance_px), FARTHEST_PX)
+        self._tolerance_px = _tolerance_px(result.true_ids)
 
     @property
     def calibration_error(self) -> float | None:
@@ -91,12 +91,10 @@ class Report:
         Raises:
             SinkError: the folder cannot be written.
         """
-        worst = self._shots(folder, "worst", self._extremes.worst)
+        worst = self._extremes.worst()
         # Of a few frames, the best would be the worst ones once more.
-        shown = {frame.result.index for frame in self._extremes.worst}
-        best = self._shots(
-            folder, "best", [f for f in self._extremes.best if f.result.index not in shown]
-        )
+        shown = {frame.index for frame in worst}
+        best = [frame for frame in self._extremes.best() if frame.index not in shown]
         figures = Figures(
             title=title,
             classes=self._classes,
@@ -107,8 +105,8 @@ class Report:
             tolerance_px=self._tolerance_px,
             reliability=self._reliability,
             flicker=self._flicker,
-            worst=worst,
-            best=best,
+            worst=self._shots(folder, "worst", worst),
+            best=self._shots(folder, "best", best),
         )
         # Last, so that a page never names a picture that is not there.
         write_whole(folder / PAGE, page(figures).encode("utf-8"), "--report")
@@ -118,13 +116,22 @@ class Report:
         shots = []
         for place, frame in enumerate(frames, start=1):
             files = {}
-            for name, picture in paint(frame.result, self._tolerance_px, self._classes).items():
+            for name, picture in frame.pictures.items():
                 files[name] = f"{_PICTURES}/{kind}-{place}-{name}.jpg"
-                write_whole(folder / files[name], _jpeg(picture), "--report")
-            index = frame.result.index
-            title = f"frame {index}" if self._names is None else self._names[index]
+                write_whole(folder / files[name], picture, "--report")
+            title = f"frame {frame.index}" if self._names is None else self._names[frame.index]
             shots.append(Shots(title, frame.miou, files))
         return shots
+
+    def _draw(self, result: FrameResult) -> dict[str, bytes]:
+        pictures = paint(result, _tolerance_px(result.true_ids), self._classes)
+        return {name: _jpeg(picture) for name, picture in pictures.items()}
+
+
+def _tolerance_px(true_ids: Labels) -> int:
+    """The tolerance of boundary F1, in whole pixels."""
+    tolerance_px = round(TOLERANCE * math.hypot(*true_ids.shape))
+    return min(max(1, tolerance_px), FARTHEST_PX)
 
 
 def _jpeg(picture_bgr: Image) -> bytes:

@@ -26,49 +26,84 @@ INNER_ERROR_RGB = (214, 40, 96)
 
 @dataclass(frozen=True)
 class RankedFrame:
-    """A frame and its mIoU over the classes of its truth."""
+    """A frame's place in the drive, its mIoU over the classes of its truth, and its pictures.
 
-    result: FrameResult
+    Attributes:
+        index: 0-based position in the data set.
+        miou: 0..1.
+        pictures: what `draw` made of it.
+    """
+
+    index: int
     miou: float
+    pictures: dict[str, bytes]
 
 
 class Extremes:
     """The frames with the lowest mIoU and those with the highest, none next to another.
 
     Frames of a drive resemble their neighbours; three pictures of one scene would show no more
-    than one.
+    than one. Frames are chosen greedily among the most extreme ones of each quarter of a gap, for
+    all of them would not fit into memory.
 
     Args:
+        draw: encoded pictures of a frame by name; called for each of those, not for every frame.
         count: frames of each kind.
         gap: frames between two of one kind, at least; 1 admits neighbours.
         num_classes: true ids from here up are void.
-
-    Attributes:
-        worst: from the worst on.
-        best: from the best on.
     """
 
-    def __init__(self, count: int = 3, gap: int = 1, num_classes: int = NUM_CLASSES) -> None:
-        self.count, self.gap, self.num_classes = count, gap, num_classes
-        self.worst: list[RankedFrame] = []
-        self.best: list[RankedFrame] = []
+    def __init__(
+        self,
+        draw: Callable[[FrameResult], dict[str, bytes]],
+        count: int = 3,
+        gap: int = 1,
+        num_classes: int = NUM_CLASSES,
+    ) -> None:
+        self._draw, self._count, self._gap, self._num_classes = draw, count, gap, num_classes
+        self._part_frames = max(1, gap // 4)
+        self._part = 0
+        self._lowest: tuple[float, FrameResult] | None = None
+        self._highest: tuple[float, FrameResult] | None = None
+        self._candidates: list[RankedFrame] = []
 
     def update(self, result: FrameResult) -> None:
-        """Look at a frame; one without any true class is passed over."""
-        miou = frame_miou(result.predicted_ids, result.true_ids, self.num_classes)
+        """Look at the next frame; one without any true class is passed over."""
+        part = result.index // self._part_frames
+        if part != self._part:
+            self._finish_part()
+            self._part = part
+        miou = frame_miou(result.predicted_ids, result.true_ids, self._num_classes)
         if math.isnan(miou):
             return
-        frame = RankedFrame(result, miou)
-        self.worst = self._insert(self.worst, frame, lambda f: f.miou)
-        self.best = self._insert(self.best, frame, lambda f: -f.miou)
+        if self._lowest is None or miou < self._lowest[0]:
+            self._lowest = (miou, result)
+        if self._highest is None or miou > self._highest[0]:
+            self._highest = (miou, result)
 
-    def _insert(
-        self, kept: list[RankedFrame], new: RankedFrame, rank: Callable[[RankedFrame], float]
-    ) -> list[RankedFrame]:
-        near = [f for f in kept if abs(f.result.index - new.result.index) < self.gap]
-        if any(rank(f) <= rank(new) for f in near):
-            return kept
-        return sorted([*(f for f in kept if f not in near), new], key=rank)[: self.count]
+    def worst(self) -> list[RankedFrame]:
+        """From the worst on."""
+        return self._choose(1)
+
+    def best(self) -> list[RankedFrame]:
+        """From the best on."""
+        return self._choose(-1)
+
+    def _choose(self, sign: int) -> list[RankedFrame]:
+        self._finish_part()
+        chosen: list[RankedFrame] = []
+        for frame in sorted(self._candidates, key=lambda f: (sign * f.miou, f.index)):
+            if all(abs(frame.index - other.index) >= self._gap for other in chosen):
+                chosen.append(frame)
+        return chosen[: self._count]
+
+    def _finish_part(self) -> None:
+        extremes = {found[1].index: found for found in (self._lowest, self._highest) if found}
+        self._candidates += [
+            RankedFrame(index, miou, self._draw(result))
+            for index, (miou, result) in extremes.items()
+        ]
+        self._lowest = self._highest = None
 
 
 def frame_miou(predicted_ids: Labels, true_ids: Labels, num_classes: int = NUM_CLASSES) -> float:

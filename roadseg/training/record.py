@@ -15,7 +15,7 @@ from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.training.recipes import Recipe
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["check_resumption", "git_revision", "run_record", "write_config"]
+__all__ = ["check_resumption", "check_schedule", "git_revision", "run_record", "write_config"]
 
 _OPTIONS = {
     "recipe": "recipe",
@@ -24,6 +24,13 @@ _OPTIONS = {
     "teacher_sha256": "teacher",
 }
 """What must stay as it was, and the option that sets it."""
+
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(Recipe)
+    if field.default is not dataclasses.MISSING
+}
+"""What recipes of earlier versions, which do not say, did."""
 
 
 def run_record(
@@ -93,6 +100,12 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(
                 f"{folder} was started with another --{option}: give the same one to resume"
             )
+    for role, option in (("init", "init"), ("encoder", "encoder-weights")):
+        given = record.get(f"{role}_sha256")
+        if given is not None and given != started.get(f"{role}_sha256"):
+            raise UsageError(
+                f"{folder} did not start from these --{option}: leave them out to resume"
+            )
     budget = record["time_budget_s"] or started.get("time_budget_s")
     if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):
         raise UsageError(
@@ -102,6 +115,25 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     # Weights that a run starts from are used once, and need not be given again.
     used = {key: value for key, value in started.items() if key.endswith("_sha256")}
     return record | used | {"time_budget_s": budget}
+
+
+def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) -> None:
+    """Refuse to go on with a run that was planned to end at another time.
+
+    Raises:
+        ModelError: `folder` holds no run.
+        UsageError: it was.
+    """
+    started = _read_config(folder)
+    budget = started.get("time_budget_s")
+    if budget != time_budget_s:
+        before = f"with --time-budget {budget / 60:g}" if budget else "without --time-budget"
+        raise UsageError(f"{folder} was started {before}: do the same to resume")
+    if budget is None and _epochs(started) != recipe.epochs:
+        raise UsageError(
+            f"{folder} was started for {_epochs(started)} epochs, and the recipe has "
+            f"{recipe.epochs}: use the same recipe to resume"
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -126,25 +158,29 @@ def _epochs(config: dict[str, Any]) -> Any:
 def _plan(config: dict[str, Any], key: str) -> Any:
     """What an option set; empty or absent without it."""
     if key == "recipe":  # more epochs are a longer budget in other words
-        return {**config["recipe"], "epochs": 0}
+        return _DEFAULTS | config["recipe"] | {"epochs": 0}
     return [config["seed"]] if key == "seed" else config.get(key)
 
 
 def git_revision() -> str | None:
     """The commit that the package runs from, `+` behind it if files were changed; None without."""
-    folder = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+        # Installed into somebody's project, the package lies in a repository of theirs.
+        _git("ls-files", "--error-unmatch", here.name, folder=here.parent)
+        described = _git(
+            "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+", folder=here.parent
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+    return described.strip() or None
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout
 
 
 def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -41,6 +41,22 @@ def test_info(pt_file: Path) -> None:
     assert TorchBackend(pt_file, (32, 32), name="mine").info.model == "mine"
 
 
+def test_fp32_is_not_shortened_to_tf32(pt_file: Path) -> None:
+    backend = TorchBackend(pt_file, (32, 32))
+    network, seen = backend._model, []
+
+    def watched(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        scores: torch.Tensor = network(batch)
+        return scores
+
+    backend._model = watched
+    assert torch.backends.cudnn.allow_tf32
+    backend.infer(frames((32, 32)))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_a_closed_backend(pt_file: Path) -> None:
     backend = TorchBackend(pt_file, (32, 32))
     backend.close()

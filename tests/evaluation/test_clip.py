@@ -9,6 +9,7 @@ import pytest
 from roadseg.data import CamVid
 from roadseg.errors import DataError
 from roadseg.evaluation.clip import LabelledClip
+from roadseg.labels import ClassSet
 
 
 def write_clip(folder: Path, frames: int, hw: tuple[int, int] = (32, 48)) -> Path:
@@ -66,6 +67,23 @@ def test_every_frame_needs_a_label(tmp_path: Path, frames: int, labels: int) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("broken", "frames"), [(1, "frame 1 of"), (3, "has 3 frames and 4 labels")]
+)
+def test_a_damaged_picture_does_not_shift_the_labels(
+    tmp_path: Path, broken: int, frames: str
+) -> None:
+    folder = write_clip(tmp_path / "clip", 4)
+    (folder / f"{broken:03}.png").write_bytes(b"damaged")
+    clip = LabelledClip(folder, write_labels(tmp_path / "labels", 4))
+    found: list[tuple[int, int]] = []
+    with pytest.raises(DataError) as error:
+        found.extend((int(image[0, 0, 0]), int(labels[0, 0])) for image, labels in clip)
+    assert all(frame == label for frame, label in found)
+    assert frames in str(error.value)
+    assert f"{broken:03}.png" in str(error.value)
+
+
 def test_label_of_another_size(tmp_path: Path) -> None:
     folder = write_clip(tmp_path / "clip", 1)
     clip = LabelledClip(folder, write_labels(tmp_path / "labels", 1, hw=(16, 24)))
@@ -101,6 +119,29 @@ def test_damaged_array(tmp_path: Path, suffix: str, content: bytes) -> None:
     assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
 
 
+def test_array_with_a_damaged_byte(tmp_path: Path) -> None:
+    """Which error NumPy ends with depends on the byte: of the file's structure, or zlib's."""
+    path = tmp_path / "labels.npz"
+    np.savez_compressed(
+        path, labels=np.random.default_rng(0).integers(0, 11, (2, 32, 48), np.uint8)
+    )
+    whole = path.read_bytes()
+    for position in range(60, len(whole) // 2, 16):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        with pytest.raises(DataError) as error:
+            LabelledClip("clip.mp4", path)
+        assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
+
+
+def test_255_is_void_in_an_array_of_other_classes(tmp_path: Path) -> None:
+    labels = stack(2)
+    labels[1] = 255
+    np.save(tmp_path / "labels.npy", labels)
+    farm = ClassSet("farm", ("field", "barn"), ((1, 2, 3), (4, 5, 6)))
+    clip = LabelledClip(write_clip(tmp_path / "clip", 2), tmp_path / "labels.npy", farm)
+    assert pairs(clip) == [(0, 0), (1, 2)]
+
+
 def test_several_arrays_and_none_called_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.npz"
     np.savez(path, a=stack(1), b=stack(1))
@@ -131,7 +172,7 @@ def test_array_with_ids_that_name_no_class(tmp_path: Path) -> None:
     path = tmp_path / "labels.npy"
     np.save(path, stack(14))
     with pytest.raises(
-        DataError, match=r"^labels .*labels\.npy holds class id 13: ids are 0\.\.10,"
+        DataError, match=r"^labels .*labels\.npy holds class id 12: ids are 0\.\.10,"
     ):
         LabelledClip("clip.mp4", path)
 

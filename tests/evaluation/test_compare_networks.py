@@ -470,6 +470,32 @@ def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"time_budget_s": 300.0}, "was started without --time-budget: do the same to resume"),
+        ({"epochs": 9}, "was started for 1 epochs, and the recipe has 9: use the same recipe to "
+         "resume"),
+    ],
+)  # fmt: skip
+def test_a_run_over_another_distance_does_not_go_on(
+    plan: Plan, tmp_path: Path, changes: dict[str, float], complaint: str
+) -> None:
+    run(plan, tmp_path / "out", SMALL[:1])
+    if "epochs" in changes:
+        recipe = dataclasses.replace(plan.recipe, epochs=9)
+        other = dataclasses.replace(plan, recipe=recipe)
+    else:
+        other = dataclasses.replace(plan, time_budget_s=300.0)
+    with pytest.raises(UsageError) as error:
+        run(other, tmp_path / "out", SMALL[:1])
+    assert str(error.value) == (
+        f"{tmp_path}/out/runs/bilinear-interpolation {complaint}, or choose another --output"
+    )
+    rows = json.loads((tmp_path / "out/rows.json").read_text())["rows"]
+    assert [entry["configuration"]["time_budget_s"] for entry in rows] == [None]
+
+
 def test_interruption_loses_no_finished_network(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
