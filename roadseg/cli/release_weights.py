@@ -33,7 +33,9 @@ def release_weights(
     """
     from roadseg.errors import BackendError
     from roadseg.evaluation.clip import LabelledClip
+    from roadseg.export.gate import check_drop
 
+    check_drop(max_drop)
     try:
         from roadseg.export.release import release
     except ImportError as exc:
@@ -57,8 +59,9 @@ def release_weights(
             f"G {scores.global_accuracy:.4f}, C {scores.class_accuracy:.4f}, "
             f"BF {scores.bf_ground_truth:.4f}"
         )
-    _calibrate(result.name, data, max_drop)
     _refresh(result.name, run, samples)
+    if int8:
+        _calibrate(result.name, data, max_drop)
 
 
 def _calibrate(model: str, data: Path, max_drop: float) -> None:

@@ -60,6 +60,8 @@ _BUILDERS |= {
     "unet": UNet,
 }
 
+_STATISTICS = ("running_mean", "running_var")
+
 COMPARISON_NAMES = tuple(name for name in _BUILDERS if name not in MODEL_NAMES)
 """The networks of the paper's tables 1, 3 and 6, and U-Net."""
 
@@ -84,6 +86,9 @@ def save_weights(
 ) -> None:
     """Write weights as FP16 with what is needed to build the network again.
 
+    Batch normalisation's means and variances stay FP32: behind a convolution of pixels in 0..255 a
+    variance can be too large for FP16.
+
     Args:
         path: a `.pt` file; replaced in one step.
         model: the network whose state is written.
@@ -95,7 +100,7 @@ def save_weights(
         SinkError: the file cannot be written.
     """
     state = {
-        key: value.half() if value.is_floating_point() else value
+        key: value.half() if value.is_floating_point() and not key.endswith(_STATISTICS) else value
         for key, value in model.state_dict().items()
     }
     content = {

@@ -37,14 +37,15 @@ class AveragedWeights:
 
         Args:
             model: the network.
-            evenly: from the first such update on, weigh all states since then alike (stochastic
-                weight averaging, Izmailov et al. 2018), not the recent ones more.
+            evenly: from the first of such updates in a row on, weigh all states since then alike
+                (stochastic weight averaging, Izmailov et al. 2018), not the recent ones more.
         """
         self.updates += 1
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
         if evenly:
             keep = self.even_updates / (1 + self.even_updates)
-            self.even_updates += 1
+        # A run that goes on behind its end averages evenly once more, at its new end.
+        self.even_updates = self.even_updates + 1 if evenly else 0
         average, current = [], []
         for key, value in model.state_dict().items():
             if value.is_floating_point():
@@ -92,7 +93,11 @@ class CheckpointWriter:
             SinkError: the one before could not be written.
         """
         self.finish()
-        self._pending = self._worker.submit(save_checkpoint, self.path, _copied(content))
+        content, copied = _copied(content), None
+        if torch.cuda.is_available():
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        self._pending = self._worker.submit(self._save, content, copied)
 
     def finish(self) -> None:
         """Wait for the one that is being written.
@@ -103,6 +108,11 @@ class CheckpointWriter:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def _save(self, content: dict[str, Any], copied: torch.cuda.Event | None) -> None:
+        if copied is not None:
+            copied.synchronize()
+        save_checkpoint(self.path, content)
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -118,7 +128,8 @@ class CheckpointWriter:
 def _copied(content: Any) -> Any:
     """The same on the host, in memory of its own: training goes on in the old one."""
     if isinstance(content, Tensor):
-        return content.detach().to("cpu", copy=True)
+        # From a GPU into pinned memory, which PyTorch keeps for the next time; nobody waits for it.
+        return content.detach().to("cpu", non_blocking=True, copy=True)
     if isinstance(content, dict):
         return {key: _copied(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

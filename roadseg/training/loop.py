@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from roadseg.data import LabelledSet
 from roadseg.errors import DataError, SinkError, UsageError
@@ -33,7 +34,7 @@ from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, git_revision, run_record, write_config
 from roadseg.training.trainer import BEST, LAST, Progress, Trainer
 
-__all__ = ["Progress", "TrainingResult", "train"]
+__all__ = ["Progress", "TrainingResult", "build_network", "train"]
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _trainer(
     teacher: Path | None,
 ) -> Trainer:
     classes = data.classes
-    model = build_model(model_name, classes.num_classes)
+    model = build_network(model_name, classes.num_classes, recipe)
     expert = None if teacher is None else load_weights(teacher, classes)[0]
     frequencies = class_frequencies(data)
     frames, held_out = list(data), list(validation)
@@ -216,6 +217,13 @@ def _trainer(
         expert,
         classes,
     )
+
+
+def build_network(model_name: str, num_classes: int, recipe: Recipe) -> nn.Module:
+    """A network as a recipe trains it; see `roadseg.models.build_model`."""
+    if model_name == "segnet":
+        return SegNet(num_classes, recipe.dropout)
+    return build_model(model_name, num_classes)
 
 
 def _load_encoder(trainer: Trainer, weights: Path) -> None:

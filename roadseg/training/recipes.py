@@ -46,6 +46,7 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("weight_decay", "warmup_epochs", "poly_power", "statistics_batches"), _FROM_0),
     **dict.fromkeys(("jaccard_weight", "auxiliary_weight", "teacher_weight"), _FROM_0),
     **dict.fromkeys(("momentum", "ema_decay", "swa_share", "label_smoothing"), _BELOW_1),
+    "dropout": _BELOW_1,
     "extra_share": _BELOW_1,
     "hard_share": ("more than 0, 1 at most", lambda v: 0 < v <= 1),
     "crop_hw": (f"two sides of {_SMALLEST_CROP} or more", lambda v: min(v) >= _SMALLEST_CROP),
@@ -113,6 +114,7 @@ class Recipe:
         jaccard_weight: of the soft Jaccard loss beside cross-entropy.
         auxiliary_weight: of the auxiliary head's loss, which segnet-lite alone has; 0 for the
             other networks.
+        dropout: probability behind SegNet's three deepest groups; other networks have their own.
         teacher_weight: of the distillation loss, where there is a teacher.
         temperature: of the distillation loss.
         statistics_batches: recompute batch-norm statistics over so many batches of whole frames
@@ -144,6 +146,7 @@ class Recipe:
     swa_share: float = 0.0
     label_smoothing: float = 0.0
     hard_share: float = 1.0
+    dropout: float = 0.0
     teacher_weight: float = 1.0
     temperature: float = 2.0
     statistics_batches: int = 0

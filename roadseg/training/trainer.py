@@ -114,6 +114,7 @@ class Trainer:
         self.elapsed_s = 0.0
         self.loss_value = self.miou = self.best_miou = math.nan
         self.checkpoints = CheckpointWriter(folder / LAST)
+        self._writing_s = 0.0
 
     def connect(self, *, compiled: bool) -> None:
         """Share gradients among processes and fuse the step, once the weights are in place."""
@@ -157,7 +158,9 @@ class Trainer:
                 entry |= self.validate()
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
             self._log(entry)
+            before = time.monotonic()
             self.checkpoints.write(self.state())
+            self._writing_s = time.monotonic() - before
         self.world.agree(0.0)  # nobody runs ahead of the validation
 
     def _train(self, on_step: Callable[[Progress], None] | None) -> float:
@@ -167,7 +170,8 @@ class Trainer:
         torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
         losses = StepLosses()
-        elapsed_s, before = self.elapsed_s, time.monotonic()
+        # To wait for the last checkpoint, where a disk is slower than an epoch, takes time, too.
+        elapsed_s, before = self.elapsed_s + self._writing_s, time.monotonic()
         for images, labels in self.feed.epoch(self.seed, self.epoch):
             rate = learning_rate(self.recipe, self.step, self.feed.steps_per_epoch, self.fraction)
             losses.add(self._step(images, labels, rate))
@@ -184,7 +188,7 @@ class Trainer:
                 break
         losses.finish()
         self._check(losses)
-        self.elapsed_s = self.world.agree(elapsed_s)
+        self.elapsed_s = self.world.agree(elapsed_s + time.monotonic() - before)
         # Nobody goes on to the checkpoint where another process has given up.
         return self.world.mean(sum(losses.values) / len(losses.values))
 

@@ -54,7 +54,7 @@ def test_what_ships_scores_what_its_manifest_says(
     ]
     entry = load_manifest(shipped)["segnet-lite"]
     assert entry.training["command"] == (
-        "roadseg train --model segnet-lite --data CamVid --recipe lite --seed 0"
+        "roadseg train --model segnet-lite --data CamVid --recipe lite --epochs 2 --seed 0"
     )
     assert entry.training["epochs"] == 2
     assert entry.training["note"] == "a test"
@@ -100,7 +100,7 @@ def test_the_command_in_the_manifest_names_every_file_that_was_learnt_from(
     tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
 ) -> None:
     path = run / "config.json"
-    used = {"init_sha256": "a" * 64, "teacher_sha256": "b" * 64}
+    used = {f"{role}_sha256": "a" * 64 for role in ("init", "encoder", "teacher")}
     path.write_text(json.dumps(json.loads(path.read_text()) | used | {"extra_frames": 5}))
     shipped = tmp_path / "weights"
     shipped.mkdir()
@@ -108,7 +108,7 @@ def test_the_command_in_the_manifest_names_every_file_that_was_learnt_from(
     training = load_manifest(shipped)["segnet-lite"].training
     assert training["command"] == (
         "roadseg train --model segnet-lite --data CamVid --recipe lite --extra SCENES "
-        "--init WEIGHTS --teacher TEACHER --seed 0"
+        "--init WEIGHTS --encoder-weights VGG16 --teacher TEACHER --epochs 2 --seed 0"
     )
     assert used.items() <= training.items()
 

@@ -126,6 +126,18 @@ def test_weights_survive_a_file(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.state_dict()[key], value, rtol=2**-11, atol=1e-7)
 
 
+def test_statistics_too_large_for_fp16_survive_a_file(tmp_path: Path) -> None:
+    model = build_model("segnet-basic").eval()
+    state = model.state_dict()
+    names = [name for name in state if name.endswith("running_var")]
+    for name in names:
+        state[name].fill_(100_000.0)
+    save_weights(tmp_path / "w.pt", model, "segnet-basic")
+    loaded = load_weights(tmp_path / "w.pt")[0].state_dict()
+    assert names
+    assert all((loaded[name] == 100_000.0).all() for name in names)
+
+
 def test_unusable_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as missing:
         load_weights(tmp_path / "none.pt")

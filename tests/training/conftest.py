@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from roadseg.data import CamVid
-from roadseg.training import loop
+from roadseg.training import loop, trainer
 from roadseg.training.recipes import Recipe, load_recipe
 
 LITE = load_recipe("lite")
@@ -35,6 +35,27 @@ def recipe() -> Callable[..., Recipe]:
         return dataclasses.replace(base, **changes)
 
     return changed
+
+
+class Clock:
+    """A clock that stands still but for what the test says; steps take a second each."""
+
+    now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the trainer takes for the time."""
+    made = Clock()
+    step = trainer.Trainer._step
+
+    def a_second(self: trainer.Trainer, *arguments: Any) -> Any:
+        made.now += 1.0
+        return step(self, *arguments)
+
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr(trainer.Trainer, "_step", a_second)
+    return made
 
 
 @pytest.fixture

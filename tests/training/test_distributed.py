@@ -75,15 +75,38 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+# `roadseg`, and after every epoch a file with a checksum of this process's parameters.
+WATCHED = """
+import hashlib, os, sys
+from pathlib import Path
+from roadseg.cli import main
+from roadseg.training.trainer import Trainer
+
+run_epoch = Trainer.run_epoch
+
+def watched(self, *arguments):
+    run_epoch(self, *arguments)
+    digest = hashlib.sha256()
+    for parameter in self.model.parameters():
+        digest.update(parameter.detach().numpy().tobytes())
+    name = f"rank{os.environ['RANK']}-epoch{self.epoch}"
+    Path(sys.argv[0]).with_name(name).write_text(digest.hexdigest())
+
+Trainer.run_epoch = watched
+sys.exit(main())
+"""
+
+
 def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "watched.py").write_text(WATCHED)
     folder = tmp_path / "run"
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-        *("-m", "roadseg", "train", "--data", str(tiny_camvid), "--output", str(folder)),
-        *("--recipe", str(tmp_path / "recipe.toml"), "--threads", "1"),
+        *(str(tmp_path / "watched.py"), "train", "--data", str(tiny_camvid)),
+        *("--output", str(folder), "--recipe", str(tmp_path / "recipe.toml"), "--threads", "1"),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for more, epochs in (((), 2), (("--resume", "--epochs", "3"), 3)):
         done = subprocess.run(
             [*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True,
@@ -96,4 +119,10 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
     assert done.stdout.count("validation mIoU") == 1
     # 6 frames in batches of 4, shared by two: one step an epoch, as one process would take.
     assert lines[-1]["step"] == 3
+    sums = {path.name: path.read_text() for path in tmp_path.glob("rank*")}
+    assert len(sums) == 6
+    for epoch in (1, 2, 3):
+        # Each saw other crops; averaged gradients keep the parameters equal, bit for bit.
+        assert sums[f"rank0-epoch{epoch}"] == sums[f"rank1-epoch{epoch}"]
+    assert len(set(sums.values())) == 3
     load_weights(folder / "best.pt")

@@ -250,11 +250,10 @@ def test_a_frame_that_is_all_void_stops_nothing(
     assert run(tmp_path / "run", recipe(epochs=1, batch_size=2)).epochs == 1
 
 
+@pytest.mark.usefixtures("clock")
 def test_processes_take_every_step_at_one_rate(
     recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(10_000))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(World, "agree", lambda self, value: value)
     monkeypatch.setattr(World, "mean", lambda self, value: value)
     monkeypatch.setattr(World, "parallel", lambda self, model: Inside(model))

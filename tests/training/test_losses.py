@@ -37,6 +37,20 @@ def test_soft_jaccard_by_hand() -> None:
     torch.testing.assert_close(both - only, torch.tensor(0.5))
 
 
+def test_soft_jaccard_sums_over_rows_images_and_classes() -> None:
+    scores, labels = batch()
+    p = scores.softmax(1)
+    ious = []
+    for c in range(11):
+        true = labels == c
+        inside = p[:, c][true].sum()
+        if true.any():
+            union = p[:, c][labels < 11].sum() + true.sum() - inside
+            ious.append(inside / union)
+    both, only = (SegmentationLoss(ONES, weight)(scores, labels) for weight in (1.0, 0.0))
+    torch.testing.assert_close(both - only, 1 - torch.stack(ious).mean())
+
+
 def test_label_smoothing_is_that_of_pytorch() -> None:
     scores, labels = batch()
     weights = np.linspace(0.5, 2, 11, dtype=np.float32)

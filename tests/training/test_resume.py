@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
@@ -16,10 +17,11 @@ import torch
 from roadseg.data import CamVid
 from roadseg.errors import ModelError, SinkError, UsageError
 from roadseg.models import build_model, save_weights
-from roadseg.training import checkpoint, loop, trainer
+from roadseg.training import checkpoint, loop, record, trainer
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, run_record
+from roadseg.weights.manifest import sha256_of
 
 Make = Callable[..., Any]
 
@@ -251,13 +253,13 @@ def test_resuming_otherwise_than_started(
 ) -> None:
     settings = recipe(epochs=2)
     folder = started(tmp_path / "run", settings, **before)
-    record = run_record(
+    given = run_record(
         recipe=settings, **{"frames": 367, "extra_frames": 0, **STARTED, **before, **now}
     )
     if "extra_frames" in before and not now:
-        record["extra_frames"] = 0
+        given["extra_frames"] = 0
     with pytest.raises((UsageError, ModelError)) as caught:
-        check_resumption(folder, record)
+        check_resumption(folder, given)
     assert str(caught.value) == f"{folder}{complaint}"
 
 
@@ -310,18 +312,75 @@ def test_a_teacher_is_needed_to_the_end(recipe: Make, tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             check_resumption(folder, run_record(recipe=settings, files=given, **facts))
         assert str(caught.value) == f"{folder} {complaint}"
-    record = check_resumption(
+    kept = check_resumption(
         folder, run_record(recipe=settings, files={"teacher": teachers[0]}, **facts)
     )
-    assert record["init_sha256"] != record["teacher_sha256"]
+    assert kept["init_sha256"] != kept["teacher_sha256"]
+
+
+@pytest.mark.parametrize(("role", "option"), [("init", "init"), ("encoder", "encoder-weights")])
+def test_weights_that_a_run_did_not_start_from(
+    recipe: Make, tmp_path: Path, role: str, option: str
+) -> None:
+    own, other = tmp_path / "own.pt", tmp_path / "other.pt"
+    own.write_text("own")
+    other.write_text("other")
+    facts = {"frames": 367, "extra_frames": 0, **STARTED}
+    folder = started(tmp_path / "run", recipe(), files={role: own})
+    for files in ({}, {role: own}):
+        kept = check_resumption(folder, run_record(recipe=recipe(), files=files, **facts))
+        assert kept[f"{role}_sha256"] == sha256_of(own)
+    for before in ({role: own}, {}):
+        started(folder, recipe(), files=before)
+        with pytest.raises(UsageError) as caught:
+            check_resumption(folder, run_record(recipe=recipe(), files={role: other}, **facts))
+        assert str(caught.value) == (
+            f"{folder} did not start from these --{option}: leave them out to resume"
+        )
+
+
+def test_runs_of_versions_that_knew_fewer_keys_go_on(recipe: Make, tmp_path: Path) -> None:
+    folder = started(tmp_path / "run", recipe())
+    config = json.loads((folder / "config.json").read_text())
+    del config["recipe"]["dropout"], config["recipe"]["swa_share"]
+    (folder / "config.json").write_text(json.dumps(config))
+    facts = {"frames": 367, "extra_frames": 0, **STARTED}
+    check_resumption(folder, run_record(recipe=recipe(), **facts))
+    with pytest.raises(UsageError, match="was started with another --recipe"):
+        check_resumption(folder, run_record(recipe=recipe(dropout=0.5), **facts))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_revision_is_that_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "record.py"
+    module.write_text("")
+    monkeypatch.setattr(record, "__file__", str(module))
+    assert record.git_revision() is None
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "somebody's project")
+    assert record.git_revision() is None  # the package is only installed there
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "the package")
+    assert record.git_revision() == git(tmp_path, "rev-parse", "HEAD")
+    module.write_text("changed")
+    assert record.git_revision() == git(tmp_path, "rev-parse", "HEAD") + "+"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "segnet"}'])
 def test_a_damaged_configuration(recipe: Make, tmp_path: Path, text: str) -> None:
-    record = run_record(recipe=recipe(), frames=1, extra_frames=0, **STARTED)
+    given = run_record(recipe=recipe(), frames=1, extra_frames=0, **STARTED)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError) as caught:
-        check_resumption(tmp_path, record)
+        check_resumption(tmp_path, given)
     assert str(caught.value) == (
         f"{tmp_path / 'config.json'} is damaged: remove the folder and start again, or choose "
         "another --output"
@@ -371,12 +430,8 @@ def test_checkpoints_of_another_network_or_version(tmp_path: Path, recipe: Make,
         )
 
 
-def test_resuming_keeps_the_time_budget(
-    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(10_000))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
-
+@pytest.mark.usefixtures("clock")
+def test_resuming_keeps_the_time_budget(recipe: Make, run: Make, tmp_path: Path) -> None:
     def interrupt(progress: loop.Progress) -> None:
         if progress.epoch == 1:
             raise KeyboardInterrupt

@@ -13,8 +13,9 @@ import torch
 
 from roadseg.errors import SinkError, UsageError
 from roadseg.models import build_model, load_weights, save_weights
-from roadseg.training import loop, trainer
-from roadseg.training.checkpoint import AveragedWeights
+from roadseg.training import loop
+from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter
+from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of
 
 Make = Callable[..., Any]
@@ -64,18 +65,59 @@ def test_a_folder_that_cannot_be_made(recipe: Make, run: Make, tmp_path: Path) -
         run(tmp_path / "file" / "run", recipe(epochs=1))
 
 
-def test_the_time_budget_ends_the_schedule(
-    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(10_000))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+@pytest.mark.usefixtures("clock")
+def test_the_time_budget_ends_the_schedule(recipe: Make, run: Make, tmp_path: Path) -> None:
     seen: list[loop.Progress] = []
-    # The clock is read once a step: each takes a second, crops included.
     run(tmp_path / "run", recipe(epochs=1000), time_budget_s=5.0, on_step=seen.append)
     assert len(seen) == 5
     assert seen[-1].fraction == 1.0
     rates = [p.learning_rate for p in seen]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_waiting_for_a_slow_disk_is_part_of_the_time(
+    recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    write = CheckpointWriter.write
+
+    def slowly(self: CheckpointWriter, content: dict[str, Any]) -> None:
+        clock.now += 2.0
+        write(self, content)
+
+    monkeypatch.setattr(CheckpointWriter, "write", slowly)
+    seen: list[loop.Progress] = []
+    result = run(tmp_path / "run", recipe(epochs=9), time_budget_s=8.0, on_step=seen.append)
+    # Two steps and a checkpoint, the same again, and the first step of what would be next.
+    assert (result.epochs, len(seen), result.elapsed_s) == (3, 5, 9.0)
+
+
+def test_checkpoints_are_copies(tmp_path: Path) -> None:
+    weight, path = torch.zeros(3), tmp_path / "last.ckpt"
+    with CheckpointWriter(path) as writer:
+        writer.write({"state": [{"weight": weight}], "epoch": 1})
+        weight.fill_(7.0)
+    written = torch.load(path, weights_only=True)
+    assert written["epoch"] == 1
+    assert written["state"][0]["weight"].tolist() == [0, 0, 0]
+
+
+def test_segnet_alone_takes_the_dropout_of_a_recipe(recipe: Make) -> None:
+    for name, layers in (("segnet", 6), ("segnet-basic", 0)):
+        network = loop.build_network(name, 11, recipe(dropout=0.25))
+        found = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
+        assert found == [0.25] * layers
+    assert load_recipe("paper-large").dropout == 0.5
+
+
+def test_a_run_that_goes_on_averages_evenly_once_more() -> None:
+    model = build_model("segnet-lite")
+    average = AveragedWeights(model, decay=0.0)
+    bias = model.classifier.bias
+    for value, evenly in ((1.0, True), (5.0, True), (3.0, False), (2.0, True), (4.0, True)):
+        with torch.no_grad():
+            bias.fill_(value)
+        average.update(model, evenly=evenly)
+    torch.testing.assert_close(average.state["classifier.bias"], torch.full((11,), 3.0))
 
 
 def test_even_averages_weigh_all_states_alike() -> None:

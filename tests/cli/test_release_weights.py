@@ -1,0 +1,53 @@
+"""`roadseg release-weights`, whose work `tests/export/test_release.py` checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadseg.cli import main, release_weights
+from roadseg.export import release
+from roadseg.export.release import Release
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the steps, in the order in which they were taken."""
+    taken: list[str] = []
+
+    def step(name: str) -> Any:
+        def take(*_: Any, **__: Any) -> Release:
+            taken.append(name)
+            return Release("segnet", {})
+
+        return take
+
+    monkeypatch.setattr(release, "release", step("release"))
+    monkeypatch.setattr(release_weights, "_calibrate", step("calibrate"))
+    monkeypatch.setattr(release_weights, "_refresh", step("refresh"))
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [([], ["release", "refresh", "calibrate"]), (["--no-int8"], ["release", "refresh"])],
+)
+def test_int8_is_calibrated_for_where_it_is_wanted(
+    tmp_path: Path, steps: list[str], options: list[str], expected: list[str]
+) -> None:
+    data = ["--run", str(tmp_path), "--data", str(tmp_path)]
+    assert main(["release-weights", *data, *options]) == 0
+    assert steps == expected
+
+
+def test_an_impossible_drop_is_refused_first(
+    tmp_path: Path, steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--run", str(tmp_path), "--data", str(tmp_path)]
+    assert main(["release-weights", *data, "--max-drop", "nan"]) == 2
+    assert capsys.readouterr().err == (
+        "error: a drop of nan points: use for example --max-drop 0.5\n"
+    )
+    assert steps == []
