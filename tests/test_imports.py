@@ -22,7 +22,7 @@ ROOMS_OF_LIBRARIES = {
     "av": ("video/", "synth/export.py", "doctor/probes.py"),
     # The backend's thread lives for one call; see `_load_cpu_plugin`.
     # The simulation only asks which thread it is called from.
-    "threading": ("video/", "backends/openvino", "cuda/simulated"),
+    "threading": ("video/", "backends/openvino", "cuda/simulated", "training/checkpoint"),
     "concurrent": ("video/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino", "export/", "weights/", "doctor/probes.py"),

@@ -20,15 +20,26 @@ __all__ = ["TorchBackend", "full_fp32", "open_torch_backend"]
 
 
 @contextmanager
-def full_fp32() -> Iterator[None]:
-    """Convolutions in FP32 within the block; by default PyTorch shortens them to TF32 on a GPU."""
+def full_fp32(device: Any) -> Iterator[None]:
+    """Convolutions in FP32 within the block; by default PyTorch shortens them to TF32 on a GPU.
+
+    It holds for the whole process. On a CPU nothing is shortened.
+    """
+    if device.type != "cuda":
+        yield
+        return
     cudnn = _import_torch().backends.cudnn
-    before = cudnn.allow_tf32
-    cudnn.allow_tf32 = False
+    # Newer versions warn where the older way is taken.
+    newer = hasattr(getattr(cudnn, "conv", None), "fp32_precision")
+    owner, name, full = (
+        (cudnn.conv, "fp32_precision", "ieee") if newer else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(owner, name)
+    setattr(owner, name, full)
     try:
         yield
     finally:
-        cudnn.allow_tf32 = before
+        setattr(owner, name, before)
 
 
 def open_torch_backend(
@@ -145,7 +156,7 @@ class TorchBackend:
             raise BackendError("the torch backend is closed: create another one")
         torch = _import_torch()
         try:
-            with torch.inference_mode(), full_fp32():
+            with torch.inference_mode(), full_fp32(self._device):
                 # A copy: frames are read-only at times, which PyTorch cannot express.
                 frames = torch.from_numpy(np.array(batch_bgr, order="C")).to(self._device)
                 scores = self._model(frames.permute(0, 3, 1, 2).float().div_(255))

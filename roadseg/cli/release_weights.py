@@ -29,7 +29,7 @@ def release_weights(
 ) -> None:
     """Quantise and measure a run's best weights, and write them with their manifest.
 
-    The INT8 scales for TensorRT, the documentation's figures, its picture and the curves follow.
+    The documentation's figures, its picture, the curves and TensorRT's INT8 scales follow.
     """
     from roadseg.errors import BackendError
     from roadseg.evaluation.clip import LabelledClip

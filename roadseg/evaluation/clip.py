@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,7 @@ class LabelledClip:
         with open_source(self.clip) as source:
             while (frame := source.read()) is not None:
                 if frame.index != count:  # a picture was passed over, and all behind it move up
-                    raise DataError(f"frame {count} of {self.clip}: {source.warnings[-1]}")
+                    raise DataError(f"frame {count} of {self.clip}: {source.warnings[0]}")
                 if count < len(self):
                     labels = self._labels.read(count)
                     if labels.shape != frame.size_hw:
@@ -139,7 +140,7 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
             if len(names) == 1 or "labels" in names:
                 array = loaded["labels" if "labels" in names else names[0]]
                 return array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TokenError) as exc:
         raise DataError(f"cannot read labels from {path}: the file is damaged") from exc
     raise DataError(f"{path} holds the arrays {', '.join(names)}: none is called 'labels'")
 

@@ -105,7 +105,7 @@ def measure_cost(
         BackendError: the device has too little memory.
     """
     try:
-        with full_fp32():
+        with full_fp32(device):
             return _measure(model, size_hw, device, warm_up, repeats)
     except (RuntimeError, MemoryError) as exc:
         if not is_out_of_memory(exc):

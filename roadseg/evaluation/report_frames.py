@@ -47,7 +47,7 @@ class Extremes:
     all of them would not fit into memory.
 
     Args:
-        draw: encoded pictures of a frame by name; called for each of those, not for every frame.
+        draw: encoded pictures of a frame by name; called for each of those.
         count: frames of each kind.
         gap: frames between two of one kind, at least; 1 admits neighbours.
         num_classes: true ids from here up are void.

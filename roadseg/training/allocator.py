@@ -16,8 +16,9 @@ def keep_freed_memory() -> bool:
 
     A training step allocates hundreds of megabytes and frees them again. By default glibc hands
     every large block back to the system at once, and the next step waits for each of its pages to
-    be cleared and mapped anew: a fifth of the time of a step, more in a virtual machine. Call it
-    before PyTorch allocates anything, or large pages are not asked for.
+    be cleared and mapped anew: a tenth to a sixth of the time of a step with large pages, more
+    without them (docs/performance.md). Call it before PyTorch allocates anything, or large pages
+    are not asked for.
 
     Returns:
         Whether the C library does so; only glibc does.

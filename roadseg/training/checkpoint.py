@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -72,10 +73,10 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 class CheckpointWriter:
-    """Writes checkpoints while the training goes on: segnet's takes longer than an epoch on a GPU.
+    """Writes checkpoints while training goes on: segnet's may take longer than an epoch on a GPU.
 
-    One is written at a time, and the next one waits for it, so the file is never more than one
-    epoch behind. As a context manager it waits for the last one, whatever ends the run.
+    Nobody waits for a disk. While one is being written the newest of those that came since waits;
+    older ones are dropped. As a context manager it writes what is left, whatever ends the run.
 
     Args:
         path: of the file, replaced by each of them in one step.
@@ -84,35 +85,49 @@ class CheckpointWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._worker = ThreadPoolExecutor(1, "checkpoint")
-        self._pending: Future[None] | None = None
+        self._lock = Lock()
+        self._newest: _Copy | None = None
+        self._writing = False
+        self._written: Future[None] | None = None
 
     def write(self, content: dict[str, Any]) -> None:
-        """Copy what is to be kept, and begin to write it.
+        """Copy what is to be kept, and see to it that it is written.
 
         Raises:
-            SinkError: the one before could not be written.
+            SinkError: an earlier one could not be written.
         """
-        self.finish()
-        content, copied = _copied(content), None
-        if torch.cuda.is_available():
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record()
-        self._pending = self._worker.submit(self._save, content, copied)
+        if self._written is not None and self._written.done():
+            self._written.result()
+        copy = _Copy(content)
+        with self._lock:
+            self._newest = copy
+            if not self._writing:
+                self._writing = True
+                self._written = self._worker.submit(self._write_all)
 
     def finish(self) -> None:
-        """Wait for the one that is being written.
+        """Wait until all is written.
 
         Raises:
-            SinkError: it could not be written.
+            SinkError: it could not be.
         """
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
 
-    def _save(self, content: dict[str, Any], copied: torch.cuda.Event | None) -> None:
-        if copied is not None:
-            copied.synchronize()
-        save_checkpoint(self.path, content)
+    def _write_all(self) -> None:
+        try:
+            while (copy := self._next()) is not None:
+                save_checkpoint(self.path, copy.on_host())
+        except BaseException:
+            self._writing = False
+            raise
+
+    def _next(self) -> _Copy | None:
+        with self._lock:
+            copy, self._newest = self._newest, None
+            self._writing = copy is not None
+            return copy
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -125,8 +140,25 @@ class CheckpointWriter:
             self.finish()
 
 
+class _Copy:
+    """A checkpoint in memory of its own, since training goes on in the old one."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._content = _copied(content)
+        self._copied: torch.cuda.Event | None = None
+        if torch.cuda.is_available():
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied.record()
+
+    def on_host(self) -> dict[str, Any]:
+        """The content, once a GPU has come to copying it."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        content: dict[str, Any] = self._content
+        return content
+
+
 def _copied(content: Any) -> Any:
-    """The same on the host, in memory of its own: training goes on in the old one."""
     if isinstance(content, Tensor):
         # From a GPU into pinned memory, which PyTorch keeps for the next time; nobody waits for it.
         return content.detach().to("cpu", non_blocking=True, copy=True)

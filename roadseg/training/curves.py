@@ -86,6 +86,7 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
         SinkError: the picture cannot be written.
     """
     try:
+        from matplotlib import colormaps
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
@@ -98,6 +99,8 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     losses.plot([x["epoch"] for x in lines], [x["loss"] for x in lines], color="black")
     losses.set(xlabel="epoch", ylabel="training loss")
     epochs = [x["epoch"] for x in scored]
+    # The usual ten colours do not suffice.
+    scores.set_prop_cycle(color=list(colormaps["tab20"](range(20))))
     for at, name in enumerate(names):
         scores.plot(epochs, [_number(x["iou"][at]) for x in scored], linewidth=0.8, label=name)
     scores.plot(

@@ -70,9 +70,9 @@ def train(
 
     `folder` receives `last.ckpt` (everything needed to go on), `best.pt` (averaged weights of
     the best validation, FP16), `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An
-    interruption loses the epoch under way; a kill or a crash loses the one before, too, if it comes
-    while its checkpoint is being written. Under torchrun every process calls this; the
-    recipe's batch is shared among them and the first one writes.
+    interruption loses the epoch under way; a kill or a crash also loses those before whose
+    checkpoint is not written yet. Under torchrun every process calls this; the recipe's batch is
+    shared among them and the first one writes.
 
     Args:
         model_name: a name of `roadseg.models`.
@@ -94,7 +94,8 @@ def train(
         on_step: called after every step.
 
     Raises:
-        UsageError: the folder holds a run and `resume` is false; the run was started otherwise;
+        UsageError: the folder holds a run and `resume` is false; the run was started otherwise, or
+            from other weights;
             `init` is of another network; `encoder_weights` for a network without VGG16's encoder;
             class weights of other classes; a batch that the network cannot be trained on.
         ModelError: the checkpoint does not fit, `init` or `teacher` knows other classes, or the

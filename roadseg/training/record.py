@@ -12,7 +12,7 @@ from typing import Any
 from roadseg.errors import ModelError, UsageError
 from roadseg.json_file import write_json
 from roadseg.labels import CAMVID, ClassSet, known_class_set
-from roadseg.training.recipes import Recipe
+from roadseg.training.recipes import Augmentation, Recipe
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["check_resumption", "check_schedule", "git_revision", "run_record", "write_config"]
@@ -24,13 +24,6 @@ _OPTIONS = {
     "teacher_sha256": "teacher",
 }
 """What must stay as it was, and the option that sets it."""
-
-_DEFAULTS = {
-    field.name: field.default
-    for field in dataclasses.fields(Recipe)
-    if field.default is not dataclasses.MISSING
-}
-"""What recipes of earlier versions, which do not say, did."""
 
 
 def run_record(
@@ -155,10 +148,20 @@ def _epochs(config: dict[str, Any]) -> Any:
     return config["recipe"]["epochs"]
 
 
+def _defaults(kind: type) -> dict[str, Any]:
+    """What recipes of earlier versions, which do not say, did."""
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 def _plan(config: dict[str, Any], key: str) -> Any:
     """What an option set; empty or absent without it."""
     if key == "recipe":  # more epochs are a longer budget in other words
-        return _DEFAULTS | config["recipe"] | {"epochs": 0}
+        recipe = _defaults(Recipe) | config["recipe"] | {"epochs": 0}
+        return recipe | {"augmentation": _defaults(Augmentation) | recipe["augmentation"]}
     return [config["seed"]] if key == "seed" else config.get(key)
 
 

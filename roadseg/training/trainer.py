@@ -114,7 +114,6 @@ class Trainer:
         self.elapsed_s = 0.0
         self.loss_value = self.miou = self.best_miou = math.nan
         self.checkpoints = CheckpointWriter(folder / LAST)
-        self._writing_s = 0.0
 
     def connect(self, *, compiled: bool) -> None:
         """Share gradients among processes and fuse the step, once the weights are in place."""
@@ -146,7 +145,7 @@ class Trainer:
         Raises:
             ModelError: the loss or a weight is no longer finite.
             BackendError: the device has too little memory.
-            SinkError: the folder cannot be written, or the checkpoint before this one was not.
+            SinkError: the folder cannot be written, or an earlier checkpoint was not.
         """
         with self._memory_explained():
             loss = self._train(on_step)
@@ -158,9 +157,7 @@ class Trainer:
                 entry |= self.validate()
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
             self._log(entry)
-            before = time.monotonic()
             self.checkpoints.write(self.state())
-            self._writing_s = time.monotonic() - before
         self.world.agree(0.0)  # nobody runs ahead of the validation
 
     def _train(self, on_step: Callable[[Progress], None] | None) -> float:
@@ -170,8 +167,7 @@ class Trainer:
         torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
         losses = StepLosses()
-        # To wait for the last checkpoint, where a disk is slower than an epoch, takes time, too.
-        elapsed_s, before = self.elapsed_s + self._writing_s, time.monotonic()
+        elapsed_s, before = self.elapsed_s, time.monotonic()
         for images, labels in self.feed.epoch(self.seed, self.epoch):
             rate = learning_rate(self.recipe, self.step, self.feed.steps_per_epoch, self.fraction)
             losses.add(self._step(images, labels, rate))

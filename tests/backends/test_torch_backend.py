@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from roadseg.backends.torch import TorchBackend
+from roadseg.backends.torch import TorchBackend, full_fp32
 from roadseg.errors import BackendError, ModelError
 from roadseg.models import load_weights
 
@@ -41,20 +41,16 @@ def test_info(pt_file: Path) -> None:
     assert TorchBackend(pt_file, (32, 32), name="mine").info.model == "mine"
 
 
-def test_fp32_is_not_shortened_to_tf32(pt_file: Path) -> None:
-    backend = TorchBackend(pt_file, (32, 32))
-    network, seen = backend._model, []
+def test_fp32_is_not_shortened_to_tf32() -> None:
+    def shortened() -> bool:
+        return torch.backends.cudnn.conv.fp32_precision == "tf32"
 
-    def watched(batch: torch.Tensor) -> torch.Tensor:
-        seen.append(torch.backends.cudnn.allow_tf32)
-        scores: torch.Tensor = network(batch)
-        return scores
-
-    backend._model = watched
-    assert torch.backends.cudnn.allow_tf32
-    backend.infer(frames((32, 32)))
-    assert seen == [False]
-    assert torch.backends.cudnn.allow_tf32
+    assert shortened()
+    with full_fp32(torch.device("cuda")):
+        assert not shortened()
+    assert shortened()
+    with full_fp32(torch.device("cpu")):
+        assert shortened()
 
 
 def test_a_closed_backend(pt_file: Path) -> None:

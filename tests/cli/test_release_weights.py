@@ -11,6 +11,8 @@ from roadseg.cli import main, release_weights
 from roadseg.export import release
 from roadseg.export.release import Release
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -37,7 +39,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_int8_is_calibrated_for_where_it_is_wanted(
     tmp_path: Path, steps: list[str], options: list[str], expected: list[str]
 ) -> None:
-    data = ["--run", str(tmp_path), "--data", str(tmp_path)]
+    data = ["--run", str(tmp_path), "--data", str(tmp_path), "--samples", str(SAMPLES)]
     assert main(["release-weights", *data, *options]) == 0
     assert steps == expected
 

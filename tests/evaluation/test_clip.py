@@ -68,20 +68,22 @@ def test_every_frame_needs_a_label(tmp_path: Path, frames: int, labels: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("broken", "frames"), [(1, "frame 1 of"), (3, "has 3 frames and 4 labels")]
+    ("broken", "frames"),
+    [((1,), "frame 1 of"), ((1, 2), "frame 1 of"), ((3,), "has 3 frames and 4 labels")],
 )
 def test_a_damaged_picture_does_not_shift_the_labels(
-    tmp_path: Path, broken: int, frames: str
+    tmp_path: Path, broken: tuple[int, ...], frames: str
 ) -> None:
     folder = write_clip(tmp_path / "clip", 4)
-    (folder / f"{broken:03}.png").write_bytes(b"damaged")
+    for number in broken:
+        (folder / f"{number:03}.png").write_bytes(b"damaged")
     clip = LabelledClip(folder, write_labels(tmp_path / "labels", 4))
     found: list[tuple[int, int]] = []
     with pytest.raises(DataError) as error:
         found.extend((int(image[0, 0, 0]), int(labels[0, 0])) for image, labels in clip)
     assert all(frame == label for frame, label in found)
     assert frames in str(error.value)
-    assert f"{broken:03}.png" in str(error.value)
+    assert f"{broken[0]:03}.png" in str(error.value)
 
 
 def test_label_of_another_size(tmp_path: Path) -> None:
@@ -122,15 +124,23 @@ def test_damaged_array(tmp_path: Path, suffix: str, content: bytes) -> None:
 def test_array_with_a_damaged_byte(tmp_path: Path) -> None:
     """Which error NumPy ends with depends on the byte: of the file's structure, or zlib's."""
     path = tmp_path / "labels.npz"
-    np.savez_compressed(
-        path, labels=np.random.default_rng(0).integers(0, 11, (2, 32, 48), np.uint8)
-    )
+    noise = np.random.default_rng(0).integers(0, 11, (2, 32, 48), np.uint8)
+    np.savez_compressed(path, labels=noise)
     whole = path.read_bytes()
-    for position in range(60, len(whole) // 2, 16):
+    for position in range(400, len(whole) - 200, 16):  # behind the array's header
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         with pytest.raises(DataError) as error:
             LabelledClip("clip.mp4", path)
         assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
+
+
+def test_array_with_a_damaged_header(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npy"
+    np.save(path, stack(2))
+    path.write_bytes(path.read_bytes().replace(b"}", b"{", 1))
+    with pytest.raises(DataError) as error:
+        LabelledClip("clip.mp4", path)
+    assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
 
 
 def test_255_is_void_in_an_array_of_other_classes(tmp_path: Path) -> None:

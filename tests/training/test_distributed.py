@@ -106,7 +106,11 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
         *(str(tmp_path / "watched.py"), "train", "--data", str(tiny_camvid)),
         *("--output", str(folder), "--recipe", str(tmp_path / "recipe.toml"), "--threads", "1"),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     for more, epochs in (((), 2), (("--resume", "--epochs", "3"), 3)):
         done = subprocess.run(
             [*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from operator import attrgetter
@@ -180,15 +182,20 @@ def test_a_checkpoint_that_failed_ends_the_run_after_the_next_epoch(
 ) -> None:
     def full(path: Path, content: dict[str, Any]) -> None:
         if content["epoch"] == 2:
+            tried.set()
             raise SinkError("the disk is full")
         save_checkpoint(path, content)
 
-    folder, settings = tmp_path / "run", recipe(epochs=4)
+    def wait(progress: loop.Progress) -> None:
+        if progress.epoch == 2:
+            assert tried.wait(60)
+
+    folder, settings, tried = tmp_path / "run", recipe(epochs=4), Event()
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_checkpoint", full)
         with pytest.raises(SinkError, match="the disk is full"):
-            run(folder, settings)
-    assert logged_epochs(folder) == [1, 2, 3]
+            run(folder, settings, on_step=wait)
+    assert logged_epochs(folder)[:3] == [1, 2, 3]
     assert state(folder)["epoch"] == 1
     run(folder, settings, resume=True)
     assert logged_epochs(folder) == [1, 2, 3, 4]
@@ -342,7 +349,7 @@ def test_weights_that_a_run_did_not_start_from(
 def test_runs_of_versions_that_knew_fewer_keys_go_on(recipe: Make, tmp_path: Path) -> None:
     folder = started(tmp_path / "run", recipe())
     config = json.loads((folder / "config.json").read_text())
-    del config["recipe"]["dropout"], config["recipe"]["swa_share"]
+    del config["recipe"]["dropout"], config["recipe"]["augmentation"]["glare_share"]
     (folder / "config.json").write_text(json.dumps(config))
     facts = {"frames": 367, "extra_frames": 0, **STARTED}
     check_resumption(folder, run_record(recipe=recipe(), **facts))
@@ -358,9 +365,15 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 def test_the_revision_is_that_of_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Nothing of the user's own git: neither its configuration nor the repository of a hook.
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
     module = tmp_path / "record.py"
     module.write_text("")
     monkeypatch.setattr(record, "__file__", str(module))
