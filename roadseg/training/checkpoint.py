@@ -66,9 +66,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     try:
         save_in_one_step(path, content)
     except OSError as exc:
+        advice = "free some space and start again"
+        if path.exists():
+            advice = "the previous one is intact; free some space and go on with --resume"
         raise SinkError(
-            f"cannot write the checkpoint {path} ({exc.strerror or exc}): the previous one is "
-            "intact; free some space and go on with --resume"
+            f"cannot write the checkpoint {path} ({exc.strerror or exc}): {advice}"
         ) from exc
 
 
@@ -76,7 +78,8 @@ class CheckpointWriter:
     """Writes checkpoints while training goes on: segnet's may take longer than an epoch on a GPU.
 
     Nobody waits for a disk. While one is being written the newest of those that came since waits;
-    older ones are dropped. As a context manager it writes what is left, whatever ends the run.
+    older ones are dropped. Once one has failed, all that follows fails. As a context manager it
+    writes what is left, whatever ends the run.
 
     Args:
         path: of the file, replaced by each of them in one step.
@@ -111,17 +114,12 @@ class CheckpointWriter:
         Raises:
             SinkError: it could not be.
         """
-        written, self._written = self._written, None
-        if written is not None:
-            written.result()
+        if self._written is not None:
+            self._written.result()
 
     def _write_all(self) -> None:
-        try:
-            while (copy := self._next()) is not None:
-                save_checkpoint(self.path, copy.on_host())
-        except BaseException:
-            self._writing = False
-            raise
+        while (copy := self._next()) is not None:
+            save_checkpoint(self.path, copy.on_host())
 
     def _next(self) -> _Copy | None:
         with self._lock:

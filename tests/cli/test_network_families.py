@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -77,16 +76,16 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
 
 
 def labels_and_scores_agree(weights: Path, folder: Path, size_hw: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    frame = cv2.GaussianBlur(rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8), (0, 0), 5)
-    frame = cv2.normalize(frame, np.empty_like(frame), 0, 255, cv2.NORM_MINMAX)[None]
+    # Noise: of smooth pictures, many pools hold values so nearly equal that the order in which sums
+    # are added up decides which is the largest, and where it is unpooled. Of noise, few do.
+    frames = np.random.default_rng(0).integers(0, 256, (9, 1, *size_hw, 3), dtype=np.uint8)
     network = folder / "net.onnx"
     labels = []
     for backend in (
         TorchBackend(weights, size_hw, threads=1),
         OpenVinoBackend(network, size_hw, name="net", precision="fp32", threads=1),
     ):
-        labels.append(backend.infer(frame))
+        labels.append(np.stack([backend.infer(frame) for frame in frames]))
         backend.close()
     assert (labels[0] == labels[1]).mean() >= 0.999
     # Labels of a hardly trained network may all be one: its scores are not.
@@ -96,12 +95,14 @@ def labels_and_scores_agree(weights: Path, folder: Path, size_hw: tuple[int, int
     command = ["export", "--model", str(weights), "--output", str(path), "--result", "logits"]
     assert cli.main([*command, "--size", f"{size_hw[0]}x{size_hw[1]}"]) == 0
     compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    got = compiled(frame)[0]
-    images = torch.from_numpy(frame).permute(0, 3, 1, 2) / 255.0
-    with torch.inference_mode():
-        expected = load_weights(weights)[0](images).numpy()
-    assert np.ptp(expected) > 0
-    # Two nearly equal values of a pool change places where sums are added up in another order, and
-    # with them what is unpooled there and nearby.
-    close = np.isclose(got, expected, rtol=1e-3, atol=1e-3 * np.ptp(expected))
-    assert close.mean() >= 0.98
+    model = load_weights(weights)[0]
+    close = []
+    for frame in frames:
+        got = compiled(frame)[0]
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(frame).permute(0, 3, 1, 2) / 255.0).numpy()
+        assert np.ptp(expected) > 0
+        close.append(np.isclose(got, expected, rtol=1e-3, atol=1e-3 * np.ptp(expected)).mean())
+    # A pool of a frame may still have gone the other way; a graph that is wrong is so on all.
+    assert min(close) >= 0.98
+    assert close.count(1.0) >= 3, close

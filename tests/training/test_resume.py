@@ -479,3 +479,10 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     )
     assert torch.load(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    with pytest.raises(SinkError) as first:
+        save_checkpoint(path, {"epoch": 1})
+    assert str(first.value) == (
+        f"cannot write the checkpoint {path} (No space left on device): free some space and start "
+        "again"
+    )
