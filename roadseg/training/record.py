@@ -97,7 +97,7 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         given = record.get(f"{role}_sha256")
         if given is not None and given != started.get(f"{role}_sha256"):
             raise UsageError(
-                f"{folder} did not start from these --{option}: leave them out to resume"
+                f"{folder} did not start from the weights of --{option}: leave it out to resume"
             )
     budget = record["time_budget_s"] or started.get("time_budget_s")
     if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):

@@ -342,7 +342,7 @@ def test_weights_that_a_run_did_not_start_from(
         with pytest.raises(UsageError) as caught:
             check_resumption(folder, run_record(recipe=recipe(), files={role: other}, **facts))
         assert str(caught.value) == (
-            f"{folder} did not start from these --{option}: leave them out to resume"
+            f"{folder} did not start from the weights of --{option}: leave it out to resume"
         )
 
 
