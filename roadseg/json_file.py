@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
 
 from roadseg.errors import SinkError
+from roadseg.whole_file import replace_file
 
 __all__ = ["claim_json", "write_json"]
 
@@ -22,7 +22,7 @@ def claim_json(path: Path) -> None:
     """
     if path.is_dir():
         raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
-    probe = _temporary(path)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -37,18 +37,11 @@ def write_json(path: Path, value: object) -> None:
     Raises:
         SinkError: it cannot be written.
     """
-    temporary = _temporary(path)
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     try:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, text.encode("utf-8"))
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise _failure(path, exc) from exc
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _failure(path: Path, exc: OSError) -> SinkError:

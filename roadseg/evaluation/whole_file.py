@@ -1,12 +1,11 @@
-"""Files that appear under their name only when they are complete."""
+"""Files of a report or a comparison."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 from roadseg.errors import SinkError
+from roadseg.whole_file import replace_file
 
 __all__ = ["write_whole"]
 
@@ -22,14 +21,10 @@ def write_whole(path: Path, content: bytes, option: str) -> None:
     Raises:
         SinkError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        replace_file(path, content)
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise SinkError(
             f"cannot write {path}: {exc.strerror or exc}; free some space, or choose another "
             f"{option}"

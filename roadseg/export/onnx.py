@@ -11,7 +11,6 @@ the convolutions), and ArgMax, where the lowest id wins ties. Layers keep their 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +18,7 @@ from roadseg import __version__
 from roadseg.errors import SinkError, UsageError
 from roadseg.export.lowering import Lowering, get_lowering
 from roadseg.labels import CAMVID, ClassSet
+from roadseg.whole_file import replace_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -150,10 +150,7 @@ def save_onnx(model: Any, path: Path) -> None:
     Raises:
         SinkError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
+        replace_file(path, model.SerializeToString())
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc

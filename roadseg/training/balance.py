@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from roadseg.data import LabelledSet
 from roadseg.errors import UsageError
 from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet
 from roadseg.types import Labels
+from roadseg.whole_file import replace_file
 
 __all__ = [
     "CAFFE_WEIGHTS",
@@ -91,14 +91,9 @@ def class_frequencies(data: LabelledSet) -> ClassFrequencies:
     labels = (data.labels(i) for i in range(len(data)))
     counted = ClassFrequencies.of(labels, data.classes.num_classes)
     text = json.dumps({"pixels": counted.pixels.tolist(), "shown": counted.shown.tolist()})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs a second
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:  # a cache that cannot be written costs a second
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        replace_file(path, text.encode("utf-8"))
     return counted
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.errors import SinkError
+from roadseg.whole_file import replace_file
 
 __all__ = ["append_line", "forget_after", "read_log"]
 
@@ -63,10 +64,9 @@ def forget_after(folder: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(folder) if line["epoch"] <= epoch]
-    temporary = path.with_name(path.name + ".part")
+    text = "".join(json.dumps(line) + "\n" for line in kept)
     try:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, text.encode("utf-8"))
     except OSError as exc:
         raise _failure(path, exc) from exc
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any
 
 from roadseg.errors import ModelError, SinkError
 from roadseg.labels import CLASS_NAMES
+from roadseg.whole_file import replace_file
 
 __all__ = [
     "WEIGHTS_DIR",
@@ -131,12 +131,10 @@ def write_manifest_entry(
         "training": dict(training),
         "validation": dict(validation),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    text = json.dumps(raw, indent=2, allow_nan=False) + "\n"
     try:
-        temporary.write_text(json.dumps(raw, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, text.encode("utf-8"))
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
 
 

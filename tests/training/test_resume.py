@@ -407,12 +407,12 @@ def test_a_configuration_is_replaced_in_one_step(
     run(folder, recipe(epochs=1))
     before = (folder / "config.json").read_text()
 
-    def full(self: Path, text: str, **_: Any) -> int:
-        with self.open("w") as file:
-            file.write(text[:10])
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SinkError) as caught:
         run(folder, recipe(epochs=2), resume=True)
     assert str(caught.value).startswith(f"cannot write {folder / 'config.json'}: No space left")
