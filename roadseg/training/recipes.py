@@ -44,6 +44,7 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("epochs", "batch_size", "validate_every"), _FROM_1),
     **dict.fromkeys(("learning_rate", "temperature"), _ABOVE_0),
     **dict.fromkeys(("weight_decay", "warmup_epochs", "poly_power", "statistics_batches"), _FROM_0),
+    "clip_norm": _FROM_0,
     **dict.fromkeys(("jaccard_weight", "auxiliary_weight", "teacher_weight"), _FROM_0),
     **dict.fromkeys(("momentum", "ema_decay", "swa_share", "label_smoothing"), _BELOW_1),
     "dropout": _BELOW_1,
@@ -101,6 +102,8 @@ class Recipe:
         optimizer: `adamw` or `sgd`.
         learning_rate: the peak.
         momentum: of SGD.
+        clip_norm: gradients of a larger Euclidean norm, over all weights together, are scaled down
+            to this one; 0 leaves them as they are.
         weight_decay: on convolution weights only.
         warmup_epochs: linear rise of the learning rate from zero.
         poly_power: the rate falls as (1 - progress) ** poly_power; 0 keeps it constant.
@@ -142,6 +145,7 @@ class Recipe:
     augmentation: Augmentation
     auxiliary_weight: float = 0.0
     momentum: float = 0.9
+    clip_norm: float = 0.0
     schedule: str = "poly"
     swa_share: float = 0.0
     label_smoothing: float = 0.0

@@ -112,6 +112,8 @@ class Trainer:
         self.board = Board(folder, classes.names) if world.leads else None
         self.epoch = self.step = self.best_epoch = 0
         self.elapsed_s = 0.0
+        # Kept on the device until the epoch is over: reading one would make a GPU wait.
+        self._norms: list[Tensor] = []
         self.loss_value = self.miou = self.best_miou = math.nan
         self.checkpoints = CheckpointWriter(folder / LAST)
 
@@ -152,7 +154,11 @@ class Trainer:
             self._check_weights()
         self.epoch += 1
         if self.world.leads:
-            entry: dict[str, Any] = {"loss": loss}
+            entry: dict[str, Any] = {
+                "loss": loss,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "gradient_norm": float(torch.stack(self._norms).median()),
+            }
             if self.epoch % self.recipe.validate_every == 0 or self.finished:
                 entry |= self.validate()
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
@@ -167,6 +173,7 @@ class Trainer:
         torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
         losses = StepLosses()
+        self._norms.clear()
         elapsed_s, before = self.elapsed_s, time.monotonic()
         for images, labels in self.feed.epoch(self.seed, self.epoch):
             rate = learning_rate(self.recipe, self.step, self.feed.steps_per_epoch, self.fraction)
@@ -194,6 +201,7 @@ class Trainer:
         loss = self.step_module(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._norms.append(_clip(self.model, self.recipe.clip_norm))
         self.optimizer.step()
         share = self.recipe.swa_share
         self.average.update(self.model, evenly=share > 0 and self.fraction >= 1 - share)
@@ -368,6 +376,12 @@ class _LossOf(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         return self._objective(self.model, images, labels)
+
+
+def _clip(model: nn.Module, limit: float) -> Tensor:
+    """The norm of all gradients together, a scalar; those of a larger one than `limit` shrink."""
+    # Without a limit the norm is measured all the same: it tells why a run went astray.
+    return nn.utils.clip_grad_norm_(model.parameters(), limit or math.inf, foreach=True)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
