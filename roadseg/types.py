@@ -32,12 +32,16 @@ class Frame:
         index: 0-based position in the source, counting frames that were dropped.
         time_s: presentation time in seconds from the start of the source.
         captured_s: `time.monotonic()` when the frame left the source, for latency.
+        duration_s: how long it is shown, where the source says so.
+        is_last: the source has come to its own end with it; nobody cut it short.
     """
 
     image_bgr: Image
     index: int
     time_s: float
     captured_s: float
+    duration_s: float | None = None
+    is_last: bool = False
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -44,8 +44,6 @@ def add_video_stream(
     size_hw: tuple[int, int],
     rate: Fraction,
     time_base: Fraction,
-    *,
-    sample_aspect: Fraction,
 ) -> tuple[VideoStream, str | None]:
     """Add a yuv420p, BT.601, limited-range video stream with the best encoder of this PyAV.
 
@@ -54,7 +52,6 @@ def add_video_stream(
         size_hw: even height and width.
         rate: nominal frames per second.
         time_base: seconds per tick of the frames' timestamps.
-        sample_aspect: width of a pixel over its height.
 
     Returns:
         The stream, and a warning if it is not H.264 by x264.
@@ -90,8 +87,6 @@ def add_video_stream(
     context.color_range = _LIMITED_RANGE
     context.colorspace = _BT601
     context.color_primaries = context.color_trc = _BT709
-    if sample_aspect != 1:
-        context.sample_aspect_ratio = sample_aspect
     return stream, warning
 
 

@@ -7,14 +7,25 @@ lost) and stops at the first damaged packet.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.errors import SourceError
-from roadseg.types import Frame
-from roadseg.video.media import BgrConverter, file_url, nominal_rate, reason, video_stream
+from roadseg.errors import SourceError, UsageError
+from roadseg.types import Frame, Image
+from roadseg.video.media import (
+    choose_video,
+    file_url,
+    nominal_rate,
+    open_input,
+    rate_in_headers,
+    reason,
+)
+from roadseg.video.pictures.converter import BgrConverter
+from roadseg.video.pictures.interlace import Deinterlacer
+from roadseg.video.pictures.picture import Picture
 from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import Timeline
 from roadseg.video.truncation import is_cut_off
@@ -22,33 +33,57 @@ from roadseg.video.truncation import is_cut_off
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 __all__ = ["FileSource", "open_file"]
 
 _FALLBACK_RATE = Fraction(25)
 
+# FFmpeg's AVFMT_NOTIMESTAMPS.
+_NO_TIMESTAMPS = 0x80
+
 # A cut mp4 fails once for every frame that its index promises and the file does not hold;
 # after this many failures in a row the rest is gone.
 _FAILURES_IN_A_ROW = 100
+
+# Pictures that are decoded ahead where a stamp is odd, to see whether the clock comes back; fewer
+# of large ones.
+_LOOK_AHEAD = 16
+_LOOK_AHEAD_PIXELS = 64 * 2**20
+
+# A picture that is said to stand longer has a damaged header.
+_LONGEST_STAND_S = 3600.0
 
 # Containers without a frame count give a duration, which may be off by a little in a sound
 # file; a shortfall of more than this is damage.
 _SHORTFALL_S = 1.0
 
 
-def open_file(path: Path, *, loop: bool, max_frames: int | None) -> FileSource:
+def open_file(
+    path: Path,
+    *,
+    loop: bool,
+    max_frames: int | None,
+    fps: Fraction | None = None,
+    stream: int | None = None,
+) -> FileSource:
     """Open a video file.
+
+    Args:
+        path: the file.
+        loop: start again at its end.
+        max_frames: end after so many frames.
+        fps: rate of an elementary stream, which has no times.
+        stream: number of the video stream, from 1; None for the first that is no preview.
 
     Raises:
         SourceError: it cannot be read as a video.
+        UsageError: `fps` is given, and the file has a rate of its own.
     """
     import av
 
     def open_container() -> InputContainer:
-        container: InputContainer = av.open(file_url(path), "r")
-        return container
+        return open_input(file_url(path))
 
     try:
         if path.is_file() and path.stat().st_size == 0:
@@ -60,8 +95,24 @@ def open_file(path: Path, *, loop: bool, max_frames: int | None) -> FileSource:
     if container.format.name == "tty":
         container.close()
         raise SourceError(f"{path} is not a video: give a video file, an image or a folder")
+    if fps is not None and not _is_elementary(container):
+        container.close()
+        raise UsageError(f"{path} has a rate of its own: leave out --fps")
     reopen = open_container if loop else None
-    return FileSource(container, str(path), path=path, reopen=reopen, max_frames=max_frames)
+    return FileSource(
+        container,
+        str(path),
+        path=path,
+        reopen=reopen,
+        max_frames=max_frames,
+        fps=fps,
+        stream=stream,
+    )
+
+
+def _is_elementary(container: InputContainer) -> bool:
+    """Whether there are pictures alone, without times, as in .h264 files."""
+    return bool(container.format.flags & _NO_TIMESTAMPS)
 
 
 def _why_unreadable(path: Path, exc: BaseException) -> str:
@@ -95,69 +146,75 @@ class FileSource:
         path: Path | None,
         reopen: Callable[[], InputContainer] | None = None,
         max_frames: int | None = None,
+        fps: Fraction | None = None,
+        stream: int | None = None,
     ) -> None:
         self.frames_lost = 0
         self.warnings: list[str] = []
         self._container = container
         self._reopen = reopen
         self._max_frames = max_frames
+        self._number = stream
         self._index = 0
         self._in_pass = 0
         self._repaired = 0
         self._error: str | None = None
+        self._failure: SourceError | None = None
         self._reported = False
-        self._convert = BgrConverter()
         self._name = name
         self._path = path
-        self._stream = self._main_stream(container)
-        self._rate = nominal_rate(self._stream) or _FALLBACK_RATE
-        self._time_base = Fraction(self._stream.time_base or 1 / self._rate)
-        self._timeline = Timeline(
-            round(1 / self._rate / self._time_base), float(1 / self._time_base)
-        )
+        self._stream, others = self._main_stream(container)
+        if others is not None:
+            self.warnings.append(others)
         self._has_sound = bool(container.streams.audio)
-        self._pictures = self._decode()
+        self._ahead: deque[Picture] = deque()
+        self._deinterlace = Deinterlacer()
+        self._decoded = self._decode()
+        self._pictures = self._deinterlace(self._decoded)
         self._last_end_s = 0.0
-        try:
-            first = next(self._pictures, None)
-        except SourceError:
+        self._look_ahead(1)
+        if not self._ahead:
             self.close()
-            raise
-        if first is None:
-            self.close()
-            raise SourceError(
+            raise self._failure or SourceError(
                 f"{name} holds no frame that can be decoded"
                 + (f" ({self._error})" if self._error else "")
                 + ": it is damaged or was cut off; copy or record it again"
             )
-        self._pending: VideoFrame | None = first
-        self.info = self._describe(path, first)
+        elementary = _is_elementary(container)
+        # Headers tell the rate once a picture has been decoded.
+        stated = rate_in_headers(self._stream) if elementary else nominal_rate(self._stream)
+        self._rate = fps or stated or _FALLBACK_RATE
+        own_base = None if elementary else self._stream.time_base
+        self._time_base = Fraction(own_base or 1 / self._rate)
+        self._timeline = Timeline(
+            float(1 / self._rate / self._time_base), float(1 / self._time_base)
+        )
+        self._stamped = not elementary
+        self._convert = BgrConverter(self._stream.sample_aspect_ratio)
+        self.info = self._describe(path, self._ahead[0])
 
-    def _main_stream(self, container: InputContainer) -> VideoStream:
-        stream = video_stream(container, self._name)
+    def _main_stream(self, container: InputContainer) -> tuple[VideoStream, str | None]:
+        stream, others = choose_video(container, self._name, self._number)
         # Frame threads decode several pictures at once: twice as fast on two cores.
         stream.thread_type = "AUTO"
-        return stream
+        return stream, others
 
-    def _describe(self, path: Path | None, first: VideoFrame) -> SourceInfo:
-        turned = round(first.rotation / 90) % 2 == 1
-        size_hw = (first.width, first.height) if turned else (first.height, first.width)
-        aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+    def _describe(self, path: Path | None, first: Picture) -> SourceInfo:
         count = self._declared()
         if count is not None and self._max_frames is not None:
             count = min(count, self._max_frames)
-        start = _stamp(first) or 0
+        start = first.stamp or 0 if self._stamped else 0
         return SourceInfo(
             name=self._name,
             kind="file",
-            size_hw=size_hw,
+            size_hw=self._convert.size_hw(first.frame),
             rate=self._rate,
             frame_count=self._max_frames if self._reopen else count,
             has_audio=path is not None and self._reopen is None and self._has_sound,
             path=path,
             time_base=self._time_base,
             start_s=start * self._time_base,
-            sample_aspect=1 / aspect if turned and aspect else aspect or Fraction(1),
+            tags=dict(self._container.metadata),
         )
 
     def _declared(self) -> int | None:
@@ -176,7 +233,7 @@ class FileSource:
             return float(self._container.duration / av.time_base)
         return None
 
-    def _decode(self) -> Generator[VideoFrame, None, None]:
+    def _decode(self) -> Generator[Picture, None, None]:
         """Every picture of one pass that can be decoded; damage is noted, not raised."""
         import av
 
@@ -201,11 +258,11 @@ class FileSource:
             yield from self._pictures_of(packet)
         yield from self._pictures_of(None)
 
-    def _pictures_of(self, packet: av.Packet | None) -> list[VideoFrame]:
+    def _pictures_of(self, packet: av.Packet | None) -> list[Picture]:
         import av
 
         try:
-            return list(self._stream.decode(packet))
+            return [Picture.of(frame) for frame in self._stream.decode(packet)]
         except av.error.EOFError:
             return []
         except (av.error.FFmpegError, OSError) as exc:
@@ -219,34 +276,75 @@ class FileSource:
         """See `Source.read`."""
         if self._max_frames is not None and self._index >= self._max_frames:
             return None
-        picture, self._pending = self._pending, None
-        if picture is None:
-            picture = next(self._pictures, None)
-        if picture is None:
+        self._look_ahead(1)
+        if not self._ahead and self._failure is not None:
+            raise self._failure
+        if not self._ahead:
             self._account()
             if self._reopen is None or self._in_pass == 0:
                 return None
-            picture = self._again(self._reopen)
-            if picture is None:
+            self._again(self._reopen)
+            if not self._ahead:
                 return None
-        self._repaired += bool(picture.is_corrupt)
-        ticks = self._timeline.ticks(_stamp(picture))
-        time_s = float(ticks * self._time_base)
-        self._last_end_s = time_s + 1 / float(self._rate)
-        try:
-            image = self._convert(picture)
-        except (ValueError, MemoryError, OSError) as exc:
-            raise SourceError(
-                f"{self._name}: cannot convert a {picture.width}x{picture.height} "
-                f"{picture.format.name} frame ({reason(exc)})"
-            ) from exc
-        frame = Frame(image, self._index, time_s, time.monotonic())
+        picture = self._ahead.popleft()
+        self._look_ahead(1)
+        is_last = not self._ahead and self._failure is None and self._reopen is None
+        self._repaired += picture.damaged
+        time_s = float(self._ticks(picture) * self._time_base)
+        duration_s = self._stands_s(picture, is_last=is_last)
+        self._last_end_s = time_s + (duration_s or 1 / float(self._rate))
+        frame = Frame(
+            self._image(picture), self._index, time_s, time.monotonic(), duration_s, is_last
+        )
         self._index += 1
         self._in_pass += 1
         return frame
 
-    def _again(self, reopen: Callable[[], InputContainer]) -> VideoFrame | None:
-        """The first picture of the next pass."""
+    def _look_ahead(self, count: int) -> None:
+        """Decode until so many pictures wait, or there are no more."""
+        try:
+            while len(self._ahead) < count and self._failure is None:
+                picture = next(self._pictures, None)
+                if picture is None:
+                    return
+                self._ahead.append(picture)
+        except SourceError as exc:
+            self._failure = exc  # raised once the pictures before it have been read
+
+    def _ticks(self, picture: Picture) -> int:
+        """When a picture is shown, in ticks since the first one."""
+        stamp = picture.stamp if self._stamped else None
+        if self._timeline.fits(stamp):
+            return self._timeline.ticks(stamp, duration=picture.duration)
+        pixels = picture.frame.width * picture.frame.height
+        self._look_ahead(max(1, min(_LOOK_AHEAD, _LOOK_AHEAD_PIXELS // pixels)))
+        following = [each.stamp for each in self._ahead]
+        return self._timeline.ticks(stamp, following, duration=picture.duration)
+
+    def _stands_s(self, picture: Picture, *, is_last: bool) -> float | None:
+        """How long the source says that a picture is shown."""
+        if not self._stamped:
+            return float(self._time_base)
+        ticks = picture.duration
+        if is_last and ticks and picture.stamp is not None and self._stream.duration is not None:
+            # Some containers state one duration for all pictures, and where the last one ends.
+            left = (self._stream.start_time or 0) + self._stream.duration - picture.stamp
+            ticks = min(ticks, left) if left > 0 else ticks
+        duration_s = float(ticks * self._time_base)
+        return duration_s if 0 < duration_s <= _LONGEST_STAND_S else None
+
+    def _image(self, picture: Picture) -> Image:
+        frame = picture.frame
+        try:
+            return self._convert(frame)
+        except (ValueError, MemoryError, OSError) as exc:
+            raise SourceError(
+                f"{self._name}: cannot convert a {frame.width}x{frame.height} "
+                f"{frame.format.name} frame ({reason(exc)})"
+            ) from exc
+
+    def _again(self, reopen: Callable[[], InputContainer]) -> None:
+        """Begin the next pass."""
         import av
 
         self._container.close()
@@ -254,11 +352,12 @@ class FileSource:
             self._container = reopen()
         except (av.error.FFmpegError, OSError) as exc:
             raise SourceError(f"cannot loop {self._name}: {reason(exc)}") from exc
-        self._stream = self._main_stream(self._container)
+        self._stream, _ = self._main_stream(self._container)
         self._in_pass = 0
         self._timeline.restart()
-        self._pictures = self._decode()
-        return next(self._pictures, None)
+        self._decoded = self._decode()
+        self._pictures = self._deinterlace(self._decoded)
+        self._look_ahead(1)
 
     def _account(self) -> None:
         """At the end of the first pass: what did the file promise and not hold?
@@ -284,6 +383,16 @@ class FileSource:
             self.warnings.append(
                 f"{self._name} is damaged ({self._error}): {decoded} frames decoded"
             )
+        if self._timeline.mended:
+            self.warnings.append(
+                f"the clock of {self._name} jumps or stands still: {self._timeline.mended} of "
+                f"{decoded} pictures continue from those before them"
+            )
+        if self._deinterlace.seen:
+            self.warnings.append(
+                f"{self._name} is interlaced: its {self._deinterlace.seen} pictures of two halves "
+                "each were deinterlaced"
+            )
         if self._repaired:
             self.warnings.append(
                 f"{self._name}: {self._repaired} of the frames decoded are damaged pictures"
@@ -293,14 +402,17 @@ class FileSource:
         """The file ends before its declared end, though nothing failed."""
         if self._path is not None and self._path.is_file() and is_cut_off(self._path):
             return True
-        if self._stream.frames > 0 or (self._stream.duration is None and self._has_sound):
-            return False  # a count; or a duration that may be that of the sound
+        if self._stream.frames > 0 or self._timeline.mended:
+            return False  # there is a count; or the end is as wrong as the clock
+        if self._stream.duration is None and self._has_sound:
+            return False  # the end may be that of the sound
         duration_s = self._duration_s()
         return duration_s is not None and duration_s - self._last_end_s > _SHORTFALL_S
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._pictures.close()
+        self._ahead.clear()
+        self._decoded.close()
         self._container.close()
 
     def __enter__(self) -> FileSource:
@@ -308,8 +420,3 @@ class FileSource:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def _stamp(picture: VideoFrame) -> int | None:
-    """Presentation timestamp; containers such as AVI only store the decoding one."""
-    return picture.pts if picture.pts is not None else picture.dts

@@ -1,4 +1,4 @@
-"""What all users of FFmpeg (through PyAV) share: opening, naming errors, pictures to BGR."""
+"""What all users of FFmpeg (through PyAV) share: opening, choosing a stream, naming errors."""
 
 from __future__ import annotations
 
@@ -9,36 +9,29 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from roadseg.errors import SourceError
-from roadseg.types import Image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 __all__ = [
-    "BgrConverter",
+    "choose_video",
     "file_url",
     "nominal_rate",
+    "open_input",
     "quiet_opencv",
+    "rate_in_headers",
     "reason",
     "redact",
-    "video_stream",
 ]
 
 _RATE_LIMIT = 1000
-_ERRNO_PREFIX = re.compile(r"^\[Errno -?\d+\] ")
 
-# FFmpeg's rotation is counter-clockwise: what has to be done to the picture to show it upright.
-_ROTATE_CODES = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    -90: cv2.ROTATE_90_CLOCKWISE,
-    180: cv2.ROTATE_180,
-    -180: cv2.ROTATE_180,
-}
+# A stream of less than this part of the largest one's pixels is a preview of it.
+_PREVIEW_PART = 5
+_ERRNO_PREFIX = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def redact(url: str) -> str:
@@ -79,6 +72,28 @@ def file_url(path: object) -> str:
     return f"file:{path}"
 
 
+def open_input(
+    url: str, *, options: dict[str, str] | None = None, timeout_s: float | None = None
+) -> InputContainer:
+    """Open what is to be read. Tags that are no UTF-8 are shown as well as they can be.
+
+    Args:
+        url: in FFmpeg's terms; see `file_url`.
+        options: of the protocol and the container.
+        timeout_s: how long the other side may take to answer, and for each later read.
+
+    Raises:
+        OSError, av.error.FFmpegError: it cannot be opened.
+    """
+    import av
+
+    limits_s = None if timeout_s is None else (timeout_s, timeout_s)
+    container: InputContainer = av.open(
+        url, "r", options=options or {}, timeout=limits_s, metadata_errors="replace"
+    )
+    return container
+
+
 def nominal_rate(stream: VideoStream) -> Fraction | None:
     """Frames per second as the container states or FFmpeg guesses them, None if absurd."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
@@ -87,48 +102,90 @@ def nominal_rate(stream: VideoStream) -> Fraction | None:
     return None
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The main video stream of a container.
+def rate_in_headers(stream: VideoStream) -> Fraction | None:
+    """Frames per second as the headers of an elementary stream state them, None if they do not.
+
+    The container's rates are made up there: FFmpeg takes 25 unless it is told.
+    """
+    rate = stream.codec_context.framerate
+    return Fraction(rate) if rate is not None and 0 < rate <= _RATE_LIMIT else None
+
+
+def choose_video(
+    container: InputContainer, name: str, number: int | None = None
+) -> tuple[VideoStream, str | None]:
+    """The video stream to read, and a line about the others, if there are any.
+
+    The first one is taken that is neither a cover nor a small preview of another.
+
+    Args:
+        container: opened for reading; closed where this raises.
+        name: of the source, for messages.
+        number: of the stream among the video streams, from 1; None for the first one.
 
     Raises:
-        SourceError: there is none; the cover picture of a song does not count.
+        SourceError: there is none (the cover picture of a song does not count), none of that
+            number, or nothing can decode it.
     """
+    try:
+        return _choose_video(container, name, number)
+    except SourceError:
+        container.close()
+        raise
+
+
+def _choose_video(
+    container: InputContainer, name: str, number: int | None
+) -> tuple[VideoStream, str | None]:
     from av.stream import Disposition
     from av.video.stream import VideoStream
 
-    stream = container.streams.best("video")
-    is_cover = stream is not None and stream.disposition & Disposition.attached_pic
-    if not isinstance(stream, VideoStream) or is_cover:
-        container.close()
+    no_film = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [
+        stream
+        for stream in container.streams
+        if isinstance(stream, VideoStream) and not stream.disposition & no_film
+    ]
+    if not streams:
         raise SourceError(f"{name} has no video stream: give a file that has pictures")
+    if number is None:
+        largest = max(_area(stream) for stream in streams)
+        # The first that is no preview; where nothing can be decoded, the first of all.
+        able = (s for s in streams if _is_film(s, largest))
+        stream = next(able, streams[0])
+    elif 1 <= number <= len(streams):
+        stream = streams[number - 1]
+    else:
+        there = "1 video stream" if len(streams) == 1 else f"video streams 1 to {len(streams)}"
+        raise SourceError(f"{name} has {there}: there is no --stream {number}")
     if stream.codec_context is None:
-        codec = stream.name or "unknown"
-        container.close()
-        raise SourceError(f"{name}: no decoder for its video codec ({codec}): convert it to H.264")
-    return stream
+        raise SourceError(f"{name}: there is no decoder for its video codec; convert it to H.264")
+    if len(streams) == 1 or number is not None:
+        return stream, None
+    listed = ", ".join(f"{i} ({_about(each)})" for i, each in enumerate(streams, 1))
+    return stream, (
+        f"{name} holds the pictures of {len(streams)} cameras or video streams: {listed}; "
+        f"this is number {streams.index(stream) + 1}, choose another with --stream"
+    )
 
 
-class BgrConverter:
-    """FFmpeg's pictures to upright `image_bgr` arrays, whatever their size and pixel format.
+def _area(stream: VideoStream) -> int:
+    context = stream.codec_context
+    return 0 if context is None else int(context.width * context.height)
 
-    The colour matrix and range that the file declares are honoured; alpha is dropped and
-    deeper pictures are brought to 8 bits. It keeps the conversion tables of the last size and
-    format, which is five times faster than building them for every frame.
-    """
 
-    def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter
+def _is_film(stream: VideoStream, largest: int) -> bool:
+    return stream.codec_context is not None and _area(stream) * _PREVIEW_PART >= largest
 
-        self._reformatter = VideoReformatter()
 
-    def __call__(self, picture: VideoFrame) -> Image:
-        """(H, W, 3) uint8 BGR, rotated as the file asks for."""
-        bgr = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
-        image = np.asarray(bgr, dtype=np.uint8)
-        code = _ROTATE_CODES.get(round(picture.rotation / 90) * 90)
-        if code is None:
-            return image
-        return np.ascontiguousarray(cv2.rotate(image, code), dtype=np.uint8)
+def _about(stream: VideoStream) -> str:
+    context = stream.codec_context
+    if context is None:
+        return "unknown codec"
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    title = tags.get("title") or tags.get("name")
+    size = f"{context.width}x{context.height}"
+    return f"{title}, {size}" if title else size
 
 
 @contextlib.contextmanager

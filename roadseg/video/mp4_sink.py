@@ -16,6 +16,7 @@ from roadseg.video.encoder import add_video_stream
 from roadseg.video.media import file_url, reason
 from roadseg.video.pixels import even, letterbox, to_yuv420p
 from roadseg.video.source import SourceInfo
+from roadseg.video.tags import kept_tags
 from roadseg.video.targets import claim_file, replace_file, write_failure
 
 if TYPE_CHECKING:
@@ -73,17 +74,17 @@ class Mp4Sink:
         self._coded_hw = coded_h, coded_w = height + height % 2, width + width % 2
         self._planes = np.empty((coded_h * 3 // 2, coded_w), dtype=np.uint8)
         # faststart: the index moves to the front, so that browsers play while they load.
-        options = {"movflags": "+faststart"}
+        options = {"movflags": "+faststart+use_metadata_tags"}
         self._container = av.open(file_url(self._temporary), "w", format="mp4", options=options)
         stream, warning = add_video_stream(
             self._container,
             (coded_h, coded_w),
             self._rate,
             self._time_base,
-            sample_aspect=self._source.sample_aspect,
         )
         if warning:
             self.warnings.append(warning)
+        self._container.metadata.update(kept_tags(self._source.tags))
         if self._source.has_audio and self._source.path is not None:
             try:
                 self._audio = AudioTrack(self._source.path, self._container, self._source.start_s)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import glob
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -44,7 +45,7 @@ class SourceInfo:
         time_base: seconds per tick of the source's clock; every `Frame.time_s` is a multiple
             of it. None if the source has no such clock.
         start_s: where `Frame.time_s` 0 lies on the file's own clock; audio is shifted by it.
-        sample_aspect: width of a pixel over its height; 1 almost always.
+        tags: what the container says of the recording: date, place, title and the like.
         input_dirs: folders that the images are read from, resolved.
     """
 
@@ -57,7 +58,7 @@ class SourceInfo:
     path: Path | None
     time_base: Fraction | None = None
     start_s: Fraction = Fraction(0)
-    sample_aspect: Fraction = Fraction(1)
+    tags: Mapping[str, str] = field(default_factory=dict)
     input_dirs: tuple[Path, ...] = ()
 
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from roadseg.errors import SourceError
 from roadseg.types import Frame
+from roadseg.video.backlog import newest
 from roadseg.video.file_source import FileSource
-from roadseg.video.media import BgrConverter, nominal_rate, reason, redact, video_stream
+from roadseg.video.media import choose_video, nominal_rate, open_input, reason, redact
+from roadseg.video.pictures.converter import BgrConverter
 from roadseg.video.source import Source, SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["StreamSource", "open_url"]
 
 _FALLBACK_RATE = Fraction(25)
+
+# Pictures may arrive so much sooner than their clock says: they come in bursts.
+_LATEST_S = 1.0
 
 # Motion JPEG over HTTP has no timestamps; FFmpeg makes some up at 25 frames per second, and a
 # recording of a 10 fps camera would then play too fast.
@@ -49,9 +54,7 @@ def open_url(url: str, *, loop: bool, timeout_s: float, max_frames: int | None) 
 
     def open_container() -> InputContainer:
         options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
-        limits_s = (timeout_s, timeout_s)
-        container: InputContainer = av.open(url, "r", options=options, timeout=limits_s)
-        return container
+        return open_input(url, options=options, timeout_s=timeout_s)
 
     started_s = time.monotonic()
     try:
@@ -109,15 +112,19 @@ class StreamSource:
         self._timeout_s = timeout_s
         self._max_frames = max_frames
         self._index = 0
-        self._convert = BgrConverter()
-        self._stream = video_stream(container, name)
+        self._stream, others = choose_video(container, name)
+        if others is not None:
+            self.warnings.append(others)
         # Frame threads would hold back as many frames as there are threads.
         self._stream.thread_type = "SLICE"
         rate = nominal_rate(self._stream)
         self._untimed = container.format.name in _UNTIMED_FORMATS
         own_base = self._stream.time_base or WALL_TIME_BASE
         self._time_base = WALL_TIME_BASE if self._untimed else Fraction(own_base)
-        step = round(1 / (rate or _FALLBACK_RATE) / self._time_base)
+        self._step_s = float(1 / (rate or _FALLBACK_RATE))
+        self._captured_s: float | None = None
+        self._interlaced = False
+        step = float(1 / (rate or _FALLBACK_RATE) / self._time_base)
         self._timeline = Timeline(step, float(1 / self._time_base))
         self._pictures = self._decode()
         try:
@@ -126,11 +133,11 @@ class StreamSource:
             self.close()
             raise
         first = self._pending[0]
-        turned = round(first.rotation / 90) % 2 == 1
+        self._convert = BgrConverter(self._stream.sample_aspect_ratio)
         self.info = SourceInfo(
             name=name,
             kind="live",
-            size_hw=(first.width, first.height) if turned else (first.height, first.width),
+            size_hw=self._convert.size_hw(first),
             rate=rate,
             frame_count=max_frames,
             has_audio=False,
@@ -206,11 +213,28 @@ class StreamSource:
         """See `Source.read`."""
         if self._max_frames is not None and self._index >= self._max_frames:
             return None
+        if self._index == 0 and self._pending is not None:
+            self._pending = newest(self._pending, self._next, self._step_s)
         (picture, captured_s), self._pending = self._pending or self._next(), None
+        if picture.interlaced_frame and not self._interlaced:
+            self._interlaced = True
+            self.warnings.append(
+                f"{self._name} is interlaced: moving edges have combs; set the camera to "
+                "progressive pictures"
+            )
         stamp = picture.pts
         if self._untimed:
             stamp = round(captured_s / self._time_base)
-        ticks = self._timeline.ticks(stamp)
+        # Its clock may leap as far as we have waited; a leap beyond that is a clock that was set.
+        waited_s = captured_s - (self._captured_s or captured_s)
+        longest = round((_LATEST_S + 1.5 * waited_s) / self._time_base)
+        mended = self._timeline.mended
+        ticks = self._timeline.ticks(stamp, longest=longest)
+        if mended == 0 and self._timeline.mended:
+            self.warnings.append(
+                f"the clock of {self._name} jumps: pictures continue from those before them"
+            )
+        self._captured_s = captured_s
         image = self._convert(picture)
         frame = Frame(image, self._index, float(ticks * self._time_base), captured_s)
         self._index += 1

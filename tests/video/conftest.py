@@ -40,6 +40,7 @@ def write_clip(
     faststart: bool = False,
     images: Sequence[Image] | None = None,
     options: dict[str, str] | None = None,
+    pix_fmt: str | None = None,
 ) -> Path:
     """Frame i is `images[i]`, or plain grey of `shade(i)`; its time is `ticks[i] * time_base`."""
     container_options = {"movflags": "+faststart"} if faststart else {}
@@ -48,7 +49,7 @@ def write_clip(
         stream = output.add_stream(codec, rate=rate, options=options or {})
         pictures = images or [picture(i, size_hw) for i in range(frames)]
         stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = pix_fmt or ("yuvj420p" if codec == "mjpeg" else "yuv420p")
         stream.codec_context.time_base = base
         sound = None
         if audio is not None:

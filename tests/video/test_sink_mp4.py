@@ -239,13 +239,26 @@ def test_times_that_do_not_advance_are_nudged(tmp_path: Path) -> None:
     assert [f.time_s for f in read_back(out)] == pytest.approx([0, 0.04, 0.041, 0.042, 0.1])
 
 
-def test_sample_aspect_is_kept(tmp_path: Path) -> None:
+def test_tags_of_the_recording_are_kept(tmp_path: Path) -> None:
+    tags = {
+        "creation_time": "2024-05-06T07:08:09.000000Z",
+        "location": "+52.2000+000.1200/",
+        "title": "Vor dem Café",
+        "com.apple.quicktime.make": "Maker",
+        "comment": "",
+        "major_brand": "qt  ",
+        "encoder": "somebody else's",
+    }
     out = tmp_path / "out.mp4"
-    sink = Mp4Sink(out, replace(INFO, sample_aspect=Fraction(4, 3)))
+    sink = Mp4Sink(out, replace(INFO, tags=tags))
     sink.write(grey(9), frame_at(0))
     sink.close(ok=True)
-    with open_source(str(out)) as source:
-        assert source.info.sample_aspect == Fraction(4, 3)
+    with av.open(str(out)) as container:
+        found = dict(container.metadata)
+    for key in ("creation_time", "location", "title", "com.apple.quicktime.make"):
+        assert found[key] == tags[key]
+    assert found["major_brand"] == "isom"
+    assert found["encoder"] != tags["encoder"]
 
 
 class TestSound:

@@ -1,0 +1,1 @@
+"""FFmpeg's pictures as players show them: upright, in square pixels, right colours, whole lines."""
