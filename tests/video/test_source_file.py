@@ -246,7 +246,8 @@ class TestDamage:
     def test_holes_in_the_middle_do_not_end_the_file(
         self, make_clip: MakeClip, noisy: list[np.ndarray]
     ) -> None:
-        path = make_clip("holes.ts", images=noisy)
+        # With one thread x264 writes the same bytes every time, and the hole is where it was.
+        path = make_clip("holes.ts", images=noisy, options={"x264-params": "threads=1"})
         data = bytearray(path.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 2000] = bytes(2000)

@@ -264,6 +264,7 @@ def _hlg_clip(path: Path, rgb: np.ndarray) -> Path:
             padded[:, : plane.width] = rows
             plane.update(padded.tobytes())
         frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = 9, 18, 9, 1
+        frame.pts = 0
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
