@@ -23,7 +23,7 @@ from roadseg.backends.torch_cuda import TorchCudaBackend
 from roadseg.backends.torch_cuda_graph import fastest_algorithms
 from roadseg.backends.torch_cuda_layers import Convolution
 
-__all__ = ["Staged", "agreement", "latency", "reference_labels", "time_staged"]
+__all__ = ["Staged", "agreement", "half_network", "latency", "reference_labels", "time_staged"]
 
 Labels = npt.NDArray[np.uint8]
 
@@ -105,7 +105,8 @@ def _effort(settings: Settings) -> dict[str, Any]:
     return {"warm_up_s": 0.3, "time_s": 0.8 if settings.quick else 1.5}
 
 
-def _half(network: Network, device: str) -> nn.Module:
+def half_network(network: Network, device: str) -> nn.Module:
+    """The network in FP16 and channels-last, as PyTorch computes it; FP32 on a CPU."""
     dtype = torch.float32 if device == "cpu" else torch.float16
     model: Any = copy.deepcopy(network.module)
     model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)
@@ -213,7 +214,7 @@ def latency(recorder: Recorder, name: str) -> None:
 
         def eager(few: Labels = few, want: Labels = want) -> Any:
             with fastest_algorithms():
-                timed = time_staged(_half(network, device), few, want, settings)
+                timed = time_staged(half_network(network, device), few, want, settings)
             return timed | {"peak_mb": _peak_mb(device)}
 
         recorder.attempt(f"eager:{batch}", eager)

@@ -301,7 +301,7 @@ def test_eager_baseline_is_the_network():
     network = gpu_networks.load("segnet-lite", DRY)
     frames = gpu_networks.frames_bgr(2, DRY.size_hw)
     reference = gpu_latency.reference_labels(network, frames, "cpu")
-    staged = gpu_latency.Staged(gpu_latency._half(network, "cpu"), frames, "cpu")
+    staged = gpu_latency.Staged(gpu_latency.half_network(network, "cpu"), frames, "cpu")
     assert gpu_latency.agreement(staged.run(), reference) >= 0.999
     assert gpu_latency.agreement(reference, (reference + 1) % 11) == 0.0
 

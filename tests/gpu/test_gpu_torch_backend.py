@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu_latency import agreement, reference_labels
+from benchmarks.gpu_latency import Staged, agreement, half_network, reference_labels
 from benchmarks.gpu_networks import Network, frames_bgr, load
 from benchmarks.gpu_steps import Settings
 from roadseg.backends.torch_cuda import TorchCudaBackend
@@ -81,9 +81,16 @@ def test_the_papers_networks(name: str) -> None:
     frames = frames_bgr(1, SETTINGS.size_hw)
     reference = reference_labels(network, frames, "cuda")
     backend = TorchCudaBackend(network.module, SETTINGS.size_hw, name=name)
-    # Random weights leave more pixels between two classes than trained ones.
-    assert agreement(backend.infer(frames), reference) >= 0.97
+    ours = agreement(backend.infer(frames), reference)
     backend.close()
+    if network.trained:
+        assert ours >= 0.97
+    else:
+        # Random weights of a deep network leave most pixels between two classes, where any
+        # rounding decides (an H100 gave 0.66, and PyTorch's own FP16 0.62). So the measure is
+        # PyTorch in FP16; labels of a broken graph would agree on one pixel in eleven.
+        theirs = Staged(half_network(network, "cuda"), frames, "cuda").run()
+        assert ours >= agreement(theirs, reference) - 0.02
 
 
 def test_memory_comes_back(lite: Network) -> None:
