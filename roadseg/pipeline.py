@@ -23,6 +23,7 @@ from roadseg.segmenter import Segmenter
 from roadseg.video.display import Window, display_available, open_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
+from roadseg.video.redaction import redact
 from roadseg.video.sink import MaskSink, open_sink
 from roadseg.video.source import open_source
 
@@ -159,7 +160,7 @@ def _open_window(options: RunOptions) -> Window | None:
     if options.show is False:
         return None
     writes = options.output is not None or options.save_masks is not None or options.measure
-    window = open_window(f"roadseg: {options.source}", required=options.show is True)
+    window = open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
     if window is None and not writes:
         raise UsageError(
             "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "

@@ -25,7 +25,6 @@ __all__ = [
     "nominal_rate",
     "quiet_opencv",
     "reason",
-    "redact",
     "video_stream",
 ]
 
@@ -39,29 +38,6 @@ _ROTATE_CODES = {
     180: cv2.ROTATE_180,
     -180: cv2.ROTATE_180,
 }
-
-
-def redact(url: str) -> str:
-    """The URL with its user name, password, query and fragment blotted out.
-
-    >>> redact("rtsp://admin:secret@10.0.0.7:554/live?token=abc")
-    'rtsp://***@10.0.0.7:554/live?***'
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    visible, query = _split_query(rest)
-    # Passwords are typed as they are, with / and @ in them: all before the last @ is one.
-    _, at, location = visible.rpartition("@")
-    if not at and "@" in query and "/" not in visible:
-        _, at, location = rest.rpartition("@")
-        location, query = _split_query(location)
-    return f"{scheme}://{'***@' if at else ''}{location}{'?***' if query else ''}"
-
-
-def _split_query(text: str) -> tuple[str, str]:
-    match = re.search(r"[?#]", text)
-    return (text[: match.start()], text[match.start() :]) if match else (text, "")
 
 
 def reason(exc: BaseException) -> str:

@@ -22,9 +22,10 @@ from urllib.parse import unquote, urlsplit
 from roadseg.errors import SourceError, UsageError
 from roadseg.types import Frame
 
-__all__ = ["Source", "SourceInfo", "SourceKind", "open_source"]
+__all__ = ["RtspTransport", "Source", "SourceInfo", "SourceKind", "open_source"]
 
 SourceKind = Literal["file", "live", "images"]
+RtspTransport = Literal["auto", "tcp", "udp"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ _WHAT_IT_TAKES = "a video file, a webcam number, an rtsp:// or http(s):// URL, a
 
 
 def open_source(
-    spec: str, *, loop: bool = False, timeout_s: float = 10.0, max_frames: int | None = None
+    spec: str,
+    *,
+    loop: bool = False,
+    timeout_s: float = 10.0,
+    max_frames: int | None = None,
+    rtsp_transport: RtspTransport = "auto",
 ) -> Source:
     """Open whatever `spec` names, and read its first frame.
 
@@ -125,7 +131,13 @@ def open_source(
 
         return CameraSource(camera, max_frames=max_frames)
     if "://" in spec:
-        return _open_url(spec, loop=loop, timeout_s=timeout_s, max_frames=max_frames)
+        return _open_url(
+            spec,
+            loop=loop,
+            timeout_s=timeout_s,
+            max_frames=max_frames,
+            rtsp_transport=rtsp_transport,
+        )
     return _open_path(spec, loop=loop, max_frames=max_frames)
 
 
@@ -134,16 +146,29 @@ def _camera_index(spec: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _open_url(spec: str, *, loop: bool, timeout_s: float, max_frames: int | None) -> Source:
-    from roadseg.video.media import redact
-    from roadseg.video.stream_source import open_url
+def _open_url(
+    spec: str,
+    *,
+    loop: bool,
+    timeout_s: float,
+    max_frames: int | None,
+    rtsp_transport: RtspTransport,
+) -> Source:
+    from roadseg.video.network import open_url
+    from roadseg.video.redaction import redact
 
     parts = urlsplit(spec)
     if parts.scheme.lower() == "file":
         return _open_path(unquote(parts.path), loop=loop, max_frames=max_frames)
     if parts.scheme.lower() not in _STREAM_SCHEMES:
         raise SourceError(f"cannot open {redact(spec)}: --source takes {_WHAT_IT_TAKES}")
-    return open_url(spec, loop=loop, timeout_s=timeout_s, max_frames=max_frames)
+    return open_url(
+        spec,
+        loop=loop,
+        timeout_s=timeout_s,
+        max_frames=max_frames,
+        rtsp_transport=rtsp_transport,
+    )
 
 
 def _open_path(spec: str, *, loop: bool, max_frames: int | None) -> Source:

@@ -1,8 +1,6 @@
 """Network streams: frames that arrive whether or not anybody reads them.
 
-URLs are opened through PyAV, not through OpenCV: both honour their time limits, but OpenCV
-answers every failure with the same False, whereas FFmpeg's own error tells a wrong password
-from a closed port.
+`roadseg.video.network` opens them.
 """
 
 from __future__ import annotations
@@ -15,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from roadseg.errors import SourceError
 from roadseg.types import Frame
-from roadseg.video.file_source import FileSource
-from roadseg.video.media import BgrConverter, nominal_rate, reason, redact, video_stream
-from roadseg.video.source import Source, SourceInfo
+from roadseg.video.media import BgrConverter, nominal_rate, reason, video_stream
+from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
 
 if TYPE_CHECKING:
@@ -25,66 +22,13 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-__all__ = ["StreamSource", "open_url"]
+__all__ = ["StreamSource"]
 
 _FALLBACK_RATE = Fraction(25)
 
 # Motion JPEG over HTTP has no timestamps; FFmpeg makes some up at 25 frames per second, and a
 # recording of a 10 fps camera would then play too fast.
 _UNTIMED_FORMATS = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "mjpeg_2000"})
-
-
-def open_url(url: str, *, loop: bool, timeout_s: float, max_frames: int | None) -> Source:
-    """Open a network stream.
-
-    An http(s) URL whose container states a duration is a file that lies elsewhere: every frame
-    is read, none is dropped. Everything else is live.
-
-    Raises:
-        SourceError: no answer within `timeout_s`, refused, or no video.
-    """
-    import av
-
-    name = redact(url)
-
-    def open_container() -> InputContainer:
-        options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
-        limits_s = (timeout_s, timeout_s)
-        container: InputContainer = av.open(url, "r", options=options, timeout=limits_s)
-        return container
-
-    started_s = time.monotonic()
-    try:
-        container = open_container()
-    except (av.error.FFmpegError, OSError) as exc:
-        # The interrupted connection surfaces under various names; the clock does not lie.
-        timed_out = isinstance(exc, av.error.ExitError) or (
-            time.monotonic() - started_s >= 0.9 * timeout_s
-        )
-        why = f"no answer within {timeout_s:g} s" if timed_out else _why_refused(exc)
-        raise SourceError(f"cannot open {name}: {why}; {_advice(exc)}") from exc
-    if container.duration is not None and url.lower().startswith("http"):
-        reopen = open_container if loop else None
-        return FileSource(container, name, path=None, reopen=reopen, max_frames=max_frames)
-    return StreamSource(container, name, timeout_s=timeout_s, max_frames=max_frames)
-
-
-def _why_refused(exc: BaseException) -> str:
-    import av
-
-    if isinstance(exc, av.error.InvalidDataError):
-        return "what it sends is not a video"
-    return reason(exc)
-
-
-def _advice(exc: BaseException) -> str:
-    import av
-
-    if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-        return "check the user name and password in the URL"
-    if isinstance(exc, av.error.HTTPClientError):
-        return "check the path in the URL"
-    return "check the address, the port and that the camera is on"
 
 
 class StreamSource:
