@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.redaction import redact
 from roadseg.video.sink import MaskSink, open_sink
-from roadseg.video.source import open_source
+from roadseg.video.source import RtspTransport, open_source
 
 if TYPE_CHECKING:
     from roadseg.engine.build import BuildProgress
@@ -48,6 +49,7 @@ class RunOptions:
         model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
+        fps, rtsp_transport: see `roadseg.video.source.open_source`.
     """
 
     source: str
@@ -66,6 +68,8 @@ class RunOptions:
     threads: int | None = None
     max_frames: int | None = None
     loop: bool = False
+    fps: Fraction | None = None
+    rtsp_transport: RtspTransport = "auto"
 
 
 @contextmanager
@@ -106,7 +110,13 @@ def open_loop(
         if window is not None:
             stack.callback(window.close)
         source = stack.enter_context(
-            open_source(options.source, loop=options.loop, max_frames=options.max_frames)
+            open_source(
+                options.source,
+                loop=options.loop,
+                max_frames=options.max_frames,
+                fps=options.fps,
+                rtsp_transport=options.rtsp_transport,
+            )
         )
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.

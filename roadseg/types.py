@@ -32,12 +32,15 @@ class Frame:
         index: 0-based position in the source, counting frames that were dropped.
         time_s: presentation time in seconds from the start of the source.
         captured_s: `time.monotonic()` when the frame left the source, for latency.
+        name: of its results, without suffix, where it has one of its own: a picture file's.
+            None for the frames of videos and cameras, whose results are numbered.
     """
 
     image_bgr: Image
     index: int
     time_s: float
     captured_s: float
+    name: str | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

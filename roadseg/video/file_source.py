@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.errors import SourceError
+from roadseg.errors import SourceError, UsageError
 from roadseg.types import Frame
 from roadseg.video.media import BgrConverter, file_url, nominal_rate, reason, video_stream
 from roadseg.video.source import SourceInfo
@@ -38,13 +38,19 @@ _FAILURES_IN_A_ROW = 100
 _SHORTFALL_S = 1.0
 
 
-def open_file(path: Path, *, loop: bool, max_frames: int | None) -> FileSource:
+def open_file(
+    path: Path, *, loop: bool, max_frames: int | None, fps: Fraction | None = None
+) -> FileSource:
     """Open a video file.
 
     Raises:
         SourceError: it cannot be read as a video.
+        UsageError: `fps` is given, and the file has its own rate.
     """
     import av
+
+    if fps is not None:
+        raise UsageError(f"--fps is for images; {path} has its own rate: leave the option out")
 
     def open_container() -> InputContainer:
         container: InputContainer = av.open(file_url(path), "r")

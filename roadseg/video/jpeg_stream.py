@@ -8,23 +8,17 @@ as it wants them. FFmpeg still makes the connection: it knows passwords, TLS and
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from roadseg.errors import SourceError
+from roadseg.picture_file import JPEG_SIGNATURE, jpeg_end
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 __all__ = ["JpegParts", "split_jpegs"]
-
-_START = b"\xff\xd8\xff"
-# Within the coded picture: what is no stuffed byte, no restart mark and no padding.
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_SCAN, _END, _AGAIN = 0xDA, 0xD9, 0xD8
-_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD8)])
 
 # More than any picture takes; past it, what looked like a start was none.
 _LARGEST_BYTES = 64 * 2**20
@@ -37,12 +31,12 @@ def split_jpegs(data: bytearray) -> Iterator[bytes]:
     one begins is passed over.
     """
     while True:
-        start = data.find(_START)
+        start = data.find(JPEG_SIGNATURE)
         if start < 0:
-            del data[: max(len(data) - len(_START) + 1, 0)]
+            del data[: max(len(data) - len(JPEG_SIGNATURE) + 1, 0)]
             return
         del data[:start]
-        end = _end(data)
+        end = jpeg_end(data)
         if end is None:
             if len(data) > _LARGEST_BYTES:
                 del data[:1]
@@ -54,32 +48,6 @@ def split_jpegs(data: bytearray) -> Iterator[bytes]:
             yield picture
         else:
             del data[: max(-end, 1)]
-
-
-def _end(data: bytearray) -> int | None:
-    """Behind the last byte of the JPEG that `data` starts with; None if it is not there yet;
-    minus the place from which to search on if this is no whole JPEG."""
-    at = 2
-    while True:
-        if at + 4 > len(data):
-            return at + 2 if data[at : at + 2] == bytes([0xFF, _END]) else None
-        marker = data[at + 1]
-        if data[at] != 0xFF or marker == _AGAIN:
-            return -at
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        if marker == _END:
-            return at + 2
-        at += 2
-        if marker in _WITHOUT_LENGTH:
-            continue
-        at += int.from_bytes(data[at : at + 2], "big")
-        if marker == _SCAN:
-            found = _MARKER_IN_SCAN.search(data, at)
-            if found is None:
-                return None
-            at = found.start()
 
 
 class JpegParts:
