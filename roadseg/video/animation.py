@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from roadseg.types import Frame, Image
 from roadseg.video.media import quiet_opencv
 from roadseg.video.source import Source, SourceInfo
 
-__all__ = ["AnimationSource", "animated", "open_animation"]
+__all__ = ["AnimationSource", "open_animation"]
 
 _TIME_BASE = Fraction(1, 1000)
 
@@ -27,65 +26,6 @@ _DEFAULT_MS = 100
 
 # OpenCV decodes from the start each time it is asked, and all at once if it may.
 _CHUNK_BYTES = 256 * 2**20
-_ANIMATED_WEBP = 0x02
-
-
-def animated(path: Path) -> bool:
-    """Whether a picture file holds more than one picture in time. Only its headers are read.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        head = file.read(32).ljust(32, b"\0")
-        if head.startswith(PNG_SIGNATURE):
-            return _png_is_animated(file)
-        if head[:4] == b"GIF8":
-            return _gif_is_animated(file, head)
-        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
-            return bool(head[20] & _ANIMATED_WEBP)
-        if head[4:8] == b"ftyp":
-            file.seek(8)
-            brands = file.read(max(int.from_bytes(head[:4], "big") - 8, 0))
-            return b"avis" in (brands[i : i + 4] for i in range(0, len(brands), 4))
-    return False
-
-
-def _png_is_animated(file: BinaryIO) -> bool:
-    file.seek(len(PNG_SIGNATURE))
-    while len(head := file.read(8)) == 8:
-        if head[4:] == b"acTL":
-            return int.from_bytes(file.read(4), "big") > 1
-        if head[4:] == b"IDAT":
-            return False
-        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    return False
-
-
-def _gif_is_animated(file: BinaryIO, head: bytes) -> bool:
-    """Whether a second picture begins before the file ends."""
-    file.seek(13 + _palette_bytes(head[10]))
-    pictures = 0
-    while kind := file.read(1):
-        if kind == b",":
-            pictures += 1
-            if pictures > 1:
-                return True
-            descriptor = file.read(9)
-            if len(descriptor) < 9:
-                return False
-            file.seek(_palette_bytes(descriptor[8]) + 1, 1)
-        elif kind == b"!":
-            file.seek(1, 1)
-        else:
-            return False
-        while (size := file.read(1)) not in (b"", b"\x00"):
-            file.seek(size[0], 1)
-    return False
-
-
-def _palette_bytes(flags: int) -> int:
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def open_animation(path: Path, *, loop: bool, max_frames: int | None) -> Source:
@@ -119,7 +59,8 @@ class AnimationSource:
             raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
         if is_cut_off(data):
             raise SourceError(f"cannot read {path}: it was cut off; copy it again")
-        self._data = np.frombuffer(data, np.uint8)
+        # One row: OpenCV 4 takes no column here.
+        self._data = np.frombuffer(data, np.uint8).reshape(1, -1)
         self._loop = loop
         self._max_frames = max_frames
         self._index = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 
 from roadseg.errors import SourceError
-from roadseg.picture_file import is_cut_off
+from roadseg.picture_file import is_animated, is_cut_off
 from roadseg.types import Frame, Image
 from roadseg.video.image_names import result_names
 from roadseg.video.source import SourceInfo
@@ -57,14 +58,22 @@ def read_image(path: Path) -> Image:
     Raises:
         SourceError: it is missing, damaged, cut off, or no image.
     """
+    return _decode(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
+    # By Python: OpenCV cannot open paths outside the code page on Windows.
     try:
-        # Read by Python: OpenCV cannot open paths outside the code page on Windows.
-        data = path.read_bytes()
-        if is_cut_off(data):
-            raise SourceError(f"cannot read {path}: it was cut off; copy it again")
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        return path.read_bytes()
     except OSError as exc:
         raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def _decode(data: bytes, path: Path) -> Image:
+    if is_cut_off(data):
+        raise SourceError(f"cannot read {path}: it was cut off; copy it again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as exc:
         raise SourceError(f"cannot read {path}: it is too large or damaged") from exc
     if image is None:
@@ -111,6 +120,8 @@ class ImageSource:
         self._max_frames = max_frames
         self._next = 0
         self._delivered = 0
+        self._animated: list[Path] = []
+        self._animated_line = 0
         first = self._find()
         if first is None:
             why = self.warnings[len(warnings)]
@@ -142,14 +153,35 @@ class ImageSource:
         while failed < len(self._paths) and (self._loop or self._next < len(self._paths)):
             position = self._next
             self._next += 1
+            path = self._paths[position % len(self._paths)]
             try:
-                return position, read_image(self._paths[position % len(self._paths)])
+                data = _read(path)
+                image = _decode(data, path)
             except SourceError as exc:
                 failed += 1
                 self.frames_lost += 1
                 if position < len(self._paths):
                     self.warnings.append(str(exc))
+                continue
+            if position < len(self._paths) and is_animated(io.BytesIO(data)):
+                self._note_animation(path)
+            return position, image
         return None
+
+    def _note_animation(self, path: Path) -> None:
+        """One line, however many there are."""
+        self._animated.append(path)
+        first, more = self._animated[0], len(self._animated) - 1
+        who = f"{first.name} and {more} more are" if more else f"{first.name} is"
+        line = (
+            f"{who} animated: in a series only the first picture is taken; "
+            f"for all of it, --source {first}"
+        )
+        if more:
+            self.warnings[self._animated_line] = line
+        else:
+            self._animated_line = len(self.warnings)
+            self.warnings.append(line)
 
     def read(self) -> Frame | None:
         """See `Source.read`."""
@@ -161,7 +193,7 @@ class ImageSource:
         position, image = found
         self._delivered += 1
         name = None if self._names is None else self._names[position]
-        return Frame(image, position, float(position / self._rate), time.monotonic(), name)
+        return Frame(image, position, float(position / self._rate), time.monotonic(), name=name)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -135,23 +135,10 @@ def _existing(spec: str, path: Path) -> Images | Video:
         images = images_in(path)
         if not images:
             raise SourceError(f"no images in the folder {spec}{_videos_inside(path)}")
-        return Images(tuple(images), spec, path, notes + _animations(images))
+        return Images(tuple(images), spec, path, notes)
     if is_image(path):
         return Images((path,), spec, path, notes)
     return Video(path, notes)
-
-
-def _animations(images: Sequence[Path]) -> tuple[str, ...]:
-    from roadseg.video.animation import animated
-
-    moving = [path for path in images if animated(path)]
-    if not moving:
-        return ()
-    more = f" and {len(moving) - 1} more" if len(moving) > 1 else ""
-    return (
-        f"of animated images among others only the first picture is taken: {moving[0].name}{more}; "
-        f"for all of it, --source {moving[0]}",
-    )
 
 
 def _missing(spec: str, path: Path) -> str:
@@ -159,14 +146,17 @@ def _missing(spec: str, path: Path) -> str:
         found = sorted(str(p) for p in path.parent.glob("*")) if path.parent.is_dir() else []
         there = f"; found {', '.join(found)}" if found else ": no camera is plugged in"
         return f"no such camera: {spec}{there}"
-    return f"no such file: {redact(spec)}; --source takes {_WHAT_IT_TAKES} or a glob"
+    shown = redact(spec)
+    if shown != spec:
+        return f"no such file: {shown}; a URL begins with rtsp:// or http(s)://"
+    return f"no such file: {shown}; --source takes {_WHAT_IT_TAKES} or a glob"
 
 
 def _matching(spec: str, path: Path) -> Images:
     matches = [Path(p) for p in _expand("", list(path.parts))]
     images = sorted({p for p in matches if is_image(p) and p.is_file()}, key=natural_key)
     if images:
-        return Images(tuple(images), spec, None, _animations(images) if len(images) > 1 else ())
+        return Images(tuple(images), spec, None)
     shown = redact(spec)
     videos = sorted((p for p in matches if p.suffix.lower() in _VIDEO_SUFFIXES), key=natural_key)
     if videos:

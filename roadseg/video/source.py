@@ -16,7 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
-from roadseg.errors import UsageError
+from roadseg.errors import SourceError, UsageError
+from roadseg.picture_file import is_animated
 from roadseg.types import Frame
 
 if TYPE_CHECKING:
@@ -167,10 +168,10 @@ def open_source(
 def _open_images(
     place: Images, *, loop: bool, max_frames: int | None, fps: Fraction | None
 ) -> Source:
-    from roadseg.video.animation import animated, open_animation
+    from roadseg.video.animation import open_animation
     from roadseg.video.image_source import ImageSource
 
-    if place.path is not None and place.paths == (place.path,) and animated(place.path):
+    if place.path is not None and place.paths == (place.path,) and _animated(place.path):
         if fps is not None:
             raise UsageError(
                 f"--fps is for images; {place.name} is animated and has its own rate: leave the "
@@ -188,3 +189,11 @@ def _open_images(
         rate=fps,
         warnings=place.notes,
     )
+
+
+def _animated(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_animated(file)
+    except OSError as exc:
+        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from roadseg.errors import SourceError, UsageError
+from roadseg.picture_file import is_animated
 from roadseg.types import Frame
 from roadseg.video import animation
-from roadseg.video.animation import animated
 from roadseg.video.source import Source, open_source
 
 DURATIONS_MS = [100, 50, 200, 100, 30]
@@ -29,6 +29,11 @@ def save(path: Path, greys: list[int] = GREYS) -> Path:
     assert good
     path.write_bytes(np.asarray(data).tobytes())
     return path
+
+
+def animated(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_animated(file)
 
 
 def read_all(source: Source) -> list[Frame]:
@@ -88,10 +93,23 @@ def test_in_a_folder_an_animation_is_one_picture_and_a_line_says_so(
 
     assert greys(frames) == pytest.approx([GREYS[0], 250], abs=30)
     assert source.warnings == [
-        f"of animated images among others only the first picture is taken: a{suffix}; "
+        f"a{suffix} is animated: in a series only the first picture is taken; "
         f"for all of it, --source {path}"
     ]
     assert capfd.readouterr().err == ""
+
+
+def test_many_animations_in_a_folder_get_one_line(tmp_path: Path) -> None:
+    for suffix in (".gif", ".webp", ".apng"):
+        save(tmp_path / f"a{suffix}")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    source = open_source(str(tmp_path))
+    assert len(read_all(source)) == 3
+    assert source.warnings == [
+        "a.apng and 2 more are animated: in a series only the first picture is taken; "
+        f"for all of it, --source {tmp_path / 'a.apng'}",
+        f"cannot read {tmp_path / 'b.png'}: it is damaged or not an image",
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif", ".jpg", ".bmp", ".tif"])
