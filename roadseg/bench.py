@@ -15,6 +15,7 @@ from roadseg.machine import Machine, describe_machine
 from roadseg.pipeline import RunOptions, open_loop
 from roadseg.segmenter import Segmenter
 from roadseg.video.meters import StageTimer
+from roadseg.video.redaction import redact
 from roadseg.video.stats import RunStats
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def bench(
         run=stats,
         model_ms=model_ms,
         encoded=encode,
-        source=options.source,
+        source=redact(options.source),
         precision=info.precision,
         machine=describe_machine(),
     )

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from roadseg.errors import DataError, ModelError
 from roadseg.label_code import CAMVID_CODE, LabelCode
 from roadseg.labels import ClassSet
+from roadseg.picture_file import PNG_SIGNATURE, is_cut_off
 from roadseg.types import Image, Labels
 
 __all__ = [
@@ -35,9 +36,7 @@ __all__ = [
     "read_labels",
 ]
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS = 24  # where the bits of a pixel's channel stand
-_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 class LabelledSet:
@@ -205,7 +204,7 @@ def read_labels(path: Path, code: LabelCode = CAMVID_CODE) -> Labels:
             f"({code.ids}, {void} = void), not a coloured or paletted picture"
         )
     # OpenCV spreads the ids of 1, 2 or 4 bits over 0..255.
-    bits = data[_PNG_BITS] if data.startswith(_PNG_SIGNATURE) else 8 * pixels.dtype.itemsize
+    bits = data[_PNG_BITS] if data.startswith(PNG_SIGNATURE) else 8 * pixels.dtype.itemsize
     if bits != 8:
         raise DataError(
             f"label {path} has {bits}-bit pixels: save it as an 8-bit grey PNG of class ids"
@@ -292,13 +291,8 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:
-    # OpenCV decodes a truncated JPEG, and some versions a PNG, to a picture whose lower part is
-    # blank. What ends a JPEG also ends its thumbnail, which is in its first part.
-    truncated = (data.startswith(_PNG_SIGNATURE) and b"IEND" not in data) or (
-        data.startswith(_JPEG_SIGNATURE) and _JPEG_END not in data[len(data) // 2 :]
-    )
     pixels: npt.NDArray[np.uint8] | None = None
-    if data and not truncated:
+    if data and not is_cut_off(data):
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error as exc:

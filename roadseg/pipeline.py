@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,9 @@ from roadseg.segmenter import Segmenter
 from roadseg.video.display import Window, display_available, open_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
+from roadseg.video.redaction import redact
 from roadseg.video.sink import MaskSink, open_sink
-from roadseg.video.source import open_source
+from roadseg.video.source import RtspTransport, open_source
 
 if TYPE_CHECKING:
     from roadseg.engine.build import BuildProgress
@@ -47,6 +49,7 @@ class RunOptions:
         model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
+        fps, rtsp_transport, stream: see `roadseg.video.source.open_source`.
     """
 
     source: str
@@ -65,6 +68,9 @@ class RunOptions:
     threads: int | None = None
     max_frames: int | None = None
     loop: bool = False
+    fps: Fraction | None = None
+    rtsp_transport: RtspTransport = "auto"
+    stream: int | None = None
 
 
 @contextmanager
@@ -105,7 +111,14 @@ def open_loop(
         if window is not None:
             stack.callback(window.close)
         source = stack.enter_context(
-            open_source(options.source, loop=options.loop, max_frames=options.max_frames)
+            open_source(
+                options.source,
+                loop=options.loop,
+                max_frames=options.max_frames,
+                fps=options.fps,
+                rtsp_transport=options.rtsp_transport,
+                stream=options.stream,
+            )
         )
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
@@ -159,7 +172,7 @@ def _open_window(options: RunOptions) -> Window | None:
     if options.show is False:
         return None
     writes = options.output is not None or options.save_masks is not None or options.measure
-    window = open_window(f"roadseg: {options.source}", required=options.show is True)
+    window = open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
     if window is None and not writes:
         raise UsageError(
             "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "

@@ -96,22 +96,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What Ctrl-C becomes on its way through click.
         if type(exc).__name__ == "Abort":
             return 130
-        return _report(exc)
+        return _report(exc, sys.argv[1:] if argv is None else argv)
     return result if isinstance(result, int) else 0
 
 
-def _report(exc: Exception) -> int:
+def _report(exc: Exception, arguments: Sequence[str]) -> int:
+    from roadseg.video.redaction import redact_text
+
     if _debug:
         import traceback
 
-        traceback.print_exc()
+        # The errors of libraries name the URL with the password in it.
+        print(redact_text(traceback.format_exc(), arguments), end="", file=sys.stderr)
     if isinstance(exc, RoadsegError):
-        print(f"error: {exc}", file=sys.stderr)
+        # Sources are redacted where they are named; this is for options that take no URL.
+        print(f"error: {redact_text(str(exc), arguments)}", file=sys.stderr)
         return exc.exit_code
     # typer carries its own copy of click's exceptions in some versions and click's in others:
     # both have these two members and a usage error's exit code of 2.
     if hasattr(exc, "format_message") and hasattr(exc, "exit_code"):
-        print(f"error: {exc.format_message()}: see 'roadseg --help'", file=sys.stderr)
+        text = redact_text(exc.format_message(), arguments)
+        print(f"error: {text}: see 'roadseg --help'", file=sys.stderr)
         return int(exc.exit_code)
     if isinstance(exc, ImportError):
         from roadseg.cv2_check import explain_import_error
@@ -121,7 +126,7 @@ def _report(exc: Exception) -> int:
             print(f"error: {explanation}", file=sys.stderr)
             return 6
     print(
-        f"error: unexpected {type(exc).__name__}: {exc}; "
+        f"error: unexpected {type(exc).__name__}: {redact_text(str(exc), arguments)}; "
         "run again as 'roadseg --debug ...' and report the traceback",
         file=sys.stderr,
     )

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
+from roadseg.cli.options import (
+    BackendOption,
+    ModelOption,
+    RtspTransportOption,
+    SizeOption,
+    ThreadsOption,
+    tell,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from roadseg.bench import BenchReport
+    from roadseg.video.source import RtspTransport
 
 
 def bench(
@@ -23,6 +31,7 @@ def bench(
     backend: BackendOption = "auto",
     size: SizeOption = None,
     threads: ThreadsOption = None,
+    rtsp_transport: RtspTransportOption = "auto",
     frames: Annotated[int, typer.Option(metavar="N", help="How many frames to process.")] = 300,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report here as well.")
@@ -57,6 +66,7 @@ def bench(
         size_hw=None if size is None else parse_size(size),
         threads=threads,
         max_frames=frames,
+        rtsp_transport=cast("RtspTransport", rtsp_transport),
     )
     if json_path is not None:
         claim_json(json_path)

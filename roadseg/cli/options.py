@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -9,8 +10,10 @@ import typer
 __all__ = [
     "BackendOption",
     "ModelOption",
+    "RtspTransportOption",
     "SizeOption",
     "ThreadsOption",
+    "parse_fps",
     "parse_network_size",
     "tell",
 ]
@@ -33,6 +36,34 @@ SizeOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(help="CPU threads; by default the runtime decides.")
 ]
+
+RtspTransportOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|tcp|udp", help="How RTSP sends; auto is TCP, or UDP where that is refused."
+    ),
+]
+
+
+def parse_fps(text: str | None) -> Fraction | None:
+    """Frames per second from `--fps`: `25`, `29.97` or `30000/1001`; None stays None.
+
+    Raises:
+        UsageError: it is no positive number, or more than 1000.
+    """
+    from roadseg.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        fps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        fps = Fraction(0)
+    if not 0 < fps <= 1000:
+        raise UsageError(
+            f"--fps {text} is not a number above 0 and at most 1000: use for example --fps 25"
+        )
+    return fps.limit_denominator(1_000_000)
 
 
 def parse_network_size(size: str | None) -> tuple[int, int] | None:

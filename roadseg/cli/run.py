@@ -5,11 +5,22 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
+from roadseg.cli.options import (
+    BackendOption,
+    ModelOption,
+    RtspTransportOption,
+    SizeOption,
+    ThreadsOption,
+    parse_fps,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from roadseg.video.source import RtspTransport
 
 
 def run(
@@ -17,12 +28,14 @@ def run(
         str,
         typer.Option(
             help="Video file, webcam number, rtsp:// or http(s):// URL, image, folder, or quoted "
-            "glob of images."
+            "pattern of images."
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option(help="Where the pictures go: a .mp4 file, or a folder for numbered PNGs."),
+        typer.Option(
+            help="Where the pictures go: a .mp4 file, a folder for PNGs, or a .png for one picture."
+        ),
     ] = None,
     view: Annotated[str, typer.Option(help="overlay, mask or side-by-side.")] = "overlay",
     alpha: Annotated[float, typer.Option(help="Opacity of the colours, 0 to 1.")] = 0.5,
@@ -49,6 +62,18 @@ def run(
         int | None, typer.Option(metavar="N", help="End after N frames of the source.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Start a file again at its end.")] = False,
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Frames per second of images (else 25) and bare streams such as .h264.",
+        ),
+    ] = None,
+    stream: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Which video of a file that holds several, from 1."),
+    ] = None,
+    rtsp_transport: RtspTransportOption = "auto",
     stats_json: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),
@@ -83,6 +108,9 @@ def run(
         threads=threads,
         max_frames=max_frames,
         loop=loop,
+        fps=parse_fps(fps),
+        stream=stream,
+        rtsp_transport=cast("RtspTransport", rtsp_transport),
     )
     if stats_json is not None:
         _check_distinct(stats_json, source, output)

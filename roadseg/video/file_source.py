@@ -97,7 +97,9 @@ def open_file(
         raise SourceError(f"{path} is not a video: give a video file, an image or a folder")
     if fps is not None and not _is_elementary(container):
         container.close()
-        raise UsageError(f"{path} has a rate of its own: leave out --fps")
+        raise UsageError(
+            f"--fps is for images and bare streams; {path} has its own rate: leave the option out"
+        )
     reopen = open_container if loop else None
     return FileSource(
         container,

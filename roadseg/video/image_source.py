@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Sequence
@@ -12,14 +13,18 @@ import cv2
 import numpy as np
 
 from roadseg.errors import SourceError
+from roadseg.picture_file import is_animated, is_cut_off
 from roadseg.types import Frame, Image
+from roadseg.video.image_names import result_names
 from roadseg.video.source import SourceInfo
 
 __all__ = ["IMAGE_RATE", "ImageSource", "images_in", "is_image", "natural_key", "read_image"]
 
-_IMAGE_SUFFIX = re.compile(r"\.(png|jpg|jpeg|jpe|bmp|tif|tiff|webp|ppm|pgm|pnm|jp2|avif)", re.I)
+_IMAGE_SUFFIX = re.compile(
+    r"\.(png|apng|gif|jpg|jpeg|jpe|bmp|tif|tiff|webp|ppm|pgm|pnm|jp2|avif)", re.I
+)
 
-# Images carry no time; most dashcams and most players settle on this.
+# Images carry no time; most dashcams and most players settle on this. `--fps` says another.
 IMAGE_RATE = Fraction(25)
 
 
@@ -51,18 +56,28 @@ def read_image(path: Path) -> Image:
     not blended: the colours of transparent pixels appear as they are stored.
 
     Raises:
-        SourceError: it is missing, damaged, or no image.
+        SourceError: it is missing, damaged, cut off, or no image.
     """
+    return _decode(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
+    # By Python: OpenCV cannot open paths outside the code page on Windows.
     try:
-        # Read by Python: OpenCV cannot open paths outside the code page on Windows.
-        data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        return path.read_bytes()
     except OSError as exc:
         raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def _decode(data: bytes, path: Path) -> Image:
+    if is_cut_off(data):
+        raise SourceError(f"cannot read {path}: it was cut off; copy it again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as exc:
         raise SourceError(f"cannot read {path}: it is too large or damaged") from exc
     if image is None:
-        what = "it is damaged or not an image" if data.size else "it is empty (0 bytes)"
+        what = "it is damaged or not an image" if data else "it is empty (0 bytes)"
         raise SourceError(f"cannot read {path}: {what}")
     return np.asarray(image, dtype=np.uint8)
 
@@ -75,8 +90,11 @@ class ImageSource:
         paths: at least one, in order.
         name: for people.
         path: the folder or the single image, None for a glob.
-        loop: start again after the last image; times and numbers go on.
+        loop: start again after the last image; times and numbers go on, and results are named by
+            their numbers, since the names of the images would come round again.
         max_frames: stop after so many frames.
+        rate: images per second.
+        warnings: to begin with.
 
     Raises:
         SourceError: not a single image can be read.
@@ -90,21 +108,27 @@ class ImageSource:
         path: Path | None,
         loop: bool = False,
         max_frames: int | None = None,
+        rate: Fraction | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.frames_lost = 0
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(warnings)
         self._paths = list(paths)
+        self._rate = rate or IMAGE_RATE
+        self._names = None if loop else result_names(self._paths)
         self._loop = loop
         self._max_frames = max_frames
         self._next = 0
         self._delivered = 0
+        self._animated: list[Path] = []
+        self._animated_line = 0
         first = self._find()
         if first is None:
+            why = self.warnings[len(warnings)]
             if len(self._paths) == 1:
-                raise SourceError(self.warnings[0])
+                raise SourceError(why)
             raise SourceError(
-                f"none of the {len(self._paths)} images in {name} can be read; "
-                f"the first: {self.warnings[0]}"
+                f"none of the {len(self._paths)} images in {name} can be read; the first: {why}"
             )
         self._pending: tuple[int, Image] | None = first
         count = None if loop else len(self._paths)
@@ -114,12 +138,13 @@ class ImageSource:
             name=name,
             kind="images",
             size_hw=(first[1].shape[0], first[1].shape[1]),
-            rate=IMAGE_RATE,
+            rate=self._rate,
             frame_count=count,
             has_audio=False,
             path=path,
-            time_base=1 / IMAGE_RATE,
+            time_base=1 / self._rate,
             input_dirs=tuple(sorted({p.resolve().parent for p in self._paths})),
+            names=tuple(zip(map(str, self._paths), self._names or (), strict=False)),
         )
 
     def _find(self) -> tuple[int, Image] | None:
@@ -128,14 +153,35 @@ class ImageSource:
         while failed < len(self._paths) and (self._loop or self._next < len(self._paths)):
             position = self._next
             self._next += 1
+            path = self._paths[position % len(self._paths)]
             try:
-                return position, read_image(self._paths[position % len(self._paths)])
+                data = _read(path)
+                image = _decode(data, path)
             except SourceError as exc:
                 failed += 1
                 self.frames_lost += 1
                 if position < len(self._paths):
                     self.warnings.append(str(exc))
+                continue
+            if position < len(self._paths) and is_animated(io.BytesIO(data)):
+                self._note_animation(path)
+            return position, image
         return None
+
+    def _note_animation(self, path: Path) -> None:
+        """One line, however many there are."""
+        self._animated.append(path)
+        first, more = self._animated[0], len(self._animated) - 1
+        who = f"{first.name} and {more} more are" if more else f"{first.name} is"
+        line = (
+            f"{who} animated: in a series only the first picture is taken; "
+            f"for all of it, --source {first}"
+        )
+        if more:
+            self.warnings[self._animated_line] = line
+        else:
+            self._animated_line = len(self.warnings)
+            self.warnings.append(line)
 
     def read(self) -> Frame | None:
         """See `Source.read`."""
@@ -146,8 +192,8 @@ class ImageSource:
             return None
         position, image = found
         self._delivered += 1
-        time_s = float(position / IMAGE_RATE)
-        return Frame(image, position, time_s, time.monotonic())
+        name = None if self._names is None else self._names[position]
+        return Frame(image, position, float(position / self._rate), time.monotonic(), name=name)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -37,7 +37,7 @@ from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
-from roadseg.video.stats import Progress, RunStats, peak_rss_mb
+from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
     from roadseg.render import Renderer
@@ -224,7 +224,12 @@ class VideoLoop:
             frames_lost=self.source.frames_lost,
             warnings=(*self.source.warnings, *self.outputs.warnings),
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
+            names=self._names(),
         )
+
+    def _names(self) -> tuple[PictureName, ...]:
+        origins = {name: origin for origin, name in self.source.info.names}
+        return tuple(PictureName(origins[name], png) for name, png in self.outputs.names)
 
     # The stages, in the order in which a frame meets them.
 

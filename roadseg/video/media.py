@@ -24,7 +24,6 @@ __all__ = [
     "quiet_opencv",
     "rate_in_headers",
     "reason",
-    "redact",
 ]
 
 _RATE_LIMIT = 1000
@@ -32,29 +31,6 @@ _RATE_LIMIT = 1000
 # A stream of less than this part of the largest one's pixels is a preview of it.
 _PREVIEW_PART = 5
 _ERRNO_PREFIX = re.compile(r"^\[Errno -?\d+\] ")
-
-
-def redact(url: str) -> str:
-    """The URL with its user name, password, query and fragment blotted out.
-
-    >>> redact("rtsp://admin:secret@10.0.0.7:554/live?token=abc")
-    'rtsp://***@10.0.0.7:554/live?***'
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    visible, query = _split_query(rest)
-    # Passwords are typed as they are, with / and @ in them: all before the last @ is one.
-    _, at, location = visible.rpartition("@")
-    if not at and "@" in query and "/" not in visible:
-        _, at, location = rest.rpartition("@")
-        location, query = _split_query(location)
-    return f"{scheme}://{'***@' if at else ''}{location}{'?***' if query else ''}"
-
-
-def _split_query(text: str) -> tuple[str, str]:
-    match = re.search(r"[?#]", text)
-    return (text[: match.start()], text[match.start() :]) if match else (text, "")
 
 
 def reason(exc: BaseException) -> str:
@@ -73,23 +49,32 @@ def file_url(path: object) -> str:
 
 
 def open_input(
-    url: str, *, options: dict[str, str] | None = None, timeout_s: float | None = None
+    url: object,
+    *,
+    format: str | None = None,
+    options: dict[str, str] | None = None,
+    timeouts_s: tuple[float, float] | None = None,
 ) -> InputContainer:
     """Open what is to be read. Tags that are no UTF-8 are shown as well as they can be.
 
     Args:
-        url: in FFmpeg's terms; see `file_url`.
+        url: in FFmpeg's terms, see `file_url`; or a file object.
+        format: of the container; found out when None.
         options: of the protocol and the container.
-        timeout_s: how long the other side may take to answer, and for each later read.
+        timeouts_s: how long the other side may take to answer, and for each later read.
 
     Raises:
         OSError, av.error.FFmpegError: it cannot be opened.
     """
     import av
 
-    limits_s = None if timeout_s is None else (timeout_s, timeout_s)
     container: InputContainer = av.open(
-        url, "r", options=options or {}, timeout=limits_s, metadata_errors="replace"
+        url,
+        "r",
+        format=format,
+        options=options or {},
+        timeout=timeouts_s,
+        metadata_errors="replace",
     )
     return container
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from roadseg.types import Frame, Image, LabelMap
+from roadseg.video.png_sink import PngSink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +24,17 @@ class Outputs:
 
     Attributes:
         written: files and folders that hold results, after `close`.
+        names: for every picture file whose result was written: `Frame.name` and the name of the
+            PNG.
     """
 
     def __init__(self, sink: Sink | None, mask_sink: MaskSink | None) -> None:
         self.written: list[Path] = []
+        self.names: list[tuple[str, str]] = []
         self._sink = sink
         self._mask_sink = mask_sink
         self._all = [each for each in (sink, mask_sink) if each is not None]
+        self._naming = next((each for each in self._all if isinstance(each, PngSink)), None)
         self._failed: Sink | MaskSink | None = None
 
     def __bool__(self) -> bool:
@@ -58,6 +63,8 @@ class Outputs:
         except BaseException:
             self._failed = writing
             raise
+        if frame.name is not None and self._naming is not None:
+            self.names.append((frame.name, self._naming.name_of(frame)))
 
     def close(self, *, ok: bool) -> None:
         """Finish every sink, or give up all of them; one that failed to write is given up anyway.

@@ -1,4 +1,4 @@
-"""Numbered PNG files: pictures for `--output FOLDER`, class ids for `--save-masks FOLDER`."""
+"""PNG files: pictures for `--output FOLDER` or `FILE.png`, class ids for `--save-masks FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ import numpy.typing as npt
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image, Labels
 from roadseg.video.source import SourceInfo
-from roadseg.video.targets import claim_folder, replace_file, write_failure
+from roadseg.video.targets import claim_file, claim_folder, replace_file, write_failure
 
-__all__ = ["MaskSink", "PngFolderSink"]
+__all__ = ["MaskSink", "PngFileSink", "PngFolderSink", "PngSink"]
 
 # zlib level 1: three times faster than OpenCV's default for about a tenth more bytes.
 _PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
-class _PngFolder:
-    """Writes `000000.png`, `000001.png`, ...: the number is `Frame.index`, so that pictures and
-    masks of one frame have the same name, and dropped frames leave gaps."""
+class PngSink:
+    """Writes PNG files into a folder.
+
+    A frame of a picture file gives its result that file's name, other frames give it their number
+    (`000000.png`, `000001.png`, ...; dropped frames leave gaps). So pictures and masks of one
+    frame have the same name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path: Path | None = folder
         self.frames_out = 0
         self._folder = folder
 
+    def name_of(self, frame: Frame) -> str:
+        """Name of the file that holds the frame's result."""
+        return f"{frame.index:06d}.png" if frame.name is None else f"{frame.name}.png"
+
     def _put(self, pixels: npt.NDArray[np.uint8], frame: Frame) -> None:
-        name = f"{frame.index:06d}.png"
-        temporary = self._folder / f".{name}.part"
+        name = self.name_of(frame)
+        # The number, since a long name could grow too long for the system.
+        temporary = self._folder / f".{frame.index:06d}.png.part"
         try:
             good, data = cv2.imencode(".png", pixels, _PNG_OPTIONS)
         except cv2.error as exc:
@@ -48,7 +57,7 @@ class _PngFolder:
         self.frames_out += 1
 
 
-class PngFolderSink(_PngFolder):
+class PngFolderSink(PngSink):
     """See `roadseg.video.sink.Sink`. Each PNG is complete as soon as it has its name, so closing
     has nothing to finish and, after a failure, nothing to remove.
 
@@ -68,7 +77,38 @@ class PngFolderSink(_PngFolder):
         """See `Sink.close`."""
 
 
-class MaskSink(_PngFolder):
+class PngFileSink(PngSink):
+    """One PNG, for a source of one frame; see `roadseg.video.sink.Sink`.
+
+    Raises:
+        SinkError: it cannot be written, or is the source itself.
+    """
+
+    def __init__(self, path: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
+        super().__init__(path.parent)
+        self.path = path
+        self.warnings: list[str] = []
+        # Only the checks: the file is small enough to be written in one go.
+        claim_file(path, source, overwrite=overwrite).unlink()
+
+    def name_of(self, frame: Frame) -> str:  # noqa: ARG002
+        """The one that was asked for."""
+        assert self.path is not None
+        return self.path.name
+
+    def write(self, image_bgr: Image, frame: Frame) -> None:
+        """See `Sink.write`."""
+        if self.frames_out:
+            raise SinkError(
+                f"cannot write several frames into {self.path}: give a folder, or --max-frames 1"
+            )
+        self._put(image_bgr, frame)
+
+    def close(self, *, ok: bool) -> None:
+        """See `Sink.close`."""
+
+
+class MaskSink(PngSink):
     """Class ids as 8-bit single-channel PNGs of the frame's size: pixel value = class id.
 
     Args:

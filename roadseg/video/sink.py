@@ -1,4 +1,4 @@
-"""Where results go: an H.264 file, a folder of numbered PNGs, masks, or nowhere.
+"""Where results go: an H.264 file, a folder of PNGs, one PNG, masks, or nowhere.
 
 Sinks are synchronous and start no thread of their own; one thread at a time uses a sink.
 Everything that can be refused is refused when a sink is opened, before any work is done.
@@ -6,12 +6,14 @@ Everything that can be refused is refused when a sink is opened, before any work
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from roadseg.errors import UsageError
 from roadseg.types import Frame, Image
-from roadseg.video.png_sink import MaskSink
+from roadseg.video.image_source import is_image
+from roadseg.video.png_sink import MaskSink, PngFileSink, PngFolderSink
 from roadseg.video.source import SourceInfo
 
 __all__ = ["MaskSink", "NullSink", "Sink", "open_sink"]
@@ -80,8 +82,9 @@ def open_sink(
     """Open the sink that `output` names, making sure that it can be written.
 
     Args:
-        output: a path that ends in `.mp4` for a video, any other for a folder of numbered
-            PNGs, None for nothing. Missing folders are created.
+        output: a path that ends in `.mp4` for a video, in `.png` for the one picture of a source
+            of one frame, a name without a suffix or a folder for PNGs, None for nothing. Missing
+            folders are created.
         source_info: gives the video its rate, clock and sound; must not be what is written.
         size_hw: size of the pictures to come; that of the first one when None.
         overwrite: replace what is there already; otherwise refuse.
@@ -90,22 +93,31 @@ def open_sink(
         UsageError: another kind of file is asked for.
         SinkError: it cannot be written, or is the source itself.
     """
-    from roadseg.video.image_source import is_image
-
     if output is None:
         return NullSink()
     if output.suffix.lower() == ".mp4":
         from roadseg.video.mp4_sink import Mp4Sink
 
         return Mp4Sink(output, source_info, size_hw, overwrite=overwrite)
-    if output.suffix.lower() in _OTHER_VIDEOS and not output.is_dir():
-        raise UsageError(
-            f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}"
-        )
-    if is_image(output) and not output.is_dir():
-        raise UsageError(
-            f"cannot write a single image: give a folder, --output {output.with_suffix('')}"
-        )
-    from roadseg.video.png_sink import PngFolderSink
-
+    # A folder may be called anything; `run.2` and `2024.11.26` name one as well.
+    if not output.is_dir() and re.search("[a-z]", output.suffix, re.IGNORECASE):
+        if output.suffix.lower() == ".png" and source_info.frame_count == 1:
+            return PngFileSink(output, source_info, overwrite=overwrite)
+        raise UsageError(_why_not(output, source_info))
     return PngFolderSink(output, source_info, overwrite=overwrite)
+
+
+def _why_not(output: Path, source_info: SourceInfo) -> str:
+    if is_image(output):
+        if source_info.frame_count == 1:
+            return f"cannot write {output.suffix} files: use --output {output.with_suffix('.png')}"
+        return (
+            "cannot write several frames into a single image: "
+            f"give a folder, --output {output.with_suffix('')}"
+        )
+    if output.suffix.lower() in _OTHER_VIDEOS:
+        return f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}"
+    return (
+        f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}, or a "
+        f"folder for PNGs, --output {output.with_suffix('')}"
+    )

@@ -11,21 +11,25 @@ Sources are synchronous and start no thread of their own; one thread at a time u
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from roadseg.errors import SourceError, UsageError
+from roadseg.picture_file import is_animated
 from roadseg.types import Frame
 
-__all__ = ["Source", "SourceInfo", "SourceKind", "open_source"]
+if TYPE_CHECKING:
+    from roadseg.video.places import Images
+
+__all__ = ["RtspTransport", "Source", "SourceInfo", "SourceKind", "open_source"]
 
 SourceKind = Literal["file", "live", "images"]
+RtspTransport = Literal["auto", "tcp", "udp"]
+
+_MOST_FPS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class SourceInfo:
         start_s: where `Frame.time_s` 0 lies on the file's own clock; audio is shifted by it.
         tags: what the container says of the recording: date, place, title and the like.
         input_dirs: folders that the images are read from, resolved.
+        names: path of every image and the name of its results; see `Frame.name`.
     """
 
     name: str
@@ -60,6 +65,7 @@ class SourceInfo:
     start_s: Fraction = Fraction(0)
     tags: Mapping[str, str] = field(default_factory=dict)
     input_dirs: tuple[Path, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
 
 
 @runtime_checkable
@@ -94,90 +100,111 @@ class Source(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
-_STREAM_SCHEMES = frozenset(
-    ["rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp"]
-)
-_WHAT_IT_TAKES = "a video file, a webcam number, an rtsp:// or http(s):// URL, an image, a folder"
-
-
 def open_source(
-    spec: str, *, loop: bool = False, timeout_s: float = 10.0, max_frames: int | None = None
+    spec: str,
+    *,
+    loop: bool = False,
+    timeout_s: float = 10.0,
+    max_frames: int | None = None,
+    fps: Fraction | None = None,
+    rtsp_transport: RtspTransport = "auto",
+    stream: int | None = None,
 ) -> Source:
     """Open whatever `spec` names, and read its first frame.
 
     Args:
         spec: path of a video file, an image or a folder of images; a glob of images such as
-            `"drive/*.png"`; a webcam's number (`"0"`) or device (`"/dev/video0"`); a URL.
+            `"drive/*.png"`; a webcam's number (`"0"`) or device (`"/dev/video0"`, or a link to
+            it such as those in /dev/v4l/by-id); a URL. What exists wins over all else.
         loop: start again at the end, with times and numbers going on; no effect on live sources.
         timeout_s: how long a URL may take to answer, and later to send the next frame.
         max_frames: `read` returns None after so many frames.
+        fps: frames per second of what has no rate of its own: images, and bare video streams.
+        rtsp_transport: see `roadseg.video.network.open_url`.
+        stream: number of the video stream to read where there are several (front and rear
+            camera), from 1; None for the first that is no preview.
 
     Raises:
         SourceError: it is missing, unreadable, or does not answer.
-        UsageError: `max_frames` or `timeout_s` is not positive.
+        UsageError: `max_frames`, `timeout_s` or `fps` is not positive, or the source has a rate
+            of its own.
     """
+    from roadseg.video import places
+
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"cannot process {max_frames} frames: --max-frames must be 1 or more")
     if timeout_s <= 0:
         raise UsageError(f"a time limit of {timeout_s:g} s is none: give a positive number")
-    camera = _camera_index(spec)
-    if camera is not None:
+    if fps is not None and not 0 < fps <= _MOST_FPS:
+        raise UsageError(f"--fps {float(fps):g} is not above 0 and at most {_MOST_FPS}")
+    if rtsp_transport not in get_args(RtspTransport):
+        raise UsageError(
+            f"unknown --rtsp-transport {rtsp_transport!r}: use {'|'.join(get_args(RtspTransport))}"
+        )
+    place = places.find(spec)
+    if stream is not None and isinstance(place, (places.Camera, places.Images)):
+        raise UsageError(
+            f"--stream chooses among the videos in one file or URL; {place.name} has no others: "
+            "leave the option out"
+        )
+    if fps is not None and isinstance(place, (places.Camera, places.Url)):
+        raise UsageError(
+            f"--fps is for images and bare streams; {place.name} has its own rate: leave the "
+            "option out"
+        )
+    if isinstance(place, places.Camera):
         from roadseg.video.camera_source import CameraSource
 
-        return CameraSource(camera, max_frames=max_frames)
-    if "://" in spec:
-        return _open_url(spec, loop=loop, timeout_s=timeout_s, max_frames=max_frames)
-    return _open_path(spec, loop=loop, max_frames=max_frames)
+        return CameraSource(place.index, max_frames=max_frames)
+    if isinstance(place, places.Url):
+        from roadseg.video.network import open_url
+
+        return open_url(
+            place.url,
+            loop=loop,
+            timeout_s=timeout_s,
+            max_frames=max_frames,
+            rtsp_transport=rtsp_transport,
+            stream=stream,
+        )
+    if isinstance(place, places.Images):
+        return _open_images(place, loop=loop, max_frames=max_frames, fps=fps)
+    from roadseg.video.file_source import open_file
+
+    source = open_file(place.path, loop=loop, max_frames=max_frames, fps=fps, stream=stream)
+    source.warnings += place.notes
+    return source
 
 
-def _camera_index(spec: str) -> int | None:
-    match = re.fullmatch(r"(?:/dev/video)?([0-9]{1,4})", spec)
-    return int(match[1]) if match else None
+def _open_images(
+    place: Images, *, loop: bool, max_frames: int | None, fps: Fraction | None
+) -> Source:
+    from roadseg.video.animation import open_animation
+    from roadseg.video.image_source import ImageSource
+
+    if place.path is not None and place.paths == (place.path,) and _animated(place.path):
+        if fps is not None:
+            raise UsageError(
+                f"--fps is for images and bare streams; {place.name} is animated and has its own "
+                "rate: leave the option out"
+            )
+        source = open_animation(place.path, loop=loop, max_frames=max_frames)
+        source.warnings += place.notes
+        return source
+    return ImageSource(
+        place.paths,
+        place.name,
+        path=place.path,
+        loop=loop,
+        max_frames=max_frames,
+        rate=fps,
+        warnings=place.notes,
+    )
 
 
-def _open_url(spec: str, *, loop: bool, timeout_s: float, max_frames: int | None) -> Source:
-    from roadseg.video.media import redact
-    from roadseg.video.stream_source import open_url
-
-    parts = urlsplit(spec)
-    if parts.scheme.lower() == "file":
-        return _open_path(unquote(parts.path), loop=loop, max_frames=max_frames)
-    if parts.scheme.lower() not in _STREAM_SCHEMES:
-        raise SourceError(f"cannot open {redact(spec)}: --source takes {_WHAT_IT_TAKES}")
-    return open_url(spec, loop=loop, timeout_s=timeout_s, max_frames=max_frames)
-
-
-def _open_path(spec: str, *, loop: bool, max_frames: int | None) -> Source:
-    from roadseg.video.image_source import ImageSource, images_in, is_image, natural_key
-
-    path = Path(spec).expanduser()
+def _animated(path: Path) -> bool:
     try:
-        if path.is_dir():
-            images = images_in(path)
-            if not images:
-                raise SourceError(f"no images in the folder {spec}{_videos_inside(path)}")
-            return ImageSource(images, spec, path=path, loop=loop, max_frames=max_frames)
-        if path.exists():
-            if is_image(path):
-                return ImageSource([path], spec, path=path, loop=loop, max_frames=max_frames)
-            from roadseg.video.file_source import open_file
-
-            return open_file(path, loop=loop, max_frames=max_frames)
+        with path.open("rb") as file:
+            return is_animated(file)
     except OSError as exc:
-        raise SourceError(f"cannot read {spec}: {exc.strerror or exc}") from exc
-    if not glob.has_magic(spec):
-        raise SourceError(f"no such file: {spec}; --source takes {_WHAT_IT_TAKES} or a glob")
-    matches = [Path(p) for p in glob.glob(str(path), recursive=True)]
-    images = sorted((p for p in matches if is_image(p) and p.is_file()), key=natural_key)
-    if not images:
-        what = "no image matches" if matches else "nothing matches"
-        raise SourceError(f'{what} {spec}; put the pattern in quotes, for example "drive/*.png"')
-    return ImageSource(images, spec, path=None, loop=loop, max_frames=max_frames)
-
-
-def _videos_inside(folder: Path) -> str:
-    suffixes = {".mp4", ".mov", ".avi", ".mkv", ".ts", ".webm", ".m4v"}
-    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes)
-    if not videos:
-        return ": give a folder that holds .png or .jpg files"
-    return f": it holds videos; give one of them, for example --source {videos[0]}"
+        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Latency", "Progress", "RunStats", "peak_rss_mb"]
+__all__ = ["Latency", "PictureName", "Progress", "RunStats", "peak_rss_mb"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,19 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureName:
+    """Which picture file a result comes from.
+
+    Attributes:
+        source: path of the picture that was read.
+        picture: name of the PNG in `--output` and `--save-masks`.
+    """
+
+    source: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStats:
     """What happened, as `--stats-json` writes it.
 
@@ -55,6 +68,8 @@ class RunStats:
         frames_lost: frames of a damaged file that could not be decoded.
         warnings: one line each, for people.
         first_frame_s: from the start of the program to the first frame delivered.
+        names: for picture files, which result is whose; empty where results are numbered or none
+            were written.
     """
 
     frames_in: int
@@ -70,6 +85,7 @@ class RunStats:
     frames_lost: int
     warnings: tuple[str, ...]
     first_frame_s: float | None
+    names: tuple[PictureName, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Plain values for `json.dumps`."""

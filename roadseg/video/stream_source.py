@@ -1,8 +1,6 @@
 """Network streams: frames that arrive whether or not anybody reads them.
 
-URLs are opened through PyAV, not through OpenCV: both honour their time limits, but OpenCV
-answers every failure with the same False, whereas FFmpeg's own error tells a wrong password
-from a closed port.
+`roadseg.video.network` opens them.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ from typing import TYPE_CHECKING
 from roadseg.errors import SourceError
 from roadseg.types import Frame
 from roadseg.video.backlog import newest
-from roadseg.video.file_source import FileSource
-from roadseg.video.media import choose_video, nominal_rate, open_input, reason, redact
+from roadseg.video.media import choose_video, nominal_rate, reason
 from roadseg.video.pictures.converter import BgrConverter
-from roadseg.video.source import Source, SourceInfo
+from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-__all__ = ["StreamSource", "open_url"]
+__all__ = ["StreamSource"]
 
 _FALLBACK_RATE = Fraction(25)
 
@@ -37,57 +34,6 @@ _LATEST_S = 1.0
 # Motion JPEG over HTTP has no timestamps; FFmpeg makes some up at 25 frames per second, and a
 # recording of a 10 fps camera would then play too fast.
 _UNTIMED_FORMATS = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "mjpeg_2000"})
-
-
-def open_url(url: str, *, loop: bool, timeout_s: float, max_frames: int | None) -> Source:
-    """Open a network stream.
-
-    An http(s) URL whose container states a duration is a file that lies elsewhere: every frame
-    is read, none is dropped. Everything else is live.
-
-    Raises:
-        SourceError: no answer within `timeout_s`, refused, or no video.
-    """
-    import av
-
-    name = redact(url)
-
-    def open_container() -> InputContainer:
-        options = {"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {}
-        return open_input(url, options=options, timeout_s=timeout_s)
-
-    started_s = time.monotonic()
-    try:
-        container = open_container()
-    except (av.error.FFmpegError, OSError) as exc:
-        # The interrupted connection surfaces under various names; the clock does not lie.
-        timed_out = isinstance(exc, av.error.ExitError) or (
-            time.monotonic() - started_s >= 0.9 * timeout_s
-        )
-        why = f"no answer within {timeout_s:g} s" if timed_out else _why_refused(exc)
-        raise SourceError(f"cannot open {name}: {why}; {_advice(exc)}") from exc
-    if container.duration is not None and url.lower().startswith("http"):
-        reopen = open_container if loop else None
-        return FileSource(container, name, path=None, reopen=reopen, max_frames=max_frames)
-    return StreamSource(container, name, timeout_s=timeout_s, max_frames=max_frames)
-
-
-def _why_refused(exc: BaseException) -> str:
-    import av
-
-    if isinstance(exc, av.error.InvalidDataError):
-        return "what it sends is not a video"
-    return reason(exc)
-
-
-def _advice(exc: BaseException) -> str:
-    import av
-
-    if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-        return "check the user name and password in the URL"
-    if isinstance(exc, av.error.HTTPClientError):
-        return "check the path in the URL"
-    return "check the address, the port and that the camera is on"
 
 
 class StreamSource:
@@ -104,6 +50,7 @@ class StreamSource:
         *,
         timeout_s: float,
         max_frames: int | None = None,
+        stream: int | None = None,
     ) -> None:
         self.frames_lost = 0
         self.warnings: list[str] = []
@@ -112,7 +59,7 @@ class StreamSource:
         self._timeout_s = timeout_s
         self._max_frames = max_frames
         self._index = 0
-        self._stream, others = choose_video(container, name)
+        self._stream, others = choose_video(container, name, stream)
         if others is not None:
             self.warnings.append(others)
         # Frame threads would hold back as many frames as there are threads.

@@ -25,7 +25,10 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Path:
         SinkError: it is the source, a folder, not to be overwritten, or cannot be created.
     """
     target = path.resolve()
-    if source.path is not None and _same(target, source.path):
+    inputs = [Path(origin) for origin, _name in source.names]
+    if source.path is not None:
+        inputs.append(source.path)
+    if any(_same(target, each) for each in inputs if not each.is_dir()):
         raise SinkError(f"--output {path} is the source itself: give the result another name")
     if target.is_dir():
         raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
@@ -48,7 +51,7 @@ def claim_folder(
     """Make sure that files can be written into `folder`, creating it where it is missing.
 
     Args:
-        folder: where numbered PNGs will go.
+        folder: where PNGs will go.
         source: must not read images from that folder.
         option: for messages, `--output` or `--save-masks`.
         overwrite: whether PNGs that are there already may be replaced.
@@ -86,9 +89,7 @@ def claim_folder(
         raise SinkError(
             f"{option} {folder} holds {older} PNG files: empty it or give another folder"
         )
-    return [
-        f"{option} {folder} already holds {older} PNG files; those of equal number are replaced"
-    ]
+    return [f"{option} {folder} already holds {older} PNG files; those of equal name are replaced"]
 
 
 def replace_file(temporary: Path, path: Path) -> None:

@@ -96,6 +96,7 @@ def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
         "frames_lost",
         "warnings",
         "first_frame_s",
+        "names",
     }
     assert (stats["frames_in"], stats["frames_out"], stats["dropped"]) == (FRAMES, FRAMES, 0)
     assert set(stats["latency_ms"]) == {"p50", "p95", "max"}
@@ -112,11 +113,11 @@ def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
     assert stats["fps"] > 0
 
 
-def test_images_and_masks_have_the_numbers_of_their_frames(images, tmp_path):
+def test_images_and_masks_have_the_names_of_their_pictures(images, tmp_path):
     out, masks = tmp_path / "out", tmp_path / "masks"
     code = run(images, "--output", out, "--save-masks", masks, "--view", "mask", "--no-legend")
     assert code == 0
-    names = [f"{index:06d}.png" for index in range(FRAMES)]
+    names = [f"{index}.png" for index in range(FRAMES)]
     assert sorted(os.listdir(out)) == sorted(os.listdir(masks)) == names
     for index, name in enumerate(names):
         mask = cv2.imread(str(masks / name), cv2.IMREAD_UNCHANGED)
@@ -126,7 +127,7 @@ def test_images_and_masks_have_the_numbers_of_their_frames(images, tmp_path):
 
 def test_side_by_side_is_twice_as_wide(images, tmp_path):
     assert run(images, "--output", tmp_path / "out", "--view", "side-by-side") == 0
-    assert cv2.imread(str(tmp_path / "out" / "000000.png")).shape == (48, 128, 3)
+    assert cv2.imread(str(tmp_path / "out" / "0.png")).shape == (48, 128, 3)
 
 
 def test_options_of_the_picture_reach_it(images, tmp_path):
@@ -136,7 +137,7 @@ def test_options_of_the_picture_reach_it(images, tmp_path):
     assert run(images, "--output", tmp_path / "cb", "--palette", "colorblind", "--alpha", 1) == 0
 
     def pixel(folder):
-        return cv2.imread(str(tmp_path / folder / "000000.png"))[-1, -1].tolist()
+        return cv2.imread(str(tmp_path / folder / "0.png"))[-1, -1].tolist()
 
     assert pixel("plain") == [0, 0, 0]
     sky = class_id("sky")
@@ -321,3 +322,146 @@ def test_progress_on_a_terminal(images, tmp_path, monkeypatch):
     assert f"{FRAMES}/{FRAMES} frames" in screen.getvalue()
     assert run(images, "--save-masks", tmp_path / "masks", "--loop", "--max-frames", 9) == 0
     assert "9 frames" in screen.getvalue()
+
+
+class TestNames:
+    def photos(self, tmp_path, *names):
+        for name in names:
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.full((*SIZE_HW, 3), 90, np.uint8))
+        return tmp_path / "photos"
+
+    def test_pictures_and_masks_are_called_like_their_pictures(self, tmp_path):
+        photos = self.photos(tmp_path, "Cam1.jpg", "a.jpg", "a.png", "A.bmp")
+        out, masks, stats = tmp_path / "out", tmp_path / "masks", tmp_path / "run.json"
+        options = ("--output", out, "--save-masks", masks, "--stats-json", stats)
+        assert run(photos, *options) == 0
+        names = {
+            "A.bmp": "A.png",
+            "a.jpg": "a-2.png",
+            "a.png": "a-3.png",
+            "Cam1.jpg": "Cam1.png",
+        }
+        assert sorted(os.listdir(out)) == sorted(os.listdir(masks)) == sorted(names.values())
+        told = json.loads(stats.read_text())["names"]
+        assert {n["source"]: n["picture"] for n in told} == {
+            str(photos / source): picture for source, picture in names.items()
+        }
+
+    def test_one_name_in_two_folders(self, tmp_path):
+        photos = self.photos(tmp_path, "x/1.png", "y/1.png")
+        assert run(photos / "*" / "*.png", "--output", tmp_path / "out") == 0
+        assert sorted(os.listdir(tmp_path / "out")) == ["1-2.png", "1.png"]
+
+    def test_a_loop_numbers_its_results(self, tmp_path):
+        photos = self.photos(tmp_path, "a.png", "b.png")
+        stats = tmp_path / "run.json"
+        options = ("--loop", "--max-frames", 3, "--stats-json", stats)
+        assert run(photos, "--output", tmp_path / "out", *options) == 0
+        assert sorted(os.listdir(tmp_path / "out")) == [f"{i:06d}.png" for i in range(3)]
+        assert json.loads(stats.read_text())["names"] == []
+
+    def test_one_picture_into_one_file(self, tmp_path, capsys):
+        photo = self.photos(tmp_path, "photo.jpg") / "photo.jpg"
+        out, stats = tmp_path / "new" / "out.PNG", tmp_path / "run.json"
+        assert run(photo, "--output", out, "--stats-json", stats) == 0
+        assert cv2.imread(str(out)).shape == (*SIZE_HW, 3)
+        assert os.listdir(out.parent) == ["out.PNG"]
+        assert capsys.readouterr().out.endswith(f"written to {out}\n")
+        told = json.loads(stats.read_text())["names"]
+        assert told == [{"source": str(photo), "picture": "out.PNG"}]
+
+    def test_one_picture_over_itself(self, tmp_path, capsys):
+        photo = self.photos(tmp_path, "photo.png") / "photo.png"
+        before = photo.read_bytes()
+        for source in (photo, photo.parent, photo.parent / "*.png"):
+            assert run(source, "--output", photo) == 4
+            assert "is the source itself" in capsys.readouterr().err
+        assert photo.read_bytes() == before
+
+    def test_one_frame_of_a_clip(self, clip, tmp_path):
+        assert run(clip, "--output", tmp_path / "first.png", "--max-frames", 1) == 0
+        assert cv2.imread(str(tmp_path / "first.png")).shape == (*SIZE_HW, 3)
+
+    def test_several_frames_into_one_picture(self, images, tmp_path, capsys):
+        assert run(images, "--output", tmp_path / "out.png") == 2
+        assert capsys.readouterr().err == (
+            "error: cannot write several frames into a single image: give a folder, "
+            f"--output {tmp_path / 'out'}\n"
+        )
+
+    @pytest.mark.parametrize("name", ["a.mp4x", "a.mpeg4", "a.txt", "out.jpg"])
+    def test_outputs_of_another_kind(self, images, tmp_path, capsys, name):
+        assert run(images / "0.png", "--output", tmp_path / name) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: cannot write {name[name.index('.') :]} files: use --output ")
+        assert not (tmp_path / name).exists()
+
+    @pytest.mark.parametrize("name", ["run", "run.2", "2024.11.26"])
+    def test_names_of_folders(self, images, tmp_path, name):
+        assert run(images, "--output", tmp_path / name) == 0
+        assert len(os.listdir(tmp_path / name)) == FRAMES
+
+    def test_a_folder_that_exists_may_be_called_anything(self, images, tmp_path):
+        (tmp_path / "a.mp4x").mkdir()
+        assert run(images, "--output", tmp_path / "a.mp4x") == 0
+        assert len(os.listdir(tmp_path / "a.mp4x")) == FRAMES
+
+
+class TestRate:
+    @pytest.mark.parametrize(
+        ("fps", "rate"), [("10", 10), ("29.97", 29.97), ("30000/1001", 29.97), ("0.5", 0.5)]
+    )
+    def test_images_play_at_the_rate_that_is_given(self, images, tmp_path, fps, rate):
+        import av
+
+        assert run(images, "--output", tmp_path / "out.mp4", "--fps", fps) == 0
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            assert float(container.streams.video[0].average_rate) == pytest.approx(rate, rel=1e-3)
+
+    @pytest.mark.parametrize("fps", ["0", "-1", "1001", "nan", "inf", "fast", "1/0"])
+    def test_rates_that_are_none(self, images, tmp_path, capsys, fps):
+        assert run(images, "--output", tmp_path / "out.mp4", "--fps", fps) == 2
+        assert capsys.readouterr().err == (
+            f"error: --fps {fps} is not a number above 0 and at most 1000: "
+            "use for example --fps 25\n"
+        )
+
+    def test_sources_with_a_rate_of_their_own(self, clip, tmp_path, capsys):
+        capsys.readouterr()
+        for source, name in ((clip, clip), ("7", "webcam 7"), ("rtsp://u:p@h/x", "rtsp://***@h/x")):
+            assert run(source, "--output", tmp_path / "out.mp4", "--fps", "10") == 2
+            assert capsys.readouterr().err == (
+                f"error: --fps is for images and bare streams; {name} has its own rate: leave the "
+                "option out\n"
+            )
+
+    def test_an_unknown_transport(self, images, tmp_path, capsys):
+        options = ("--output", tmp_path / "out", "--rtsp-transport", "smtp")
+        assert run(images, *options) == 2
+        assert capsys.readouterr().err == (
+            "error: unknown --rtsp-transport 'smtp': use auto|tcp|udp\n"
+        )
+
+
+def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 255, (*SIZE_HW, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    (images / "cut.jpg").write_bytes(data[: len(data) // 2])
+    assert run(images, "--output", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"warning: cannot read {images / 'cut.jpg'}: it was cut off; copy it again\n"
+    )
+    assert ", 1 lost" in captured.out
+    assert "cut.png" not in os.listdir(tmp_path / "out")
+
+
+def test_a_window_shows_no_password(monkeypatch):
+    from roadseg import pipeline
+
+    titles = []
+    monkeypatch.setattr(pipeline, "open_window", lambda title, required: titles.append(title))
+    run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--stats-json", os.devnull)
+    assert titles == ["roadseg: rtsp://***@127.0.0.1:9/live?pwd=***"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roadseg.video.meters import STAGES, Meters, Reservoir, SlidingWindow, StageTimer
-from roadseg.video.stats import Latency, RunStats, peak_rss_mb
+from roadseg.video.stats import Latency, PictureName, RunStats, peak_rss_mb
 
 
 class FakeClock:
@@ -171,6 +171,7 @@ def test_run_stats_as_json():
         frames_lost=0,
         warnings=("careful",),
         first_frame_s=0.5,
+        names=(PictureName("a/Cam1.jpg", "Cam1.png"),),
     )
     assert json.loads(json.dumps(stats.to_json())) == {
         "frames_in": 3,
@@ -193,6 +194,7 @@ def test_run_stats_as_json():
         "frames_lost": 0,
         "warnings": ["careful"],
         "first_frame_s": 0.5,
+        "names": [{"source": "a/Cam1.jpg", "picture": "Cam1.png"}],
     }
 
 

@@ -534,7 +534,8 @@ class TestTargets:
         with pytest.raises(UsageError) as caught:
             open_sink(tmp_path / "a.png", INFO)
         assert str(caught.value) == (
-            f"cannot write a single image: give a folder, --output {tmp_path / 'a'}"
+            "cannot write several frames into a single image: "
+            f"give a folder, --output {tmp_path / 'a'}"
         )
 
     def test_symbolic_link_keeps_leading_to_the_new_file(self, tmp_path: Path) -> None:

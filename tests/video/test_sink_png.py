@@ -77,7 +77,7 @@ def test_older_pngs_are_announced_or_refused(tmp_path: Path) -> None:
     (tmp_path / "000009.png").touch()
 
     assert PngFolderSink(tmp_path, INFO).warnings == [
-        f"--output {tmp_path} already holds 2 PNG files; those of equal number are replaced"
+        f"--output {tmp_path} already holds 2 PNG files; those of equal name are replaced"
     ]
     with pytest.raises(SinkError) as caught:
         open_sink(tmp_path, INFO, overwrite=False)
@@ -166,3 +166,10 @@ def test_names_of_a_looping_source_go_on(tmp_path: Path) -> None:
             sink.write(frame.image_bgr, frame)
         sink.close(ok=True)
     assert names(tmp_path / "out") == ["000000.png", "000001.png", "000002.png"]
+
+
+def test_the_longest_name_that_a_picture_can_have(tmp_path: Path) -> None:
+    sink = PngFolderSink(tmp_path, INFO)
+    name = "x" * 251
+    sink.write(np.zeros((2, 2, 3), np.uint8), replace(frame_at(0), name=name))
+    assert names(tmp_path) == [f"{name}.png"]

@@ -150,7 +150,9 @@ class TestElementaryStreams:
         path = make_clip(frames=2)
         with pytest.raises(UsageError) as caught:
             open_file(path, loop=False, max_frames=None, fps=Fraction(10))
-        assert str(caught.value) == f"{path} has a rate of its own: leave out --fps"
+        assert str(caught.value) == (
+            f"--fps is for images and bare streams; {path} has its own rate: leave the option out"
+        )
 
 
 class TestTheLastPicture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 
 from roadseg.errors import SourceError
 from roadseg.types import Frame
+from roadseg.video.image_names import result_names
 from roadseg.video.image_source import natural_key
 from roadseg.video.source import Source, open_source
 
@@ -183,15 +185,64 @@ class TestRefusals:
             f"cannot read {tmp_path / '1.png'}: it is damaged or not an image"
         )
 
-    def test_glob_that_matches_nothing(self, tmp_path: Path) -> None:
-        spec = tmp_path / "*.png"
-        assert self.refused(spec) == (
-            f'nothing matches {spec}; put the pattern in quotes, for example "drive/*.png"'
-        )
 
-    def test_glob_that_matches_no_image(self, tmp_path: Path) -> None:
-        (tmp_path / "a.txt").touch()
-        spec = tmp_path / "*"
-        assert self.refused(spec) == (
-            f'no image matches {spec}; put the pattern in quotes, for example "drive/*.png"'
-        )
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.99])
+def test_a_picture_that_was_cut_off_is_lost_and_named(
+    tmp_path: Path, suffix: str, keep: float
+) -> None:
+    save(tmp_path / "a.png", 1)
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    data = cv2.imencode(suffix, noise)[1].tobytes()
+    path = tmp_path / f"b{suffix}"
+    path.write_bytes(data[: int(len(data) * keep)])
+
+    source = open_source(str(tmp_path))
+    assert greys(read_all(source)) == [1]
+    assert source.frames_lost == 1
+    assert source.warnings == [f"cannot read {path}: it was cut off; copy it again"]
+
+
+def test_a_whole_picture_may_have_something_behind_its_end(tmp_path: Path) -> None:
+    for suffix in (".jpg", ".png"):
+        path = save(tmp_path / f"a{suffix}", 40)
+        path.write_bytes(path.read_bytes() + b"\0" * 5000)
+        assert greys(read_all(open_source(str(path)))) == [40]
+
+
+def test_rate_of_images_can_be_given(tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / f"{i}.png", i)
+    source = open_source(str(tmp_path), fps=Fraction(10))
+    assert [f.time_s for f in read_all(source)] == [0.0, 0.1, 0.2]
+    assert (source.info.rate, source.info.time_base) == (10, Fraction(1, 10))
+
+
+def test_frames_carry_the_names_of_their_pictures(tmp_path: Path) -> None:
+    save(tmp_path / "Cam.1.jpg", 1)
+    (tmp_path / "b.png").write_bytes(b"broken")
+    save(tmp_path / "c.PNG", 3)
+    source = open_source(str(tmp_path))
+    assert [f.name for f in read_all(source)] == ["c", "Cam.1"]
+    assert dict(source.info.names) == {
+        str(tmp_path / "Cam.1.jpg"): "Cam.1",
+        str(tmp_path / "b.png"): "b",
+        str(tmp_path / "c.PNG"): "c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a.jpg", "b.jpg"], ["a", "b"]),
+        (["a.jpg", "a.png", "a.bmp"], ["a", "a-2", "a-3"]),
+        (["x/1.png", "y/1.png"], ["1", "1-2"]),
+        (["a.jpg", "A.jpg", "a.JPG"], ["a", "A-2", "a-3"]),
+        (["a.jpg", "a.png", "a-2.png"], ["a", "a-3", "a-2"]),
+        (["a-2.jpg", "a.jpg", "a.png", "a-2.png"], ["a-2", "a", "a-3", "a-2-2"]),
+        (["\u00e9.jpg", "e\u0301.png"], ["\u00e9", "e\u0301-2"]),
+        (["stra\u00dfe.jpg", "STRASSE.png"], ["stra\u00dfe", "STRASSE-2"]),
+    ],
+)
+def test_results_never_share_a_name(paths: list[str], expected: list[str]) -> None:
+    assert result_names([Path(p) for p in paths]) == expected
