@@ -32,12 +32,19 @@ class Frame:
         index: 0-based position in the source, counting frames that were dropped.
         time_s: presentation time in seconds from the start of the source.
         captured_s: `time.monotonic()` when the frame left the source, for latency.
+        duration_s: how long the picture stands, in seconds; None if the source does not say.
+        is_last: the source has come to its own end with this frame.
+        source_s: where the picture lies on the source's own clock, in seconds, before that clock
+            was healed; sound, which has the same clock, follows it. None if it has no stamp.
     """
 
     image_bgr: Image
     index: int
     time_s: float
     captured_s: float
+    duration_s: float | None = None
+    is_last: bool = False
+    source_s: float | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

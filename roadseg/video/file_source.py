@@ -61,7 +61,14 @@ def open_file(path: Path, *, loop: bool, max_frames: int | None) -> FileSource:
         container.close()
         raise SourceError(f"{path} is not a video: give a video file, an image or a folder")
     reopen = open_container if loop else None
-    return FileSource(container, str(path), path=path, reopen=reopen, max_frames=max_frames)
+    return FileSource(
+        container,
+        str(path),
+        path=path,
+        reopen=reopen,
+        open_sound=open_container,
+        max_frames=max_frames,
+    )
 
 
 def _why_unreadable(path: Path, exc: BaseException) -> str:
@@ -94,6 +101,7 @@ class FileSource:
         *,
         path: Path | None,
         reopen: Callable[[], InputContainer] | None = None,
+        open_sound: Callable[[], InputContainer] | None = None,
         max_frames: int | None = None,
     ) -> None:
         self.frames_lost = 0
@@ -116,6 +124,7 @@ class FileSource:
             round(1 / self._rate / self._time_base), float(1 / self._time_base)
         )
         self._has_sound = bool(container.streams.audio)
+        self._open_sound = open_sound
         self._pictures = self._decode()
         self._last_end_s = 0.0
         try:
@@ -153,7 +162,11 @@ class FileSource:
             size_hw=size_hw,
             rate=self._rate,
             frame_count=self._max_frames if self._reopen else count,
-            has_audio=path is not None and self._reopen is None and self._has_sound,
+            has_audio=self._has_sound and self._reopen is None,
+            open_sound=self._open_sound,
+            no_sound="--loop repeats the pictures only"
+            if self._reopen and self._has_sound
+            else None,
             path=path,
             time_base=self._time_base,
             start_s=start * self._time_base,
@@ -230,7 +243,8 @@ class FileSource:
             if picture is None:
                 return None
         self._repaired += bool(picture.is_corrupt)
-        ticks = self._timeline.ticks(_stamp(picture))
+        stamp = _stamp(picture)
+        ticks = self._timeline.ticks(stamp)
         time_s = float(ticks * self._time_base)
         self._last_end_s = time_s + 1 / float(self._rate)
         try:
@@ -240,7 +254,8 @@ class FileSource:
                 f"{self._name}: cannot convert a {picture.width}x{picture.height} "
                 f"{picture.format.name} frame ({reason(exc)})"
             ) from exc
-        frame = Frame(image, self._index, time_s, time.monotonic())
+        source_s = None if stamp is None else float(stamp * self._time_base)
+        frame = Frame(image, self._index, time_s, time.monotonic(), source_s=source_s)
         self._index += 1
         self._in_pass += 1
         return frame

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from roadseg.errors import SourceError, UsageError
 from roadseg.types import Frame
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 __all__ = ["Source", "SourceInfo", "SourceKind", "open_source"]
 
@@ -39,13 +43,15 @@ class SourceInfo:
         rate: nominal frames per second, None if unknown.
         frame_count: frames that the source declares (an estimate where the container only
             gives a duration), no more than `max_frames`; None for live and looping sources.
-        has_audio: there is sound that `path` leads to.
+        has_audio: there is sound that `open_sound` leads to.
         path: the file or folder on this machine, None for cameras, URLs and globs.
         time_base: seconds per tick of the source's clock; every `Frame.time_s` is a multiple
             of it. None if the source has no such clock.
         start_s: where `Frame.time_s` 0 lies on the file's own clock; audio is shifted by it.
         sample_aspect: width of a pixel over its height; 1 almost always.
         input_dirs: folders that the images are read from, resolved.
+        open_sound: opens the source once more, to read its sound.
+        no_sound: why sound that the source has is not offered, None if it has none or offers it.
     """
 
     name: str
@@ -59,6 +65,8 @@ class SourceInfo:
     start_s: Fraction = Fraction(0)
     sample_aspect: Fraction = Fraction(1)
     input_dirs: tuple[Path, ...] = ()
+    open_sound: Callable[[], InputContainer] | None = None
+    no_sound: str | None = None
 
 
 @runtime_checkable

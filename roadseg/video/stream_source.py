@@ -65,7 +65,14 @@ def open_url(url: str, *, loop: bool, timeout_s: float, max_frames: int | None) 
         raise SourceError(f"cannot open {name}: {why}; {_advice(exc)}") from exc
     if container.duration is not None and url.lower().startswith("http"):
         reopen = open_container if loop else None
-        return FileSource(container, name, path=None, reopen=reopen, max_frames=max_frames)
+        return FileSource(
+            container,
+            name,
+            path=None,
+            reopen=reopen,
+            open_sound=open_container,
+            max_frames=max_frames,
+        )
     return StreamSource(container, name, timeout_s=timeout_s, max_frames=max_frames)
 
 
@@ -136,6 +143,7 @@ class StreamSource:
             has_audio=False,
             path=None,
             time_base=self._time_base,
+            no_sound="that of live sources is left out" if container.streams.audio else None,
         )
 
     def _decode(self) -> Iterator[VideoFrame]:

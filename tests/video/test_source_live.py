@@ -228,7 +228,7 @@ def test_http_file_of_known_length_is_read_whole(serve: Serve, make_clip: MakeCl
         info = source.info
         frames = list(iter(source.read, None))
 
-    assert (info.kind, info.path, info.has_audio, info.frame_count) == ("file", None, False, 12)
+    assert (info.kind, info.path, info.has_audio, info.frame_count) == ("file", None, True, 12)
     assert len(frames) == 12
     assert source.frames_lost == 0
 
