@@ -118,7 +118,7 @@ class SoundEncoder:
     def _drain(self) -> Iterator[av.Packet]:
         """Take out what the resampler holds back."""
         resampler, self._resampler = self._resampler, None
-        if resampler is not None and resampler.graph is not None:
+        if resampler is not None:
             yield from self._encode(self._joined(resampler.resample(None)))
 
     def _joined(self, frames: list[AudioFrame]) -> Samples:

@@ -284,6 +284,7 @@ class AudioTrack:
         sounded_s = self._end_s
         for packet in self._guarded(self._last_packets(end_s if failure else None)):
             self._mux(packet)
+        failure = failure or self._failure
         silent_s = self._refused_s + (self._encoder.silent_s if self._encoder else 0)
         if failure:
             self.warnings.append(
