@@ -213,6 +213,8 @@ class AudioTrack:
         """Whether the packet can follow those copied before as it is."""
         if piece.fault is not None or (self._began and abs(begin_s - self._end_s) > _GAP_S):
             return False
+        if len(piece.frames) > 1:
+            return False  # damage can look like two packets in one
         kinds = {(f.sample_rate, f.layout.nb_channels) for f in piece.frames}
         header = _adts_header(bytes(piece.packet)) if self._is_aac else None
         if not self._began:
