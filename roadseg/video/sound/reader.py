@@ -28,6 +28,8 @@ _ROUNDING_S = Fraction(1, 1000)
 _LEAP_S = Fraction(1, 2)
 _LOOK_AHEAD = 16
 
+_GATHERED_BYTES = 1 << 14
+
 _PACKETS_TO_LEARN_FROM = 500
 
 _PCM_LAYOUTS = {3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1", 16: "hexadecagonal"}
@@ -132,7 +134,10 @@ class SoundReader:
 
     def _decoded(self) -> Iterator[Piece]:
         decoded_s = Fraction(0)
-        for packet in self._demuxed():
+        packets = self._demuxed()
+        if self.stream.codec_context.name.startswith("pcm_"):
+            packets = _gathered(packets)
+        for packet in packets:
             frames, fault = [], None
             try:
                 frames = list(self._decoder.decode(packet if packet.size else None))
@@ -174,6 +179,41 @@ class SoundReader:
     def close(self) -> None:
         """Close the container; a second call does nothing."""
         self._container.close()
+
+
+def _gathered(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """Neighbouring packets of plain samples as one: an AVI with frames of 32 bytes and more
+    (16 channels of 16 bits) comes sample by sample."""
+    group: list[av.Packet] = []
+    size = 0
+    for packet in packets:
+        last = group[-1] if group else packet
+        follows = (
+            packet is not last
+            and packet.pts is not None
+            and last.pts is not None
+            and packet.size > 0
+            and packet.pts == last.pts + (last.duration or 0)
+        )
+        if group and (not follows or size + packet.size > _GATHERED_BYTES):
+            yield _as_one(group)
+            group, size = [], 0
+        group.append(packet)
+        size += packet.size
+    if group:
+        yield _as_one(group)
+
+
+def _as_one(group: list[av.Packet]) -> av.Packet:
+    import av
+
+    if len(group) == 1:
+        return group[0]
+    first = group[0]
+    joined = av.Packet(b"".join(bytes(p) for p in group))
+    joined.pts, joined.dts, joined.time_base = first.pts, first.dts, first.time_base
+    joined.duration = sum(p.duration or 0 for p in group)
+    return joined
 
 
 def _sound_stream(container: InputContainer) -> AudioStream:
