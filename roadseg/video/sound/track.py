@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from roadseg.video.media import reason
+from roadseg.video.sound.carry import AAC_RATES, adts_header, successor, wrap
 from roadseg.video.sound.clock import PictureClock
 from roadseg.video.sound.encode import SoundEncoder
 from roadseg.video.sound.reader import Piece, SoundReader, sound_errors
 
 if TYPE_CHECKING:
     import av
-    from av.audio.codeccontext import AudioCodecContext
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
 __all__ = ["AudioTrack"]
-
-# What mp4 holds, browsers play, and can be gone on with by an encoder where the source's own
-# packets cannot be used; its format of samples. Anything else is encoded anew as AAC.
-_GO_ON_WITH = {"aac": ("aac", "fltp"), "mp3": ("libmp3lame", "fltp"), "opus": ("libopus", "flt")}
-_DECODERS = {"mp3float": "mp3", "libopus": "opus"}
-_MP3_LEAST_RATE = 16_000
-_AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
-_ADTS_HEADER = 7
 
 # Sound from before the first picture has no place in the new file, but for a moment that decoders
 # need to find their feet (AAC one packet, mp3 two or three). It is stored and not played.
@@ -79,7 +70,6 @@ class AudioTrack:
         self._encoder: SoundEncoder | None = None
         self._after_loss = False
         self._began = False
-        self._is_aac = False
         self._header: bytes | None = None
         container = open_sound()
         try:
@@ -94,50 +84,15 @@ class AudioTrack:
     def _add_stream(self, output: OutputContainer) -> AudioStream:
         import av
 
-        source = self._reader.stream
-        if self._copies(source):
+        source, rate, channels = self._reader.stream, self._reader.rate, self._reader.channels
+        self._go_on = successor(source, rate, channels)
+        if self._go_on is not None:
             return output.add_stream_from_template(source)
-        rate = self._reader.rate
-        rate = rate if rate in _AAC_RATES else 48000
-        encoded = output.add_stream("aac", rate=rate)
-        channels = self._reader.channels
+        encoded = output.add_stream("aac", rate=rate if rate in AAC_RATES else 48_000)
         encoded.codec_context.layout = "mono" if channels == 1 else "stereo"
         encoded.codec_context.format = av.AudioFormat("fltp")
         self._encoder = SoundEncoder(encoded.codec_context)
         return encoded
-
-    def _copies(self, source: AudioStream) -> bool:
-        """Whether the packets can go into an mp4 as they are, for as long as they are sound."""
-        import av
-
-        context = source.codec_context
-        name = _DECODERS.get(context.name, context.name)
-        rate = self._reader.rate
-        if name not in _GO_ON_WITH or self._reader.channels not in (1, 2):
-            return False
-        # mp4 refuses mp3 of less than 16 kHz, which cheap cameras record.
-        if name == "mp3" and rate < _MP3_LEAST_RATE:
-            return False
-        # Of AAC, the plain kind; the others halve the rate, and no encoder can go on with them.
-        plain = context.profile == "LC" and context.frame_size in (0, 1024)
-        if name == "aac" and not (plain and rate in _AAC_RATES):
-            return False
-        try:
-            # A header that mp4 refuses would cost the picture too: try it in memory first.
-            with av.open(io.BytesIO(), "w", format="mp4") as rehearsal:
-                rehearsal.add_stream_from_template(source)
-                rehearsal.start_encoding()
-            encoder, sample_format = _GO_ON_WITH[name]
-            go_on = cast("AudioCodecContext", av.CodecContext.create(encoder, "w"))
-            go_on.sample_rate = rate
-            go_on.time_base = Fraction(1, rate)
-            go_on.layout = "mono" if self._reader.channels == 1 else "stereo"
-            go_on.format = av.AudioFormat(sample_format)
-            go_on.open()
-        except sound_errors():
-            return False
-        self._go_on, self._is_aac = go_on, name == "aac"
-        return True
 
     def picture(self, source_s: float | None, time_s: Fraction) -> None:
         """A picture at `source_s` on the source's clock is written at `time_s`; the sound before
@@ -206,6 +161,7 @@ class AudioTrack:
 
     def _taking_over(self) -> SoundEncoder:
         """An encoder that goes on where the copied packets end."""
+        assert self._go_on is not None
         begin = round(max(self._end_s, Fraction(0)) * self._reader.rate)
         return SoundEncoder(self._go_on, begin)
 
@@ -215,8 +171,9 @@ class AudioTrack:
             return False
         if len(piece.frames) > 1:
             return False  # damage can look like two packets in one
+        assert self._go_on is not None
         kinds = {(f.sample_rate, f.layout.nb_channels) for f in piece.frames}
-        header = _adts_header(bytes(piece.packet)) if self._is_aac else None
+        header = adts_header(bytes(piece.packet)) if self._go_on.name == "aac" else None
         if not self._began:
             self._header = header
         same_header = (header and header[:3]) == (self._header and self._header[:3])
@@ -242,7 +199,7 @@ class AudioTrack:
 
         if self._header is not None:
             data = bytes(packet)
-            bare, packet = packet, av.Packet(_wrap(self._header, data))
+            bare, packet = packet, av.Packet(wrap(self._header, data))
             packet.pts, packet.dts, packet.duration = bare.pts, bare.dts, bare.duration
             packet.time_base = bare.time_base
             packet.is_keyframe = True
@@ -314,31 +271,3 @@ class AudioTrack:
     def close(self) -> None:
         """Close the source; a second call does nothing."""
         self._reader.close()
-
-
-def _adts_header(data: bytes) -> bytes | None:
-    """The header that AAC has in transport streams, None for bare AAC."""
-    return data[:_ADTS_HEADER] if len(data) > _ADTS_HEADER and _is_sync(data) else None
-
-
-def _is_sync(data: bytes) -> bool:
-    return data[0] == 0xFF and data[1] & 0xF6 == 0xF0
-
-
-def _wrap(header: bytes, data: bytes) -> bytes:
-    """Bare AAC with the header of another packet: no checksum, its own length, one block."""
-    size = len(data) + _ADTS_HEADER
-    return (
-        bytes(
-            [
-                header[0],
-                header[1] | 1,
-                header[2],
-                header[3] & 0xFC | size >> 11,
-                size >> 3 & 0xFF,
-                (size & 7) << 5 | header[5] & 0x1F,
-                header[6] & 0xFC,
-            ]
-        )
-        + data
-    )
