@@ -34,6 +34,8 @@ class Frame:
         captured_s: `time.monotonic()` when the frame left the source, for latency.
         duration_s: how long it is shown, where the source says so.
         is_last: the source has come to its own end with it; nobody cut it short.
+        source_s: where it lies on the source's own clock, in seconds, before that clock was mended;
+            sound, which has the same clock, follows it. None if it has no stamp.
         name: of its results, without suffix, where it has one of its own: a picture file's.
             None for the frames of videos and cameras, whose results are numbered.
     """
@@ -44,6 +46,7 @@ class Frame:
     captured_s: float
     duration_s: float | None = None
     is_last: bool = False
+    source_s: float | None = None
     name: str | None = None
 
     @property

@@ -106,6 +106,7 @@ def open_file(
         str(path),
         path=path,
         reopen=reopen,
+        open_sound=open_container,
         max_frames=max_frames,
         fps=fps,
         stream=stream,
@@ -147,6 +148,7 @@ class FileSource:
         *,
         path: Path | None,
         reopen: Callable[[], InputContainer] | None = None,
+        open_sound: Callable[[], InputContainer] | None = None,
         max_frames: int | None = None,
         fps: Fraction | None = None,
         stream: int | None = None,
@@ -169,6 +171,7 @@ class FileSource:
         if others is not None:
             self.warnings.append(others)
         self._has_sound = bool(container.streams.audio)
+        self._open_sound = open_sound
         self._ahead: deque[Picture] = deque()
         self._deinterlace = Deinterlacer()
         self._decoded = self._decode()
@@ -212,7 +215,11 @@ class FileSource:
             size_hw=self._convert.size_hw(first.frame),
             rate=self._rate,
             frame_count=self._max_frames if self._reopen else count,
-            has_audio=path is not None and self._reopen is None and self._has_sound,
+            has_audio=self._has_sound and self._reopen is None,
+            open_sound=self._open_sound,
+            no_sound="--loop repeats the pictures only"
+            if self._reopen and self._has_sound
+            else None,
             path=path,
             time_base=self._time_base,
             start_s=start * self._time_base,
@@ -295,8 +302,15 @@ class FileSource:
         time_s = float(self._ticks(picture) * self._time_base)
         duration_s = self._stands_s(picture, is_last=is_last)
         self._last_end_s = time_s + (duration_s or 1 / float(self._rate))
+        stamp = picture.stamp if self._stamped else None
         frame = Frame(
-            self._image(picture), self._index, time_s, time.monotonic(), duration_s, is_last
+            self._image(picture),
+            self._index,
+            time_s,
+            time.monotonic(),
+            duration_s=duration_s,
+            is_last=is_last,
+            source_s=None if stamp is None else float(stamp * self._time_base),
         )
         self._index += 1
         self._in_pass += 1

@@ -11,15 +11,17 @@ import numpy as np
 
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image
-from roadseg.video.audio import AudioTrack
 from roadseg.video.encoder import add_video_stream
 from roadseg.video.media import file_url, reason
 from roadseg.video.pixels import even, letterbox, to_yuv420p
+from roadseg.video.sound.reader import sound_errors
+from roadseg.video.sound.track import AudioTrack
 from roadseg.video.source import SourceInfo
 from roadseg.video.tags import kept_tags
 from roadseg.video.targets import claim_file, replace_file, write_failure
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
@@ -35,7 +37,8 @@ class Mp4Sink:
     The video has the size of the first picture (`size_hw` if given), made even by repeating the
     last row or column; pictures of another size are fitted into it on black. Frames keep their
     own times, so a variable frame rate stays one. Sound is copied where mp4 allows its codec,
-    encoded as AAC otherwise, and ends with the last picture. Everything goes to a hidden file
+    encoded as AAC otherwise. It ends with the last picture, or, where the source came to its own
+    end, with the source; the last picture stands until then. Everything goes to a hidden file
     beside the target, which takes the final name when it is complete.
 
     Raises:
@@ -61,6 +64,8 @@ class Mp4Sink:
         self._time_base = source.time_base or _WALL_CLOCK_BASE
         self._step = max(round(1 / self._rate / self._time_base), 1)
         self._last_pts: int | None = None
+        self._last_frame: Frame | None = None
+        self._held: Packet | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._audio: AudioTrack | None = None
@@ -85,12 +90,19 @@ class Mp4Sink:
         if warning:
             self.warnings.append(warning)
         self._container.metadata.update(kept_tags(self._source.tags))
-        if self._source.has_audio and self._source.path is not None:
-            try:
-                self._audio = AudioTrack(self._source.path, self._container, self._source.start_s)
-            except (av.error.FFmpegError, OSError, ValueError) as exc:
-                self.warnings.append(f"{self._target} has no sound: {reason(exc)}")
+        self._add_sound(self._container)
         return stream
+
+    def _add_sound(self, container: OutputContainer) -> None:
+        """The sound of the source, or a warning that says why there is none."""
+        why = self._source.no_sound
+        if self._source.has_audio and self._source.open_sound is not None:
+            try:
+                self._audio = AudioTrack(self._source.open_sound, container, self._source.start_s)
+            except sound_errors() as exc:
+                why = reason(exc)
+        if why:
+            self.warnings.append(f"{self._target} has no sound: {why}")
 
     def write(self, image_bgr: Image, frame: Frame) -> None:
         """See `Sink.write`."""
@@ -118,9 +130,26 @@ class Mp4Sink:
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts
         yuv.pts, yuv.time_base, yuv.duration = pts, self._time_base, self._step
+        self._last_frame = frame
         if self._audio is not None:
-            self._audio.write_until(pts * self._time_base)
-        self._container.mux(stream.encode(yuv))
+            self._audio.picture(frame.source_s, pts * self._time_base)
+        for packet in stream.encode(yuv):
+            self._mux_behind(packet)
+
+    def _mux_behind(self, packet: Packet) -> None:
+        """Write the packet before `packet`: how long the last one stands is known at the end."""
+        assert self._container is not None
+        held, self._held = self._held, packet
+        if held is not None:
+            self._container.mux(held)
+
+    def _mux_last(self, stands_until_s: Fraction) -> None:
+        assert self._container is not None
+        if self._held is not None:
+            if self._held.pts is not None and self._held.time_base:
+                end = round(stands_until_s / self._held.time_base)
+                self._held.duration = max(end - self._held.pts, 1)
+            self._container.mux(self._held)
 
     def _fail(self, exc: BaseException) -> NoReturn:
         """Drop the unfinished file and raise what `exc` means."""
@@ -160,10 +189,18 @@ class Mp4Sink:
             self._discard()
             return
         try:
+            end_s = (self._last_pts + self._step) * self._time_base
+            last = self._last_frame
+            if last is not None and last.duration_s is not None and last.duration_s > 0:
+                end_s = self._last_pts * self._time_base + Fraction(last.duration_s)
             if self._audio is not None:
-                self._audio.finish((self._last_pts + self._step) * self._time_base)
+                whole = last is not None and last.is_last
+                sound_end_s = self._audio.finish(end_s, whole=whole)
+                end_s = max(end_s, sound_end_s) if whole else end_s
                 self.warnings += self._audio.warnings
-            self._container.mux(self._stream.encode(None))
+            for packet in self._stream.encode(None):
+                self._mux_behind(packet)
+            self._mux_last(end_s)
             self._container.close()
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             self._fail(exc)

@@ -11,7 +11,7 @@ Sources are synchronous and start no thread of their own; one thread at a time u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,8 @@ from roadseg.picture_file import is_animated
 from roadseg.types import Frame
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
+
     from roadseg.video.places import Images
 
 __all__ = ["RtspTransport", "Source", "SourceInfo", "SourceKind", "open_source"]
@@ -44,7 +46,7 @@ class SourceInfo:
         rate: nominal frames per second, None if unknown.
         frame_count: frames that the source declares (an estimate where the container only
             gives a duration), no more than `max_frames`; None for live and looping sources.
-        has_audio: there is sound that `path` leads to.
+        has_audio: there is sound that `open_sound` leads to.
         path: the file or folder on this machine, None for cameras, URLs and globs.
         time_base: seconds per tick of the source's clock; every `Frame.time_s` is a multiple
             of it. None if the source has no such clock.
@@ -52,6 +54,8 @@ class SourceInfo:
         tags: what the container says of the recording: date, place, title and the like.
         input_dirs: folders that the images are read from, resolved.
         names: path of every image and the name of its results; see `Frame.name`.
+        open_sound: opens the source once more, to read its sound.
+        no_sound: why sound that the source has is not offered, None if it has none or offers it.
     """
 
     name: str
@@ -66,6 +70,8 @@ class SourceInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
     input_dirs: tuple[Path, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    open_sound: Callable[[], InputContainer] | None = None
+    no_sound: str | None = None
 
 
 @runtime_checkable

@@ -90,6 +90,7 @@ class StreamSource:
             has_audio=False,
             path=None,
             time_base=self._time_base,
+            no_sound="that of live sources is left out" if container.streams.audio else None,
         )
 
     def _decode(self) -> Iterator[VideoFrame]:

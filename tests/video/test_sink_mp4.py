@@ -346,13 +346,12 @@ class TestSound:
         self, tmp_path: Path, make_clip: MakeClip
     ) -> None:
         silent = make_clip(frames=5)
-        info = replace(INFO, has_audio=True, path=silent)
+        info = replace(INFO, has_audio=True, open_sound=lambda: av.open(str(silent)))
         sink = Mp4Sink(tmp_path / "out.mp4", info)
         sink.write(grey(9), frame_at(0))
         sink.close(ok=True)
         assert sink.warnings == [
-            f"{tmp_path / 'out.mp4'} has no sound: "
-            f"the sound of {silent} has a codec that cannot be read"
+            f"{tmp_path / 'out.mp4'} has no sound: its sound has a codec that cannot be read"
         ]
         assert len(read_back(tmp_path / "out.mp4")) == 1
 

@@ -221,6 +221,16 @@ def test_live_stream_keeps_its_own_times(serve: Serve, make_clip: MakeClip) -> N
     assert str(caught.value).startswith(f"lost http://127.0.0.1:{port}/live.ts: ")
 
 
+def test_sound_of_a_live_stream_is_left_out_with_a_reason(
+    serve: Serve, make_clip: MakeClip
+) -> None:
+    clip = make_clip("a.ts", frames=25, audio="aac")
+    port = serve(http(clip.read_bytes(), "video/mp2t"), hang=False)
+    with open_source(f"http://127.0.0.1:{port}/live.ts", timeout_s=5) as source:
+        assert (source.info.kind, source.info.has_audio) == ("live", False)
+        assert source.info.no_sound == "that of live sources is left out"
+
+
 def test_http_file_of_known_length_is_read_whole(serve: Serve, make_clip: MakeClip) -> None:
     data = make_clip(frames=12, faststart=True, audio="aac").read_bytes()
     port = serve(http(data, "video/mp4", length=len(data)), hang=False)
@@ -229,7 +239,7 @@ def test_http_file_of_known_length_is_read_whole(serve: Serve, make_clip: MakeCl
         info = source.info
         frames = list(iter(source.read, None))
 
-    assert (info.kind, info.path, info.has_audio, info.frame_count) == ("file", None, False, 12)
+    assert (info.kind, info.path, info.has_audio, info.frame_count) == ("file", None, True, 12)
     assert len(frames) == 12
     assert source.frames_lost == 0
 
