@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from roadseg.errors import SinkError
-from roadseg.whole_file import replace_file
+from roadseg.whole_file import hidden_beside, replace_file
 
 __all__ = ["claim_json", "write_json"]
 
@@ -22,7 +22,7 @@ def claim_json(path: Path) -> None:
     """
     if path.is_dir():
         raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
+    probe = hidden_beside(path, f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()

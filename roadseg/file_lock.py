@@ -1,0 +1,100 @@
+"""Locks between processes; the system takes them back when a process ends, however it does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["FileLock"]
+
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+class FileLock:
+    """A lock on a file of its own. None is ever stale: what a killed process left is used again.
+
+    Args:
+        path: the lock file, in a folder that exists; it is there while somebody has the lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def take(self) -> bool:
+        """Try to take it, without waiting.
+
+        Returns:
+            Whether it is ours now; otherwise another process (or object) has it.
+
+        Raises:
+            OSError: the file cannot be made, or the file system has no locks.
+        """
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                taken = _lock(handle)
+            except OSError:
+                os.close(handle)
+                raise
+            if not taken:
+                os.close(handle)
+                return False
+            # The one who had it may have removed the file between our opening and locking it.
+            if _is_same(handle, self.path):
+                break
+            os.close(handle)
+        self._handle = handle
+        # A full disk takes no note of who has it, and that is all.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, str(os.getpid()).encode())
+        return True
+
+    def owner(self) -> int | None:
+        """Process id of the one who has it, if that is known."""
+        try:
+            return int(self.path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def release(self) -> None:
+        """Give it back and remove its file; a second call does nothing."""
+        if self._handle is None:
+            return
+        handle, self._handle = self._handle, None
+        # While it is still ours, or it would be another's file. Windows does not remove what is
+        # open: there the file stays.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            # A byte far behind the end, so that others can read the process id.
+            os.lseek(handle, 1 << 20, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in _BUSY:
+            return False
+        raise
+    return True
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
