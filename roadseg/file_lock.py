@@ -38,6 +38,8 @@ class FileLock:
             try:
                 taken = _lock(handle)
             except OSError:
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
                 os.close(handle)
                 raise
             if not taken:
@@ -72,6 +74,10 @@ class FileLock:
         with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(handle)
+
+    def __del__(self) -> None:
+        """A lock that nobody holds on to is given back."""
+        self.release()
 
 
 def _lock(handle: int) -> bool:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 __all__ = ["hidden_beside", "replace_file"]
 
-# What file systems take as a name.
+# What file systems take as a name, and what is kept of it for the ending of a hidden one: the same
+# whatever the ending, so that all hidden files of a path begin alike.
 _MAX_BYTES = 255
+_ENDING_BYTES = 40
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -36,11 +38,15 @@ def replace_file(path: Path, content: bytes) -> None:
 def hidden_beside(path: Path, ending: str) -> Path:
     """The name of a hidden file beside `path`, whose own name may be as long as names can be.
 
+    Args:
+        path: what the hidden file belongs to.
+        ending: up to 40 bytes that tell its hidden files apart.
+
     >>> hidden_beside(Path("out/a.mp4"), ".part")
     PosixPath('out/.a.mp4.part')
     """
     name = path.name
-    room = _MAX_BYTES - len(os.fsencode(f".{ending}"))
+    room = _MAX_BYTES - _ENDING_BYTES - 1
     if len(os.fsencode(name)) > room:
         # Long names that begin alike stay different.
         digest = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12]

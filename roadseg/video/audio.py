@@ -100,13 +100,21 @@ class AudioTrack:
     def _copied(
         self, source: AudioStream, copy: AudioStream, timeline: Timeline
     ) -> Iterator[av.Packet]:
-        for packet in self._demuxed(source):
-            if packet.size == 0:
+        from av.bitstream import BitStreamFilterContext
+
+        # AAC of transport streams has a header on each packet, mp4 one for all. The muxer would
+        # turn it over by itself, but not for a file that grows in fragments.
+        context = source.codec_context
+        adts = context.name == "aac" and not context.extradata
+        turned = BitStreamFilterContext("aac_adtstoasc", source) if adts else None
+        for read in self._demuxed(source):
+            if read.size == 0:
                 continue
-            # Sound has no reordering: decoding and presentation time are the same.
-            packet.dts = packet.pts = timeline.ticks(packet.pts)
-            packet.stream = copy
-            yield packet
+            for packet in [read] if turned is None else turned.filter(read):
+                # Sound has no reordering: decoding and presentation time are the same.
+                packet.dts = packet.pts = timeline.ticks(packet.pts)
+                packet.stream = copy
+                yield packet
 
     def _encoded(
         self, source: AudioStream, encoded: AudioStream, timeline: Timeline
@@ -137,6 +145,18 @@ class AudioTrack:
         for piece in resampler.resample(None):
             yield from encoded.encode(piece)
         yield from encoded.encode(None)
+
+    @property
+    def begins_s(self) -> Fraction | None:
+        """When the first packet that is not handed over yet begins, None if there is none."""
+        if self._waiting is None:
+            packet = next(self._packets, None)
+            if packet is None:
+                return None
+            begin_s = (packet.pts or 0) * packet.time_base
+            end_s = begin_s + (packet.duration or 0) * packet.time_base
+            self._waiting = (begin_s, end_s, packet)
+        return self._waiting[0]
 
     def write_until(self, time_s: Fraction) -> None:
         """Hand over the sound that begins before `time_s`, counted from the first picture.

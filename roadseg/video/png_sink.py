@@ -12,7 +12,7 @@ import numpy.typing as npt
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image, Labels
 from roadseg.video.source import SourceInfo
-from roadseg.video.targets import claim_folder, replace_file, write_failure
+from roadseg.video.targets import Claim, claim_folder, replace_file, write_failure
 
 __all__ = ["MaskSink", "PngFolderSink"]
 
@@ -24,10 +24,17 @@ class _PngFolder:
     """Writes `000000.png`, `000001.png`, ...: the number is `Frame.index`, so that pictures and
     masks of one frame have the same name, and dropped frames leave gaps."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, claim: Claim) -> None:
         self.path: Path | None = folder
         self.frames_out = 0
+        self.warnings = claim.warnings
         self._folder = folder
+        self._claim = claim
+
+    def close(self, *, ok: bool) -> None:  # noqa: ARG002
+        """See `Sink.close`. Each PNG is complete as soon as it has its name, so there is nothing
+        to finish and, after a failure, nothing to remove."""
+        self._claim.release()
 
     def _put(self, pixels: npt.NDArray[np.uint8], frame: Frame) -> None:
         name = f"{frame.index:06d}.png"
@@ -49,23 +56,20 @@ class _PngFolder:
 
 
 class PngFolderSink(_PngFolder):
-    """See `roadseg.video.sink.Sink`. Each PNG is complete as soon as it has its name, so closing
-    has nothing to finish and, after a failure, nothing to remove.
+    """See `roadseg.video.sink.Sink`.
 
     Raises:
         SinkError: the folder cannot be written to, or is the source's own.
     """
 
     def __init__(self, folder: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
-        super().__init__(folder)
-        self.warnings = claim_folder(folder, source, option="--output", overwrite=overwrite)
+        super().__init__(
+            folder, claim_folder(folder, source, option="--output", overwrite=overwrite)
+        )
 
     def write(self, image_bgr: Image, frame: Frame) -> None:
         """See `Sink.write`."""
         self._put(image_bgr, frame)
-
-    def close(self, *, ok: bool) -> None:
-        """See `Sink.close`."""
 
 
 class MaskSink(_PngFolder):
@@ -89,10 +93,10 @@ class MaskSink(_PngFolder):
         output: Path | None = None,
         overwrite: bool = True,
     ) -> None:
-        super().__init__(folder)
-        self.warnings = claim_folder(
+        claim = claim_folder(
             folder, source, option="--save-masks", overwrite=overwrite, other=output
         )
+        super().__init__(folder, claim)
 
     def write(self, ids: Labels, frame: Frame) -> None:
         """Write one mask: (H, W) uint8 class ids.
@@ -104,6 +108,3 @@ class MaskSink(_PngFolder):
         if ids.ndim != 2 or ids.dtype != np.uint8:
             raise ValueError(f"expected (H, W) uint8 class ids, got {ids.shape} {ids.dtype}")
         self._put(ids, frame)
-
-    def close(self, *, ok: bool) -> None:
-        """Nothing to finish: each PNG is complete as soon as it has its name."""
