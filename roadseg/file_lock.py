@@ -8,9 +8,13 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["FileLock"]
+from roadseg.errors import SinkError
+
+__all__ = ["FileLock", "lock_target"]
 
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+# A file system without locks, such as some network shares.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FileLock:
@@ -78,6 +82,34 @@ class FileLock:
     def __del__(self) -> None:
         """A lock that nobody holds on to is given back."""
         self.release()
+
+
+def lock_target(file: Path, what: str) -> FileLock | None:
+    """Take the lock of a target.
+
+    Args:
+        file: the lock's own file, hidden in or beside the target.
+        what: option and path, for messages.
+
+    Returns:
+        The lock; None where the file system has none.
+
+    Raises:
+        SinkError: another run has it.
+        OSError: the lock's file cannot be made.
+    """
+    lock = FileLock(file)
+    try:
+        taken = lock.take()
+    except OSError as exc:
+        if exc.errno in _NO_LOCKS:
+            return None
+        raise
+    if not taken:
+        owner = lock.owner()
+        by = "" if owner is None else f" (process {owner})"
+        raise SinkError(f"{what} is being written by another run{by}: give another, or wait for it")
+    return lock
 
 
 def _lock(handle: int) -> bool:

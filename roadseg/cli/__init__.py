@@ -38,6 +38,9 @@ _COMMANDS = (
 # For those who make roadseg rather than use it; left out of the help page.
 _HIDDEN = ("release-weights",)
 
+# As shells count: 128 and the number of the signal.
+_INTERRUPTED = 128 + signal.SIGINT
+
 app = typer.Typer(
     name="roadseg",
     help="Real-time road-scene video segmentation.",
@@ -87,15 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with lasting_streams(), signals_as_ctrl_c() as signals:
         try:
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            code = _run(list(sys.argv[1:] if argv is None else argv))
         except KeyboardInterrupt:
-            pass
+            code = _INTERRUPTED
         except Exception as exc:
-            # What Ctrl-C becomes on its way through click.
+            # What Ctrl-C becomes on its way through click; through typer it becomes an exit code.
             if type(exc).__name__ != "Abort":
                 return _report(exc)
-        # As shells count: 130, 143, 129.
-        return 128 + (signals[0] if signals else signal.SIGINT)
+            code = _INTERRUPTED
+        return 128 + signals[0] if signals and code == _INTERRUPTED else code
 
 
 def _run(arguments: list[str]) -> int:

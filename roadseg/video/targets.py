@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.errors import SinkError
-from roadseg.file_lock import FileLock
+from roadseg.file_lock import FileLock, lock_target
 from roadseg.video.leftovers import new_part, settle_folder, settle_parts
 from roadseg.video.source import SourceInfo
 from roadseg.whole_file import hidden_beside
 
-__all__ = ["Claim", "claim_file", "claim_folder", "lock_target", "replace_file", "write_failure"]
-
-# A file system without locks, such as some network shares.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+__all__ = ["Claim", "claim_file", "claim_folder", "replace_file", "write_failure"]
 
 
 @dataclass
@@ -73,34 +70,6 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
             lock.release()
         raise write_failure(path, exc) from exc
     return Claim(temporary, warnings, lock)
-
-
-def lock_target(file: Path, what: str) -> FileLock | None:
-    """Take the lock of a target.
-
-    Args:
-        file: the lock's own file, hidden in or beside the target.
-        what: option and path, for messages.
-
-    Returns:
-        The lock; None where the file system has none.
-
-    Raises:
-        SinkError: another run has it.
-        OSError: the lock's file cannot be made.
-    """
-    lock = FileLock(file)
-    try:
-        taken = lock.take()
-    except OSError as exc:
-        if exc.errno in _NO_LOCKS:
-            return None
-        raise
-    if not taken:
-        owner = lock.owner()
-        by = "" if owner is None else f" (process {owner})"
-        raise SinkError(f"{what} is being written by another run{by}: give another, or wait for it")
-    return lock
 
 
 def claim_folder(
