@@ -153,6 +153,12 @@ class Mp4Sink:
             self._audio.write_until(pts * self._time_base)
         self._container.mux(stream.encode(yuv))
 
+    def sync(self) -> None:
+        """Wait until the disk has what was written; any thread may call this."""
+        # It is a precaution: a disk that fails is reported by what writes to it.
+        with contextlib.suppress(OSError):
+            _sync(self._temporary)
+
     def _fail(self, exc: BaseException) -> NoReturn:
         """Keep what can be played, if anything, and raise what `exc` means."""
         import av
@@ -211,11 +217,7 @@ class Mp4Sink:
             SinkError: it cannot be renamed; it stays where it is.
         """
         try:
-            descriptor = os.open(self._temporary, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(self._temporary)
             os.replace(self._temporary, self._target.resolve())
         except OSError as exc:
             self._claim.release()
@@ -263,3 +265,11 @@ class Mp4Sink:
         self._put_in_place()
         self._move_index()
         self._claim.release()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

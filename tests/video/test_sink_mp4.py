@@ -19,6 +19,7 @@ from roadseg.errors import SinkError, UsageError
 from roadseg.types import Frame, Image
 from roadseg.video import encoder, mp4_sink
 from roadseg.video.mp4_sink import Mp4Sink
+from roadseg.video.outputs import Outputs
 from roadseg.video.pixels import even, letterbox, to_yuv420p
 from roadseg.video.sink import NullSink, Sink, open_sink
 from roadseg.video.source import SourceInfo, open_source
@@ -322,6 +323,45 @@ class TestSound:
         assert float(times[at]) >= 0.4, "no more of it than a decoder's run-up"
         assert read_back(tmp_path / "out.mp4")[0].time_s == 0
 
+    @pytest.mark.parametrize("from_s", [0.0, 3.0, None])
+    def test_is_not_waited_for_while_the_file_grows(
+        self, tmp_path: Path, from_s: float | None
+    ) -> None:
+        """Whenever sound begins, or if it never does, a process that is killed leaves pictures."""
+        source = tmp_path / "late.mkv"
+        with av.open(str(source), "w") as output:
+            video = output.add_stream("libx264", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            sound = output.add_stream("aac", rate=48000)
+            sound.codec_context.layout = "mono"
+            for i in range(150):
+                if from_s is not None and i / 25 >= from_s:
+                    samples = np.zeros((1, 1920), np.float32)
+                    tone = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+                    tone.sample_rate, tone.pts, tone.time_base = 48000, i * 1920, Fraction(1, 48000)
+                    output.mux(sound.encode(tone))
+                output.mux(video.encode(av.VideoFrame.from_ndarray(grey(i), format="bgr24")))
+            output.mux(video.encode(None))
+            if from_s is not None:
+                output.mux(sound.encode(None))
+        out = tmp_path / "out.mp4"
+        with open_source(str(source)) as opened:
+            sink = Mp4Sink(out, opened.info)
+            for _ in range(140):
+                frame = opened.read()
+                assert frame is not None
+                sink.write(frame.image_bgr, frame)
+        (part,) = tmp_path.glob(".out.mp4.*.part")
+        copy = tmp_path / "killed.mp4"
+        copy.write_bytes(part.read_bytes())
+        assert len(read_back(copy)) >= 140 - 50
+        sink.close(ok=True)
+        if from_s is not None:
+            for path in (copy, out):
+                _, times, _ = self.packets(path)
+                assert float(times[0]) == pytest.approx(from_s, abs=0.05)
+        assert len(read_back(out)) == 140
+
     def test_shorter_than_the_picture_is_no_damage(
         self, tmp_path: Path, make_clip: MakeClip
     ) -> None:
@@ -504,6 +544,25 @@ class TestEnds:
             "has to load all of it first"
         ]
         assert leftovers(tmp_path) == ["out.mp4"]
+
+    def test_what_was_written_is_sent_to_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[int] = []
+        monkeypatch.setattr(
+            mp4_sink.os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino)
+        )
+        sink = Mp4Sink(tmp_path / "out.mp4", INFO)
+        outputs = Outputs(sink, None)
+        sink.write(grey(9), frame_at(0))
+        (part,) = tmp_path.glob(".*.part")
+        outputs.sync()
+        assert synced == [part.stat().st_ino]
+        part_inode = synced.pop()
+        sink.close(ok=True)
+        assert synced == [part_inode, (tmp_path / "out.mp4").stat().st_ino], "before each renaming"
+        outputs.sync()
+        assert len(synced) == 2
 
     @pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "ü" * 125 + "y.mp4"])
     def test_longest_names(self, tmp_path: Path, name: str) -> None:
