@@ -5,7 +5,8 @@ command line prints it to stderr as it is and exits with `exit_code`. Errors of 
 FFmpeg, OpenVINO and the like are translated into this tree where they occur (`from exc`).
 
 Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
-5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 9 engine, 130 interrupted.
+5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 9 engine; interrupted:
+130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP (128 and the signal's number, as shells count).
 `roadseg doctor` exits with 1 where `roadseg run` would fail.
 """
 

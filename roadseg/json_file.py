@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from roadseg.errors import SinkError
-from roadseg.whole_file import replace_file
+from roadseg.file_lock import lock_target
+from roadseg.whole_file import hidden_beside, replace_file
 
-__all__ = ["claim_json", "write_json"]
+__all__ = ["claim_json", "claimed_json", "write_json"]
 
 
 def claim_json(path: Path) -> None:
@@ -22,13 +25,37 @@ def claim_json(path: Path) -> None:
     """
     if path.is_dir():
         raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
+    probe = hidden_beside(path, f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as exc:
         raise _failure(path, exc) from exc
+
+
+@contextmanager
+def claimed_json(path: Path, option: str) -> Iterator[None]:
+    """`claim_json`, and no other run may do so inside the block.
+
+    Args:
+        path: where a report will be written.
+        option: of the command line, for messages.
+
+    Raises:
+        SinkError: it cannot be written, or another run is about to.
+    """
+    claim_json(path)
+    place = path.resolve()
+    try:
+        lock = lock_target(hidden_beside(place, ".lock"), f"{option} {path}")
+    except OSError as exc:
+        raise _failure(path, exc) from exc
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def write_json(path: Path, value: object) -> None:

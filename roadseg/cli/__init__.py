@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import typer
 from typer.core import TyperGroup
 
+from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.errors import RoadsegError
 
 __all__ = ["main"]
 
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
-6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted."""
+6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted by Ctrl-C, 143 by SIGTERM,
+129 by SIGHUP."""
 
 # The order is that of the help page. A command's module is `roadseg.cli.<name>` and its function
 # has the same name, with underscores.
@@ -34,6 +37,9 @@ _COMMANDS = (
 )
 # For those who make roadseg rather than use it; left out of the help page.
 _HIDDEN = ("release-weights",)
+
+# As shells count: 128 and the number of the signal.
+_INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="roadseg",
@@ -82,21 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see `roadseg.errors` for their meanings.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with lasting_streams(), signals_as_ctrl_c() as signals:
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+        except Exception as exc:
+            # What Ctrl-C becomes on its way through click; through typer it becomes an exit code.
+            if type(exc).__name__ != "Abort":
+                return _report(exc, arguments)
+            code = _INTERRUPTED
+        return 128 + signals[0] if signals and code == _INTERRUPTED else code
+
+
+def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     assert isinstance(command, TyperGroup)
-    try:
-        result = command.main(
-            args=list(sys.argv[1:] if argv is None else argv),
-            prog_name="roadseg",
-            standalone_mode=False,
-        )
-    except KeyboardInterrupt:
-        return 130
-    except Exception as exc:
-        # What Ctrl-C becomes on its way through click.
-        if type(exc).__name__ == "Abort":
-            return 130
-        return _report(exc, sys.argv[1:] if argv is None else argv)
+    result = command.main(args=arguments, prog_name="roadseg", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 

@@ -82,12 +82,12 @@ def run(
     """Segment every frame of a source.
 
     A file loses no frame; of a camera the newest frame wins.
-    Ctrl-C ends the run and leaves a playable file.
+    Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
     from roadseg.cli.progress import engine_progress
     from roadseg.cli.run_report import report, run_progress
-    from roadseg.json_file import claim_json
+    from roadseg.json_file import claimed_json
     from roadseg.pipeline import RunOptions, open_loop, parse_size
     from roadseg.video.meters import Meters
 
@@ -114,8 +114,9 @@ def run(
     )
     if stats_json is not None:
         _check_distinct(stats_json, source, output)
-        claim_json(stats_json)
     with ExitStack() as stack:
+        if stats_json is not None:
+            stack.enter_context(claimed_json(stats_json, "--stats-json"))
         with engine_progress() as building:
             video_loop = stack.enter_context(
                 open_loop(

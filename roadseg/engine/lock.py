@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from roadseg.errors import SinkError
+from roadseg.file_lock import FileLock
 
 __all__ = ["build_lock"]
 
 _POLL_S = 0.2
-_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextmanager
@@ -42,71 +38,23 @@ def build_lock(
     Raises:
         SinkError: the folder takes no lock files.
     """
-    path = engine.with_name(f".{engine.name}.lock")
+    lock = FileLock(engine.with_name(f".{engine.name}.lock"))
     waited = False
-    while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                taken = _take(handle)
-            except OSError:
-                os.close(handle)
-                raise
-        except OSError as exc:
-            raise SinkError(
-                f"cannot lock {path} ({exc.strerror or exc}): give another folder with --output"
-            ) from exc
-        # The one who had it may have removed the file between our opening and locking it.
-        if taken and _is_same(handle, path):
-            break
-        if not taken and not waited:
-            waiting(_owner(path))
+    while not _take(lock):
+        if not waited:
+            waiting(lock.owner())
             waited = True
-        os.close(handle)
-        if not taken:
-            sleep(_POLL_S)
+        sleep(_POLL_S)
     try:
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, str(os.getpid()).encode())
         yield waited
     finally:
-        # While it is still ours, or it would be another's file. Windows does not remove what is
-        # open: there the file stays.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(handle)
+        lock.release()
 
 
-def _take(handle: int) -> bool:
-    """Try to lock; whether it worked."""
+def _take(lock: FileLock) -> bool:
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # A byte far behind the end, so that others can read the process id.
-            os.lseek(handle, 1 << 20, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock.take()
     except OSError as exc:
-        if exc.errno in _BUSY:
-            return False
-        raise
-    return True
-
-
-def _is_same(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except OSError:
-        return False
-
-
-def _owner(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
+        raise SinkError(
+            f"cannot lock {lock.path} ({exc.strerror or exc}): give another folder with --output"
+        ) from exc

@@ -24,7 +24,7 @@ def save_in_one_step(path: Path, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except (OSError, KeyboardInterrupt):
         temporary.unlink(missing_ok=True)
         raise
     except RuntimeError as exc:

@@ -117,6 +117,8 @@ def _keep(built: Path, kept: Path) -> None:
         shutil.copyfile(built, part)
         part.replace(kept)
     except OSError:
+        pass
+    finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 

@@ -199,7 +199,10 @@ def _write(path: Path, image: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(image).digest() + image)
         os.replace(part, path)
+        part = None
     except OSError:
+        pass
+    finally:
         if part is not None:
             with contextlib.suppress(OSError):
                 os.unlink(part)

@@ -46,6 +46,9 @@ _NO_TIMESTAMPS = 0x80
 # after this many failures in a row the rest is gone.
 _FAILURES_IN_A_ROW = 100
 
+# Clocks of videos that show a picture every few seconds tick every few seconds, at the slowest.
+_LONGEST_TICK_S = 60
+
 # Pictures that are decoded ahead where a stamp is odd, to see whether the clock comes back; fewer
 # of large ones.
 _LOOK_AHEAD = 16
@@ -185,16 +188,17 @@ class FileSource:
                 + (f" ({self._error})" if self._error else "")
                 + ": it is damaged or was cut off; copy or record it again"
             )
-        elementary = _is_elementary(container)
         # Headers tell the rate once a picture has been decoded.
-        stated = rate_in_headers(self._stream) if elementary else nominal_rate(self._stream)
+        self._stamped = not _is_elementary(container)
+        stated = (nominal_rate if self._stamped else rate_in_headers)(self._stream)
         self._rate = fps or stated or _FALLBACK_RATE
-        own_base = None if elementary else self._stream.time_base
-        self._time_base = Fraction(own_base or 1 / self._rate)
+        # Stamps in ticks of a damaged header tell nothing.
+        tick_s = Fraction(self._stream.time_base or 0)
+        self._stamped = self._stamped and 0 < tick_s <= _LONGEST_TICK_S
+        self._time_base = tick_s if self._stamped else 1 / self._rate
         self._timeline = Timeline(
             float(1 / self._rate / self._time_base), float(1 / self._time_base)
         )
-        self._stamped = not elementary
         self._convert = BgrConverter(self._stream.sample_aspect_ratio)
         self.info = self._describe(path, self._ahead[0])
 

@@ -19,8 +19,9 @@ replaced are counted as dropped, and the channels behind hold one item, so laten
 
 Whatever ends the run (end of source, Ctrl-C, an error in any stage, a closed window), each
 stage that ends cancels its inbox and closes its outbox. So stages upstream stop, stages downstream
-finish what was already read, the encode thread closes the sinks (which makes the file playable;
-after a failed write it removes the file), and `run` raises the first error.
+finish what was already read, the encode thread closes the sinks (which completes the file; after a
+failed write it holds what came before), and `run` raises the first error. A fifth thread sends what
+was written on to the disk once a second, where a power cut leaves it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ T = TypeVar("T")
 # given the chance to see a key press.
 _PROGRESS_INTERVAL_S = 0.1
 _WINDOW_INTERVAL_S = 0.03
+
+# How much a power cut may cost, beside what the sink itself holds back.
+_SYNC_INTERVAL_S = 1.0
 
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
@@ -179,8 +183,13 @@ class VideoLoop:
             self._stage("render", segmented, (self._render(r) for r in segmented), rendered),
             self._stage("encode", rendered, self._encode(rendered), self._on_screen),
         ]
+        syncing = threading.Thread(
+            target=self._sync, args=(stages[-1].ended,), name="roadseg-sync", daemon=True
+        )
         self.meters.begin()
         try:
+            if self.outputs:
+                syncing.start()
             for stage in reversed(stages):  # whoever works has someone who takes the results
                 stage.start()
             self._attend(encoder=stages[-1])
@@ -194,6 +203,8 @@ class VideoLoop:
                 self.outputs.close(ok=False)
         finally:
             self._join([stage for stage in stages if stage.ident is not None])
+            if syncing.ident is not None and stages[-1].ended.is_set():
+                syncing.join()
             self.segmenter.discard()  # what an error or a second Ctrl-C left in flight
         if self._first_error is not None:
             raise self._first_error
@@ -274,6 +285,10 @@ class VideoLoop:
         finally:
             self.outputs.close(ok=self.meters.frames_out > 0)
             self.meters.end()
+
+    def _sync(self, ended: threading.Event) -> None:
+        while not ended.wait(_SYNC_INTERVAL_S):
+            self.outputs.sync()
 
     def _write(self, result: _Result) -> None:
         if self.outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,13 +13,15 @@ import numpy as np
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image
 from roadseg.video.encoder import add_video_stream
+from roadseg.video.leftovers import new_copy
 from roadseg.video.media import file_url, reason
+from roadseg.video.mp4_boxes import keep_whole_fragments, move_index_to_front
 from roadseg.video.pixels import even, letterbox, to_yuv420p
 from roadseg.video.sound.reader import sound_errors
 from roadseg.video.sound.track import AudioTrack
 from roadseg.video.source import SourceInfo
 from roadseg.video.tags import kept_tags
-from roadseg.video.targets import claim_file, replace_file, write_failure
+from roadseg.video.targets import claim_file, write_failure
 
 if TYPE_CHECKING:
     from av import Packet
@@ -30,6 +33,24 @@ __all__ = ["Mp4Sink"]
 _WALL_CLOCK_BASE = Fraction(1, 90_000)
 _FALLBACK_RATE = Fraction(25)
 
+# The file grows in fragments, so that it plays wherever writing ends; the muxer makes an ordinary
+# file of it when it is closed. A fragment is a second long and goes to the system at once. It
+# need not begin with a key picture: that matters to streams, while files are read from their start.
+_MUXER_OPTIONS = {
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+    # Where sound pauses or ends, pictures would wait for it for 10 s.
+    "max_interleave_delta": "100000",
+}
+# The first fragment waits for the first sound, so that it can say how the two lie to each other.
+_WITH_SOUND = {"movflags": "+hybrid_fragmented+delay_moov+use_metadata_tags"}
+# Sound that begins later than this, or never, is not waited for.
+_SOUND_SOON_S = Fraction(1, 2)
+_SOUND_LATER = {
+    "movflags": "+hybrid_fragmented+empty_moov+frag_discont+use_metadata_tags",
+    "use_editlist": "1",
+}
+
 
 class Mp4Sink:
     """See `roadseg.video.sink.Sink`.
@@ -38,11 +59,15 @@ class Mp4Sink:
     last row or column; pictures of another size are fitted into it on black. Frames keep their
     own times, so a variable frame rate stays one. Sound is copied where mp4 allows its codec,
     encoded as AAC otherwise. It ends with the last picture, or, where the source came to its own
-    end, with the source; the last picture stands until then. Everything goes to a hidden file
-    beside the target, which takes the final name when it is complete.
+    end, with the source; the last picture stands until then.
+
+    Everything goes to a hidden file beside the target, which takes the final name at the end; then
+    its index moves to the front, so that browsers play while they load. The hidden file plays up to
+    the last one or two seconds at any time: a full disk or an encoder that fails leaves it under
+    the final name, a killed process under the hidden one.
 
     Raises:
-        SinkError: the target cannot be written, or is the source itself.
+        SinkError: the target cannot be written, is the source itself, or another run's.
     """
 
     def __init__(
@@ -55,7 +80,6 @@ class Mp4Sink:
     ) -> None:
         self.path: Path | None = path
         self.frames_out = 0
-        self.warnings: list[str] = []
         self._target = path
         self._source = source
         self._size_hw = size_hw
@@ -70,7 +94,9 @@ class Mp4Sink:
         self._stream: VideoStream | None = None
         self._audio: AudioTrack | None = None
         self._closed = False
-        self._temporary = claim_file(path, source, overwrite=overwrite)
+        self._claim = claim_file(path, source, overwrite=overwrite)
+        self._temporary = self._claim.temporary
+        self.warnings = self._claim.warnings
 
     def _start(self, image_bgr: Image) -> VideoStream:
         import av
@@ -78,9 +104,8 @@ class Mp4Sink:
         height, width = self._size_hw = self._size_hw or (image_bgr.shape[0], image_bgr.shape[1])
         self._coded_hw = coded_h, coded_w = height + height % 2, width + width % 2
         self._planes = np.empty((coded_h * 3 // 2, coded_w), dtype=np.uint8)
-        # faststart: the index moves to the front, so that browsers play while they load.
-        options = {"movflags": "+faststart+use_metadata_tags"}
-        self._container = av.open(file_url(self._temporary), "w", format="mp4", options=options)
+        url, options = file_url(self._temporary), dict(_MUXER_OPTIONS)
+        self._container = av.open(url, "w", format="mp4", options=options)
         stream, warning = add_video_stream(
             self._container,
             (coded_h, coded_w),
@@ -91,6 +116,10 @@ class Mp4Sink:
             self.warnings.append(warning)
         self._container.metadata.update(kept_tags(self._source.tags))
         self._add_sound(self._container)
+        # They are used when the first packet is written.
+        begins_s = Fraction(0) if self._audio is None else self._audio.begins_s
+        soon = begins_s is not None and begins_s <= _SOUND_SOON_S
+        self._container.options.update(_WITH_SOUND if soon else _SOUND_LATER)
         return stream
 
     def _add_sound(self, container: OutputContainer) -> None:
@@ -116,6 +145,9 @@ class Mp4Sink:
             self._encode(self._stream, image_bgr, frame)
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as exc:
             self._fail(exc)
+        except Exception:
+            self._keep_what_plays()
+            raise
         self.frames_out += 1
 
     def _encode(self, stream: VideoStream, image_bgr: Image, frame: Frame) -> None:
@@ -143,19 +175,29 @@ class Mp4Sink:
         if held is not None:
             self._container.mux(held)
 
-    def _mux_last(self, stands_until_s: Fraction) -> None:
+    def _mux_last(self, stream: VideoStream, stands_until_s: Fraction | None = None) -> None:
+        """Write what is held back; the last picture stands until a time, or as planned."""
         assert self._container is not None
-        if self._held is not None:
-            if self._held.pts is not None and self._held.time_base:
-                end = round(stands_until_s / self._held.time_base)
-                self._held.duration = max(end - self._held.pts, 1)
-            self._container.mux(self._held)
+        for packet in stream.encode(None):
+            self._mux_behind(packet)
+        last, self._held = self._held, None
+        if last is None:
+            return
+        if stands_until_s is not None and last.pts is not None and last.time_base:
+            last.duration = max(round(stands_until_s / last.time_base) - last.pts, 1)
+        self._container.mux(last)
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written; any thread may call this."""
+        # It is a precaution: a disk that fails is reported by what writes to it.
+        with contextlib.suppress(OSError):
+            _sync(self._temporary)
 
     def _fail(self, exc: BaseException) -> NoReturn:
-        """Drop the unfinished file and raise what `exc` means."""
+        """Keep what can be played, if anything, and raise what `exc` means."""
         import av
 
-        self._discard()
+        self._keep_what_plays()
         refused = isinstance(exc, (ValueError, av.error.ExternalError))
         if refused and self.frames_out == 0 and self._coded_hw is not None:
             height, width = self._coded_hw
@@ -165,18 +207,75 @@ class Mp4Sink:
             ) from exc
         raise write_failure(self._target, exc) from exc
 
+    def _keep_what_plays(self) -> None:
+        """Give up, but leave under the final name what was written so far."""
+        self._let_go()
+        pictures = 0
+        with contextlib.suppress(OSError):
+            pictures = keep_whole_fragments(self._temporary)
+        if pictures:
+            self._put_in_place()
+            count = "one frame" if pictures == 1 else f"{pictures} frames"
+            self.warnings.append(f"{self._target} ends early: it holds the first {count}")
+        self._forget()
+
     def _discard(self) -> None:
+        self._let_go()
+        self._forget()
+
+    def _let_go(self) -> None:
+        """Close what is open, without minding what fails."""
         import av
 
         self._closed = True
         if self._audio is not None:
             self._audio.close()
-        # Closing writes an index that nobody will read; that it fails too is no news.
-        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
-            if self._container is not None:
+        failures = (av.error.FFmpegError, OSError, ValueError)
+        if self._container is not None:
+            # The encoder may still hold pictures, and we do hold one.
+            with contextlib.suppress(*failures):
+                if self._stream is not None:
+                    self._mux_last(self._stream)
+            with contextlib.suppress(*failures):
                 self._container.close()
+
+    def _forget(self) -> None:
         with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
+        self._claim.release()
+
+    def _put_in_place(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            SinkError: it cannot be renamed; it stays where it is.
+        """
+        try:
+            _sync(self._temporary)
+            os.replace(self._temporary, self._target.resolve())
+        except OSError as exc:
+            self._claim.release()
+            failure = write_failure(self._target, exc)
+            raise SinkError(f"{failure}; what was recorded is in {self._temporary}") from exc
+
+    def _move_index(self) -> None:
+        """Make browsers play while they load; a disk without room for a copy leaves it as it is."""
+        place = self._target.resolve()
+        copy = new_copy(place)
+        try:
+            if move_index_to_front(place, copy):
+                os.replace(copy, place)
+                return
+            why = "it is too large to be moved"
+        except OSError as exc:
+            why = reason(exc)
+        finally:
+            with contextlib.suppress(OSError):
+                copy.unlink(missing_ok=True)
+        self.warnings.append(
+            f"{self._target} has its index at its end ({why}): it plays, but a browser has to "
+            "load all of it first"
+        )
 
     def close(self, *, ok: bool) -> None:
         """See `Sink.close`. Without a single frame there is nothing to complete, and a file of
@@ -198,11 +297,19 @@ class Mp4Sink:
                 sound_end_s = self._audio.finish(end_s, whole=whole)
                 end_s = max(end_s, sound_end_s) if whole else end_s
                 self.warnings += self._audio.warnings
-            for packet in self._stream.encode(None):
-                self._mux_behind(packet)
-            self._mux_last(end_s)
+            self._mux_last(self._stream, end_s)
             self._container.close()
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             self._fail(exc)
         self._closed = True
-        replace_file(self._temporary, self._target)
+        self._put_in_place()
+        self._move_index()
+        self._claim.release()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

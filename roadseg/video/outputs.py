@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from roadseg.types import Frame, Image, LabelMap
 from roadseg.video.png_sink import PngSink
@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
     from roadseg.video.sink import MaskSink, Sink
 
-__all__ = ["Outputs"]
+__all__ = ["GrowingSink", "Outputs"]
+
+
+@runtime_checkable
+class GrowingSink(Protocol):
+    """A sink with one file that grows."""
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written so far, as far as it can be had."""
+        ...
 
 
 class Outputs:
@@ -65,6 +74,13 @@ class Outputs:
             raise
         if frame.name is not None and self._naming is not None:
             self.names.append((frame.name, self._naming.name_of(frame)))
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written, for sinks whose files grow; any thread may
+        call this."""
+        for sink in self._all:
+            if isinstance(sink, GrowingSink):
+                sink.sync()
 
     def close(self, *, ok: bool) -> None:
         """Finish every sink, or give up all of them; one that failed to write is given up anyway.

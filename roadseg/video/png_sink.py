@@ -12,7 +12,7 @@ import numpy.typing as npt
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image, Labels
 from roadseg.video.source import SourceInfo
-from roadseg.video.targets import claim_file, claim_folder, replace_file, write_failure
+from roadseg.video.targets import Claim, claim_file, claim_folder, replace_file, write_failure
 
 __all__ = ["MaskSink", "PngFileSink", "PngFolderSink", "PngSink"]
 
@@ -28,10 +28,17 @@ class PngSink:
     frame have the same name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, claim: Claim) -> None:
         self.path: Path | None = folder
         self.frames_out = 0
+        self.warnings = claim.warnings
         self._folder = folder
+        self._claim = claim
+
+    def close(self, *, ok: bool) -> None:  # noqa: ARG002
+        """See `Sink.close`. Each PNG is complete as soon as it has its name, so there is nothing
+        to finish and, after a failure, nothing to remove."""
+        self._claim.release()
 
     def name_of(self, frame: Frame) -> str:
         """Name of the file that holds the frame's result."""
@@ -58,23 +65,20 @@ class PngSink:
 
 
 class PngFolderSink(PngSink):
-    """See `roadseg.video.sink.Sink`. Each PNG is complete as soon as it has its name, so closing
-    has nothing to finish and, after a failure, nothing to remove.
+    """See `roadseg.video.sink.Sink`.
 
     Raises:
         SinkError: the folder cannot be written to, or is the source's own.
     """
 
     def __init__(self, folder: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
-        super().__init__(folder)
-        self.warnings = claim_folder(folder, source, option="--output", overwrite=overwrite)
+        super().__init__(
+            folder, claim_folder(folder, source, option="--output", overwrite=overwrite)
+        )
 
     def write(self, image_bgr: Image, frame: Frame) -> None:
         """See `Sink.write`."""
         self._put(image_bgr, frame)
-
-    def close(self, *, ok: bool) -> None:
-        """See `Sink.close`."""
 
 
 class PngFileSink(PngSink):
@@ -85,11 +89,11 @@ class PngFileSink(PngSink):
     """
 
     def __init__(self, path: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
-        super().__init__(path.parent)
+        claim = claim_file(path, source, overwrite=overwrite)
+        # The file is small enough to be written in one go.
+        claim.temporary.unlink()
+        super().__init__(path.parent, claim)
         self.path = path
-        self.warnings: list[str] = []
-        # Only the checks: the file is small enough to be written in one go.
-        claim_file(path, source, overwrite=overwrite).unlink()
 
     def name_of(self, frame: Frame) -> str:  # noqa: ARG002
         """The one that was asked for."""
@@ -103,9 +107,6 @@ class PngFileSink(PngSink):
                 f"cannot write several frames into {self.path}: give a folder, or --max-frames 1"
             )
         self._put(image_bgr, frame)
-
-    def close(self, *, ok: bool) -> None:
-        """See `Sink.close`."""
 
 
 class MaskSink(PngSink):
@@ -129,10 +130,10 @@ class MaskSink(PngSink):
         output: Path | None = None,
         overwrite: bool = True,
     ) -> None:
-        super().__init__(folder)
-        self.warnings = claim_folder(
+        claim = claim_folder(
             folder, source, option="--save-masks", overwrite=overwrite, other=output
         )
+        super().__init__(folder, claim)
 
     def write(self, ids: Labels, frame: Frame) -> None:
         """Write one mask: (H, W) uint8 class ids.
@@ -144,6 +145,3 @@ class MaskSink(PngSink):
         if ids.ndim != 2 or ids.dtype != np.uint8:
             raise ValueError(f"expected (H, W) uint8 class ids, got {ids.shape} {ids.dtype}")
         self._put(ids, frame)
-
-    def close(self, *, ok: bool) -> None:
-        """Nothing to finish: each PNG is complete as soon as it has its name."""

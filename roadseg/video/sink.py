@@ -37,7 +37,8 @@ class Sink(Protocol):
         """Write one picture: (H, W, 3) uint8 BGR; `frame` gives its time and number.
 
         Raises:
-            SinkError: it could not be written, for example because the disk is full.
+            SinkError: it could not be written, for example because the disk is full. A video
+                then ends before it, under its final name.
         """
         ...
 
@@ -45,10 +46,11 @@ class Sink(Protocol):
         """Finish; a second call does nothing.
 
         With `ok` what was written so far becomes a complete, playable result (also the right
-        call after Ctrl-C or a lost camera). Without it, an unfinished file is removed.
+        call after Ctrl-C or a lost camera). Without it, an unfinished file is removed, but what
+        a failed `write` has put under the final name stays.
 
         Raises:
-            SinkError: the result could not be completed; nothing is left under its name.
+            SinkError: the result could not be completed; `warnings` say what is left of it.
         """
         ...
 

@@ -5,24 +5,48 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.errors import SinkError
+from roadseg.file_lock import FileLock, lock_target
+from roadseg.video.leftovers import new_part, settle_folder, settle_parts
 from roadseg.video.source import SourceInfo
+from roadseg.whole_file import hidden_beside
 
-__all__ = ["claim_file", "claim_folder", "replace_file", "write_failure"]
+__all__ = ["Claim", "claim_file", "claim_folder", "replace_file", "write_failure"]
 
 
-def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Path:
+@dataclass
+class Claim:
+    """A target that no other run writes to until it is released.
+
+    Attributes:
+        temporary: a new, empty file, hidden, to write into and to rename at the end; for a
+            folder the folder itself.
+        warnings: one line each.
+        lock: None where the file system has no locks.
+    """
+
+    temporary: Path
+    warnings: list[str] = field(default_factory=list)
+    lock: FileLock | None = None
+
+    def release(self) -> None:
+        """Let others write there; a second call does nothing."""
+        if self.lock is not None:
+            self.lock.release()
+
+
+def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
     """Make sure that `path` can be written, creating its folder where it is missing.
 
-    Returns:
-        A new, empty file beside it, hidden, to write into and to rename at the end. The target
-        itself (or an older file there) is untouched until then.
+    The target itself (or an older file there) is untouched until the end. Recordings that killed
+    runs left hidden beside it get names.
 
     Raises:
-        SinkError: it is the source, a folder, not to be overwritten, or cannot be created.
+        SinkError: it is the source, a folder, not to be overwritten, cannot be created, or another
+            run is writing it.
     """
     target = path.resolve()
     inputs = [Path(origin) for origin, _name in source.names]
@@ -34,20 +58,26 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Path:
         raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
     if target.exists() and not overwrite:
         raise SinkError(f"--output {path} exists: remove it or give another name")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}.part")
+    lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
+        # Without locks a part may be one that another run is writing.
+        warnings = [] if lock is None else settle_parts(target)
+        temporary = new_part(target)
         # Plain open and not tempfile, whose files nobody but the owner may read.
         with temporary.open("xb"):
             pass
     except OSError as exc:
+        if lock is not None:
+            lock.release()
         raise write_failure(path, exc) from exc
-    return temporary
+    return Claim(temporary, warnings, lock)
 
 
 def claim_folder(
     folder: Path, source: SourceInfo, *, option: str, overwrite: bool, other: Path | None = None
-) -> list[str]:
+) -> Claim:
     """Make sure that files can be written into `folder`, creating it where it is missing.
 
     Args:
@@ -58,10 +88,11 @@ def claim_folder(
         other: another sink's folder or file, which must not be this one.
 
     Returns:
-        Warnings, for example that older PNGs lie there.
+        The claim, with warnings, for example that older PNGs lie there.
 
     Raises:
-        SinkError: it is the source's folder, a file, or cannot be written to.
+        SinkError: it is the source's folder, a file, cannot be written to, or another run is
+            writing to it.
     """
     target = folder.resolve()
     if any(_same(target, d) for d in source.input_dirs):
@@ -74,22 +105,27 @@ def claim_folder(
         )
     if target.exists() and not target.is_dir():
         raise SinkError(f"{option} {folder} is a file: give a folder")
-    probe = target / f".{secrets.token_hex(4)}.part"
+    lock = None
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with probe.open("xb"):
-            pass
-        probe.unlink()
+        lock = lock_target(target / ".roadseg.lock", f"{option} {folder}")
+        warnings = [] if lock is None else settle_folder(target)
         older = sum(1 for p in target.iterdir() if p.suffix == ".png")
     except OSError as exc:
+        if lock is not None:
+            lock.release()
         raise write_failure(folder, exc) from exc
-    if not older:
-        return []
-    if not overwrite:
+    if older and not overwrite:
+        if lock is not None:
+            lock.release()
         raise SinkError(
             f"{option} {folder} holds {older} PNG files: empty it or give another folder"
         )
-    return [f"{option} {folder} already holds {older} PNG files; those of equal name are replaced"]
+    if older:
+        warnings.append(
+            f"{option} {folder} already holds {older} PNG files; those of equal name are replaced"
+        )
+    return Claim(target, warnings, lock)
 
 
 def replace_file(temporary: Path, path: Path) -> None:
@@ -100,9 +136,11 @@ def replace_file(temporary: Path, path: Path) -> None:
     """
     try:
         os.replace(temporary, path.resolve())
-    except OSError as exc:
+    except BaseException as exc:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if not isinstance(exc, OSError):
+            raise
         raise write_failure(path, exc) from exc
 
 
@@ -116,7 +154,9 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
             f"{path} grew larger than this system allows a file to be: "
             "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
         )
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if code == errno.EROFS:
+        return SinkError(f"the disk of {path} is read-only: give a folder on another one")
+    if code in (errno.EACCES, errno.EPERM):
         return SinkError(
             f"no permission to write {path}: give a folder that you own, or change its permissions"
         )

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import signal
+import sys
+
 import pytest
 
 from roadseg import __version__, cli
@@ -14,7 +20,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("run", "bench", "eval", "train", "quantize", "export", "render-sample"):
         assert f" {name} " in out
     assert "release-weights" not in out
-    assert "130 interrupted" in out
+    assert "130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP" in " ".join(out.split())
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,3 +90,47 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("roadseg.training.recipes.load_recipe", interrupt)
     assert cli.main(["train", "--data", "nowhere"]) == 130
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGHUP")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_have_codes_of_their_own(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "roadseg.training.recipes.load_recipe", lambda *_: os.kill(os.getpid(), number)
+    )
+    before = signal.getsignal(number)
+    assert cli.main(["train", "--data", "nowhere"]) == code
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise SourceError("and it went on")
+
+    monkeypatch.setattr("roadseg.training.recipes.load_recipe", end)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert cli.main(["train", "--data", "nowhere"]) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_full_disk_under_stdout_is_no_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(["--version"]) == 1
+
+
+def test_without_stdout_and_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main(["--version"]) == 0
+    assert cli.main(["fly"]) == 2
+    assert sys.stdout is sys.stderr is None

@@ -108,3 +108,32 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert states == [False, before]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_sigterm_waits_as_well_and_goes_to_who_handles_it() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: came.append(number))
+    try:
+        handler = signal.getsignal(signal.SIGTERM)
+        reached = []
+
+        def work() -> None:
+            with DeferredInterrupt() as interrupt:
+                os.kill(os.getpid(), signal.SIGTERM)
+                reached.append((interrupt.requested, list(came)))
+
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert reached == [(True, [])]
+        assert came == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_signals_that_nobody_handles_are_left_alone() -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with DeferredInterrupt():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

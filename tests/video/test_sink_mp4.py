@@ -17,8 +17,9 @@ import pytest
 
 from roadseg.errors import SinkError, UsageError
 from roadseg.types import Frame, Image
-from roadseg.video import encoder, targets
+from roadseg.video import encoder, mp4_sink
 from roadseg.video.mp4_sink import Mp4Sink
+from roadseg.video.outputs import Outputs
 from roadseg.video.pixels import even, letterbox, to_yuv420p
 from roadseg.video.sink import NullSink, Sink, open_sink
 from roadseg.video.source import SourceInfo, open_source
@@ -335,6 +336,45 @@ class TestSound:
         assert float(times[at]) >= 0.4, "no more of it than a decoder's run-up"
         assert read_back(tmp_path / "out.mp4")[0].time_s == 0
 
+    @pytest.mark.parametrize("from_s", [0.0, 3.0, None])
+    def test_is_not_waited_for_while_the_file_grows(
+        self, tmp_path: Path, from_s: float | None
+    ) -> None:
+        """Whenever sound begins, or if it never does, a process that is killed leaves pictures."""
+        source = tmp_path / "late.mkv"
+        with av.open(str(source), "w") as output:
+            video = output.add_stream("libx264", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            sound = output.add_stream("aac", rate=48000)
+            sound.codec_context.layout = "mono"
+            for i in range(150):
+                if from_s is not None and i / 25 >= from_s:
+                    samples = np.zeros((1, 1920), np.float32)
+                    tone = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+                    tone.sample_rate, tone.pts, tone.time_base = 48000, i * 1920, Fraction(1, 48000)
+                    output.mux(sound.encode(tone))
+                output.mux(video.encode(av.VideoFrame.from_ndarray(grey(i), format="bgr24")))
+            output.mux(video.encode(None))
+            if from_s is not None:
+                output.mux(sound.encode(None))
+        out = tmp_path / "out.mp4"
+        with open_source(str(source)) as opened:
+            sink = Mp4Sink(out, opened.info)
+            for _ in range(140):
+                frame = opened.read()
+                assert frame is not None
+                sink.write(frame.image_bgr, frame)
+        (part,) = tmp_path.glob(".out.mp4.*.part")
+        copy = tmp_path / "killed.mp4"
+        copy.write_bytes(part.read_bytes())
+        assert len(read_back(copy)) >= 140 - 50
+        sink.close(ok=True)
+        if from_s is not None:
+            for path in (copy, out):
+                _, times, _ = self.packets(path)
+                assert float(times[0]) == pytest.approx(from_s, abs=0.05)
+        assert len(read_back(out)) == 140
+
     def test_shorter_than_the_picture_is_no_damage(
         self, tmp_path: Path, make_clip: MakeClip
     ) -> None:
@@ -396,17 +436,27 @@ class TestEnds:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(targets.os, "replace", full)
+        monkeypatch.setattr(mp4_sink.os, "replace", full)
         with pytest.raises(SinkError) as caught:
             sink.close(ok=True)
+        (part,) = leftovers(tmp_path)
         assert str(caught.value) == (
-            f"the disk is full while writing {out}: free some space and run it again"
+            f"the disk is full while writing {out}: free some space and run it again; "
+            f"what was recorded is in {tmp_path / part}"
         )
-        assert leftovers(tmp_path) == []
+        assert len(read_back(tmp_path / part)) == 1
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-    def test_full_disk_in_the_middle(self, tmp_path: Path) -> None:
-        """A real write error inside libavformat: the system lets no file grow beyond 20 kB."""
+    @pytest.mark.parametrize(
+        ("limit", "frames", "least"),
+        # 9 kB each. Nothing fits; the fourth second does not; it does not when closing; all
+        # pictures do, and the index does not.
+        [(20_000, 30, 0), (800_000, 150, 75), (800_000, 99, 75), (-100, 60, 60)],
+    )
+    def test_full_disk_keeps_what_fits(
+        self, tmp_path: Path, limit: int, frames: int, least: int
+    ) -> None:
+        """A real write error inside libavformat: the system lets no file grow beyond a limit."""
         script = textwrap.dedent(
             """
             import resource, sys
@@ -418,35 +468,124 @@ class TestEnds:
             from roadseg.video.mp4_sink import Mp4Sink
             from roadseg.video.source import SourceInfo
 
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
             info = SourceInfo("t", "file", None, Fraction(25), None, False, None, Fraction(1, 25))
-            rng = np.random.default_rng(0)
-            sink = Mp4Sink(Path(sys.argv[1]), info)
-            written = 0
-            try:
-                for i in range(int(sys.argv[2])):
+            path, limit, frames = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+            def work(sink):
+                rng = np.random.default_rng(0)
+                for i in range(frames):
                     image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
                     sink.write(image, Frame(image, i, i / 25, 0.0))
-                    written = i + 1
                 sink.close(ok=True)
+
+            if limit < 0:  # less than is needed
+                work(Mp4Sink(path, info))
+                limit += path.stat().st_size
+                path.unlink()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            sink = Mp4Sink(path, info)
+            try:
+                work(sink)
             except SinkError as exc:
-                sink.close(ok=True)
+                sink.close(ok=False)
                 print(exc)
+                print(*sink.warnings)
             else:
                 print("no error")
             """
         )
         out = tmp_path / "out.mp4"
-        # Many frames fail while writing, a few while closing.
-        for frames in ("30", "2"):
-            command = [sys.executable, "-c", script, str(out), frames]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            assert done.stderr == ""
-            assert done.stdout == (
-                f"{out} grew larger than this system allows a file to be: "
-                "raise the limit (ulimit -f) or process fewer frames (--max-frames)\n"
-            )
-            assert leftovers(tmp_path) == []
+        command = [sys.executable, "-c", script, str(out), str(limit), str(frames)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        error, warning = done.stdout.splitlines()
+        assert error == (
+            f"{out} grew larger than this system allows a file to be: "
+            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+        )
+        if not least:
+            assert (warning, leftovers(tmp_path)) == ("", [])
+            return
+        assert leftovers(tmp_path) == ["out.mp4"]
+        kept = read_back(out)
+        assert len(kept) >= least
+        assert [f.time_s for f in kept] == pytest.approx([i / 25 for i in range(len(kept))])
+        assert warning == f"{out} ends early: it holds the first {len(kept)} frames"
+
+    @pytest.mark.parametrize(
+        "error", [av.error.ExternalError(542398533, "broken"), RuntimeError("bug")]
+    )
+    def test_an_encoder_that_fails_midway(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        out = tmp_path / "out.mp4"
+        sink = Mp4Sink(out, INFO)
+        for i in range(40):
+            sink.write(grey(i), frame_at(i))
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(mp4_sink, "to_yuv420p", fail)
+        with pytest.raises((SinkError, RuntimeError), match="broken|bug"):
+            sink.write(grey(40), frame_at(40))
+        sink.close(ok=False)
+        assert len(read_back(out)) == 40
+        assert sink.warnings == [f"{out} ends early: it holds the first 40 frames"]
+        assert leftovers(tmp_path) == ["out.mp4"]
+
+    def test_no_room_for_moving_the_index(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "out.mp4"
+        sink = Mp4Sink(out, INFO)
+        for i in range(10):
+            sink.write(grey(i), frame_at(i))
+
+        def full(_: Path, copy: Path) -> bool:
+            copy.write_bytes(b"begun")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(mp4_sink, "move_index_to_front", full)
+        sink.close(ok=True)
+        assert len(read_back(out)) == 10
+        data = out.read_bytes()
+        assert data.index(b"mdat") < data.rindex(b"moov")
+        assert sink.warnings == [
+            f"{out} has its index at its end (no space left on device): it plays, but a browser "
+            "has to load all of it first"
+        ]
+        assert leftovers(tmp_path) == ["out.mp4"]
+
+    def test_what_was_written_is_sent_to_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[int] = []
+        monkeypatch.setattr(
+            mp4_sink.os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino)
+        )
+        sink = Mp4Sink(tmp_path / "out.mp4", INFO)
+        outputs = Outputs(sink, None)
+        sink.write(grey(9), frame_at(0))
+        (part,) = tmp_path.glob(".*.part")
+        outputs.sync()
+        assert synced == [part.stat().st_ino]
+        part_inode = synced.pop()
+        sink.close(ok=True)
+        assert synced == [part_inode, (tmp_path / "out.mp4").stat().st_ino], "before each renaming"
+        outputs.sync()
+        assert len(synced) == 2
+
+    @pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "ü" * 125 + "y.mp4"])
+    def test_longest_names(self, tmp_path: Path, name: str) -> None:
+        out = tmp_path / name
+        assert len(os.fsencode(name)) == 255
+        sink = Mp4Sink(out, INFO)
+        assert len(leftovers(tmp_path)) == 2, "a part and a lock"
+        sink.write(grey(9), frame_at(0))
+        sink.close(ok=True)
+        assert leftovers(tmp_path) == [name]
+        assert len(read_back(out)) == 1
 
 
 class TestTargets:
@@ -503,10 +642,7 @@ class TestTargets:
                 13,
                 "no permission to write {}: give a folder that you own, or change its permissions",
             ),
-            (
-                30,
-                "no permission to write {}: give a folder that you own, or change its permissions",
-            ),
+            (30, "the disk of {} is read-only: give a folder on another one"),
             (28, "the disk is full while writing {}: free some space and run it again"),
             (36, "cannot write {}: file name too long"),
         ],

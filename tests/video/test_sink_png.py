@@ -172,4 +172,5 @@ def test_the_longest_name_that_a_picture_can_have(tmp_path: Path) -> None:
     sink = PngFolderSink(tmp_path, INFO)
     name = "x" * 251
     sink.write(np.zeros((2, 2, 3), np.uint8), replace(frame_at(0), name=name))
+    sink.close(ok=True)
     assert names(tmp_path) == [f"{name}.png"]

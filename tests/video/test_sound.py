@@ -88,14 +88,15 @@ def write_marked(
 def convert(
     source_spec: object, output: Path, *, whole: bool = False, stands_s: float | None = None
 ) -> Sink:
-    """Source to sink, unchanged; with `whole`, the last frame says that it is the last."""
+    """Source to sink, unchanged; the last frame says that it is the last if `whole`."""
     with open_source(str(source_spec)) as source:
         sink = open_sink(output, source.info)
         frame = source.read()
         while frame is not None:
             following = source.read()
-            if following is None and whole:
-                frame = replace(frame, is_last=True, duration_s=stands_s)
+            if following is None:
+                stands_s = frame.duration_s if stands_s is None else stands_s
+                frame = replace(frame, is_last=whole, duration_s=stands_s)
             sink.write(frame.image_bgr, frame)
             frame = following
         sink.close(ok=True)

@@ -15,6 +15,7 @@ from roadseg.video.sound.reader import Piece, SoundReader, sound_errors
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
+    from av.bitstream import BitStreamFilterContext
     from av.container import InputContainer, OutputContainer
 
 __all__ = ["AudioTrack"]
@@ -62,6 +63,7 @@ class AudioTrack:
     ) -> None:
         self.warnings: list[str] = []
         self._output = output
+        self._start_s = start_s
         self._clock = PictureClock(start_s)
         self._failure: str | None = None
         self._refused_s = Fraction(0)
@@ -71,6 +73,7 @@ class AudioTrack:
         self._after_loss = False
         self._began = False
         self._header: bytes | None = None
+        self._bare: BitStreamFilterContext | None = None
         container = open_sound()
         try:
             self._reader = SoundReader(container)
@@ -93,6 +96,20 @@ class AudioTrack:
         encoded.codec_context.format = av.AudioFormat("fltp")
         self._encoder = SoundEncoder(encoded.codec_context)
         return encoded
+
+    @property
+    def begins_s(self) -> Fraction | None:
+        """About when the first sound begins, counted from the first picture; None if there is
+        none."""
+        try:
+            if self._piece is None:
+                self._piece = next(self._pieces, None)
+        except sound_errors() as exc:
+            self._failure = self._failure or reason(exc)
+            self._pieces = iter(())
+        if self._piece is None or self._piece.source_s is None:
+            return None if self._piece is None else Fraction(0)
+        return self._piece.source_s - self._start_s
 
     def picture(self, source_s: float | None, time_s: Fraction) -> None:
         """A picture at `source_s` on the source's clock is written at `time_s`; the sound before
@@ -207,6 +224,20 @@ class AudioTrack:
         return packet
 
     def _mux(self, packet: av.Packet) -> None:
+        if self._header is None:
+            self._mux_bare(packet)
+            return
+        # AAC of transport streams has a header on each packet, mp4 one for all. The muxer would
+        # turn it over by itself, but not for a file that grows in fragments.
+        from av.bitstream import BitStreamFilterContext
+
+        if self._bare is None:
+            self._bare = BitStreamFilterContext("aac_adtstoasc", self._reader.stream)
+        for bare in self._bare.filter(packet):
+            bare.stream = self._stream
+            self._mux_bare(bare)
+
+    def _mux_bare(self, packet: av.Packet) -> None:
         self._output.start_encoding()
         base = self._stream.time_base
         if packet.pts is None or packet.time_base is None or base is None:
