@@ -146,7 +146,7 @@ def plain_loop(
     Returns:
         Frames written, and frames per second.
     """
-    palette = palette_bgr("camvid")
+    palette = palette_bgr()
     frames = 0
     capture = cv2.VideoCapture(source)
     started_s = time.perf_counter()

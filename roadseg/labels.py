@@ -18,6 +18,7 @@ from roadseg.errors import UsageError
 __all__ = [
     "CAMVID",
     "CLASS_NAMES",
+    "DEFAULT_PALETTE",
     "MAX_CLASSES",
     "NUM_CLASSES",
     "PALETTES",
@@ -54,6 +55,7 @@ NUM_CLASSES = len(CLASS_NAMES)
 VOID_ID = 11
 """Unlabelled pixels: never predicted, ignored by losses and metrics."""
 
+# CamVid's own colours: those of its label pictures and of files that carry class colours along.
 _CAMVID_RGB = (
     (128, 128, 128),
     (128, 0, 0),
@@ -66,6 +68,26 @@ _CAMVID_RGB = (
     (64, 0, 128),
     (64, 64, 0),
     (0, 128, 192),
+    (0, 0, 0),
+)
+
+# Searched for, near the colours one expects, so that people, bicyclists, cars and signs are vivid
+# and everything around them is calm. Any of those four is 26 apart in CIEDE2000 from whatever it is
+# seen against, and 18 under protanopia, deuteranopia and tritanopia (Machado et al. 2009, severity
+# 1); half over real frames still 15 and 10. In the CamVid palette that is 14 and 3, and 7 and 1.
+# tests/test_palettes.py measures it.
+_STREET_RGB = (
+    (152, 182, 255),
+    (143, 131, 153),
+    (206, 254, 213),
+    (45, 35, 90),
+    (191, 200, 196),
+    (55, 166, 124),
+    (255, 252, 0),
+    (126, 74, 116),
+    (34, 91, 255),
+    (234, 22, 42),
+    (248, 175, 11),
     (0, 0, 0),
 )
 
@@ -167,19 +189,31 @@ class ClassSet:
         return ", ".join(self.names if len(self.names) <= 4 else (*self.names[:3], "..."))
 
 
-def distinct_colours(count: int) -> tuple[RGB, ...]:
-    """Colours that are as easy to tell apart as so many can be, always the same ones.
+_CALM_COLOURS = 20
+_CALM_LIGHTNESS = (40, 85)
+_CALM_CHROMA = 50
 
-    Each is the colour of a 9x9x9 grid that lies farthest in CIELAB from those before it, and from
-    black, which is void's.
+
+def distinct_colours(count: int) -> tuple[RGB, ...]:
+    """Colours for classes that bring none, always the same ones in the same order.
+
+    The first is a steel blue; each further one is the colour of a 17x17x17 grid that lies farthest
+    in CIELAB from those before it, and from black, which is void's. The first 20 are calm, so that
+    the frame shows through, and 26 apart at least. Behind them vivid and dark ones join, since so
+    many calm ones would look alike: 37 are 26 apart, and all 254 still 13.
     """
-    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    steps = np.linspace(0, 255, 17).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     places = _cielab(grid)
+    lightness, chroma = places[:, 0], np.hypot(places[:, 1], places[:, 2])
+    calm = (chroma <= _CALM_CHROMA) & (lightness >= _CALM_LIGHTNESS[0])
+    calm &= lightness <= _CALM_LIGHTNESS[1]
     distance = np.linalg.norm(places - _cielab(np.zeros((1, 3), np.uint8)), axis=1)
-    chosen = []
-    for _ in range(count):
-        at = int(distance.argmax())
+    at = int(np.flatnonzero((grid == (64, 128, 175)).all(axis=1))[0])
+    chosen: list[int] = []
+    while len(chosen) < count:
+        if chosen:
+            at = int(np.where(calm | (len(chosen) >= _CALM_COLOURS), distance, -1).argmax())
         chosen.append(at)
         distance = np.minimum(distance, np.linalg.norm(places - places[at], axis=1))
     return tuple((int(r), int(g), int(b)) for r, g, b in grid[chosen])
@@ -242,13 +276,24 @@ def known_class_set(
     return ClassSet(name, names, colours_rgb[: len(names)])
 
 
+DEFAULT_PALETTE = "street"
+"""The palette of pictures that people look at, unless they choose another."""
+
 PALETTES: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType(
-    {"camvid": _as_bgr(_CAMVID_RGB), "colorblind": _as_bgr(_COLORBLIND_RGB)}
+    {
+        DEFAULT_PALETTE: _as_bgr(_STREET_RGB),
+        "colorblind": _as_bgr(_COLORBLIND_RGB),
+        "camvid": _as_bgr(_CAMVID_RGB),
+    }
 )
-"""Palettes by name: (12, 3) uint8 BGR, row = class id, the last row is void."""
+"""Palettes by name: (12, 3) uint8 BGR, row = class id, the last row is void.
+
+`street` shows best what matters most; `colorblind` keeps all classes equally apart; `camvid` has
+the colours of the data set and of the SegNet paper.
+"""
 
 
-def palette_bgr(name: str, classes: ClassSet = CAMVID) -> npt.NDArray[np.uint8]:
+def palette_bgr(name: str = DEFAULT_PALETTE, classes: ClassSet = CAMVID) -> npt.NDArray[np.uint8]:
     """The palette called `name`: (num_classes + 1, 3) uint8 BGR, read-only, void last.
 
     Classes other than CamVid's have the colours of their own set, whatever the default's name.
@@ -260,7 +305,7 @@ def palette_bgr(name: str, classes: ClassSet = CAMVID) -> npt.NDArray[np.uint8]:
         raise UsageError(f"unknown palette {name!r}: use --palette {'|'.join(PALETTES)}")
     if classes.same_classes(CAMVID):
         return PALETTES[name]
-    if name != "camvid":
+    if name != DEFAULT_PALETTE:
         raise UsageError(
             f"palette {name!r} has colours for CamVid's classes only, and the model knows "
             f"{classes}: leave --palette out"

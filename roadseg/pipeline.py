@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.errors import UsageError
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.render import Renderer
 from roadseg.segmenter import Segmenter
 from roadseg.video.display import Window, display_available, open_window
@@ -60,7 +60,7 @@ class RunOptions:
     view: str = "overlay"
     alpha: float = 0.5
     legend: bool = True
-    palette: str = "camvid"
+    palette: str = DEFAULT_PALETTE
     hud: bool = True
     model: str = "segnet-lite"
     backend: str = "auto"

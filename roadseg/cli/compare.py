@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 __all__ = ["compare"]
+
+_UNKNOWN_TERMINAL = (100, 24)
+"""Columns and lines where the output goes to a file or a pipe."""
 
 
 def compare(
@@ -49,7 +53,8 @@ def compare(
 ) -> None:
     """Train or load networks, score and time them, and write one table.
 
-    Accuracy, parameters, time and memory beside the paper's figures, as Markdown, CSV and PNG.
+    Accuracy, parameters, time and memory beside the paper's figures, as Markdown, CSV and PNG;
+    the terminal shows the columns that say most.
     Started again, the command goes on where it was interrupted.
     """
     from roadseg.cli.options import tell
@@ -92,7 +97,7 @@ def compare(
         report=tell,
         training_display=training_progress,
     )
-    typer.echo(result.table)
+    typer.echo(result.for_terminal(shutil.get_terminal_size(_UNKNOWN_TERMINAL).columns))
     typer.echo(f"written to {', '.join(str(path) for path in result.files)}")
     if result.failures:
         failed = ", ".join(failure.model for failure in result.failures)

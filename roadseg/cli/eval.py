@@ -62,10 +62,11 @@ def eval_(
     from rich.console import Console
 
     from roadseg.backends.scores import create_scoring_backend
-    from roadseg.backends.select import create_backend
+    from roadseg.backends.select import choose_backend, create_backend
     from roadseg.cli.progress import engine_progress
     from roadseg.errors import UsageError
     from roadseg.evaluation.flicker import Flicker
+    from roadseg.evaluation.provenance import weights_file
     from roadseg.evaluation.report import PAGE, Report
     from roadseg.json_file import claim_json, write_json
 
@@ -92,6 +93,9 @@ def eval_(
         info = running.info
     finally:
         running.close()
+    weights = None
+    if json_path is not None or page is not None:
+        weights = weights_file(model, choose_backend(model, backend))
     # All runs of `roadseg train` are called best.pt: a file goes by its path.
     scored = model if Path(model).is_file() else info.model
     size_text = f"{network_hw[0]}x{network_hw[1]}"
@@ -110,6 +114,8 @@ def eval_(
             "data": str(data),
             "split": split if labels is None else None,
         }
+        if weights is not None:
+            document["weights"], document["weights_sha256"] = weights
         if flicker is not None:
             document["flicker"] = flicker.score if flicker.steady else None
         if page is not None and page.calibration_error is not None:
@@ -119,7 +125,10 @@ def eval_(
         where = f"{data.name}, {split}" if labels is None else data.name
         frame_count = f"{scores.images} {'frame' if scores.images == 1 else 'frames'}"
         facts = [where, frame_count, f"input {size_text}", f"{info.name}, {info.device}"]
-        path = page.write(report, f"{scored} {info.precision}", facts, scores)
+        origin = {"data": _data_in_words(data, split, labels, classes)}
+        if weights is not None:
+            origin = {"weights": f"{weights[0]}, SHA-256 {weights[1]}", **origin}
+        path = page.write(report, f"{scored} {info.precision}", facts, scores, origin)
         typer.echo(f"written to {path}")
 
 
@@ -138,6 +147,11 @@ def _open(
     frames = open_dataset(data, split)
     frames.check_model(model, model_classes(model, backend))
     return frames
+
+
+def _data_in_words(data: Path, split: str, labels: Path | None, classes: ClassSet) -> str:
+    part = f"split {split}" if labels is None else f"labels in {labels.resolve()}"
+    return f"{data.resolve()}, {part}; {classes.brief}"
 
 
 def _names(frames: LabelledFrames) -> list[str] | None:

@@ -42,7 +42,7 @@ def run(
     legend: Annotated[
         bool, typer.Option("--legend/--no-legend", help="Show which colour is which class.")
     ] = True,
-    palette: Annotated[str, typer.Option(help="camvid or colorblind.")] = "camvid",
+    palette: Annotated[str, typer.Option(help="street, colorblind or camvid.")] = "street",
     hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
     show: Annotated[
         bool | None,

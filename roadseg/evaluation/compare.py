@@ -24,7 +24,7 @@ from roadseg.evaluation.compare_network import (
 )
 from roadseg.evaluation.compare_paper import table_models
 from roadseg.evaluation.compare_rows import Row, RowFile
-from roadseg.evaluation.compare_table import csv_text, markdown
+from roadseg.evaluation.compare_table import csv_text, markdown, terminal_text
 from roadseg.evaluation.whole_file import write_whole
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.machine import describe_machine
@@ -47,12 +47,39 @@ class Failure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison: its rows, what has none and why, the table, and its files."""
+    """A finished comparison.
 
+    Attributes:
+        title: what is compared.
+        conditions: data, size and machine, in words.
+        paper: whether the paper's figures stand beside ours: they are CamVid's.
+        rows, failures: what was measured, and what was not and why.
+        files: what was written.
+    """
+
+    title: str
+    conditions: str
+    paper: bool
     rows: tuple[Row, ...]
     failures: tuple[Failure, ...]
-    table: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """All of it as Markdown."""
+        return markdown(
+            self.title, self.rows, self.conditions, paper=self.paper, left_out=self._left_out
+        )
+
+    def for_terminal(self, width: int) -> str:
+        """The columns that say most, for a terminal of so many characters."""
+        return terminal_text(
+            self.title, self.rows, self.conditions, width, paper=self.paper, left_out=self._left_out
+        )
+
+    @property
+    def _left_out(self) -> list[tuple[str, str]]:
+        return [(failure.model, failure.message) for failure in self.failures]
 
 
 def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
@@ -121,7 +148,11 @@ def compare(
     machine = _machine(device)
     rows: list[Row] = []
     failures: list[Failure] = []
-    result = Comparison((), (), "", ())
+    height, width = plan.size_hw
+    conditions = f"{plan.data.name} {plan.split}, {height}x{width}, {machine}"
+    # The paper's figures are of CamVid's classes; beside others they would mislead.
+    paper = scored.classes.same_classes(CAMVID)
+    result = Comparison(title, conditions, paper, (), ())
     for number, model in enumerate(models, start=1):
         say = _prefixed(report, f"{number}/{len(models)} {model}: ")
         configuration = _configuration(model, plan, machine)
@@ -140,7 +171,8 @@ def compare(
             _release_memory(device)
         if row is not None:
             rows.append(row)
-        result = _write(folder, title, rows, failures, plan, machine, scored.classes)
+        result = Comparison(title, conditions, paper, tuple(rows), tuple(failures))
+        result = _write(folder, result)
     return result
 
 
@@ -183,23 +215,10 @@ def _configuration(model: str, plan: Plan, machine: str) -> dict[str, Any]:
     }
 
 
-def _write(
-    folder: Path,
-    title: str,
-    rows: Sequence[Row],
-    failures: Sequence[Failure],
-    plan: Plan,
-    machine: str,
-    classes: ClassSet,
-) -> Comparison:
-    height, width = plan.size_hw
-    conditions = f"{plan.data.name} {plan.split}, {height}x{width}, {machine}"
-    # The paper's figures are of CamVid's classes; beside others they would mislead.
-    paper = classes.same_classes(CAMVID)
-    left_out = [(failure.model, failure.message) for failure in failures]
-    table = markdown(title, rows, conditions, paper=paper, left_out=left_out)
+def _write(folder: Path, result: Comparison) -> Comparison:
+    title, conditions, paper, rows = result.title, result.conditions, result.paper, result.rows
     contents: dict[str, bytes | None] = {
-        "compare.md": table.encode(),
+        "compare.md": result.table.encode(),
         "compare.csv": csv_text(rows, paper=paper).encode(),
         "compare.png": chart_png(title, rows, conditions, paper=paper) if rows else None,
     }
@@ -208,7 +227,7 @@ def _write(
         if content is not None:
             write_whole(folder / name, content, "--output")
             written.append(folder / name)
-    return Comparison(tuple(rows), tuple(failures), table, tuple(written))
+    return dataclasses.replace(result, files=tuple(written))
 
 
 def _machine(device: torch.device) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -76,7 +76,14 @@ class Report:
         reliability = self._reliability
         return None if reliability is None else reliability.expected_calibration_error
 
-    def write(self, folder: Path, title: str, facts: Sequence[str], scores: Scores) -> Path:
+    def write(
+        self,
+        folder: Path,
+        title: str,
+        facts: Sequence[str],
+        scores: Scores,
+        origin: Mapping[str, str] | None = None,
+    ) -> Path:
         """Write the page and its pictures; those of an earlier report are replaced.
 
         Args:
@@ -84,6 +91,7 @@ class Report:
             title: what was scored.
             facts: where and how, in words.
             scores: what `evaluate_backend` returned.
+            origin: what it was measured with and on: the weights' checksum, the data.
 
         Returns:
             The page.
@@ -99,6 +107,7 @@ class Report:
             title=title,
             classes=self._classes,
             facts=facts,
+            origin={} if origin is None else origin,
             scores=scores,
             confusion=self._confusion,
             borders=self._borders,

@@ -12,7 +12,7 @@ import numpy as np
 from roadseg.evaluation.confusion import ConfusionMatrix
 from roadseg.evaluation.evaluate import FrameResult
 from roadseg.evaluation.report_borders import border_distance
-from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet
+from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet, palette_bgr
 from roadseg.types import Image, Labels
 
 __all__ = ["BORDER_ERROR_RGB", "INNER_ERROR_RGB", "Extremes", "RankedFrame", "frame_miou", "paint"]
@@ -120,16 +120,17 @@ def paint(result: FrameResult, tolerance_px: int, classes: ClassSet = CAMVID) ->
     Args:
         result: the frame, its truth and its labels.
         tolerance_px: an error up to this far from a true border counts as one of the border.
-        classes: their colours; ids behind them are void.
+        classes: what the labels name; ids behind them are void.
 
     Returns:
         (H, W, 3) uint8 BGR pictures by name: `frame`, `truth`, `prediction` and `errors`, which
         is the frame in grey under the wrong pixels, void darkened.
     """
     pictures = {"frame": result.image_bgr}
+    palette = palette_bgr(classes=classes)
     for name, ids in (("truth", result.true_ids), ("prediction", result.predicted_ids)):
         known = ids < classes.num_classes
-        colours = classes.palette_bgr[np.minimum(ids, classes.void_id)]
+        colours = palette[np.minimum(ids, classes.void_id)]
         blended: Image = cv2.addWeighted(result.image_bgr, 0.3, colours, 0.7, 0)
         pictures[name] = np.where(known[..., None], blended, result.image_bgr)
     pictures["errors"] = _errors(result, tolerance_px, classes.num_classes)

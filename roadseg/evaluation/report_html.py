@@ -18,7 +18,7 @@ from roadseg.evaluation.report_borders import FARTHEST_PX, BorderErrors
 from roadseg.evaluation.report_calibration import BINS, Reliability
 from roadseg.evaluation.report_style import CSS
 from roadseg.evaluation.report_svg import Line, Plot
-from roadseg.labels import ClassSet
+from roadseg.labels import ClassSet, palette_bgr
 
 __all__ = ["Figures", "Shots", "page"]
 
@@ -42,6 +42,7 @@ class Figures:
         title: what was scored.
         classes: what the frames are labelled with.
         facts: where and how, in words.
+        origin: weights and data, in words, so that the scores can be measured again.
         scores: the figures of `roadseg eval`.
         confusion: pixels by true and predicted class.
         borders: errors by their distance from borders.
@@ -54,6 +55,7 @@ class Figures:
     title: str
     classes: ClassSet
     facts: Sequence[str]
+    origin: Mapping[str, str]
     scores: Scores
     confusion: ConfusionMatrix
     borders: BorderErrors
@@ -72,6 +74,7 @@ def page(figures: Figures) -> str:
         (
             f"<h1>{escape(figures.title)}</h1>",
             f'<p class="lead">{escape(" · ".join(figures.facts))}</p>',
+            _origin(figures.origin),
             _tiles(figures),
             f'<div class="{columns}">{_classes(figures)}{_confusion(figures)}</div>',
             _frames("Worst frames", figures.worst, figures),
@@ -83,6 +86,7 @@ def page(figures: Figures) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(figures.title)}</title><style>{CSS}</style></head>\n"
         f"<body><main>\n{body}\n"
         f"<footer>Written by roadseg {__version__} eval --report, {_now()}. Void is not counted "
@@ -93,6 +97,14 @@ def page(figures: Figures) -> str:
 
 def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _origin(origin: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in origin.items()
+    )
+    return f'<dl class="origin">{rows}</dl>' if rows else ""
 
 
 def _tiles(figures: Figures) -> str:
@@ -179,11 +191,12 @@ def _confusion(figures: Figures) -> str:
 def _cell(share: float, right: bool, title: str) -> str:
     # The root makes shares of a few percent visible.
     strength = math.sqrt(share) if not right else share
-    colour = "31 111 178" if right else "214 40 96"
-    ink = "#fff" if strength > 0.7 else "#1c2430"
+    css = "right" if right else "wrong"
+    if strength > 0.7:
+        css += " strong"
     text = f"{100 * share:.0f}".removeprefix("0")
     return (
-        f'<td style="background:rgb({colour} / {strength:.2f});color:{ink}" '
+        f'<td class="{css}" style="--s:{strength:.2f}" '
         f'title="{title}: {100 * share:.2f} %">{text}</td>'
     )
 
@@ -304,5 +317,5 @@ def _legend(classes: ClassSet) -> str:
 
 
 def _colour(classes: ClassSet, class_id: int) -> str:
-    red, green, blue = classes.colours_rgb[class_id]
+    blue, green, red = palette_bgr(classes=classes)[class_id]
     return f"rgb({red} {green} {blue})"

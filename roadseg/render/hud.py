@@ -41,11 +41,12 @@ class Hud:
         self._shown: tuple[object, ...] | None = None
         self._panel: Panel | None = None
 
-    def draw(self, image_bgr: Image, stats: HudStats) -> int:
+    def draw(self, image_bgr: Image, stats: HudStats) -> tuple[int, int]:
         """Draw onto a frame, in place; does nothing where the panel would not fit.
 
         Returns:
-            The columns taken at the left, margin included; 0 when nothing was drawn.
+            The rows taken at the top and the columns at the left, margins included; zeros when
+            nothing was drawn.
         """
         size_hw = (image_bgr.shape[0], image_bgr.shape[1])
         capital = capital_px(size_hw)
@@ -58,9 +59,9 @@ class Hud:
         assert self._panel is not None
         height, width = self._panel.size_hw
         if height + 2 * capital > size_hw[0] or width + 2 * capital > size_hw[1]:
-            return 0
+            return 0, 0
         self._panel.blend_into(image_bgr, capital, capital)
-        return capital + width
+        return capital + height, capital + width
 
 
 def format_value(value: float) -> str:
@@ -86,18 +87,19 @@ def format_latency(latency_ms: float) -> tuple[str, str]:
 
 
 def _build(capital: int, fps: str, latency: tuple[str, str], backend: str, dropped: str) -> Panel:
-    big = round(capital * 1.45)
-    padding = round(capital * 0.9)
+    big = round(capital * 1.3)
+    padding = round(capital * 0.65)
     slot = sum(advance(character, big) for character in "00.0")
-    unit_gap = round(capital * 0.5)
-    group_gap = round(capital * 1.4)
+    unit_gap = round(capital * 0.4)
+    group_gap = round(capital * 0.9)
+    line_gap = round(capital * 0.75)
     first_width = 2 * (slot + unit_gap) + text_width("FPS", capital) + group_gap
     first_width += text_width("ms", capital)
     second_width = text_width(backend, capital)
     if dropped:
         second_width += group_gap + text_width(dropped, capital)
     width = 2 * padding + max(first_width, second_width)
-    height = 2 * padding + big + round(capital * 0.95) + capital
+    height = 2 * padding + big + line_gap + capital
     panel = _background((height, width), round(capital * 0.6)).copy()
 
     baseline = padding + big
@@ -107,7 +109,7 @@ def _build(capital: int, fps: str, latency: tuple[str, str], backend: str, dropp
         x += slot + unit_gap
         panel.text(unit, x, baseline, capital, _UNIT_COLOUR)
         x += text_width(widest, capital) + group_gap
-    baseline += round(capital * 0.95) + capital
+    baseline += line_gap + capital
     panel.text(backend, padding, baseline, capital, _UNIT_COLOUR)
     if dropped:
         x = width - padding - text_width(dropped, capital)

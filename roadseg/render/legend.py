@@ -1,7 +1,8 @@
 """The legend: which colour is which class.
 
-It stands at the top right in two columns, or more where there are many classes. The upper quarter
-of a road scene is sky, trees and facades; road, cars and people keep clear of it.
+It stands at the top right in two columns, or more where there are many classes. The upper third
+of a road scene is sky, trees and facades; road, cars and people keep clear of it. In small
+pictures, where it would close the width together with the head-up display, it stands below that.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.labels import CLASS_NAMES
-from roadseg.render.panel import Panel, capital_px, text_width
+from roadseg.render.panel import SMALLEST_CAPITAL_PX, Panel, capital_px, text_width
 from roadseg.types import Image
 
 __all__ = ["Legend"]
 
 _COLUMNS = 2
+_WIDEST = 0.45
+"""Share of the width that legend and head-up display may take in one row."""
+_LOWEST = 0.42
+"""Share of the height that they may take in one column."""
 _MOST_ROWS = 13
 _OPACITY = 0.55
 _TEXT_COLOUR = (240, 240, 240)
@@ -35,41 +40,61 @@ class Legend:
     def __init__(self, palette: npt.NDArray[np.uint8], names: Sequence[str] = CLASS_NAMES) -> None:
         self._palette = palette
         self._names = tuple(names)
-        self._panel: Panel | None = None
-        self._for_hw: tuple[int, int] | None = None
+        self._panels: dict[int, Panel] = {}
 
-    def draw(self, image_bgr: Image, free_px: int | None = None) -> None:
-        """Draw onto a frame, in place; does nothing where the legend would not fit.
+    def draw(self, image_bgr: Image, taken_hw: tuple[int, int] = (0, 0)) -> None:
+        """Draw onto a frame, in place, in smaller letters where there is little room.
+
+        Does nothing where the legend would not fit.
 
         Args:
             image_bgr: (H, W, 3) uint8 BGR, written to.
-            free_px: columns at the right that the legend may take; all by default.
+            taken_hw: rows and columns at the top left that are taken already.
         """
         size_hw = (image_bgr.shape[0], image_bgr.shape[1])
-        if size_hw != self._for_hw:
-            self._panel = _build(self._palette, self._names, capital_px(size_hw))
-            self._for_hw = size_hw
-        assert self._panel is not None
         margin = capital_px(size_hw)
-        height, width = self._panel.size_hw
-        available = size_hw[1] if free_px is None else free_px
-        if height + 2 * margin > size_hw[0] or width + 2 * margin > available:
-            return
-        self._panel.blend_into(image_bgr, size_hw[1] - margin - width, margin)
+        for capital in range(margin, SMALLEST_CAPITAL_PX - 1, -1):
+            panel = self._panel(capital)
+            place = _place(panel.size_hw, size_hw, taken_hw, margin)
+            if place is not None:
+                panel.blend_into(image_bgr, *place)
+                return
+
+    def _panel(self, capital: int) -> Panel:
+        panel = self._panels.get(capital)
+        if panel is None:
+            panel = self._panels[capital] = _build(self._palette, self._names, capital)
+        return panel
+
+
+def _place(
+    panel_hw: tuple[int, int], size_hw: tuple[int, int], taken_hw: tuple[int, int], margin: int
+) -> tuple[int, int] | None:
+    """Left and top of the panel in the picture; None where there is no room."""
+    height, width = panel_hw
+    right = (size_hw[1] - margin - width, margin)
+    fits = height + 2 * margin <= size_hw[0] and width + 2 * margin + taken_hw[1] <= size_hw[1]
+    if fits and taken_hw[1] + width <= _WIDEST * size_hw[1]:
+        return right
+    top = taken_hw[0] + margin // 2
+    if taken_hw[0] and top + height <= _LOWEST * size_hw[0] and width + 2 * margin <= size_hw[1]:
+        return margin, top
+    return right if fits else None
 
 
 def _build(palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int) -> Panel:
     rows = math.ceil(len(names) / max(_COLUMNS, math.ceil(len(names) / _MOST_ROWS)))
-    pitch = round(capital * 1.9)
-    swatch = round(capital * 1.15)
-    padding = round(capital * 0.9)
-    gap = round(capital * 0.7)
+    pitch = round(capital * 1.55)
+    swatch = round(capital * 1.1)
+    padding = round(capital * 0.65)
+    gap = round(capital * 0.55)
+    between = round(capital * 0.85)
     columns = [names[i : i + rows] for i in range(0, len(names), rows)]
     widths = [
         swatch + gap + max(text_width(name, capital) for name in column) for column in columns
     ]
     height = 2 * padding + rows * pitch - (pitch - swatch)
-    width = 2 * padding + sum(widths) + (len(columns) - 1) * round(capital * 1.3)
+    width = 2 * padding + sum(widths) + (len(columns) - 1) * between
     panel = Panel((height, width), _OPACITY, radius_px=round(capital * 0.6))
     x = padding
     class_id = 0
@@ -81,5 +106,5 @@ def _build(palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int)
             baseline = y + (swatch + capital) // 2
             panel.text(name, x + swatch + gap, baseline, capital, _TEXT_COLOUR)
             class_id += 1
-        x += column_width + round(capital * 1.3)
+        x += column_width + between
     return panel

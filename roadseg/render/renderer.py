@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from roadseg.errors import UsageError
-from roadseg.labels import CAMVID, ClassSet, palette_bgr
+from roadseg.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
@@ -35,7 +35,7 @@ class Renderer:
         palette: name of the class colours, see `roadseg.labels.palette_bgr`.
         view: one of `VIEWS`.
         alpha: opacity of the colours in the overlay, 0..1.
-        legend: show the names of the classes at the top right.
+        legend: show the names of the classes at the top right, or below the `HudStats`.
         hud: show the `HudStats` at the top left.
         classes: what the label maps name.
 
@@ -45,7 +45,7 @@ class Renderer:
 
     def __init__(
         self,
-        palette: str = "camvid",
+        palette: str = DEFAULT_PALETTE,
         view: str = "overlay",
         alpha: float = 0.5,
         legend: bool = True,
@@ -95,12 +95,12 @@ class Renderer:
             self._painter.overlay(image_bgr, label_map, self.alpha, right)
             if self.view == "side-by-side":
                 np.copyto(out[:, :width], image_bgr)
-        taken_px = 0
+        taken_hw = (0, 0)
         if self._hud is not None and hud is not None:
-            taken_px = self._hud.draw(out[:, :width], hud)
+            taken_hw = self._hud.draw(out[:, :width], hud)
         if self._legend is not None:
             shared = self.view != "side-by-side"
-            self._legend.draw(right, width - taken_px if shared else None)
+            self._legend.draw(right, taken_hw if shared else (0, 0))
         return out
 
 

@@ -21,6 +21,11 @@ _ESCAPE = 27
 _CLOSE_KEYS = frozenset([_ESCAPE, ord("q"), ord("Q")])
 _CONNECT_TIMEOUT_S = 1.0
 
+_FRAME_WH = (16, 96)
+"""Pixels of the screen that the window's frame, its title and the desktop's bar take."""
+_UNKNOWN_ROOM_WH = (1280, 720)
+"""What is left for the picture where the screen's size is not known."""
+
 
 def display_available() -> str | None:
     """Why no window can be shown; None when one can.
@@ -92,6 +97,49 @@ def _unix_socket_answers(name: str) -> bool:
     return True
 
 
+def screen_size() -> tuple[int, int] | None:
+    """Width and height of the (smallest) screen in pixels; None where the system does not say."""
+    if sys.platform == "win32":
+        metric = ctypes.windll.user32.GetSystemMetrics
+        return int(metric(0)), int(metric(1))
+    display = os.environ.get("DISPLAY")
+    library = ctypes.util.find_library("X11")
+    if display is None or library is None or not sys.platform.startswith("linux"):
+        return None
+    x11 = ctypes.CDLL(library)
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    connection = x11.XOpenDisplay(display.encode())
+    if not connection:
+        return None
+    connection = ctypes.c_void_p(connection)
+    sizes = _monitors(connection)
+    if not sizes:
+        sizes = [(int(x11.XDisplayWidth(connection, 0)), int(x11.XDisplayHeight(connection, 0)))]
+    x11.XCloseDisplay(connection)
+    return min(width for width, _ in sizes), min(height for _, height in sizes)
+
+
+class _Monitor(ctypes.Structure):
+    """XineramaScreenInfo."""
+
+    _fields_ = (
+        ("number", ctypes.c_int),
+        *((name, ctypes.c_short) for name in ("x", "y", "width", "height")),
+    )
+
+
+def _monitors(connection: ctypes.c_void_p) -> list[tuple[int, int]]:
+    """Sizes of the monitors behind one X screen, which is as wide as all of them together."""
+    library = ctypes.util.find_library("Xinerama")
+    if library is None:
+        return []
+    xinerama = ctypes.CDLL(library)
+    xinerama.XineramaQueryScreens.restype = ctypes.POINTER(_Monitor)
+    count = ctypes.c_int()
+    found = xinerama.XineramaQueryScreens(connection, ctypes.byref(count))
+    return [(int(found[i].width), int(found[i].height)) for i in range(count.value)]
+
+
 def open_window(title: str, *, required: bool) -> Window | None:
     """A window, or None where there is no display and none is `required`.
 
@@ -108,6 +156,20 @@ def open_window(title: str, *, required: bool) -> Window | None:
     return None
 
 
+def _window_size(picture_wh: tuple[int, int], screen_wh: tuple[int, int] | None) -> tuple[int, int]:
+    """The picture's own size, so that a pixel is a pixel, or as much of it as the screen holds.
+
+    >>> _window_size((1920, 1080), (2560, 1440)), _window_size((1920, 1080), (1366, 768))
+    ((1920, 1080), (1195, 672))
+    """
+    width, height = picture_wh
+    room_wh = _UNKNOWN_ROOM_WH
+    if screen_wh is not None:
+        room_wh = (screen_wh[0] - _FRAME_WH[0], screen_wh[1] - _FRAME_WH[1])
+    scale = min(1.0, room_wh[0] / width, room_wh[1] / height)
+    return max(round(width * scale), 64), max(round(height * scale), 64)
+
+
 class Window:
     """Shows pictures; opens with the first one. Use it from the main thread only: no system
     that has windows allows them from just any thread."""
@@ -116,6 +178,8 @@ class Window:
         self._title = title
         self._open = False
         self._closed = False
+        self._window_wh = (0, 0)
+        self._shrunk: Image | None = None
 
     def show(self, image_bgr: Image) -> bool:
         """Show a picture, (H, W, 3) uint8 BGR, and see to key presses.
@@ -131,14 +195,8 @@ class Window:
             return False
         try:
             if not self._open:
-                # Large frames shrink to fit the screen, and the user may drag the corner.
-                cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-                height, width = image_bgr.shape[:2]
-                scale = min(1.0, 1280 / width, 720 / height)
-                cv2.resizeWindow(
-                    self._title, max(round(width * scale), 64), max(round(height * scale), 64)
-                )
-            cv2.imshow(self._title, image_bgr)
+                self._create((image_bgr.shape[1], image_bgr.shape[0]))
+            cv2.imshow(self._title, self._fitted(image_bgr))
             key = cv2.waitKey(1) & 0xFF
             gone = self._open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
             self._open = True
@@ -148,6 +206,27 @@ class Window:
         if gone or key in _CLOSE_KEYS:
             self.close()
         return not self._closed
+
+    def _create(self, picture_wh: tuple[int, int]) -> None:
+        # Qt looks for fonts where OpenCV's wheels have none, and complains on stderr. The window
+        # has no text of its own, so that any folder does.
+        fonts = os.environ.get("QT_QPA_FONTDIR")
+        if fonts is not None and not Path(fonts).is_dir():
+            os.environ["QT_QPA_FONTDIR"] = str(Path(cv2.__file__).parent)
+        # No tool bar, and the user may drag the corner.
+        plain = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+        cv2.namedWindow(self._title, plain)
+        self._window_wh = _window_size(picture_wh, screen_size())
+        cv2.resizeWindow(self._title, *self._window_wh)
+
+    def _fitted(self, image_bgr: Image) -> Image:
+        # OpenCV's own shrinking leaves pixels out, which tears thin lines and letters.
+        if image_bgr.shape[1] <= self._window_wh[0] and image_bgr.shape[0] <= self._window_wh[1]:
+            return image_bgr
+        self._shrunk = cv2.resize(
+            image_bgr, self._window_wh, dst=self._shrunk, interpolation=cv2.INTER_LINEAR
+        )
+        return self._shrunk
 
     def close(self) -> None:
         """Close the window; a second call does nothing."""

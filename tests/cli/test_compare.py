@@ -21,17 +21,29 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_quick_comparison_then_again(
-    tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+    tiny_camvid: Path,
+    tmp_path: Path,
+    recipe: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "out"
     command = ["compare", "--data", str(tiny_camvid), "--models", "segnet-lite", "--quick"]
     command += ["--recipe", str(recipe), "--size", "64x96", "--output", str(folder)]
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(command) == 0
     first = capsys.readouterr()
     files = ", ".join(str(folder / f"compare.{kind}") for kind in ("md", "csv", "png"))
-    assert first.out == (folder / "compare.md").read_text() + f"\nwritten to {files}\n"
-    assert "| segnet-lite (quick) |" in first.out
-    assert "**quick: 3 steps, 2 frames scored, not a result**" in first.out
+    table, _, written = first.out.rpartition("\nwritten to ")
+    assert written == f"{files}\n"
+    quick = "quick: 3 steps, 2 frames scored, not a result"
+    assert table.startswith(f"Comparison\n\n{quick}\n\nnetwork")
+    assert max(len(line) for line in table.split("\n")) <= 80
+    assert "No room for" in table
+    everything = (folder / "compare.md").read_text()
+    assert "| segnet-lite (quick) |" in everything
+    assert f"**{quick}**" in everything
+    assert "| model MB |" in everything
     assert "1/1 segnet-lite: training" in first.err
     assert cli.main(command) == 0
     again = capsys.readouterr()
@@ -73,7 +85,7 @@ def test_tables_are_trained_as_the_paper_trained_them(
 
     def note(_models: object, plan: Plan, *_: object, **__: object) -> Comparison:
         plans.append(plan)
-        return Comparison((), (), "", ())
+        return Comparison("title", "here", True, (), ())
 
     monkeypatch.setattr(library, "compare", note)
     assert cli.main(["compare", "--data", str(tmp_path), *options]) == 0

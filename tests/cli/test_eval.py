@@ -9,6 +9,7 @@ import pytest
 
 from roadseg.cli import main
 from roadseg.models import build_model, save_weights
+from roadseg.weights.manifest import load_manifest, sha256_of
 
 
 @pytest.fixture
@@ -188,6 +189,7 @@ def test_report(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "camvid, val · 2 frames · input 64x96 · fake" in page
     assert "<b>0.png</b>" in page
     assert "Flicker" not in page
+    assert "SHA-256" not in page, "the fake backend has no weights"
     assert (folder / "frames/worst-1-errors.jpg").is_file()
 
 
@@ -199,6 +201,12 @@ def test_report_with_scores(camvid: Path, tmp_path: Path) -> None:
     page = (folder / "index.html").read_text(encoding="utf-8")
     error = json.loads(path.read_text())["calibration_error"]
     assert f"Expected calibration error over 15 bins: {100 * error:.2f}&thinsp;%" in page
+    # Of OpenVINO's two files the one that holds the weights.
+    shipped = load_manifest()["segnet-lite"].files["openvino"].parts[1]
+    assert f"{shipped.path.name}, SHA-256 {shipped.sha256}" in page
+    assert f"{camvid.resolve()}, split val; 11 classes (sky, building, pole, ...)" in page
+    scores = json.loads(path.read_text())
+    assert (scores["weights"], scores["weights_sha256"]) == (shipped.path.name, shipped.sha256)
 
 
 def test_a_file_goes_by_its_path(
@@ -213,7 +221,9 @@ def test_a_file_goes_by_its_path(
     assert main([*arguments, "--report", str(folder)]) == 0
     assert capsys.readouterr().out.startswith(f"{weights} fp32 on torch, input 64x96\n")
     assert json.loads(path.read_text())["model"] == str(weights)
-    assert f"<h1>{weights} fp32</h1>" in (folder / "index.html").read_text(encoding="utf-8")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert f"<h1>{weights} fp32</h1>" in page
+    assert f"best.pt, SHA-256 {sha256_of(weights)}" in page
 
 
 def test_flicker_of_a_clip(

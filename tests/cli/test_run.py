@@ -15,7 +15,7 @@ import pytest
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
 from roadseg.errors import BackendError
-from roadseg.labels import PALETTES, class_id
+from roadseg.labels import DEFAULT_PALETTE, PALETTES, class_id
 
 FRAMES = 7
 SIZE_HW = (48, 64)
@@ -141,7 +141,7 @@ def test_options_of_the_picture_reach_it(images, tmp_path):
 
     assert pixel("plain") == [0, 0, 0]
     sky = class_id("sky")
-    assert pixel("bold") == PALETTES["camvid"][sky].tolist()
+    assert pixel("bold") == PALETTES[DEFAULT_PALETTE][sky].tolist()
     assert pixel("cb") == PALETTES["colorblind"][sky].tolist()
 
 
@@ -233,7 +233,7 @@ UNKNOWN_BACKEND = "unknown backend 'x': use --backend auto|tensorrt|openvino|tor
         (["--alpha", "1.5"], "alpha 1.5 is outside 0..1: use for example --alpha 0.5", 2),
         (["--alpha", "nan"], "alpha nan is outside 0..1: use for example --alpha 0.5", 2),
         (["--view", "x"], "unknown view 'x': use --view overlay|mask|side-by-side", 2),
-        (["--palette", "x"], "unknown palette 'x': use --palette camvid|colorblind", 2),
+        (["--palette", "x"], "unknown palette 'x': use --palette street|colorblind|camvid", 2),
         (["--threads", "0"], "cannot use 0 threads: use --threads 1 or more", 2),
         (["--max-frames", "0"], "cannot process 0 frames: --max-frames must be 1 or more", 2),
         (["--show"], "cannot show a window: there is no display", 2),

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from roadseg.evaluation.compare_cost import (
 )
 from roadseg.evaluation.compare_paper import TABLES, paper_figures, table_models
 from roadseg.evaluation.compare_rows import Row, RowFile
-from roadseg.evaluation.compare_table import csv_text, markdown
+from roadseg.evaluation.compare_table import csv_text, markdown, terminal_text
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, build_model, save_weights
 from roadseg.training.recipes import Recipe, load_recipe
 
@@ -297,6 +298,52 @@ def test_markdown_to_the_letter() -> None:
     assert text.split("\n") == lines
 
 
+def test_terminal_text_to_the_letter() -> None:
+    text = terminal_text("Two networks", [BASIC, UNET], "camvid val, 360x480, a GPU", 60)
+    lines = [
+        "Two networks",
+        "",
+        "network            G     C  mIoU    BF  params M  forward ms",
+        "segnet-basic    83.0  62.0  48.2  36.1     1.416         7.0",
+        "  in the paper  82.7  62.0  47.7  35.8     1.425        52.6",
+        "unet            83.0  62.0  48.2     -     1.416         7.0",
+        "",
+        "No room for backward ms, training MB, inference MB, model",
+        "MB: the files have all columns.",
+        "",
+        "Ours: camvid val, 360x480, a GPU; FP32, medians. G, C, mIoU",
+        "and BF in percent. Times and memory are for one image,",
+        "training memory for 4, with weights and gradients and",
+        "without the optimiser's state. Memory is the allocator's",
+        "peak. Model: the weights' file in FP32.",
+        "Paper: CamVid's 233 test frames, 360x480, NVIDIA Titan.",
+        "",
+    ]
+    assert text.split("\n") == lines
+
+
+@pytest.mark.parametrize("table", [1, 3, 6])
+@pytest.mark.parametrize("width", [72, 80, 100, 140])
+def test_a_table_fits_the_terminal(table: int, width: int) -> None:
+    rows = [dataclasses.replace(BASIC, model=model) for model in table_models(table)]
+    left_out = [("unet", "the loss is nan at step 3, which is said in very many words " * 3)]
+    text = terminal_text("x", rows, "camvid val, a GPU", width, left_out=left_out)
+    assert max(len(line) for line in text.split("\n")) <= width
+    assert all(f"\n{row.model} " in text for row in rows)
+    shown = re.split("  +", text.split("\n")[2])[1:]
+    _, _, gone = text.replace("\n", " ").partition("No room for ")
+    hidden = gone.partition(":")[0].split(", ") if gone else []
+    headings = [heading.strip() for heading in markdown("x", rows, "").split("\n")[2].split("|")]
+    assert sorted(shown + hidden) == sorted(headings[2:-1]), "every column is shown or named"
+    assert "mIoU" in shown
+    assert (hidden == []) == (width == 140)
+
+
+def test_the_narrowest_terminal_still_shows_miou() -> None:
+    lines = terminal_text("x", [BASIC], "here", 10).split("\n")
+    assert lines[2:4] == ["network         mIoU", "segnet-basic    48.2"]
+
+
 def test_networks_that_could_not_be_measured_are_named() -> None:
     text = markdown("x", [UNET], "here", left_out=[("fcn-8s", "too little memory")])
     assert "\nNot measured:\n- fcn-8s: too little memory\n\nWeights:\n- unet: " in text
@@ -311,6 +358,9 @@ def test_a_quick_table_says_so() -> None:
     text = markdown("x", [dataclasses.replace(UNET, quick=quick)], "here")
     assert text.startswith(f"# x\n\n**{quick}**\n\n| network      |")
     assert "\n| unet (quick) |" in text
+    shown = terminal_text("x", [dataclasses.replace(UNET, quick=quick)], "here", 100)
+    assert shown.startswith(f"x\n\n{quick}\n\nnetwork  ")
+    assert "\nunet (quick)  " in shown
 
 
 def test_other_classes_than_camvids_have_no_figures_in_the_paper() -> None:

@@ -29,7 +29,8 @@ from roadseg.evaluation.report_frames import (
     frame_miou,
     paint,
 )
-from roadseg.labels import SUNRGBD
+from roadseg.evaluation.report_style import CSS
+from roadseg.labels import SUNRGBD, palette_bgr
 from roadseg.types import Image, Labels
 
 VOID_TAGS = {"meta", "img", "br", "path", "rect", "circle", "polyline"}
@@ -300,7 +301,8 @@ def write(
     report = Report(frames, names, flicker)
     observers = [report] if flicker is None else [flicker, report]
     scores = evaluate_backend(FakeBackend((64, 96)), Frames(frames), observers=observers)
-    page = report.write(folder, "fake <&> 1.0", ["camvid", "CPU"], scores)
+    origin = {"weights": "a<b.bin, SHA-256 0123abcd", "data": "/data/camvid, split val"}
+    page = report.write(folder, "fake <&> 1.0", ["camvid", "CPU"], scores, origin)
     assert page == folder / "index.html"
     return read_page(page)
 
@@ -317,6 +319,8 @@ def test_the_page_is_whole_and_its_pictures_exist(tmp_path: Path) -> None:
     text = re.sub(r"\s+", " ", page.text.replace("\u2009", " "))
     assert "fake <&> 1.0" in text
     assert "three<.png" in text
+    assert "a<b.bin, SHA-256 0123abcd" in text
+    assert "/data/camvid, split val" in text
     # The square's share of the sky's pixels, over three frames: 4, 10 and 16 rows of 16 columns.
     share = 100 * 30 * 16 / (3 * 64 * 48)
     assert f"{share:.0f} % of sky is labelled building" in text
@@ -504,3 +508,47 @@ def test_many_classes_have_the_width_of_the_page(tmp_path: Path) -> None:
     assert '<div class="one"><section><h2>Classes</h2>' in text
     assert 'title="wall labelled sofa: 0.50 %"></td>' in text
     assert 'title="bag labelled table: 5.00 %">5</td>' in text
+
+
+def test_pictures_and_swatches_have_the_colours_that_people_see(tmp_path: Path) -> None:
+    true = half(9, 3, (8, 12))
+    result = FrameResult(0, np.zeros((8, 12, 3), np.uint8), true, true, None)
+    shown = paint(result, 1)["truth"]
+    assert (shown[0, 0] == np.rint(0.7 * palette_bgr()[9])).all()
+    write(tmp_path)
+    blue, green, red = palette_bgr()[9]
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f"background:rgb({red} {green} {blue})" in html
+
+
+def colours_of(rule: str) -> dict[str, tuple[int, int, int]]:
+    """Custom properties of a CSS rule that are colours in hexadecimal."""
+    found = {}
+    for name, digits in re.findall(r"--(\w+): #([0-9a-f]{3,6})\b", rule):
+        digits = digits if len(digits) == 6 else "".join(2 * d for d in digits)
+        found[name] = (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
+    return found
+
+
+def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """As the Web Content Accessibility Guidelines define it."""
+    light = []
+    for colour in (one, other):
+        srgb = np.array(colour) / 255
+        linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+        light.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
+    return max(light) / min(light)
+
+
+def test_text_is_readable_by_day_and_by_night() -> None:
+    day, _, rest = CSS.partition("@media (prefers-color-scheme: dark)")
+    dark = {**colours_of(day), **colours_of(rest.partition("* {")[0])}
+    light = colours_of(day)
+    assert sum(dark["paper"]) < 120 < 700 < sum(light["paper"])
+    for colours in (light, dark):
+        for ground in ("paper", "wash"):
+            assert contrast(colours["ink"], colours[ground]) > 7
+            assert contrast(colours["soft"], colours[ground]) > 4.5
+    # Whatever is drawn follows the scheme: no colour of its own outside the two lists.
+    rules = rest.partition("* {")[2].partition("@media print")[0]
+    assert re.findall(r"#[0-9a-f]{3,6}\b", rules) == ["#fff"] * rules.count("color: #fff")

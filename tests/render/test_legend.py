@@ -20,7 +20,7 @@ def drawn(hw: tuple[int, int], palette: str = "camvid", grey: int = 119) -> np.n
 @pytest.mark.parametrize("palette", sorted(PALETTES))
 def test_every_class_has_a_swatch_of_exactly_its_colour(hw: tuple[int, int], palette: str) -> None:
     image_bgr = drawn(hw, palette)[: hw[0] // 3]
-    square = np.ones((round(capital_px(hw) * 1.15),) * 2, np.uint8)
+    square = np.ones((round(capital_px(hw) * 1.1),) * 2, np.uint8)
     for colour in palette_bgr(palette)[:11]:
         # Text may hold a few pixels of a light colour by chance, but no whole square.
         exact = (image_bgr == colour).all(axis=2).astype(np.uint8)
@@ -65,10 +65,30 @@ def test_a_frame_that_is_too_small_is_left_alone(hw: tuple[int, int]) -> None:
     assert (drawn(hw) == 119).all()
 
 
-def test_it_gives_way_when_too_few_columns_are_free() -> None:
-    image_bgr = np.full((360, 480, 3), 119, np.uint8)
-    Legend(palette_bgr("camvid")).draw(image_bgr, free_px=150)
-    assert (image_bgr == 119).all()
+def where(hw: tuple[int, int], taken_hw: tuple[int, int]) -> list[int] | None:
+    """Left, top, right and bottom of the legend."""
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    Legend(palette_bgr("camvid")).draw(image_bgr, taken_hw)
+    rows, columns = np.nonzero((image_bgr != 119).any(axis=2))
+    if not len(rows):
+        return None
+    return [int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
+
+
+def test_it_stands_below_what_is_taken_where_both_would_close_the_width() -> None:
+    left, top, right, bottom = where((360, 480), (42, 131)) or []
+    assert (left, top) == (8, 42 + 4)
+    assert right < 480 * 0.36
+    assert bottom < 360 * 0.42
+    beside = where((540, 960), (58, 186)) or []
+    assert beside[2] == 960 - 11
+    assert beside[1] == 11
+
+
+def test_it_gives_way_when_there_is_no_room() -> None:
+    assert where((360, 480), (300, 400)) is None
+    # Too tall to stand below, and yet the width is free.
+    assert (where((200, 640), (150, 200)) or [])[2] == 640 - 8
 
 
 def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +103,20 @@ def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> N
     legend = Legend(palette_bgr("camvid"))
     for hw in ((360, 480), (360, 480), (540, 960), (540, 960)):
         legend.draw(np.zeros((*hw, 3), np.uint8))
-    assert built == [8, 9]
+    assert built == [8, 11]
 
 
 @pytest.mark.parametrize(
     ("hw", "expected"),
-    [((1, 1), 8), ((360, 480), 8), ((540, 960), 9), ((1080, 1920), 18), ((2160, 3840), 36)],
+    [
+        ((1, 1), 8),
+        ((360, 480), 8),
+        ((360, 640), 9),
+        ((540, 960), 11),
+        ((720, 1280), 12),
+        ((1080, 1920), 18),
+        ((2160, 3840), 36),
+    ],
 )
 def test_letters_grow_with_the_picture(hw: tuple[int, int], expected: int) -> None:
     assert capital_px(hw) == expected
@@ -98,7 +126,8 @@ def test_letters_grow_with_the_picture(hw: tuple[int, int], expected: int) -> No
 def test_many_classes_stand_in_more_columns(hw: tuple[int, int]) -> None:
     image_bgr = np.full((*hw, 3), 119, np.uint8)
     Legend(SUNRGBD.palette_bgr, SUNRGBD.names).draw(image_bgr)
-    square = np.ones((round(capital_px(hw) * 1.15),) * 2, np.uint8)
+    # Letters, and swatches with them, shrink where so many names have little room.
+    square = np.ones((9, 9), np.uint8)
     lefts = []
     for colour in SUNRGBD.palette_bgr[:37]:
         exact = (image_bgr == colour).all(axis=2).astype(np.uint8)

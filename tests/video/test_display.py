@@ -6,8 +6,13 @@ OpenCV's windows are replaced by fakes: there is no display where tests run.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import struct
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -38,6 +43,7 @@ class FakeHighgui:
 
     def namedWindow(self, _: str, flags: int) -> None:
         assert flags & cv2.WINDOW_KEEPRATIO == cv2.WINDOW_KEEPRATIO
+        assert flags & cv2.WINDOW_GUI_NORMAL, "no tool bar"
 
     def resizeWindow(self, _: str, width: int, height: int) -> None:
         self.size = (width, height)
@@ -66,15 +72,65 @@ def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def unknown_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "screen_size", lambda: None)
+
+
 def test_shows_until_told_otherwise(highgui: FakeHighgui) -> None:
     window = Window("test")
     assert window.show(IMAGE)
     assert window.show(IMAGE)
     assert len(highgui.shown) == 2
     assert highgui.size == (1280, 720), "8K shrinks to fit a screen"
+    assert highgui.shown[0].shape == (720, 1280, 3)
     window.close()
     window.close()
     assert highgui.destroyed == 1
+
+
+@pytest.mark.parametrize(
+    ("picture_wh", "screen_wh", "expected"),
+    [
+        ((960, 540), (1920, 1080), (960, 540)),
+        ((960, 540), None, (960, 540)),
+        ((1920, 1080), (2560, 1440), (1920, 1080)),
+        ((1920, 1080), (1920, 1080), (1749, 984)),
+        ((3840, 1080), (1920, 1080), (1904, 536)),
+        ((1080, 1920), (1920, 1080), (554, 984)),
+        ((20, 10), (1920, 1080), (64, 64)),
+    ],
+)
+def test_a_pixel_is_a_pixel_where_the_screen_has_room(
+    highgui: FakeHighgui,
+    monkeypatch: pytest.MonkeyPatch,
+    picture_wh: tuple[int, int],
+    screen_wh: tuple[int, int] | None,
+    expected: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(display, "screen_size", lambda: screen_wh)
+    image = np.random.default_rng(0).integers(0, 255, (*picture_wh[::-1], 3), dtype=np.uint8)
+    window = Window("test")
+    window.show(image)
+    window.show(image)
+    assert highgui.size == expected
+    assert len(highgui.shown) == 2
+    for shown in highgui.shown:
+        if expected[0] >= picture_wh[0]:
+            assert shown is image
+        else:
+            assert shown.shape == (*expected[::-1], 3)
+
+
+def test_qt_is_given_a_folder_to_look_for_fonts_in(
+    highgui: FakeHighgui, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QT_QPA_FONTDIR", str(tmp_path / "missing"))
+    Window("test").show(IMAGE)
+    assert Path(os.environ["QT_QPA_FONTDIR"]).is_dir()
+    monkeypatch.setenv("QT_QPA_FONTDIR", str(tmp_path))
+    Window("test").show(IMAGE)
+    assert os.environ["QT_QPA_FONTDIR"] == str(tmp_path), "the user's choice"
 
 
 @pytest.mark.parametrize("key", [ord("q"), ord("Q"), 27, 0x100000 | ord("q")])
@@ -116,6 +172,102 @@ def test_window_that_fails_after_all(highgui: FakeHighgui, monkeypatch: pytest.M
     assert str(caught.value) == "cannot show a window: no window for you; use --no-show"
     assert not window.show(IMAGE)
     window.close()
+
+
+SHOWING = """
+import sys, time
+import numpy as np
+from roadseg.video import display
+height, width = int(sys.argv[1]), int(sys.argv[2])
+y, x = np.mgrid[:height, :width]
+image = np.stack([x % 251, y % 241, (x * y) % 239], axis=2).astype(np.uint8)
+window = display.open_window("test", required=True)
+print(*display.screen_size(), flush=True)
+while window.show(image):
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture(scope="module")
+def x_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A screen of 1000x700 in memory: its name, and the folder that its pixels are written to."""
+    program = shutil.which("Xvfb")
+    if program is None:
+        pytest.skip("a real window needs Xvfb: apt-get install xvfb")
+    folder = tmp_path_factory.mktemp("screen")
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        [
+            *(program, "-displayfd", str(writing), "-noreset"),
+            *("-screen", "0", "1000x700x24", "-fbdir", str(folder)),
+        ],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as number:
+            line = number.readline().strip()
+        if not line:
+            pytest.skip("Xvfb does not start here")
+        yield f":{line}", folder / "Xvfb_screen0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def screen_bgr(file: Path) -> np.ndarray:
+    """What is on the screen, from the X window dump that Xvfb keeps: (700, 1000, 3) BGR."""
+    content = file.read_bytes()
+    header = struct.unpack(">25I", content[:100])
+    size, height, line, colours = header[0], header[5], header[12], header[19]
+    pixels = np.frombuffer(content, np.uint8, height * line, size + 12 * colours)
+    return pixels.reshape(height, -1, 4)[..., :3]
+
+
+@linux_only
+class TestRealWindow:
+    @pytest.mark.parametrize(
+        ("size_hw", "shown_hw"), [((360, 480), (360, 480)), ((1080, 1920), (554, 984))]
+    )
+    def test_the_picture_and_nothing_else(
+        self, x_server: tuple[str, Path], size_hw: tuple[int, int], shown_hw: tuple[int, int]
+    ) -> None:
+        if "QT5" not in cv2.getBuildInformation() and "QT6" not in cv2.getBuildInformation():
+            pytest.skip("this OpenCV does not bring its windows along")
+        name, file = x_server
+        showing = subprocess.Popen(
+            [sys.executable, "-c", SHOWING, *(str(side) for side in size_hw)],
+            env={**os.environ, "DISPLAY": name},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            expected = pattern(size_hw)
+            if size_hw != shown_hw:
+                expected = cv2.resize(expected, shown_hw[::-1], interpolation=cv2.INTER_LINEAR)
+            deadline_s = time.monotonic() + 60
+            found = False
+            while not found and time.monotonic() < deadline_s and showing.poll() is None:
+                time.sleep(0.05)
+                # Without a window manager the window stands in the corner, without a frame.
+                shown = screen_bgr(file)[: shown_hw[0], : shown_hw[1]]
+                found = bool((shown == expected).all())
+            rest = screen_bgr(file)
+        finally:
+            showing.terminate()
+            output, errors = showing.communicate()
+        assert found, errors
+        assert not rest[shown_hw[0] :].any()
+        assert not rest[:, shown_hw[1] :].any()
+        assert (output, errors) == ("1000 700\n", "")
+
+
+def pattern(size_hw: tuple[int, int]) -> np.ndarray:
+    """The picture of `SHOWING`."""
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    return np.stack([x % 251, y % 241, (x * y) % 239], axis=2).astype(np.uint8)
 
 
 @linux_only

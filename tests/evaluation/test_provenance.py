@@ -1,0 +1,39 @@
+"""Which file's checksum stands for the weights of a score."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from roadseg.errors import ModelError
+from roadseg.evaluation.provenance import weights_file
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime", "holder"),
+    [
+        ("net.xml", "openvino", "net.bin"),
+        ("net.onnx", "openvino", "net.onnx"),
+        ("best.pt", "torch", "best.pt"),
+        ("best.pt", "tensorrt", "best.pt"),
+        ("net.engine", "tensorrt", "net.engine"),
+    ],
+)
+def test_the_file_that_holds_the_weights(
+    tmp_path: Path, model: str, runtime: str, holder: str
+) -> None:
+    for name in {model, holder}:
+        (tmp_path / name).write_bytes(name.encode())
+    expected = hashlib.sha256(holder.encode()).hexdigest()
+    assert weights_file(str(tmp_path / model), runtime) == (holder, expected)
+
+
+def test_the_fake_backend_has_no_weights() -> None:
+    assert weights_file("segnet-lite", "fake") is None
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model file at"):
+        weights_file(str(tmp_path / "best.pt"), "torch")
