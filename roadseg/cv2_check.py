@@ -1,10 +1,12 @@
-"""What to install when OpenCV is there but cannot load, as on a server without a desktop."""
+"""OpenCV's manners: what to install where it cannot load, and how to keep it from talking."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
-__all__ = ["explain_import_error"]
+__all__ = ["explain_import_error", "quiet_opencv"]
 
 # Which Debian package holds the shared libraries that the opencv-python wheel does not bring.
 _PACKAGES = {
@@ -41,3 +43,16 @@ def explain_import_error(exc: ImportError) -> str | None:
         "pip uninstall opencv-python and pip install opencv-python-headless (no window, "
         "everything else works)"
     )
+
+
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """OpenCV writes its own opinions to stderr when a device fails; the caller says it better."""
+    import cv2
+
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.cv2_check import quiet_opencv
 from roadseg.errors import DataError, ModelError
 from roadseg.label_code import CAMVID_CODE, LabelCode
 from roadseg.labels import ClassSet
@@ -294,7 +295,8 @@ def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:
     pixels: npt.NDArray[np.uint8] | None = None
     if data and not is_cut_off(data):
         try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            with quiet_opencv():
+                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error as exc:
             raise DataError(f"cannot decode {path}: the file is damaged; copy it again") from exc
     if pixels is None:

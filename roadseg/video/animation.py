@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.cv2_check import quiet_opencv
 from roadseg.errors import SourceError
 from roadseg.picture_file import PNG_SIGNATURE, is_cut_off
 from roadseg.types import Frame, Image
-from roadseg.video.media import quiet_opencv
 from roadseg.video.source import Source, SourceInfo
 
 __all__ = ["AnimationSource", "open_animation"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.cv2_check import quiet_opencv
 from roadseg.errors import SourceError
 from roadseg.types import Frame, Image
-from roadseg.video.media import quiet_opencv
 from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
 

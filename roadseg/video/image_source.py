@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.cv2_check import quiet_opencv
 from roadseg.errors import SourceError
 from roadseg.picture_file import is_animated, is_cut_off
 from roadseg.types import Frame, Image
@@ -73,7 +74,8 @@ def _decode(data: bytes, path: Path) -> Image:
     if is_cut_off(data):
         raise SourceError(f"cannot read {path}: it was cut off; copy it again")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as exc:
         raise SourceError(f"cannot read {path}: it is too large or damaged") from exc
     if image is None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
-
-import cv2
 
 from roadseg.errors import SourceError
 
@@ -21,7 +17,6 @@ __all__ = [
     "file_url",
     "nominal_rate",
     "open_input",
-    "quiet_opencv",
     "rate_in_headers",
     "reason",
 ]
@@ -171,14 +166,3 @@ def _about(stream: VideoStream) -> str:
     title = tags.get("title") or tags.get("name")
     size = f"{context.width}x{context.height}"
     return f"{title}, {size}" if title else size
-
-
-@contextlib.contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """OpenCV writes its own opinions to stderr when a device fails; the caller says it better."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
