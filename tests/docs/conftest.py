@@ -1,0 +1,68 @@
+"""Small stand-ins for the files that pages name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+_FRAMES = 6
+_SIZE_HW = (96, 128)
+_VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v", ".h264")
+
+
+def _picture(i: int) -> np.ndarray:
+    """Bright above, dark below; the border between them moves."""
+    pixels = np.full((*_SIZE_HW, 3), 40, np.uint8)
+    pixels[: 30 + 4 * i] = 220
+    return pixels
+
+
+def _write_video(path: Path) -> None:
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25)
+        (stream.height, stream.width), stream.pix_fmt = _SIZE_HW, "yuv420p"
+        for i in range(_FRAMES):
+            frame = av.VideoFrame.from_ndarray(_picture(i), format="bgr24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+def _write_animation(path: Path) -> None:
+    animation = cv2.Animation()
+    animation.frames = [_picture(i) for i in range(_FRAMES)]
+    animation.durations = np.full(_FRAMES, 100, np.int32)
+    assert cv2.imwriteanimation(str(path), animation)
+
+
+@pytest.fixture
+def stand_in() -> Callable[[Path], None]:
+    """`stand_in(path)` writes something of the kind that the name says: a clip of six frames, a
+    picture, labels for the clip, or a folder of pictures."""
+
+    def write(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        suffix = path.suffix.lower()
+        if suffix in _VIDEOS:
+            _write_video(path)
+        elif suffix in (".gif", ".webp"):
+            _write_animation(path)
+        elif suffix in (".png", ".jpg"):
+            cv2.imwrite(str(path), _picture(0))
+        elif suffix == ".npz":
+            np.savez(path, labels=np.full((_FRAMES, *_SIZE_HW), 3, np.uint8))
+        elif "*" in path.name or not suffix:
+            folder = path.parent if "*" in path.name else path
+            folder.mkdir(exist_ok=True)
+            for i in range(3):
+                cv2.imwrite(str(folder / f"Cam{i}{suffix or '.jpg'}"), _picture(i))
+        else:
+            raise LookupError(f"no stand-in for {path.name}: add one, or to PARSED_ONLY why not")
+
+    return write
