@@ -79,10 +79,10 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
 def labels_and_scores_agree(weights: Path, folder: Path, size_hw: tuple[int, int]) -> None:
     """Both runtimes say the same of frames in which no pool hung on the last bit of a sum.
 
-    Of two values of a pool that are equal but for rounding, another order of adding, which every
-    kind of processor has its own of, makes another one the largest. It is unpooled elsewhere, and up
-    to a tenth of the frame's scores differ. On noise that is so in one or two frames of nine, on
-    smooth pictures in most. A graph that is wrong is so on all.
+    Every kind of processor adds in an order of its own. Of values of a pool that are equal but for
+    rounding, another one is then the largest, it is unpooled elsewhere, and up to a tenth of the
+    frame's scores differ. On noise that is so in one or two frames of nine, on smooth pictures in
+    most. A graph that is wrong is so on all.
     """
     frames = np.random.default_rng(0).integers(0, 256, (9, 1, *size_hw, 3), dtype=np.uint8)
     network = folder / "net.onnx"
