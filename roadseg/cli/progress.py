@@ -56,7 +56,7 @@ class TrainingDisplay:
     def __init__(self, bar: Bar | None, *, shown: bool) -> None:
         self._bar, self._shown = bar, shown
         if bar is not None:
-            self._task = bar.add_task("train", total=1.0, epoch="0", loss="-", miou="")
+            self._task = bar.add_task("train", total=1.0, epoch="-", loss="-", miou="")
 
     def __call__(self, state: Progress) -> None:
         """After a step."""
@@ -75,7 +75,8 @@ class TrainingDisplay:
         if self._bar is not None:
             if end.note is not None:
                 self._bar.console.print(end.note, markup=False, highlight=False)
-            self._bar.update(self._task, miou=_validated(end.miou, end.best_miou))
+            if not math.isnan(end.miou):
+                self._bar.update(self._task, miou=_validated(end.miou, end.best_miou))
         elif self._shown:
             for line in (_line(end), *([end.note] if end.note is not None else [])):
                 typer.echo(line, err=True)  # flushed at once
