@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ __all__ = ["train"]
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
@@ -72,12 +74,15 @@ def train(
     from roadseg.errors import BackendError, UsageError
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
+    from roadseg.training.record import epochs_of
 
     if time_budget is not None and not 0 < time_budget < math.inf:
         raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
     _refuse_both({"--epochs": epochs, "--time-budget": time_budget})
     _refuse_both({"--init": init, "--encoder-weights": encoder_weights})
-    settings = load_recipe(recipe)
+    settings, folder = load_recipe(recipe), output or Path("runs") / model
+    if epochs is None and resume:
+        epochs = epochs_of(folder)
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
     frames, validation = open_dataset(data, "train"), open_dataset(data, "val")
@@ -93,10 +98,9 @@ def train(
         torch.set_num_threads(threads)
     # Under torchrun one process speaks for all.
     leads = os.environ.get("RANK", "0") == "0"
-    folder = output or Path("runs") / model
     if leads:
         _say_what_is_missing()
-    with _interruption_explained(folder, leads), training_progress(shown=leads) as on_step:
+    with _interruption_explained(context, folder, leads), training_progress(shown=leads) as display:
         result = run_training(
             model,
             frames,
@@ -112,7 +116,8 @@ def train(
             seed=seed,
             compile_step=compile,
             deterministic=deterministic,
-            on_step=on_step,
+            on_step=display,
+            on_epoch=display.epoch_ended,
         )
     if not leads:
         return
@@ -141,11 +146,45 @@ def _say_what_is_missing() -> None:
         )
 
 
+# What a run remembers: its first weights are in the checkpoint, its length in config.json.
+_NOT_TO_RESUME = ("init", "encoder_weights", "epochs", "time_budget", "resume")
+
+
 @contextmanager
-def _interruption_explained(folder: Path, leads: bool) -> Iterator[None]:
+def _interruption_explained(context: typer.Context, folder: Path, leads: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         if leads and (folder / "last.ckpt").is_file():
-            typer.echo(f"interrupted: go on with {folder} by --resume", err=True)
+            typer.echo(f"interrupted: go on with\n  {_command_to_resume(context)}", err=True)
         raise
+
+
+def _command_to_resume(context: typer.Context) -> str:
+    """The command line that this is, to be typed again with --resume."""
+    words = _program(context)
+    for parameter in context.command.params:
+        name = parameter.name
+        if name is None or name in _NOT_TO_RESUME:
+            continue
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            words += [parameter.opts[0], str(value)]
+    return shlex.join([*words, "--resume"])
+
+
+def _program(context: typer.Context) -> list[str]:
+    """What comes before the options."""
+    parent = context.find_root()
+    debug = ["--debug"] if parent.params.get("debug") else []
+    words = ["roadseg", *debug, "train"]
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1:
+        each = os.environ.get("LOCAL_WORLD_SIZE", str(processes))
+        words = ["torchrun", "--nproc-per-node", each, "-m", *words]
+    return words

@@ -77,9 +77,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 class CheckpointWriter:
     """Writes checkpoints while training goes on: segnet's may take longer than an epoch on a GPU.
 
-    Nobody waits for a disk. While one is being written the newest of those that came since waits;
-    older ones are dropped. Once one has failed, all that follows fails. As a context manager it
-    writes what is left, whatever ends the run.
+    Nobody waits for a disk. While one is being written the newest of those that came since waits,
+    for each file; older ones are dropped. Once one has failed, all that follows fails. As a context
+    manager it writes what is left, whatever ends the run.
 
     Args:
         path: of the file, replaced by each of them in one step.
@@ -89,12 +89,16 @@ class CheckpointWriter:
         self.path = path
         self._worker = ThreadPoolExecutor(1, "checkpoint")
         self._lock = Lock()
-        self._newest: _Copy | None = None
+        self._waiting: dict[Path, _Copy] = {}
         self._writing = False
         self._written: Future[None] | None = None
 
-    def write(self, content: dict[str, Any]) -> None:
+    def write(self, content: dict[str, Any], before: Path | None = None) -> None:
         """Copy what is to be kept, and see to it that it is written.
+
+        Args:
+            content: of the checkpoint.
+            before: another file that is to hold it, too, and is written first.
 
         Raises:
             SinkError: an earlier one could not be written.
@@ -103,7 +107,9 @@ class CheckpointWriter:
             self._written.result()
         copy = _Copy(content)
         with self._lock:
-            self._newest = copy
+            for path in (self.path,) if before is None else (before, self.path):
+                self._waiting.pop(path, None)  # the order is that of the newest
+                self._waiting[path] = copy
             if not self._writing:
                 self._writing = True
                 self._written = self._worker.submit(self._write_all)
@@ -118,14 +124,17 @@ class CheckpointWriter:
             self._written.result()
 
     def _write_all(self) -> None:
-        while (copy := self._next()) is not None:
-            save_checkpoint(self.path, copy.on_host())
+        while (found := self._next()) is not None:
+            path, copy = found
+            save_checkpoint(path, copy.on_host())
 
-    def _next(self) -> _Copy | None:
+    def _next(self) -> tuple[Path, _Copy] | None:
         with self._lock:
-            copy, self._newest = self._newest, None
-            self._writing = copy is not None
-            return copy
+            self._writing = bool(self._waiting)
+            if not self._waiting:
+                return None
+            path = next(iter(self._waiting))
+            return path, self._waiting.pop(path)
 
     def __enter__(self) -> CheckpointWriter:
         return self

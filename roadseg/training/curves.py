@@ -73,7 +73,10 @@ class Board:
 
 
 def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None:
-    """Draw `curves.png` from a run's `log.jsonl`: loss, validation mIoU, and IoU by class.
+    """Draw `curves.png` from a run's `log.jsonl`.
+
+    On the left the loss, with a line wherever the run went back to an earlier checkpoint, above the
+    learning rate and the norm of the gradients; on the right the validation IoU, mean and by class.
 
     Args:
         folder: of the run.
@@ -86,40 +89,79 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
         SinkError: the picture cannot be written.
     """
     try:
-        from matplotlib import colormaps
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return None
     lines = read_log(folder)
-    scored = [line for line in lines if "miou" in line]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
-    losses.plot([x["epoch"] for x in lines], [x["loss"] for x in lines], color="black")
-    losses.set(xlabel="epoch", ylabel="training loss")
-    epochs = [x["epoch"] for x in scored]
-    # The usual ten colours do not suffice.
-    scores.set_prop_cycle(color=list(colormaps["tab20"](range(20))))
-    for at, name in enumerate(names):
-        scores.plot(epochs, [_number(x["iou"][at]) for x in scored], linewidth=0.8, label=name)
-    scores.plot(
-        epochs, [_number(x["miou"]) for x in scored], color="black", linewidth=2, label="mean"
+    axes: dict[str, Any] = figure.subplot_mosaic(
+        [["loss", "iou"], ["rate", "iou"]], height_ratios=(3, 2)
     )
-    scores.set(xlabel="epoch", ylabel="validation IoU", ylim=(0, 1))
-    scores.legend(
-        fontsize=6,
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-        frameon=False,
-        ncols=math.ceil((len(names) + 1) / 24),
-    )
+    _draw_loss(axes["loss"], lines)
+    _draw_rate(axes["rate"], lines)
+    _draw_iou(axes["iou"], lines, names)
+    for each in axes.values():
+        each.xaxis.set_major_locator(MaxNLocator(integer=True))
     path = folder / "curves.png"
     try:
         figure.savefig(path, dpi=120)
     except OSError as exc:
         raise SinkError(f"cannot write {path} ({exc.strerror or exc}): free some space") from exc
     return path
+
+
+def _draw_loss(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
+    _plot(axes, lines, "loss", color="black")
+    for line in lines:
+        if "returned_to" in line:
+            axes.axvline(line["epoch"], color="red", linewidth=0.8)
+            text = f"back to {line['returned_to']}"
+            at = (line["epoch"], 1)
+            axes.annotate(text, at, xycoords=("data", "axes fraction"), fontsize=6, color="red")
+    axes.set(xlabel="epoch", ylabel="training loss")
+
+
+def _draw_rate(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:
+    # Logs of earlier versions have neither.
+    _plot(axes, lines, "learning_rate", color="tab:blue")
+    axes.set(xlabel="epoch")
+    axes.set_ylabel("learning rate", color="tab:blue")
+    norms = axes.twinx()
+    _plot(norms, lines, "gradient_norm", color="tab:orange")
+    norms.set_ylabel("gradient norm", color="tab:orange")
+
+
+def _draw_iou(axes: Any, lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    from matplotlib import colormaps
+
+    scored = [line for line in lines if "miou" in line]
+    axes.set(xlabel="epoch", ylabel="validation IoU", ylim=(0, 1))
+    if not scored:
+        axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center")
+        return
+    # The usual ten colours do not suffice.
+    axes.set_prop_cycle(color=list(colormaps["tab20"](range(20))))
+    for at, name in enumerate(names):
+        classes = [{"epoch": x["epoch"], "iou": x["iou"][at]} for x in scored]
+        _plot(axes, classes, "iou", linewidth=0.8, label=name)
+    _plot(axes, scored, "miou", color="black", linewidth=2, label="mean")
+    axes.legend(
+        fontsize=6,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        ncols=math.ceil((len(names) + 1) / 24),
+    )
+
+
+def _plot(axes: Any, lines: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
+    """One curve over epochs; a single value is a point."""
+    found = [(x["epoch"], _number(x[key])) for x in lines if key in x]
+    marker = "o" if len(found) == 1 else None
+    axes.plot([x for x, _ in found], [y for _, y in found], marker=marker, **style)
 
 
 def _number(value: float | None) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ from roadseg.training.limits import check_batch, failures_explained
 from roadseg.training.log import forget_after
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, git_revision, run_record, write_config
-from roadseg.training.trainer import BEST, LAST, Progress, Trainer
+from roadseg.training.trainer import BEST, LAST, EpochEnd, Progress, Trainer
 
-__all__ = ["Progress", "TrainingResult", "build_network", "train"]
+__all__ = ["EpochEnd", "Progress", "TrainingResult", "build_network", "train"]
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,16 @@ def train(
     compile_step: bool = False,
     deterministic: bool = False,
     on_step: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[EpochEnd], None] | None = None,
 ) -> TrainingResult:
     """Train a network and keep the weights that validate best.
 
-    `folder` receives `last.ckpt` (everything needed to go on), `best.pt` (averaged weights of
-    the best validation, FP16), `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An
-    interruption loses the epoch under way; a kill or a crash also loses those before whose
-    checkpoint is not written yet. Under torchrun every process calls this; the recipe's batch is
-    shared among them and the first one writes.
+    `folder` receives `last.ckpt` (everything needed to go on), `best.ckpt` (what a run that has
+    diverged goes back to), `best.pt` (averaged weights of the best validation, FP16),
+    `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An interruption loses the epoch
+    under way; a kill or a crash also loses those before whose checkpoint is not written yet. Under
+    torchrun every process calls this; the recipe's batch is shared among them and the first one
+    writes.
 
     Args:
         model_name: a name of `roadseg.models`.
@@ -92,6 +95,7 @@ def train(
         compile_step: fuse forward and loss with torch.compile; needs a C++ compiler.
         deterministic: prefer a GPU's kernels that give the same bits every time.
         on_step: called after every step.
+        on_epoch: called after every epoch, by the process that leads.
 
     Raises:
         UsageError: the folder holds a run and `resume` is false; the run was started otherwise, or
@@ -99,7 +103,7 @@ def train(
             `init` is of another network; `encoder_weights` for a network without VGG16's encoder;
             class weights of other classes; a batch that the network cannot be trained on.
         ModelError: the checkpoint does not fit, `init` or `teacher` knows other classes, or the
-            loss is no longer finite.
+            run has diverged and there is no going back.
         DataError: a frame or label is unusable, or the data sets differ in their classes.
         BackendError: the device has too little memory.
         SinkError: the folder cannot be written.
@@ -155,16 +159,29 @@ def train(
             }
             write_config(folder, record, facts)
             forget_after(folder, trainer.epoch)
-        with trainer.checkpoints:
+        with _pictured(trainer), trainer.checkpoints:
             while not trainer.finished:
-                trainer.run_epoch(on_step)
-        if place.leads:
-            draw_curves(folder, data.classes.names)
-        if trainer.board is not None:
-            trainer.board.close()
+                trainer.run_epoch(on_step, on_epoch)
     return TrainingResult(
         folder / BEST, trainer.epoch, trainer.best_epoch, trainer.best_miou, trainer.elapsed_s
     )
+
+
+@contextmanager
+def _pictured(trainer: Trainer) -> Iterator[None]:
+    """Draws the curves and ends the events of a run, whatever ends it."""
+    if trainer.board is None:
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        with suppress(SinkError):  # what ended the run is the news
+            draw_curves(trainer.folder, trainer.classes.names)
+            trainer.board.close()
+        raise
+    draw_curves(trainer.folder, trainer.classes.names)
+    trainer.board.close()
 
 
 def _make(folder: Path) -> None:

@@ -44,7 +44,8 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("epochs", "batch_size", "validate_every"), _FROM_1),
     **dict.fromkeys(("learning_rate", "temperature"), _ABOVE_0),
     **dict.fromkeys(("weight_decay", "warmup_epochs", "poly_power", "statistics_batches"), _FROM_0),
-    "clip_norm": _FROM_0,
+    **dict.fromkeys(("clip_norm", "guard_returns"), _FROM_0),
+    "guard_rise": ("0, or more than 1", lambda v: v == 0 or v > 1),
     **dict.fromkeys(("jaccard_weight", "auxiliary_weight", "teacher_weight"), _FROM_0),
     **dict.fromkeys(("momentum", "ema_decay", "swa_share", "label_smoothing"), _BELOW_1),
     "dropout": _BELOW_1,
@@ -104,6 +105,9 @@ class Recipe:
         momentum: of SGD.
         clip_norm: gradients of a larger Euclidean norm, over all weights together, are scaled down
             to this one; 0 leaves them as they are.
+        guard_rise: the run goes back to its best checkpoint, and on at half the rate, once its
+            smoothed loss is so many times its best; 0 lets it rise. See `training/guard.py`.
+        guard_returns: how often it may go back, for that or for a loss that is no number.
         weight_decay: on convolution weights only.
         warmup_epochs: linear rise of the learning rate from zero.
         poly_power: the rate falls as (1 - progress) ** poly_power; 0 keeps it constant.
@@ -146,6 +150,8 @@ class Recipe:
     auxiliary_weight: float = 0.0
     momentum: float = 0.9
     clip_norm: float = 0.0
+    guard_rise: float = 1.5
+    guard_returns: int = 3
     schedule: str = "poly"
     swa_share: float = 0.0
     label_smoothing: float = 0.0

@@ -15,7 +15,14 @@ from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.training.recipes import Augmentation, Recipe
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["check_resumption", "check_schedule", "git_revision", "run_record", "write_config"]
+__all__ = [
+    "check_resumption",
+    "check_schedule",
+    "epochs_of",
+    "git_revision",
+    "run_record",
+    "write_config",
+]
 
 _OPTIONS = {
     "recipe": "recipe",
@@ -127,6 +134,15 @@ def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) ->
             f"{folder} was started for {_epochs(started)} epochs, and the recipe has "
             f"{recipe.epochs}: use the same recipe to resume"
         )
+
+
+def epochs_of(folder: Path) -> int:
+    """How many epochs the run of a folder was last told to have.
+
+    Raises:
+        ModelError: `folder` holds no run.
+    """
+    return int(_epochs(_read_config(folder)))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

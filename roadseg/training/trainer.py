@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,36 +20,22 @@ from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter, load_
 from roadseg.training.curves import Board
 from roadseg.training.distributed import World
 from roadseg.training.feed import Feed, LabelledFrame
+from roadseg.training.guard import Guard
 from roadseg.training.limits import is_out_of_memory, largest_batch
 from roadseg.training.log import append_line
 from roadseg.training.objective import Objective, on_device
+from roadseg.training.optimizer import build_optimizer, centre_scores, clip_gradients
+from roadseg.training.progress import EpochEnd, Progress
 from roadseg.training.recipes import Recipe
 from roadseg.training.schedule import learning_rate
 from roadseg.training.step_losses import StepLosses
 from roadseg.training.validation import confusion, recompute_statistics
 
-__all__ = ["BEST", "LAST", "Progress", "Trainer"]
+__all__ = ["BEST", "KEPT", "LAST", "EpochEnd", "Progress", "Trainer"]
 
 LAST = "last.ckpt"
+KEPT = "best.ckpt"
 BEST = "best.pt"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, after every step; the command line draws it.
-
-    `fraction` is 0..1 of the whole schedule; `loss` is that of the step before the last one, and
-    `miou` of the last validation, NaN before it.
-    """
-
-    epoch: int
-    step: int
-    fraction: float
-    loss: float
-    learning_rate: float
-    miou: float
-    best_miou: float
-    elapsed_s: float
 
 
 class Trainer:
@@ -77,6 +62,7 @@ class Trainer:
         loss_value: of the last step whose loss has been read; NaN before it.
         miou: of the last validation; NaN before it.
         best_miou, best_epoch: of the weights kept.
+        guard: notices when the run diverges.
         checkpoints: writes them; a context manager to be in while epochs run.
     """
 
@@ -102,7 +88,7 @@ class Trainer:
         self.device, self.classes = world.device, classes
         self.model = on_device(model, self.device)
         self.objective = Objective(weights, recipe, self.device, teacher, classes)
-        self.optimizer = _optimizer(self.model, recipe)
+        self.optimizer = build_optimizer(self.model, recipe)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         if recipe.auxiliary_weight == 0 and isinstance(self.model, SegNetLite):
             # Processes that train together wait for the gradient of all that could have one.
@@ -115,6 +101,7 @@ class Trainer:
         # Kept on the device until the epoch is over: reading one would make a GPU wait.
         self._norms: list[Tensor] = []
         self.loss_value = self.miou = self.best_miou = math.nan
+        self.guard = Guard(recipe, feed.steps_per_epoch)
         self.checkpoints = CheckpointWriter(folder / LAST)
 
     def connect(self, *, compiled: bool) -> None:
@@ -141,44 +128,61 @@ class Trainer:
 
     # -- one epoch -------------------------------------------------------------------------
 
-    def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> None:
+    def run_epoch(
+        self,
+        on_step: Callable[[Progress], None] | None = None,
+        on_epoch: Callable[[EpochEnd], None] | None = None,
+    ) -> None:
         """Train on every batch of an epoch, validate when it is due, begin to write a checkpoint.
 
+        Where the run has diverged, it goes back to the best checkpoint, and on at half the rate.
+
         Raises:
-            ModelError: the loss or a weight is no longer finite.
+            ModelError: the run has diverged, or a loss or weight is no longer finite, and there is
+                no going back.
             BackendError: the device has too little memory.
             SinkError: the folder cannot be written, or an earlier checkpoint was not.
         """
         with self._memory_explained():
             loss = self._train(on_step)
-            self._check_weights()
+            trouble = self._trouble(loss)
         self.epoch += 1
+        rate = self.optimizer.param_groups[0]["lr"]
+        note = None if trouble is None else self._go_back(trouble)
         if self.world.leads:
             entry: dict[str, Any] = {
                 "loss": loss,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": rate,
                 "gradient_norm": float(torch.stack(self._norms).median()),
             }
+            if note is not None:
+                entry |= {"returned_to": self.guard.kept, "rate_scale": self.guard.rate_scale}
             if self.epoch % self.recipe.validate_every == 0 or self.finished:
                 entry |= self.validate()
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
             self._log(entry)
-            self.checkpoints.write(self.state())
-        self.world.agree(0.0)  # nobody runs ahead of the validation
+            keep = note is None and self.guard.is_time_to_keep(self.epoch)
+            if keep:
+                self.guard.kept = self.epoch
+            self.checkpoints.write(self.state(), before=self.folder / KEPT if keep else None)
+            if on_epoch is not None:
+                on_epoch(self._epoch_end(entry, note))
+        # Nobody runs ahead of the validation; all know what there is to go back to.
+        self.guard.kept = _epoch_or_none(self.world.agree(float(self.guard.kept or 0)))
 
     def _train(self, on_step: Callable[[Progress], None] | None) -> float:
-        """All steps of an epoch; the mean of their losses."""
+        """All steps of an epoch; the mean of their losses, and not finite where one is not."""
         # Seeded by the epoch rather than kept in the checkpoint: a run goes on exactly, dropout
         # included, on another machine or device.
         torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         self.model.train()
         losses = StepLosses()
         self._norms.clear()
+        first = self.step
         elapsed_s, before = self.elapsed_s, time.monotonic()
         for images, labels in self.feed.epoch(self.seed, self.epoch):
-            rate = learning_rate(self.recipe, self.step, self.feed.steps_per_epoch, self.fraction)
-            losses.add(self._step(images, labels, rate))
-            self._check(losses)
+            losses.add(self._step(images, labels, self._rate()))
+            finite = self._take_note(losses)
             now = time.monotonic()
             elapsed_s, before = elapsed_s + now - before, now
             # Several processes must take the same steps at the same rate, and their clocks differ:
@@ -186,14 +190,22 @@ class Trainer:
             if self.world.size == 1:
                 self.elapsed_s = elapsed_s
             if on_step is not None:
-                on_step(self._progress(rate))
-            if self.finished and self.world.size == 1:
+                on_step(self._progress())
+            if self.world.size == 1 and (self.finished or not finite):
                 break
         losses.finish()
-        self._check(losses)
+        if not self._take_note(losses) and self.world.size == 1:
+            self.step = first + self.feed.steps_per_epoch  # the rest of the epoch is left out
         self.elapsed_s = self.world.agree(elapsed_s + time.monotonic() - before)
-        # Nobody goes on to the checkpoint where another process has given up.
-        return self.world.mean(sum(losses.values) / len(losses.values))
+        self._losses = losses.values
+        # All come to the same conclusions: nobody goes on where another process goes back.
+        return self.world.agree(self.world.mean(sum(losses.values) / len(losses.values)))
+
+    def _rate(self) -> float:
+        """The learning rate of the step that comes next."""
+        steps = self.feed.steps_per_epoch
+        rate = learning_rate(self.recipe, self.step, steps, self.fraction)
+        return rate * self.guard.rate_scale
 
     def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -201,36 +213,76 @@ class Trainer:
         loss = self.step_module(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._norms.append(_clip(self.model, self.recipe.clip_norm))
+        self._norms.append(clip_gradients(self.model, self.recipe.clip_norm))
         self.optimizer.step()
+        centre_scores(self.model, self.classes.num_classes)
         share = self.recipe.swa_share
         self.average.update(self.model, evenly=share > 0 and self.fraction >= 1 - share)
         self.step += 1
         return loss
 
-    def _check(self, losses: StepLosses) -> None:
-        """Take note of the loss that was read last; refuse to go on if it is none."""
+    def _take_note(self, losses: StepLosses) -> bool:
+        """Whether the loss that was read last is a number."""
         if losses.values:
             self.loss_value = losses.values[-1]
-            if not math.isfinite(self.loss_value):
-                number, count = len(losses.values), self.feed.steps_per_epoch
-                self._give_up(f"the loss is {self.loss_value} in batch {number} of {count}")
+        return not losses.values or math.isfinite(self.loss_value)
 
-    def _check_weights(self) -> None:
-        """Refuse to keep weights that the last step of an epoch has spoilt."""
+    # -- runs that diverge -----------------------------------------------------------------
+
+    def _trouble(self, loss: float) -> str | None:
+        """What is wrong after an epoch of this mean loss, in words; None while nothing is."""
+        number = self.epoch + 1
+        if not math.isfinite(loss):
+            losses = self._losses
+            # Among several processes it may be another one's.
+            at = next((i for i, v in enumerate(losses) if not math.isfinite(v)), len(losses) - 1)
+            value, count = losses[at], self.feed.steps_per_epoch
+            return f"the loss is {value} in batch {at + 1} of {count} of epoch {number}"
+        # The last step of an epoch may spoil the weights, and no loss tells of that.
         floats = [v for v in self.model.state_dict().values() if v.is_floating_point()]
-        if not torch.stack(torch._foreach_norm(floats)).isfinite().all():
-            self._give_up("the weights are not finite at the end")
+        finite = bool(torch.stack(torch._foreach_norm(floats)).isfinite().all())
+        if self.world.mean(float(finite)) < 1:
+            return f"the weights are not finite at the end of epoch {number}"
+        if self.finished:  # there is no time left to do better, and the best weights are kept
+            return None
+        risen = self.guard.watch(number, loss)
+        return None if risen is None else f"{risen} by epoch {number}"
 
-    def _give_up(self, what: str) -> NoReturn:
+    def _go_back(self, trouble: str) -> str:
+        """Take up the best checkpoint again, to go on from it at half the rate; says so.
+
+        Time and epochs go on: the run ends when it was to end.
+
+        Raises:
+            ModelError: there is none, or the run has gone back too often, or it is damaged.
+        """
+        # What the leading process has kept is on the disk before any reads it.
         self.checkpoints.finish()
+        self.world.agree(0.0)
+        if not self.guard.can_go_back:
+            self._give_up(trouble)
+        path = self.folder / KEPT
+        state = load_checkpoint(path, self.model_name, self.classes)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self._take_up(path, state)
+        self.guard.go_back(state["epoch"])
+        for group in self.optimizer.param_groups:  # what a resumption compares its own rate with
+            group["lr"] = rate / 2
+        return (
+            f"{trouble}: went back to the weights of epoch {self.guard.kept}, at "
+            f"{self.guard.rate_scale:g} of the learning rate ({self.guard.returns} of "
+            f"{self.recipe.guard_returns} times)"
+        )
+
+    def _give_up(self, trouble: str) -> NoReturn:
+        if self.guard.returns:
+            trouble += f", though the run went back {self.guard.returns} times"
         kept = "there is no checkpoint yet"
         if (self.folder / LAST).exists():
-            kept = f"{self.folder / LAST} is the last good checkpoint"
+            kept = f"{self.folder / LAST} is the last checkpoint"
         start = f", from {self.folder / BEST} with --init" if self.best_epoch else ""
         raise ModelError(
-            f"{what} of epoch {self.epoch + 1}: {kept}; start another run with a lower "
-            f"learning_rate{start}"
+            f"{trouble}: {kept}; start another run with a lower learning_rate or a clip_norm{start}"
         )
 
     @contextmanager
@@ -307,6 +359,7 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "miou": self.miou,
             "best": (self.best_epoch, self.best_miou),
+            "guard": self.guard.state(),
         }
 
     def restore(self) -> None:
@@ -317,14 +370,30 @@ class Trainer:
         """
         path = self.folder / LAST
         state = load_checkpoint(path, self.model_name, self.classes)
-        try:
+        self._take_up(path, state)
+        with self._fit_explained(path):
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.elapsed_s, self.miou = state["elapsed_s"], state["miou"]
+            self.best_epoch, self.best_miou = state["best"]
+            self.guard.restore(state.get("guard", {}))
+        if not (self.folder / KEPT).exists():  # removed to save space, or from before the guard
+            self.guard.kept = None
+        # A run that had ended goes on at a higher rate, at which a higher loss is no divergence.
+        if self._rate() > 1.1 * self.optimizer.param_groups[0]["lr"]:
+            self.guard.forget()
+
+    def _take_up(self, path: Path, state: dict[str, Any]) -> None:
+        """Take weights, their average and the optimiser's memory from a checkpoint."""
+        with self._fit_explained(path):
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.updates, self.average.even_updates, averaged = state["average"]
             self.average.state = {key: value.to(self.device) for key, value in averaged.items()}
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.elapsed_s, self.miou = state["elapsed_s"], state["miou"]
-            self.best_epoch, self.best_miou = state["best"]
+
+    @contextmanager
+    def _fit_explained(self, path: Path) -> Iterator[None]:
+        try:
+            yield
         except (RuntimeError, KeyError, ValueError) as exc:
             raise ModelError(
                 f"{path} does not fit {self.model_name} as it is now: start again with another "
@@ -353,16 +422,34 @@ class Trainer:
         if self.board is not None:
             self.board.write(line)
 
-    def _progress(self, rate: float) -> Progress:
+    @property
+    def _epochs(self) -> int | None:
+        return self.recipe.epochs if self.time_budget_s is None else None
+
+    def _progress(self) -> Progress:
         return Progress(
             self.epoch,
             self.step,
             self.fraction,
             self.loss_value,
-            rate,
+            self.optimizer.param_groups[0]["lr"],
             self.miou,
             self.best_miou,
             self.elapsed_s,
+            self._epochs,
+        )
+
+    def _epoch_end(self, entry: dict[str, Any], note: str | None) -> EpochEnd:
+        return EpochEnd(
+            self.epoch,
+            self._epochs,
+            self.fraction,
+            entry["loss"],
+            entry["learning_rate"],
+            entry.get("miou", math.nan),
+            self.best_miou,
+            self.elapsed_s,
+            note,
         )
 
 
@@ -378,19 +465,5 @@ class _LossOf(nn.Module):
         return self._objective(self.model, images, labels)
 
 
-def _clip(model: nn.Module, limit: float) -> Tensor:
-    """The norm of all gradients together, a scalar; those of a larger one than `limit` shrink."""
-    # Without a limit the norm is measured all the same: it tells why a run went astray.
-    return nn.utils.clip_grad_norm_(model.parameters(), limit or math.inf, foreach=True)
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # Decaying batch-norm scales and biases only slows them down; it regularises convolutions.
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, recipe.learning_rate)
+def _epoch_or_none(number: float) -> int | None:
+    return int(number) or None

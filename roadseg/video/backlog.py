@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ def newest(
     first: tuple[T, float],
     take: Callable[[], tuple[T, float]],
     step_s: float,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float],
 ) -> tuple[T, float]:
     """The picture to begin with: a recording shall not begin with one that stands for a second.
 

@@ -15,6 +15,7 @@ import numpy as np
 from roadseg.cv2_check import quiet_opencv
 from roadseg.errors import SourceError
 from roadseg.types import Frame, Image
+from roadseg.video.backlog import newest
 from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
 
@@ -53,8 +54,9 @@ class CameraSource:
             self._capture.release()
             raise
         image = self._pending[0]
-        self._timeline = Timeline(round(1 / _FALLBACK_RATE / WALL_TIME_BASE), 90_000)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._step_s = 1 / fps if 0 < fps <= 1000 else float(1 / _FALLBACK_RATE)
+        self._timeline = Timeline(self._step_s / float(WALL_TIME_BASE), 90_000)
         self.info = SourceInfo(
             name=f"webcam {index}",
             kind="live",
@@ -87,8 +89,12 @@ class CameraSource:
         """See `Source.read`."""
         if self._max_frames is not None and self._index >= self._max_frames:
             return None
+        if self._index == 0 and self._pending is not None:
+            # The driver has kept some while the network was compiled.
+            self._pending = newest(self._pending, self._grab, self._step_s, time.monotonic)
         (image, captured_s), self._pending = self._pending or self._grab(), None
-        ticks = self._timeline.ticks(round(captured_s / WALL_TIME_BASE))
+        # A clock of our own, so that every gap is real.
+        ticks = self._timeline.ticks(round(captured_s / WALL_TIME_BASE), longest=sys.maxsize)
         frame = Frame(image, self._index, float(ticks * WALL_TIME_BASE), captured_s)
         self._index += 1
         return frame

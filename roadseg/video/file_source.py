@@ -109,7 +109,7 @@ def open_file(
         str(path),
         path=path,
         reopen=reopen,
-        open_sound=open_container,
+        open_beside=open_container,
         max_frames=max_frames,
         fps=fps,
         stream=stream,
@@ -151,7 +151,7 @@ class FileSource:
         *,
         path: Path | None,
         reopen: Callable[[], InputContainer] | None = None,
-        open_sound: Callable[[], InputContainer] | None = None,
+        open_beside: Callable[[], InputContainer] | None = None,
         max_frames: int | None = None,
         fps: Fraction | None = None,
         stream: int | None = None,
@@ -174,7 +174,8 @@ class FileSource:
         if others is not None:
             self.warnings.append(others)
         self._has_sound = bool(container.streams.audio)
-        self._open_sound = open_sound
+        self._has_data = bool(container.streams.subtitles or container.streams.data)
+        self._open_beside = open_beside
         self._ahead: deque[Picture] = deque()
         self._deinterlace = Deinterlacer()
         self._decoded = self._decode()
@@ -220,7 +221,8 @@ class FileSource:
             rate=self._rate,
             frame_count=self._max_frames if self._reopen else count,
             has_audio=self._has_sound and self._reopen is None,
-            open_sound=self._open_sound,
+            reopen=self._open_beside,
+            has_data=self._has_data and self._reopen is None,
             no_sound="--loop repeats the pictures only"
             if self._reopen and self._has_sound
             else None,

@@ -12,6 +12,7 @@ import numpy as np
 
 from roadseg.errors import SinkError
 from roadseg.types import Frame, Image
+from roadseg.video.companions import Companions
 from roadseg.video.encoder import add_video_stream
 from roadseg.video.leftovers import new_copy
 from roadseg.video.media import file_url, reason
@@ -93,6 +94,7 @@ class Mp4Sink:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._audio: AudioTrack | None = None
+        self._companions: Companions | None = None
         self._closed = False
         self._claim = claim_file(path, source, overwrite=overwrite)
         self._temporary = self._claim.temporary
@@ -116,6 +118,7 @@ class Mp4Sink:
             self.warnings.append(warning)
         self._container.metadata.update(kept_tags(self._source.tags))
         self._add_sound(self._container)
+        self._add_companions(self._container)
         # They are used when the first packet is written.
         begins_s = Fraction(0) if self._audio is None else self._audio.begins_s
         soon = begins_s is not None and begins_s <= _SOUND_SOON_S
@@ -125,13 +128,29 @@ class Mp4Sink:
     def _add_sound(self, container: OutputContainer) -> None:
         """The sound of the source, or a warning that says why there is none."""
         why = self._source.no_sound
-        if self._source.has_audio and self._source.open_sound is not None:
+        if self._source.has_audio and self._source.reopen is not None:
             try:
-                self._audio = AudioTrack(self._source.open_sound, container, self._source.start_s)
+                self._audio = AudioTrack(self._source.reopen, container, self._source.start_s)
             except sound_errors() as exc:
                 why = reason(exc)
         if why:
             self.warnings.append(f"{self._target} has no sound: {why}")
+
+    def _add_companions(self, container: OutputContainer) -> None:
+        """Subtitles and data of the source, as far as mp4 can hold them."""
+        import av
+
+        if not self._source.has_data or self._source.reopen is None:
+            return
+        try:
+            self._companions = Companions(self._source.reopen, container, self._source.start_s)
+            left_out = self._companions.left_out
+        except (av.error.FFmpegError, OSError) as exc:
+            left_out = [f"subtitles and data: {reason(exc)}"]
+        if left_out:
+            self.warnings.append(
+                f"{self._target} leaves out what mp4 cannot hold: {', '.join(left_out)}"
+            )
 
     def write(self, image_bgr: Image, frame: Frame) -> None:
         """See `Sink.write`."""
@@ -165,6 +184,8 @@ class Mp4Sink:
         self._last_frame = frame
         if self._audio is not None:
             self._audio.picture(frame.source_s, pts * self._time_base)
+        if self._companions is not None:
+            self._companions.picture(frame.source_s, pts * self._time_base)
         for packet in stream.encode(yuv):
             self._mux_behind(packet)
 
@@ -230,6 +251,8 @@ class Mp4Sink:
         self._closed = True
         if self._audio is not None:
             self._audio.close()
+        if self._companions is not None:
+            self._companions.close()
         failures = (av.error.FFmpegError, OSError, ValueError)
         if self._container is not None:
             # The encoder may still hold pictures, and we do hold one.
@@ -297,6 +320,8 @@ class Mp4Sink:
                 sound_end_s = self._audio.finish(end_s, whole=whole)
                 end_s = max(end_s, sound_end_s) if whole else end_s
                 self.warnings += self._audio.warnings
+            if self._companions is not None:
+                self._companions.finish(end_s)
             self._mux_last(self._stream, end_s)
             self._container.close()
         except (av.error.FFmpegError, OSError, ValueError) as exc:

@@ -68,7 +68,7 @@ def open_url(
             attempt.name,
             path=None,
             reopen=reopen,
-            open_sound=attempt.again,
+            open_beside=attempt.again,
             max_frames=max_frames,
             stream=stream,
         )

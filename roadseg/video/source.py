@@ -46,7 +46,7 @@ class SourceInfo:
         rate: nominal frames per second, None if unknown.
         frame_count: frames that the source declares (an estimate where the container only
             gives a duration), no more than `max_frames`; None for live and looping sources.
-        has_audio: there is sound that `open_sound` leads to.
+        has_audio: there is sound that `reopen` leads to.
         path: the file or folder on this machine, None for cameras, URLs and globs.
         time_base: seconds per tick of the source's clock; every `Frame.time_s` is a multiple
             of it. None if the source has no such clock.
@@ -54,7 +54,8 @@ class SourceInfo:
         tags: what the container says of the recording: date, place, title and the like.
         input_dirs: folders that the images are read from, resolved.
         names: path of every image and the name of its results; see `Frame.name`.
-        open_sound: opens the source once more, to read its sound.
+        reopen: opens the source once more, to read what it holds beside the pictures.
+        has_data: there are subtitles or data (a GPS track) that `reopen` leads to.
         no_sound: why sound that the source has is not offered, None if it has none or offers it.
     """
 
@@ -70,8 +71,9 @@ class SourceInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
     input_dirs: tuple[Path, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
-    open_sound: Callable[[], InputContainer] | None = None
+    reopen: Callable[[], InputContainer] | None = None
     no_sound: str | None = None
+    has_data: bool = False
 
 
 @runtime_checkable

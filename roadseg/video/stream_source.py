@@ -162,7 +162,7 @@ class StreamSource:
         if self._max_frames is not None and self._index >= self._max_frames:
             return None
         if self._index == 0 and self._pending is not None:
-            self._pending = newest(self._pending, self._next, self._step_s)
+            self._pending = newest(self._pending, self._next, self._step_s, time.monotonic)
         (picture, captured_s), self._pending = self._pending or self._next(), None
         if picture.interlaced_frame and not self._interlaced:
             self._interlaced = True

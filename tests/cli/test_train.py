@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+import os
+import re
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from roadseg import cli
+from roadseg.cli.progress import training_progress
 from roadseg.training import loop
+from roadseg.training.progress import EpochEnd, Progress
 
 
 @pytest.fixture
@@ -30,8 +40,15 @@ def test_train_then_resume(
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{run / 'best.pt'}: validation mIoU 0.")
     assert "at epoch 1 of 1" in captured.out
-    assert "ETA" in captured.err
+    lines = captured.err.splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"epoch 1 of 1: loss \d+\.\d{4}, learning rate \S+, mIoU 0\.\d{3} \(best 0\.\d{3}\), "
+        r"0:00:00 left",
+        lines[0],
+    )
     assert sorted(p.name for p in run.iterdir()) == [
+        "best.ckpt",
         "best.pt",
         "config.json",
         "curves.png",
@@ -45,6 +62,118 @@ def test_train_then_resume(
     assert "of 2, " in capsys.readouterr().out
 
 
+def test_resuming_keeps_the_run_s_own_number_of_epochs(
+    tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
+    assert cli.main([*command, "--epochs", "1"]) == 0
+    assert cli.main([*command, "--resume"]) == 0  # the recipe has 600
+    assert json.loads((run / "config.json").read_text())["recipe"]["epochs"] == 1
+    assert cli.main([*command, "--resume", "--epochs", "2"]) == 0
+    assert cli.main([*command, "--resume"]) == 0
+    assert json.loads((run / "config.json").read_text())["recipe"]["epochs"] == 2
+    assert len((run / "log.jsonl").read_text().splitlines()) == 2
+    capsys.readouterr()
+
+
+def test_an_epoch_s_line_is_written_at_once(
+    tiny_camvid: Path, tmp_path: Path, recipe: Path
+) -> None:
+    """As under nohup: stderr is a file, and an interruption leaves curves that are current."""
+    run, said = tmp_path / "run", tmp_path / "said.txt"
+    options = ["--recipe", str(recipe), "--output", str(run), "--epochs", "500", "--threads", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with said.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "roadseg", "train", "--data", str(tiny_camvid), *options],
+            stderr=stderr,
+            env=environment,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while "epoch 2 of 500: loss " not in said.read_text():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+            process.wait()
+    text = said.read_text()
+    assert text.startswith("epoch 1 of 500: loss ")
+    assert "mIoU" not in text  # the recipe validates every fifth epoch
+    assert text.splitlines()[-1] == (
+        f"  roadseg train --data {tiny_camvid} --recipe {recipe} --output {run} --threads 1 "
+        "--resume"
+    )
+    assert (run / "curves.png").is_file()
+
+
+END = EpochEnd(1, 3, 1 / 3, 2.5, 1e-3, math.nan, math.nan, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [
+        (END, "epoch 1 of 3: loss 2.5000, learning rate 0.001, 0:02:00 left"),
+        (
+            dataclasses.replace(END, miou=0.4, best_miou=0.5),
+            "epoch 1 of 3: loss 2.5000, learning rate 0.001, mIoU 0.400 (best 0.500), 0:02:00 left",
+        ),
+        (
+            dataclasses.replace(END, epochs=None, fraction=0.25),
+            "epoch 1 (25% of the time): loss 2.5000, learning rate 0.001, 0:03:00 left",
+        ),
+        (
+            dataclasses.replace(END, loss=math.nan, note="went back"),
+            "epoch 1 of 3: loss nan, learning rate 0.001, 0:02:00 left\nwent back",
+        ),
+        (
+            dataclasses.replace(END, epoch=3, fraction=1.0),
+            "epoch 3 of 3: loss 2.5000, learning rate 0.001, 0:00:00 left",
+        ),
+    ],
+)
+def test_a_line_for_an_epoch(end: EpochEnd, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with training_progress() as display:
+        display(Progress(0, 1, 0.1, 2.0, 1e-3, math.nan, math.nan, 1.0, 3))
+        display.epoch_ended(end)
+    assert capsys.readouterr().err == f"{line}\n"
+    with training_progress(shown=False) as hidden:
+        hidden.epoch_ended(end)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    start = Progress(0, 1, 0.1, math.nan, 1e-3, math.nan, math.nan, 1.0, 3)
+    with training_progress() as display:
+        display(start)
+    text = plain(capsys.readouterr().err)
+    assert "epoch 1 of 3 " in text
+    assert "loss - not validated yet" in text
+    assert "nan" not in text
+    with training_progress() as display:
+        display(dataclasses.replace(start, epoch=2, loss=1.5, miou=0.25, best_miou=0.5))
+        display.epoch_ended(dataclasses.replace(END, note="went back"))
+    text = plain(capsys.readouterr().err)
+    assert "epoch 3 of 3 " in text
+    assert "loss 1.500 mIoU 0.250 (best 0.500)" in text
+    assert "went back\n" in text
+    with training_progress() as display:
+        display(dataclasses.replace(start, epochs=None))
+    assert "epoch 1 ━" in plain(capsys.readouterr().err)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
 def test_an_interrupted_run_says_how_to_go_on(
     tiny_camvid: Path,
     tmp_path: Path,
@@ -53,7 +182,9 @@ def test_an_interrupted_run_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "run"
-    command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
+    data = tiny_camvid / "my data"
+    data.symlink_to(tiny_camvid)
+    command = ["train", "--data", str(data), "--recipe", str(recipe), "--output", str(run)]
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -64,7 +195,30 @@ def test_an_interrupted_run_says_how_to_go_on(
     run.mkdir()
     (run / "last.ckpt").write_text("")
     assert cli.main(command) == 130
-    assert f"interrupted: go on with {run} by --resume\n" in capsys.readouterr().err
+    again = f"train --data '{data}' --recipe {recipe} --output {run}"
+    assert capsys.readouterr().err == f"interrupted: go on with\n  roadseg {again} --resume\n"
+    # What a run remembers, and what was not given, is left out.
+    more = [
+        "--epochs",
+        "7",
+        "--init",
+        str(recipe),
+        "--seed",
+        "3",
+        "--compile",
+        "--no-deterministic",
+    ]
+    assert cli.main(["--debug", *command, *more, "--resume"]) == 130
+    assert capsys.readouterr().err == (
+        f"interrupted: go on with\n  roadseg --debug {again} --seed 3 --compile "
+        "--no-deterministic --resume\n"
+    )
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert cli.main(command) == 130
+    assert f"\n  torchrun --nproc-per-node 4 -m roadseg {again} --resume\n" in (
+        capsys.readouterr().err
+    )
 
 
 def test_what_is_left_out_without_its_package(
@@ -84,7 +238,7 @@ def test_what_is_left_out_without_its_package(
         "without TensorBoard events and curves.png: pip install tensorboard matplotlib\n"
     )
     names = sorted(p.name for p in run.iterdir())
-    assert names == ["best.pt", "config.json", "last.ckpt", "log.jsonl"]
+    assert names == ["best.ckpt", "best.pt", "config.json", "last.ckpt", "log.jsonl"]
 
 
 @pytest.mark.parametrize(

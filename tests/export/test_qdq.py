@@ -369,7 +369,8 @@ def test_openvino_computes_in_int8(tiny: nn.Module) -> None:
         facts = node.get_rt_info()
         if facts["layerType"].astype(str) == "Convolution":
             kinds.append(facts["runtimePrecision"].astype(str))
-    assert sorted(kinds) == ["f32", "i8", "i8", "i8", "i8"]
+    # Processors without VNNI multiply unsigned by signed bytes: OpenVINO shifts the activations.
+    assert sorted(kind.replace("u8", "i8") for kind in kinds) == ["f32", "i8", "i8", "i8", "i8"]
 
 
 def test_float_layers_stay_as_they_are(tiny: nn.Module) -> None:

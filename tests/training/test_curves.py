@@ -88,3 +88,45 @@ def test_both_are_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     write_log(tmp_path, LINES[:1])
     assert draw_curves(tmp_path) is None
     assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+def test_log_and_pictures_show_rate_norm_and_returns(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    extra = {"learning_rate": 1e-3, "gradient_norm": 2.5}
+    lines = [line | extra for line in LINES]
+    lines.append(lines[0] | {"epoch": 3, "loss": None, "returned_to": 1, "rate_scale": 0.5})
+    board = Board(tmp_path)
+    for line in lines:
+        board.write(line)
+    board.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("gradient_norm")] == [1, 2, 3]
+    assert [(e.step, e.value) for e in events.Scalars("rate_scale")] == [(3, 0.5)]
+    write_log(tmp_path, lines)
+    path = draw_curves(tmp_path)
+    picture = cv2.imread(str(path)).astype(int)
+    blue, green, red = (picture[..., i] for i in range(3))
+    assert ((red > 200) & (green < 60) & (blue < 60)).sum() > 100  # the line where it went back
+    assert ((blue > 150) & (red < 60)).sum() > 20  # the learning rate
+    assert ((red > 200) & (blue < 60) & (green > 100) & (green < 160)).sum() > 20  # the norm
+
+
+def black_in_right_half(lines: list[dict[str, Any]], folder: Path) -> int:
+    """Black pixels between the axes of the IoU."""
+    write_log(folder, lines)
+    picture = cv2.imread(str(draw_curves(folder)))
+    height, width = picture.shape[:2]
+    inside = picture[height // 10 : height * 8 // 10, width * 6 // 10 : width * 8 // 10]
+    return int((inside.max(axis=2) < 60).sum())
+
+
+def test_one_validation_is_a_point(tmp_path: Path) -> None:
+    # An empty plot is not all white: ticks. The point of the mean is some 40 pixels more.
+    one = [line | {"iou": [0.2] * 11} if "iou" in line else line for line in LINES]
+    nothing = [one[0], one[1] | {"miou": None}]
+    assert black_in_right_half(one, tmp_path) >= black_in_right_half(nothing, tmp_path) + 20
+
+
+def test_before_the_first_validation_the_picture_says_so(tmp_path: Path) -> None:
+    assert black_in_right_half(LINES[:1], tmp_path) > 50

@@ -130,3 +130,46 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
         assert sums[f"rank0-epoch{epoch}"] == sums[f"rank1-epoch{epoch}"]
     assert len(set(sums.values())) == 3
     load_weights(folder / "best.pt")
+
+
+# The second process alone comes to a loss that is no number, in its second epoch.
+SPOILT = """
+from roadseg.training.trainer import _LossOf
+
+forward, calls = _LossOf.forward, []
+
+def spoilt(self, *arguments):
+    calls.append(1)
+    loss = forward(self, *arguments)
+    return loss * float("nan") if os.environ["RANK"] == "1" and len(calls) == 2 else loss
+
+_LossOf.forward = spoilt
+"""
+
+
+def test_all_processes_go_back_together(tiny_camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 4"))
+    (tmp_path / "watched.py").write_text(WATCHED.replace("sys.exit(", f"{SPOILT}\nsys.exit("))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+            *(str(tmp_path / "watched.py"), "train", "--data", str(tiny_camvid)),
+            *("--output", str(tmp_path / "run"), "--recipe", str(tmp_path / "recipe.toml")),
+            *("--threads", "1"),
+        ],
+        cwd=ROOT,
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("of epoch 2: went back to the weights of epoch 1") == 1
+    text = (tmp_path / "run" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line.get("rate_scale") for line in lines] == [None, 0.5, None, None]
+    for epoch in (1, 2, 3, 4):
+        first, second = ((tmp_path / f"rank{i}-epoch{epoch}").read_text() for i in (0, 1))
+        assert first == second

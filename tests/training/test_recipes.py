@@ -28,6 +28,23 @@ def test_shipped_recipes_load() -> None:
         assert load_recipe(name).name == name
 
 
+def test_what_keeps_a_run_from_diverging_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(TEXT)
+    own = load_recipe(str(tmp_path / "own.toml"))
+    assert (own.clip_norm, own.guard_rise, own.guard_returns) == (0.0, 1.5, 3)
+    assert load_recipe("gpu").clip_norm == 5.0
+    for line, complaint in (
+        ("clip_norm = -1.0", "clip_norm = -1.0: give 0 or more"),
+        ("guard_rise = 1.0", "guard_rise = 1.0: give 0, or more than 1"),
+        ("guard_rise = -2.0", "guard_rise = -2.0: give 0, or more than 1"),
+        ("guard_returns = 1.5", "guard_returns = 1.5: give a whole number"),
+        ("guard_returns = -1", "guard_returns = -1: give 0 or more"),
+    ):
+        assert refusal(tmp_path, f"{line}\n{TEXT}") == f"recipe 'odd': {complaint}"
+    (tmp_path / "own.toml").write_text(f"guard_rise = 0\nguard_returns = 0\n{TEXT}")
+    assert load_recipe(str(tmp_path / "own.toml")).guard_rise == 0
+
+
 def test_recipes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as unknown:
         load_recipe("nope")

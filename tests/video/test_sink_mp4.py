@@ -386,7 +386,7 @@ class TestSound:
         self, tmp_path: Path, make_clip: MakeClip
     ) -> None:
         silent = make_clip(frames=5)
-        info = replace(INFO, has_audio=True, open_sound=lambda: av.open(str(silent)))
+        info = replace(INFO, has_audio=True, reopen=lambda: av.open(str(silent)))
         sink = Mp4Sink(tmp_path / "out.mp4", info)
         sink.write(grey(9), frame_at(0))
         sink.close(ok=True)

@@ -296,6 +296,36 @@ class TestWebcam:
         assert second.time_s == pytest.approx(second.captured_s - first.captured_s, abs=1e-4)
         assert capture.released
 
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """What the camera takes for the time: the one number in a list."""
+        now_s = [100.0]
+        monkeypatch.setattr(camera_source, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+        return now_s
+
+    def test_what_piled_up_while_a_network_was_compiled_is_passed_over(
+        self, capture: FakeCapture, clock: list[float]
+    ) -> None:
+        capture.left = 100
+        with open_source("0") as source:
+            clock[0] += 1.0
+            first, second = source.read(), source.read()
+        assert first is not None
+        assert second is not None
+        assert (first.time_s, first.index, second.index) == (0.0, 0, 1)
+        assert first.captured_s == 101.0
+        assert int(first.image_bgr[0, 0, 0]) < 99 - 25, "not those of a second ago"
+
+    def test_a_pause_is_as_long_as_it_was(self, capture: FakeCapture, clock: list[float]) -> None:
+        with open_source("0") as source:
+            times = []
+            for pause_s in (0.0, 0.04, 25.0):
+                clock[0] += pause_s
+                frame = source.read()
+                assert frame is not None
+                times.append(frame.time_s)
+        assert times == pytest.approx([0.0, 0.04, 25.04], abs=1e-4)
+
     def test_unplugged(self, capture: FakeCapture) -> None:
         source = open_source("0")
         with pytest.raises(SourceError) as caught:
