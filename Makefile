@@ -1,7 +1,13 @@
 # Two commands: `make demo` (the runtime alone, no PyTorch) and `make test`.
-PYTHON ?= python3
+# `make demo PYTHON=python3.12` takes another Python than python3, also where there is an environment.
 DEMO := .venv
 TEST := .venv-test
+ifdef PYTHON
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+else
+PYTHON := python3
+VERSION := any
+endif
 
 .PHONY: demo test check weights clean
 
@@ -17,14 +23,18 @@ check: $(TEST)/.installed
 	@$(TEST)/bin/ruff check .
 	@$(TEST)/bin/mypy
 
-$(DEMO)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(DEMO)
+$(DEMO)/.installed: pyproject.toml $(DEMO)/.python-$(VERSION)
 	$(DEMO)/bin/pip install --quiet --editable .
 	@touch $@
 
-$(TEST)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(TEST)
+$(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 	$(TEST)/bin/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# An environment is made where there is none, or one of another Python than PYTHON= asks for.
+%/.python-$(VERSION):
+	@$*/bin/python -c 'import sys; sys.exit("$(VERSION)" not in ("any", "%d.%d" % sys.version_info[:2]))' \
+		2>/dev/null || $(PYTHON) -m venv --clear $*
 	@touch $@
 
 # New weights: quantise, measure and write what a training run reached.

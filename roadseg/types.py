@@ -2,7 +2,8 @@
 
 Legend, for this module and everywhere else:
 - `image_bgr`: (H, W, 3) uint8, 0..255, channels blue-green-red as OpenCV orders them.
-- `ids`: (H, W) uint8, class ids 0..10 in CamVid order; 11 is void and never predicted.
+- `ids`: (H, W) uint8, class ids from 0 on, as many as the network has classes: 0..10 in CamVid's
+  order, 0..36 in SUN RGB-D's. Void is none of them and never predicted.
 - `*_hw` is (height, width), `*_wh` is (width, height), in pixels; `*_s` seconds, `*_ms` ms.
 """
 
