@@ -166,6 +166,8 @@ class FileSource:
         self._in_pass = 0
         self._repaired = 0
         self._error: str | None = None
+        # Time and duration of the packet shown last; not every PyAV tells pictures theirs.
+        self._latest = (0, 0)
         self._failure: SourceError | None = None
         self._reported = False
         self._name = name
@@ -270,6 +272,8 @@ class FileSource:
                 packets = self._container.demux(self._stream)
                 continue
             failures = 0
+            if packet.pts is not None and packet.pts >= self._latest[0]:
+                self._latest = packet.pts, packet.duration or 0
             yield from self._pictures_of(packet)
         yield from self._pictures_of(None)
 
@@ -348,6 +352,8 @@ class FileSource:
         if not self._stamped:
             return float(self._time_base)
         ticks = picture.duration
+        if is_last and picture.stamp == self._latest[0]:
+            ticks = self._latest[1] or ticks
         if is_last and ticks and picture.stamp is not None and self._stream.duration is not None:
             # Some containers state one duration for all pictures, and where the last one ends.
             left = (self._stream.start_time or 0) + self._stream.duration - picture.stamp
