@@ -76,7 +76,7 @@ def build_engine(
     Args:
         spec: what to build.
         output: a file, or a folder for the usual name; default: `engines_dir()`.
-        calibration: for INT8: what `roadseg calibrate` wrote; default: `calibration/MODEL.json`.
+        calibration: for INT8: what `roadseg calibrate` wrote; default: see `find_calibration`.
         data: frames to compare labels on, a folder of images or a video; default: the sample clip.
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
         force: build INT8 although it costs more, or nobody knows how much.

@@ -63,10 +63,13 @@ class CalibrationFacts:
     Attributes:
         sha256: of the calibration's file.
         float_layers: layers that stay FP16.
-        drop_points: what INT8 costs, in points of mIoU; None where that was never measured.
-        measured_on: the frames it was measured on; None likewise.
+        drop_points: what INT8 costs, in points of mIoU; None without labelled frames.
+        measured_on: the frames it was measured on; None where nothing was measured.
         forced: whether the engine was built although that is too much, or unknown.
-        path: the file, where `--calibration` named one; None for the usual one.
+        path: the file; None for the one that comes with roadseg.
+        agreement: share of pixels, 0..1, that keep FP32's label; what decides without labelled
+            frames, together with the next.
+        label_miou: mean IoU, 0..1, with FP32's labels.
     """
 
     sha256: str
@@ -75,6 +78,8 @@ class CalibrationFacts:
     measured_on: str | None
     forced: bool
     path: str | None = None
+    agreement: float | None = None
+    label_miou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -270,6 +275,8 @@ def _parse(raw: Mapping[str, Any]) -> EngineManifest:
             None if calibration["measured_on"] is None else _text(calibration, "measured_on"),
             bool(calibration["forced"]),
             None if calibration.get("path") is None else _text(calibration, "path"),
+            _number(calibration, "agreement") if "agreement" in calibration else None,
+            _number(calibration, "label_miou") if "label_miou" in calibration else None,
         ),
         parity=None
         if parity is None

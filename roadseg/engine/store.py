@@ -17,7 +17,7 @@ from roadseg.cache import user_cache_dir
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.spec import EngineSpec
 from roadseg.errors import EngineError, ModelError
-from roadseg.export.scales import calibration_path, read_calibration
+from roadseg.export.scales import read_calibration, shipped_calibration
 from roadseg.plugin.kernels import source_hash
 from roadseg.weights.manifest import sha256_of
 
@@ -260,13 +260,13 @@ def stale_reasons(
 def calibration_sha256(manifest: EngineManifest) -> str | None:
     """Checksum, now, of the calibration that an INT8 engine was made with.
 
-    None where there is none to compare with: for other engines, without the file, or where the file
-    in the usual place is of other weights, such as those of a model of the same architecture.
+    None where there is none to compare with: for other engines, without the file, or where the one
+    that ships is of other weights.
     """
     known = manifest.calibration
     if known is None:
         return None
-    path = Path(known.path) if known.path else calibration_path(manifest.architecture)
+    path = Path(known.path) if known.path else shipped_calibration(manifest.architecture)
     try:
         if not known.path and read_calibration(path).weights_sha256 != manifest.weights_sha256:
             return None

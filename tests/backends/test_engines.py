@@ -19,7 +19,7 @@ from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
 from roadseg.errors import BackendError, EngineError, SinkError, UsageError
-from roadseg.export.scales import calibration_path
+from roadseg.export.scales import shipped_calibration
 from roadseg.segmenter import Segmenter
 from roadseg.weights import resolve_model
 from roadseg.weights.manifest import sha256_of
@@ -348,7 +348,7 @@ def test_damaged_manifests_are_told_once(bench: Bench) -> None:
 
 
 def test_an_int8_engine_of_another_calibration_is_explained(bench: Bench) -> None:
-    now = CalibrationFacts(sha256_of(calibration_path("segnet-lite")), (), 0.1, "val.txt", False)
+    now = CalibrationFacts(sha256_of(shipped_calibration("segnet-lite")), (), 0.1, "val.txt", False)
     bench.add("mine", precision="int8", calibration=now)
     assert bench.open().info.precision == "int8"
     assert bench.lines == []

@@ -1,0 +1,28 @@
+"""Files of the checkout that an installed roadseg has, too: `calibration/`, `samples/`, `docs/`.
+
+In a checkout they lie beside the package. A wheel carries copies inside of it (see `setup.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["COPIES", "shipped_file"]
+
+COPIES = "shipped_files"
+"""The folder in the package that a wheel has them in."""
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped_file(name: str) -> Path:
+    """Where a file or folder lies that comes with roadseg; it may be missing.
+
+    >>> shipped_file("samples/drive.mp4").name
+    'drive.mp4'
+
+    Args:
+        name: as in the checkout: `samples/drive.mp4`.
+    """
+    copies = _PACKAGE / COPIES
+    return (copies if copies.is_dir() else _PACKAGE.parent) / name
