@@ -1,6 +1,6 @@
 """What to type where a package is missing: always the extra that brings all that belong together.
 
-Every extra is explained in `pyproject.toml`. `pip install 'roadseg[x]'` adds what is missing to a
+`pyproject.toml` explains each. `pip install 'roadseg[EXTRA]'` adds what is missing to a
 roadseg that is installed, from a checkout or from a wheel.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from roadseg.errors import BackendError
 
 __all__ = [
+    "cuda_extra",
     "driver_cuda",
     "gpu_extra",
     "install",
@@ -94,6 +95,12 @@ def gpu_extra() -> str:
     if cuda is None and _has_rtx():
         return "tensorrt-rtx"
     return "tensorrt-cu12" if cuda is not None and cuda[0] <= 12 else "tensorrt"
+
+
+def cuda_extra() -> str:
+    """The extra with the compiler of the kernels and CUDA for Python, for this driver."""
+    extra = gpu_extra()
+    return "tensorrt" if extra == "tensorrt-rtx" else extra
 
 
 def install_tensorrt(target: str = "auto") -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["COPIES", "shipped_file"]
+__all__ = ["COPIES", "page", "shipped_file"]
 
 COPIES = "shipped_files"
 """The folder in the package that a wheel has them in."""
@@ -26,3 +26,14 @@ def shipped_file(name: str) -> Path:
     """
     copies = _PACKAGE / COPIES
     return (copies if copies.is_dir() else _PACKAGE.parent) / name
+
+
+def page(name: str) -> str:
+    """A page of the documentation, as a path from here if it lies below, for messages.
+
+    >>> page("data.md")
+    'docs/data.md'
+    """
+    path = shipped_file(f"docs/{name}")
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
+from roadseg.shipped import page
 
 __all__ = ["eval_"]
 
@@ -27,7 +28,7 @@ def eval_(
     data: Annotated[
         Path,
         typer.Option(
-            help="Labelled frames in a layout of docs/data.md (CamVid's, SUN RGB-D's or your "
+            help=f"Labelled frames in a layout of {page('data.md')} (CamVid's, SUN RGB-D's or your "
             "own), or, with --labels, a video."
         ),
     ],

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roadseg.shipped import page
+
 if TYPE_CHECKING:
     from roadseg.data import LabelledSet
 
@@ -19,7 +21,7 @@ def quantize(
         typer.Option(
             metavar="DIR|VIDEO",
             help="Frames to measure ranges on: a folder of images or a video of yours. Labelled "
-            "frames in a layout of docs/data.md tell what INT8 costs as well.",
+            f"frames in a layout of {page('data.md')} tell what INT8 costs as well.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],

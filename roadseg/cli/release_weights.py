@@ -38,17 +38,14 @@ def release_weights(
     TensorRT's INT8 scales come with them; nothing is replaced unless both kinds of INT8 pass. The
     documentation's figures, its picture and the curves follow.
     """
-    from roadseg.errors import BackendError
     from roadseg.evaluation.clip import LabelledClip
     from roadseg.export.gate import check_drop
+    from roadseg.installing import require
 
     check_drop(max_drop)
-    try:
-        from roadseg.export.release import release
-    except ImportError as exc:
-        raise BackendError(
-            f"releasing weights needs PyTorch and NNCF ({exc}): pip install torch onnx nncf"
-        ) from exc
+    require("releasing weights", ("torch", "onnx", "nncf"), "export")
+    from roadseg.export.release import release
+
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
     result = release(
         run,

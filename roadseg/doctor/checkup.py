@@ -21,8 +21,10 @@ from roadseg.doctor.gpu import (
 from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
+from roadseg.doctor.processor import check_processor
 from roadseg.doctor.report import Finding, Level, Report
 from roadseg.errors import RoadsegError
+from roadseg.installing import is_jetson
 
 __all__ = ["Surroundings", "diagnose", "gather", "judge"]
 
@@ -128,6 +130,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         "OpenVINO",
         lambda: softened(check_openvino(probes["openvino"]), soften=on_gpu),
     )
+    yield "processor", "Processor", check_processor
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])
@@ -155,7 +158,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield (
         "builder",
         "Engine builder",
-        lambda: check_builder(probes["backend"], gpu=gpu, level=building()),
+        lambda: check_builder(probes["backend"], probes["tensorrt"], gpu=gpu, level=building()),
     )
     yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
     yield (
@@ -218,7 +221,7 @@ def _engines_dir() -> Path:
 def _has_nvidia_hardware() -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    if Path("/etc/nv_tegra_release").exists():
+    if is_jetson():
         return True
     return any(
         # 0x03....: displays and 3D accelerators; NVIDIA also makes network cards.

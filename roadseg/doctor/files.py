@@ -8,11 +8,12 @@ from pathlib import Path
 
 from roadseg.doctor.report import Finding, Level, split_advice
 from roadseg.errors import ModelError
+from roadseg.installing import reinstall
 from roadseg.shadowing import local_shadow, shadowing_path
 
 __all__ = ["check_folder", "check_shadows", "check_weights"]
 
-_REINSTALL = "pip install --force-reinstall --no-deps roadseg"
+_REINSTALL = reinstall("--no-deps roadseg")
 
 # Whether a run without a GPU needs it.
 _PACKAGES = {

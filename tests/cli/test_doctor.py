@@ -118,6 +118,7 @@ def test_json(
 CHECKS = [
     "weights",
     "openvino",
+    "processor",
     "backend",
     "opencv",
     "display",
