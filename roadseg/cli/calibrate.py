@@ -65,10 +65,10 @@ def calibrate(
     _check_method(method)
     from roadseg.export.gate import bounds_text, check_drop, cost_text
     from roadseg.export.scales import calibration_path, check_not_shipped, write_calibration
-    from roadseg.weights import resolve_model
+    from roadseg.weights import resolve_weights
 
     check_drop(max_drop)
-    resolve_model(model, "torch")
+    resolve_weights(model)
     from roadseg.export.network import check_libraries, load_network
 
     check_libraries()

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from roadseg.shipped import page
-
 __all__ = ["compare"]
 
 
 def compare(
     data: Annotated[
-        Path, typer.Option(help=f"Labelled frames in a layout of {page('data.md')}: train and val.")
+        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
     table: Annotated[
         int | None, typer.Option(metavar="1|3|6", help="The networks of that table of the paper.")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, tell
-from roadseg.shipped import page
 
 __all__ = ["eval_"]
 
@@ -28,7 +27,7 @@ def eval_(
     data: Annotated[
         Path,
         typer.Option(
-            help=f"Labelled frames in a layout of {page('data.md')} (CamVid's, SUN RGB-D's or your "
+            help="Labelled frames in a layout of docs/data.md (CamVid's, SUN RGB-D's or your "
             "own), or, with --labels, a video."
         ),
     ],

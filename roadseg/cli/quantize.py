@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roadseg.shipped import page
-
 if TYPE_CHECKING:
     from roadseg.data import LabelledSet
 
@@ -21,7 +19,7 @@ def quantize(
         typer.Option(
             metavar="DIR|VIDEO",
             help="Frames to measure ranges on: a folder of images or a video of yours. Labelled "
-            f"frames in a layout of {page('data.md')} tell what INT8 costs as well.",
+            "frames in a layout of docs/data.md tell what INT8 costs as well.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
@@ -56,7 +54,7 @@ def quantize(
     from roadseg.errors import UsageError
     from roadseg.export.gate import check_drop
     from roadseg.json_file import claim_json
-    from roadseg.weights import WEIGHTS_DIR, resolve_model
+    from roadseg.weights import WEIGHTS_DIR, resolve_weights
 
     check_drop(max_drop)
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
@@ -65,7 +63,7 @@ def quantize(
             f"{path.parent} holds what ships, under checksums: use --output out, "
             "or 'make weights' to replace what ships"
         )
-    resolve_model(model, "torch")
+    resolve_weights(model)
     from roadseg.export.quantize import check_libraries
 
     check_libraries()

@@ -12,18 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
-from roadseg.shipped import page
-
 __all__ = ["train"]
 
 
 def train(
     data: Annotated[
-        Path, typer.Option(help=f"Labelled frames in a layout of {page('data.md')}: train and val.")
+        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
     model: Annotated[
         str,
-        typer.Option(help=f"segnet, segnet-basic, segnet-lite, or one of {page('compare.md')}."),
+        typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md."),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadseg.doctor.engines import check_builder, check_engines, has_engine
-from roadseg.doctor.files import check_folder, check_shadows, check_weights
+from roadseg.doctor.files import (
+    check_documentation,
+    check_folder,
+    check_shadows,
+    check_weights,
+)
 from roadseg.doctor.gpu import (
     check_backend,
     check_cuda,
@@ -160,6 +165,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         "Engine builder",
         lambda: check_builder(probes["backend"], probes["tensorrt"], gpu=gpu, level=building()),
     )
+    yield "documentation", "Documentation", check_documentation
     yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
     yield (
         "cache",

@@ -8,6 +8,11 @@
      "target": "tensorrt", "tensorrt_version": "10.13.0.35",
      "gpu": {"name": "NVIDIA GeForce RTX 4090", "compute_capability": [8, 9]}, "sm": [],
      "workspace_mb": null,
+     "tensors": [
+       {"name": "frame_bgr", "role": "input", "dtype": "uint8", "shape": [1, 352, 480, 3],
+        "layout": "NHWC, BGR"},
+       {"name": "labels", "role": "output", "dtype": "uint8", "shape": [1, 352, 480],
+        "layout": "NHW, class ids"}],
      "classes": ["sky", ...], "palette_rgb": [[128, 128, 128], ...],
      "calibration": null,
      "parity": {"agreement": 0.9987, "frames": 8, "measured_on": "drive.mp4",
@@ -40,6 +45,7 @@ __all__ = [
     "EngineManifest",
     "Gpu",
     "ParityFacts",
+    "TensorFacts",
     "manifest_path",
     "read_manifest",
     "write_manifest",
@@ -100,6 +106,25 @@ class ParityFacts:
 
 
 @dataclass(frozen=True)
+class TensorFacts:
+    """An input or output of an engine, for programs that run it without roadseg.
+
+    Attributes:
+        name: as the runtime calls it.
+        role: `input` or `output`.
+        dtype: `uint8`.
+        shape: a dimension for each letter of the layout; -1: the number of frames is free.
+        layout: `NHWC, BGR` or `NHW, class ids`.
+    """
+
+    name: str
+    role: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str
+
+
+@dataclass(frozen=True)
 class EngineManifest:
     """Everything known of an engine; see this module's docstring for an example.
 
@@ -125,6 +150,7 @@ class EngineManifest:
         created: UTC, ISO 8601.
         roadseg_version: that built it.
         plan_bytes, plan_sha256: size and checksum of the engine.
+        tensors: its inputs and outputs; none where an older roadseg wrote the manifest.
     """
 
     model: str
@@ -154,6 +180,7 @@ class EngineManifest:
     roadseg_version: str
     plan_bytes: int
     plan_sha256: str
+    tensors: tuple[TensorFacts, ...] = ()
 
     @property
     def spec(self) -> EngineSpec:
@@ -292,6 +319,16 @@ def _parse(raw: Mapping[str, Any]) -> EngineManifest:
         roadseg_version=_text(raw, "roadseg_version"),
         plan_bytes=_ints(raw, "plan_bytes", None)[0],
         plan_sha256=_text(raw, "plan_sha256"),
+        tensors=tuple(
+            TensorFacts(
+                _text(entry, "name"),
+                _one_of(entry, "role", ("input", "output")),
+                _text(entry, "dtype"),
+                _ints(entry, "shape", None),
+                _text(entry, "layout"),
+            )
+            for entry in raw.get("tensors", [])
+        ),
     )
 
 

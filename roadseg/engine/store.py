@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import roadseg
 from roadseg.cache import user_cache_dir
 from roadseg.engine.manifest import EngineManifest, read_manifest
+from roadseg.engine.sources import export_sha256
 from roadseg.engine.spec import EngineSpec
 from roadseg.errors import EngineError, ModelError
 from roadseg.export.scales import read_calibration, shipped_calibration
@@ -41,18 +42,6 @@ __all__ = [
 ]
 
 SUFFIX = ".engine"
-
-# What decides what graph a network becomes, beside its weights.
-_EXPORT_SOURCES = (
-    "export/builder.py",
-    "export/convert.py",
-    "export/lowering.py",
-    "export/onnx.py",
-    "export/operators.py",
-    "export/qdq.py",
-    "export/quantizable.py",
-    "export/trace.py",
-)
 
 
 @dataclass(frozen=True)
@@ -292,18 +281,6 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
     except OSError as exc:
         return f"the file cannot be read ({exc.strerror or exc})"
     return None
-
-
-def export_sha256() -> str:
-    """Checksum of the code that writes graphs: if it is the same, so are they."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    package = Path(roadseg.__file__).resolve().parent
-    for name in _EXPORT_SOURCES:
-        # Line ends depend on how the package was checked out.
-        digest.update((package / name).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
 
 
 def _plans(folder: Path) -> Iterator[Path]:

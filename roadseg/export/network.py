@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from roadseg.errors import BackendError
 from roadseg.installing import install, require
 from roadseg.labels import CAMVID, ClassSet
-from roadseg.weights import resolve_model
+from roadseg.weights import resolve_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +53,7 @@ def load_network(model: str) -> TrainedNetwork:
         ModelError: the weights are missing, damaged or have the wrong checksum.
         BackendError: PyTorch or ONNX is missing.
     """
-    file = resolve_model(model, "torch")
+    file = resolve_weights(model)
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401

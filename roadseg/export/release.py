@@ -200,6 +200,8 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
     command += f" --seed {config['seed']}"
     facts = {
         "command": command,
+        "data": "CamVid, for research use"
+        + (", and rendered scenes, CC0" if config["extra_frames"] else ""),
         "frames": config["frames"],
         "rendered_scenes": config["extra_frames"],
         "epochs": config["epochs"],

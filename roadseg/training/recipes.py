@@ -222,7 +222,8 @@ def _checked(
     ]
     if missing:
         raise UsageError(
-            f"{recipe} lacks {', '.join(missing)}{table}: {page('training.md')} says what each key does"
+            f"{recipe} lacks {', '.join(missing)}{table}: {page('training.md')} says what "
+            "each key does"
         )
     hints = get_type_hints(kind)
     return {key: _value(recipe, key, value, hints[key]) for key, value in values.items()}

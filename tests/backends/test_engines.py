@@ -15,6 +15,7 @@ from roadseg.backends.engines import open_tensorrt
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
 from roadseg.cuda import SimulatedCuda
+from roadseg.cuda.failure import no_driver
 from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
@@ -333,6 +334,23 @@ def test_a_truncated_engine_is_named_also_without_a_driver(
     engine.path.write_bytes(engine.path.read_bytes()[:-1])
     with pytest.raises(EngineError, match=r"cannot be used: the file is truncated \("):
         bench.open(str(engine.path))
+
+
+def test_an_engine_without_a_driver_is_not_sent_to_a_backend_that_does_not_take_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise no_driver()
+
+    monkeypatch.setattr(engines, "shared_cuda", fail)
+    engine = bench.add("mine")
+    with pytest.raises(BackendError) as caught:
+        bench.open(str(engine.path))
+    assert str(caught.value) == (
+        f"{engine.path} needs an NVIDIA GPU with TensorRT, and there is no NVIDIA driver (libcuda "
+        "cannot be loaded): install it from https://www.nvidia.com/drivers, or run the network "
+        "that it is of, on what is there, with --model segnet-lite"
+    )
 
 
 def test_damaged_manifests_are_told_once(bench: Bench) -> None:

@@ -128,6 +128,7 @@ CHECKS = [
     "tensorrt",
     "nvrtc",
     "builder",
+    "documentation",
     "shadows",
     "cache",
     "engines-folder",

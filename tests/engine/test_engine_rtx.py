@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from roadseg.engine.build import build_engine
-from roadseg.engine.manifest import CalibrationFacts
+from roadseg.engine.manifest import CalibrationFacts, TensorFacts
 from roadseg.engine.messages import listen
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec, Precision
@@ -232,6 +232,21 @@ def test_for_whom(
     assert engine.manifest.sm == sm
     assert f"_sm{'-'.join(map(str, sm))}.engine" in engine.path.name
     check_readable(engine, runtime, sm)
+
+
+@pytest.mark.parametrize(("batch", "frames"), [((2, 2, 2), 2), ((1, 2, 4), -1)])
+def test_the_manifest_says_what_goes_in_and_out(
+    batch: tuple[int, int, int],
+    frames: int,
+    weights: Callable[[str], Path],
+    runtime: Runtime,
+    tmp_path: Path,
+) -> None:
+    facts = build(rtx(weights("segnet-lite"), batch=batch), tmp_path).manifest.tensors
+    assert facts == (
+        TensorFacts("frame_bgr", "input", "uint8", (frames, 352, 480, 3), "NHWC, BGR"),
+        TensorFacts("labels", "output", "uint8", (frames, 352, 480), "NHW, class ids"),
+    )
 
 
 def test_for_whom_it_cannot(weights: Callable[[str], Path], tmp_path: Path) -> None:
