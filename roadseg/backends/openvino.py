@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from roadseg.backends.base import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.errors import BackendError, ModelError, UsageError
+from roadseg.installing import install, upgrade
 
 __all__ = ["OpenVinoBackend"]
 
@@ -144,7 +145,7 @@ def _load_cpu_plugin(core: Any) -> None:
     thread.join()
     if errors:
         raise BackendError(
-            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): pip install -U openvino"
+            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): {upgrade('openvino')}"
         ) from errors[0]
 
 
@@ -154,7 +155,7 @@ def _import_openvino() -> Any:
     except ImportError as exc:
         raise BackendError(
             "the openvino backend needs OpenVINO, which cannot be loaded "
-            f"({_last_line(exc)}): pip install 'openvino>=2025.0'"
+            f"({_last_line(exc)}): {install()}"
         ) from exc
     return openvino
 

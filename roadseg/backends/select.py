@@ -11,7 +11,7 @@ from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.errors import UsageError
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.weights import is_engine, load_manifest, resolve_model
-from roadseg.weights.classes import classes_of_model
+from roadseg.weights.classes import classes_of_model, require_torch
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
@@ -37,7 +37,7 @@ def choose_backend(
 
     TensorRT if it works on the GPU, else PyTorch if that does, else OpenVINO. Without an NVIDIA
     driver it is OpenVINO, and nothing is loaded to find out. A model that is a file goes to the
-    backend that takes such files.
+    backend that takes such files: a `.pt` file to PyTorch where TensorRT cannot be used.
 
     Args:
         model: a name from `roadseg.weights`, or a path.
@@ -46,6 +46,7 @@ def choose_backend(
 
     Raises:
         UsageError: no backend has that name.
+        BackendError: `auto` for a `.pt` file, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
         raise UsageError(f"unknown backend {backend!r}: use --backend {'|'.join(BACKEND_NAMES)}")
@@ -53,14 +54,18 @@ def choose_backend(
         return backend
     if is_engine(model):
         return "tensorrt"
+    on_cpu = "openvino"
+    if Path(model).suffix.lower() == ".pt":
+        require_torch(model)
+        on_cpu = "torch"
     if not has_nvidia_driver() or not _has_weights(model):
-        return "openvino"
+        return on_cpu
     problem = why_not_tensorrt()
     if problem is None:
         return "tensorrt"
     from roadseg.backends.torch_gpu import torch_sees_gpu
 
-    chosen = "torch" if torch_sees_gpu() else "openvino"
+    chosen = "torch" if torch_sees_gpu() else on_cpu
     if report is not None:
         report(f"running on {chosen}, because TensorRT cannot be used: {problem}")
     return chosen

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from roadseg.backends.base import BackendInfo, check_batch
 from roadseg.errors import BackendError
+from roadseg.installing import install
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
@@ -175,7 +176,7 @@ def _import_torch() -> Any:
     except ImportError as exc:
         raise BackendError(
             f"the torch backend needs PyTorch, which cannot be loaded ({_first_line(exc)}): "
-            "pip install 'torch>=2.6'"
+            + install("train")
         ) from exc
     return torch
 

@@ -151,7 +151,7 @@ class TorchCudaBackend:
         check_batch(batch_bgr, self._network_hw)
         self._check_open()
         if len(self._in_flight) >= self._depth:
-            raise RuntimeError(f"{self._depth} batches are in flight already: collect one first")
+            raise RuntimeError(f"{self._depth} batches are in flight: collect one first")
         with _Translated():
             slots = self._prepare(len(batch_bgr))
             slot = next(each for each in slots if each not in self._in_flight)
@@ -162,7 +162,7 @@ class TorchCudaBackend:
     def collect(self) -> npt.NDArray[np.uint8]:
         """See `PipelinedBackend.collect`."""
         if not self._in_flight:
-            raise RuntimeError("nothing is in flight: submit a batch first")
+            raise RuntimeError("no batch is in flight: submit one first")
         slot = self._in_flight.popleft()
         with _Translated():
             slot.wait()
@@ -177,7 +177,7 @@ class TorchCudaBackend:
             BackendError: PyTorch failed, for example for lack of memory, or the backend is closed.
         """
         if self._in_flight:
-            raise RuntimeError("batches are in flight: collect them before infer")
+            raise RuntimeError(f"{len(self._in_flight)} batches are in flight: collect them first")
         self.submit(batch_bgr)
         return self.collect()
 

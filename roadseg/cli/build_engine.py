@@ -85,8 +85,8 @@ def build_engine(
         Path | None,
         typer.Option(
             metavar="FILE",
-            show_default="calibration/MODEL.json",
-            help="For --int8: what calibrate wrote.",
+            show_default="that of these weights",
+            help="For --int8: the scales that calibrate wrote.",
         ),
     ] = None,
     data: Annotated[
@@ -283,11 +283,14 @@ def _summarise(engine: EngineFile) -> None:
     )
     calibration, parity = manifest.calibration, manifest.parity
     if calibration is not None:
-        if calibration.drop_points is None:
-            cost = "what INT8 costs is unknown"
-        else:
+        if calibration.drop_points is not None:
             cost = f"INT8 costs {calibration.drop_points:.2f} points of mIoU"
             cost += f" on {calibration.measured_on}"
+        elif calibration.agreement is not None and calibration.label_miou is not None:
+            cost = f"INT8 keeps {100 * calibration.agreement:.2f}% of the labels of FP32 on "
+            cost += f"{calibration.measured_on}, mean IoU with them {calibration.label_miou:.3f}"
+        else:
+            cost = "what INT8 costs is unknown"
         count = len(calibration.float_layers)
         typer.echo(f"{cost}; {count or 'no'} layers stay FP16")
     if parity is None:

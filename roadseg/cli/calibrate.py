@@ -26,9 +26,12 @@ def calibrate(
         ),
     ],
     model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
-    output: Annotated[Path, typer.Option(help="A .json file, or a folder for MODEL.json.")] = Path(
-        "calibration"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="A .json file, or a folder for MODEL-CHECKSUM.json, named after the weights."
+        ),
+    ] = Path("calibration"),
     frames: Annotated[
         int | None,
         typer.Option(
@@ -53,19 +56,24 @@ def calibrate(
 ) -> None:
     """Measure on real frames what a network needs to run in INT8, and what that costs.
 
-    Layers that INT8 harms are left float until the cost is allowed. Without labels the cost stays
-    unknown, and 'build-engine --int8' will want --force.
+    Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
+    points of mIoU; without, the labels of INT8 are held against those of FP32 on the same frames.
     """
     from roadseg.json_file import claim_json
 
     size_hw = parse_network_size(size)
     _check_method(method)
-    from roadseg.export.gate import check_drop
-    from roadseg.weights import resolve_model
+    from roadseg.export.gate import bounds_text, check_drop, cost_text
+    from roadseg.export.scales import calibration_path, check_not_shipped, write_calibration
+    from roadseg.weights import resolve_weights
 
     check_drop(max_drop)
-    resolve_model(model, "torch")
+    resolve_weights(model)
+    from roadseg.export.network import check_libraries, load_network
+
+    check_libraries()
     if output.suffix == ".json":
+        check_not_shipped(output)
         claim_json(output)
     from roadseg.data import has_split, open_dataset
     from roadseg.export.calibration import collect_frames
@@ -80,13 +88,11 @@ def calibrate(
         )
     for warning in collected.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    from roadseg.export.network import load_network
-
     network = load_network(model)
-    from roadseg.export.scales import calibration_path, write_calibration
-
-    path = output if output.suffix == ".json" else calibration_path(network.architecture, output)
-    claim_json(path)
+    path = output
+    if output.suffix != ".json":
+        path = calibration_path(network.architecture, network.weights_sha256, output)
+        claim_json(path)
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)
@@ -114,14 +120,8 @@ def calibrate(
     assert gate is not None
     count = len(calibration.float_layers)
     left = f", {count} layer{'' if count == 1 else 's'} left float" if count else ""
-    if gate.drop_points is None:
-        cost = (
-            f"what INT8 costs is unknown without labels ({100 * gate.agreement:.2f}% of them are "
-            "as in FP32)"
-        )
-    else:
-        cost = f"INT8 costs {gate.drop_points:.2f} points of mIoU ({max_drop:g} allowed)"
-    typer.echo(f"{path}: {len(calibration.scales)} scales{left}; {cost}")
+    allowed = bounds_text() if gate.drop_points is None else f"{max_drop:g} allowed"
+    typer.echo(f"{path}: {len(calibration.scales)} scales{left}; {cost_text(gate)} ({allowed})")
 
 
 def _check_method(method: str) -> None:

@@ -59,7 +59,8 @@ def compare(
     """
     from roadseg.cli.options import tell
     from roadseg.cli.progress import training_progress
-    from roadseg.errors import BackendError, UsageError
+    from roadseg.errors import UsageError
+    from roadseg.installing import require
     from roadseg.pipeline import parse_size
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
@@ -70,10 +71,7 @@ def compare(
         recipe = "paper-large" if table in (3, 6) else "paper"
     settings, size_hw = load_recipe(recipe), parse_size(size)
     keep_freed_memory()
-    try:
-        import torch  # noqa: F401
-    except ImportError as exc:
-        raise BackendError("comparing networks needs PyTorch: pip install torch") from exc
+    require("comparing networks", ("torch",), "train")
     from roadseg.evaluation import compare as library
 
     names = library.choose_models(table, models)

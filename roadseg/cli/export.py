@@ -10,6 +10,7 @@ import typer
 from roadseg.cli.options import parse_network_size
 
 if TYPE_CHECKING:
+    from roadseg.export.network import TrainedNetwork
     from roadseg.export.scales import Calibration
 
 __all__ = ["export"]
@@ -48,7 +49,8 @@ def export(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="For int8: what calibrate wrote; by default calibration/MODEL.json.",
+            show_default="that of these weights",
+            help="For int8: the scales that calibrate wrote.",
         ),
     ] = None,
     portable: Annotated[
@@ -89,7 +91,7 @@ def export(
     float_type: Literal["fp32", "fp16"] = (
         "fp32" if precision == "fp32" or suffix == ".xml" else "fp16"
     )
-    scales = _read_scales(calibration, name, model) if precision == "int8" else None
+    scales = _read_scales(calibration, network, model) if precision == "int8" else None
     graph = build_onnx(
         network.module,
         name,
@@ -122,16 +124,17 @@ def export(
         typer.echo(_int8_cost(scales))
 
 
-def _read_scales(path: Path | None, name: str, source: str) -> Calibration:
-    from roadseg.export.scales import calibration_path, read_calibration
+def _read_scales(path: Path | None, network: TrainedNetwork, source: str) -> Calibration:
+    from roadseg.export.scales import check_weights, find_calibration, read_calibration
 
-    return read_calibration(path or calibration_path(name), source=source)
+    name, digest = network.architecture, network.weights_sha256
+    scales = read_calibration(path or find_calibration(name, digest), source=source)
+    check_weights(scales, model=name, weights_sha256=digest, source=source)
+    return scales
 
 
 def _int8_cost(calibration: Calibration) -> str:
+    from roadseg.export.gate import cost_text
+
     gate = calibration.gate
-    if gate is None:
-        return "what INT8 costs was not measured"
-    if gate.drop_points is None:
-        return f"INT8 keeps {100 * gate.agreement:.2f}% of the labels on {gate.measured_on}"
-    return f"INT8 costs {gate.drop_points:.2f} points of mIoU on {gate.measured_on}"
+    return "what INT8 costs was not measured" if gate is None else cost_text(gate)

@@ -14,27 +14,47 @@ __all__ = ["quantize"]
 
 
 def quantize(
-    data: Annotated[Path, typer.Option(help="Labelled frames in a layout of docs/data.md.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR|VIDEO",
+            help="Frames to measure ranges on: a folder of images or a video of yours. Labelled "
+            "frames in a layout of docs/data.md tell what INT8 costs as well.",
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
     model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
-    calibration: Annotated[
-        Path, typer.Option(metavar="FILE", help="List of frames to measure ranges on.")
-    ] = Path("calibration/frames.txt"),
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            show_default="every 4th of train, 100 of others",
+            help="How many frames to measure ranges on.",
+        ),
+    ] = None,
+    frame_list: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Names those frames instead, a path in --data a line."),
+    ] = None,
     max_drop: Annotated[
         float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
     ] = 0.5,
-    split: Annotated[str, typer.Option(help="Which list of the data set to judge on.")] = "val",
+    split: Annotated[str, typer.Option(help="Which part of the data set to judge on.")] = "val",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; by default the runtime decides.")
     ] = None,
+    calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Quantise a network to INT8; refuse to write it when it loses too much accuracy."""
-    from roadseg.data import open_dataset
-    from roadseg.errors import SinkError, UsageError
-    from roadseg.export.calibration import load_frames, read_frame_list
+    """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.
+
+    Without labels its labels are held against those of FP32 on the same frames.
+    """
+    from roadseg.data import has_split, open_dataset
+    from roadseg.errors import UsageError
     from roadseg.export.gate import check_drop
-    from roadseg.export.network import load_network
-    from roadseg.weights import WEIGHTS_DIR
+    from roadseg.json_file import claim_json
+    from roadseg.weights import WEIGHTS_DIR, resolve_weights
 
     check_drop(max_drop)
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
@@ -43,51 +63,99 @@ def quantize(
             f"{path.parent} holds what ships, under checksums: use --output out, "
             "or 'make weights' to replace what ships"
         )
-    if not path.parent.is_dir():
-        raise SinkError(f"cannot write {path}: there is no folder {path.parent}")
-    validation = open_dataset(data, split)
-    frames = load_frames(data, read_frame_list(calibration))
+    resolve_weights(model)
+    from roadseg.export.quantize import check_libraries
+
+    check_libraries()
+    claim_json(path)
+    labelled = has_split(data, split)
+    # A data set without the split that was asked for is a mistake, and says which it has.
+    validation = open_dataset(data, split) if labelled or _is_dataset(data) else None
+    from roadseg.export.calibration import collect_frames
+
+    collected = collect_frames(
+        data,
+        count=frames,
+        frame_list=frame_list or calibration,  # the option's older name
+    )
+    for warning in collected.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    from roadseg.export.network import load_network
+
     network = load_network(model)
-    validation.check_model(model, network.classes)
+    if validation is not None:
+        validation.check_model(model, network.classes)
     name = network.architecture
 
     from roadseg.export.ir import from_onnx, save_ir
     from roadseg.export.onnx import build_onnx
-    from roadseg.export.quantize import quantize_within
+    from roadseg.export.quantize import Quantized, QuantizedAlike, quantize_alike, quantize_within
 
-    network_hw = (int(frames[0].shape[1]), int(frames[0].shape[2]))
-
-    def miou_of(candidate: Any, precision: str) -> float:
-        return _miou(candidate, precision, name, network_hw, validation, threads)
-
-    typer.echo(f"calibrating {name} on {len(frames)} frames of {network_hw[0]}x{network_hw[1]}")
-    quantized = quantize_within(
-        from_onnx(
-            build_onnx(
-                network.module,
-                name,
-                weights_sha256=network.weights_sha256,
-                classes=network.classes,
-            )
-        ),
-        frames,
-        miou_of,
-        max_drop_points=max_drop,
-        report=typer.echo,
-    )
-    figures = {
-        "weights_sha256": network.weights_sha256,
-        "plan": quantized.plan.name,
-        "calibration_frames": len(frames),
-        "split": split,
-        "fp32_miou": quantized.fp32_miou,
-        "int8_miou": quantized.int8_miou,
-        "drop_points": quantized.drop_points,
-    }
-    save_ir(quantized.model, path, precision="int8", figures=figures)
+    network_hw = collected.network_hw
     typer.echo(
-        f"{path}: INT8 costs {quantized.drop_points:.2f} points of mIoU ({max_drop:g} allowed)"
+        f"calibrating {name} on {len(collected.batches)} frames of {collected.described} at "
+        f"{network_hw[0]}x{network_hw[1]}"
     )
+    float_network = from_onnx(
+        build_onnx(
+            network.module,
+            name,
+            weights_sha256=network.weights_sha256,
+            classes=network.classes,
+        )
+    )
+    figures: dict[str, Any] = {
+        "weights_sha256": network.weights_sha256,
+        "calibration_frames": len(collected.batches),
+    }
+    quantized: Quantized | QuantizedAlike
+    if validation is None:
+        quantized = quantize_alike(
+            float_network,
+            collected,
+            network.classes.num_classes,
+            threads=threads,
+            report=typer.echo,
+        )
+        from roadseg.export.gate import bounds_text, cost_text
+
+        gate = quantized.gate
+        figures |= {
+            "measured_on": gate.measured_on,
+            "agreement": gate.agreement,
+            "label_miou": gate.label_miou,
+        }
+        cost = f"{cost_text(gate)} ({bounds_text()})"
+    else:
+        labelled_frames = validation
+
+        def miou_of(candidate: Any, precision: str) -> float:
+            return _miou(candidate, precision, name, network_hw, labelled_frames, threads)
+
+        quantized = quantize_within(
+            float_network,
+            collected.batches,
+            miou_of,
+            max_drop_points=max_drop,
+            report=typer.echo,
+        )
+        figures |= {
+            "split": split,
+            "fp32_miou": quantized.fp32_miou,
+            "int8_miou": quantized.int8_miou,
+            "drop_points": quantized.drop_points,
+        }
+        cost = f"INT8 costs {quantized.drop_points:.2f} points of mIoU ({max_drop:g} allowed)"
+    figures["plan"] = quantized.plan.name
+    save_ir(quantized.model, path, precision="int8", figures=figures)
+    typer.echo(f"{path}: {cost}")
+
+
+def _is_dataset(data: Path) -> bool:
+    """Whether a folder is a labelled data set, whatever parts of it are there."""
+    from roadseg.data import has_split
+
+    return any(has_split(data, split) for split in ("train", "val", "test"))
 
 
 def _miou(

@@ -13,9 +13,14 @@ __all__ = ["release_weights"]
 def release_weights(
     run: Annotated[Path, typer.Option(help="Folder of 'roadseg train'.")],
     data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (train and val).")],
-    calibration: Annotated[
-        Path, typer.Option(metavar="FILE", help="List of frames to measure INT8 ranges on.")
-    ] = Path("calibration/frames.txt"),
+    frame_list: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="every 4th of train.txt",
+            help="Names the frames to measure INT8 ranges on.",
+        ),
+    ] = None,
     samples: Annotated[
         Path, typer.Option(help="Folder with drive.mp4 and its labels; scored as well.")
     ] = Path("samples"),
@@ -26,31 +31,31 @@ def release_weights(
     max_drop: Annotated[
         float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
     ] = 0.5,
+    calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Quantise and measure a run's best weights, and write them with their manifest.
 
-    The documentation's figures, its picture, the curves and TensorRT's INT8 scales follow.
+    TensorRT's INT8 scales come with them; nothing is replaced unless both kinds of INT8 pass. The
+    documentation's figures, its picture and the curves follow.
     """
-    from roadseg.errors import BackendError
     from roadseg.evaluation.clip import LabelledClip
     from roadseg.export.gate import check_drop
+    from roadseg.installing import require
 
     check_drop(max_drop)
-    try:
-        from roadseg.export.release import release
-    except ImportError as exc:
-        raise BackendError(
-            f"releasing weights needs PyTorch and NNCF ({exc}): pip install torch onnx nncf"
-        ) from exc
+    require("releasing weights", ("torch", "onnx", "nncf"), "export")
+    from roadseg.export.release import release
+
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
     result = release(
         run,
         data,
-        calibration,
+        frame_list or calibration,  # the option's older name
         sample=sample,
         note=note,
         int8=int8,
         max_drop_points=max_drop,
+        scales_dir=Path("calibration"),
         report=typer.echo,
     )
     for (precision, key), scores in result.scores.items():
@@ -60,28 +65,6 @@ def release_weights(
             f"BF {scores.bf_ground_truth:.4f}"
         )
     _refresh(result.name, run, samples)
-    if int8:
-        _calibrate(result.name, data, max_drop)
-
-
-def _calibrate(model: str, data: Path, max_drop: float) -> None:
-    from roadseg.data import open_dataset
-    from roadseg.export.calibration import collect_frames
-    from roadseg.export.int8 import calibrate_network
-    from roadseg.export.network import load_network
-    from roadseg.export.scales import calibration_path, write_calibration
-
-    network = load_network(model)
-    calibration = calibrate_network(
-        network,
-        collect_frames(data),
-        open_dataset(data, "val"),
-        max_drop_points=max_drop,
-        report=typer.echo,
-    )
-    path = calibration_path(network.architecture, Path("calibration"))
-    write_calibration(calibration, path)
-    typer.echo(f"{path}: {len(calibration.scales)} scales")
 
 
 def _refresh(model: str, run: Path, samples: Path) -> None:

@@ -22,7 +22,8 @@ def train(
         Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
     model: Annotated[
-        str, typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md.")
+        str,
+        typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md."),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[
@@ -42,16 +43,23 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from these weights (.pt), not random ones."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Start from these weights, not random ones: a shipped model's name or a .pt "
+            "file. Those of other classes are adapted.",
+        ),
     ] = None,
     encoder_weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="VGG16's ImageNet weights in torchvision's layout."),
     ] = None,
     teacher: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Learn from this network's scores (.pt), too."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Learn from this network's scores, too: a shipped model's name or a .pt file.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[
@@ -69,9 +77,10 @@ def train(
     """
     import dataclasses
 
-    from roadseg.cli.progress import training_progress
+    from roadseg.cli.progress import say, training_progress
     from roadseg.data import open_dataset
-    from roadseg.errors import BackendError, UsageError
+    from roadseg.errors import UsageError
+    from roadseg.installing import require
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
     from roadseg.training.record import epochs_of
@@ -88,10 +97,9 @@ def train(
     frames, validation = open_dataset(data, "train"), open_dataset(data, "val")
     extra_frames = open_dataset(extra, "train") if extra is not None else None
     keep_freed_memory()
-    try:
-        import torch
-    except ImportError as exc:
-        raise BackendError("training needs PyTorch: pip install torch") from exc
+    require("training", ("torch",), "train")
+    import torch
+
     from roadseg.training.loop import train as run_training
 
     if threads is not None:
@@ -108,9 +116,9 @@ def train(
             settings,
             folder,
             extra=extra_frames,
-            init=init,
+            init=_weights_file(init),
             encoder_weights=encoder_weights,
-            teacher=teacher,
+            teacher=_weights_file(teacher),
             resume=resume,
             time_budget_s=None if time_budget is None else time_budget * 60,
             seed=seed,
@@ -118,6 +126,7 @@ def train(
             deterministic=deterministic,
             on_step=display,
             on_epoch=display.epoch_ended,
+            report=say,
         )
     if not leads:
         return
@@ -125,6 +134,17 @@ def train(
         f"{result.weights}: validation mIoU {result.best_miou:.4f} at epoch "
         f"{result.best_epoch} of {result.epochs}, {result.elapsed_s / 60:.1f} minutes of training"
     )
+
+
+def _weights_file(name_or_path: str | None) -> Path | None:
+    """The weights that a shipped model's name, or a path, stands for."""
+    from roadseg.weights import model_names, resolve_model
+
+    if name_or_path is None:
+        return None
+    if name_or_path in model_names():
+        return resolve_model(name_or_path, "torch").path
+    return Path(name_or_path)
 
 
 def _refuse_both(options: dict[str, Any]) -> None:
@@ -136,12 +156,13 @@ def _refuse_both(options: dict[str, Any]) -> None:
 
 def _say_what_is_missing() -> None:
     """A run goes on without what only shows it."""
+    from roadseg.installing import install
+
     packages = {"tensorboard": "TensorBoard events", "matplotlib": "curves.png"}
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         typer.echo(
-            f"without {' and '.join(packages[name] for name in missing)}: pip install "
-            f"{' '.join(missing)}",
+            f"without {' and '.join(packages[name] for name in missing)}: {install('train')}",
             err=True,
         )
 

@@ -13,6 +13,7 @@ from roadseg.cuda.failure import (
     no_such_gpu,
 )
 from roadseg.errors import BackendError
+from roadseg.installing import install
 
 __all__ = ["Driver", "check_version", "open_device"]
 
@@ -59,7 +60,7 @@ class Driver:
             if re.search(r"[Ff]unction .*not found", str(exc)):
                 raise BackendError(
                     f"the NVIDIA driver has no {function}, being older than cuda-bindings: "
-                    "pip install 'cuda-bindings<13', or update the driver"
+                    f"{install('tensorrt-cu12')}, or update the driver"
                 ) from exc
             raise no_driver() from exc
         return str(result.name), *results

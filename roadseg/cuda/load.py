@@ -12,11 +12,10 @@ from typing import Any
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
 from roadseg.errors import BackendError
+from roadseg.installing import gpu_extra, install
 from roadseg.shadowing import shadowing_path
 
 __all__ = ["load_cuda"]
-
-_INSTALL = "pip install 'roadseg[tensorrt]' (or 'roadseg[tensorrt-cu12]' for a driver of CUDA 12)"
 
 
 def load_cuda(index: int = 0) -> Cuda:
@@ -58,9 +57,9 @@ def load_cuda(index: int = 0) -> Cuda:
     problem = pycuda_problem or bindings_problem
     if problem is not None:
         raise BackendError(
-            f"the CUDA library for Python cannot be loaded ({problem}): {_INSTALL}"
+            f"the CUDA library for Python cannot be loaded ({problem}): {install(gpu_extra())}"
         ) from problem
-    raise BackendError(f"the CUDA library for Python is not installed: {_INSTALL}")
+    raise BackendError(f"the CUDA library for Python is not installed: {install(gpu_extra())}")
 
 
 def _import(module: str) -> tuple[Any, ImportError | None]:

@@ -25,6 +25,7 @@ from roadseg.cuda.pycuda_objects import (
     host_memory,
 )
 from roadseg.errors import BackendError
+from roadseg.installing import gpu_extra, install
 
 __all__ = ["PycudaCuda"]
 
@@ -186,7 +187,7 @@ class PycudaCuda:
 
     def _for_graphs(self) -> Driver:
         if self._bindings is None:
-            raise BackendError("pycuda alone has no CUDA graphs: pip install cuda-bindings")
+            raise BackendError(f"pycuda alone has no CUDA graphs: {install(gpu_extra())}")
         return self._bindings
 
 

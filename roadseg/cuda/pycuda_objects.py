@@ -13,6 +13,7 @@ import numpy.typing as npt
 from roadseg.cuda.api import Event, Stream
 from roadseg.cuda.failure import cuda_error, out_of_memory
 from roadseg.errors import BackendError
+from roadseg.installing import gpu_extra, install
 
 if TYPE_CHECKING:
     from roadseg.cuda.pycuda_ import PycudaCuda
@@ -192,7 +193,7 @@ class PycudaKernel:
         if stream is None:
             raise BackendError(
                 "pycuda alone cannot run kernels in a stream of TensorRT or PyTorch: "
-                "pip install cuda-bindings"
+                + install(gpu_extra())
             )
         # The driver reads parameters as it would a C struct of them.
         fields = [(f"p{number}", type(arg)) for number, arg in enumerate(args)]

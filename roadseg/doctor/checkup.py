@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadseg.doctor.engines import check_builder, check_engines, has_engine
-from roadseg.doctor.files import check_folder, check_shadows, check_weights
+from roadseg.doctor.files import (
+    check_documentation,
+    check_folder,
+    check_shadows,
+    check_weights,
+)
 from roadseg.doctor.gpu import (
     check_backend,
     check_cuda,
@@ -21,8 +26,10 @@ from roadseg.doctor.gpu import (
 from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
+from roadseg.doctor.processor import check_processor
 from roadseg.doctor.report import Finding, Level, Report
 from roadseg.errors import RoadsegError
+from roadseg.installing import is_jetson
 
 __all__ = ["Surroundings", "diagnose", "gather", "judge"]
 
@@ -128,6 +135,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         "OpenVINO",
         lambda: softened(check_openvino(probes["openvino"]), soften=on_gpu),
     )
+    yield "processor", "Processor", check_processor
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])
@@ -155,8 +163,9 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield (
         "builder",
         "Engine builder",
-        lambda: check_builder(probes["backend"], gpu=gpu, level=building()),
+        lambda: check_builder(probes["backend"], probes["tensorrt"], gpu=gpu, level=building()),
     )
+    yield "documentation", "Documentation", check_documentation
     yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
     yield (
         "cache",
@@ -218,7 +227,7 @@ def _engines_dir() -> Path:
 def _has_nvidia_hardware() -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    if Path("/etc/nv_tegra_release").exists():
+    if is_jetson():
         return True
     return any(
         # 0x03....: displays and 3D accelerators; NVIDIA also makes network cards.

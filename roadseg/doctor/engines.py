@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.installing import gpu_extra, install
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -84,48 +85,73 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         model: name of a model that ships.
         folder, weights_dir, gpu, tensorrt: see `check_engines`.
     """
-    from roadseg.engine.store import checksum_problem, list_engines, stale_reasons
+    from roadseg.engine.store import (
+        calibration_sha256,
+        checksum_problem,
+        list_engines,
+        stale_reasons,
+    )
 
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
         return False
     for engine in list_engines(folder):
         manifest = engine.manifest
-        if (manifest.source, manifest.precision, manifest.portable) != (model, "fp16", False):
+        # What `run` falls back to, too: any precision, portable or not, as long as it fits.
+        if manifest.source != model or manifest.batch[0] > 1:
             continue
         reasons = stale_reasons(
             manifest,
             runtime=runtime,
             device=device,
             weights_sha256=_weights_sha256(manifest, weights_dir),
+            calibration_sha256=calibration_sha256(manifest),
         )
         if not reasons and checksum_problem(engine, quick=True) is None:
             return True
     return False
 
 
-def check_builder(backend: Probe, *, gpu: bool, level: Level) -> Finding:
+def check_builder(backend: Probe, tensorrt: Probe, *, gpu: bool, level: Level) -> Finding:
     """What building an engine needs beside TensorRT: PyTorch and ONNX.
 
     Args:
         backend: the probe of the backends, which looked for them.
-        gpu: whether there is one to build for.
+        tensorrt: how TensorRT loaded.
+        gpu: whether there is one to build for; TensorRT-RTX builds without.
         level: how bad it is if they are missing.
     """
     check, title = "builder", "Engine builder"
-    if not gpu:
-        return Finding(check, title, Level.NOTE, "not used: there is no GPU")
+    rtx = not tensorrt.failed and tensorrt.facts["target"] == "tensorrt-rtx"
+    if not gpu and not rtx:
+        text = "not used: there is no GPU, and no TensorRT-RTX, which builds without one"
+        return Finding(check, title, Level.NOTE, text)
     missing = [name for name in ("torch", "onnx") if not backend.facts.get(name)]
     if missing:
         text = f"{' and '.join(missing)} not installed: engines cannot be built"
-        return Finding(check, title, level, text, f"pip install {' '.join(missing)}")
-    return Finding(check, title, Level.OK, "PyTorch and ONNX are installed")
+        extra = gpu_extra() if tensorrt.failed else "export"
+        return Finding(check, title, level if gpu else Level.NOTE, text, install(extra))
+    text = "PyTorch and ONNX are installed"
+    if not gpu:
+        text += ": engines for RTX cards can be built here"
+    return Finding(check, title, Level.OK, text)
 
 
 def _describe(manifest: EngineManifest) -> str:
-    # Files have longer names than fit on a line.
+    # Files have longer names than fit on a line; this tells apart whatever a name does.
     height, width = manifest.size_hw
-    return f"{manifest.model} {manifest.precision} {height}x{width}"
+    words = [manifest.model, manifest.precision, f"{height}x{width}"]
+    if manifest.batch != (1, 1, 1):
+        words.append(f"batch {manifest.spec.batch_text}")
+    if manifest.portable:
+        words.append("portable")
+    elif manifest.target == "tensorrt" and manifest.lowering == "native":
+        words.append("native")
+    if manifest.target == "tensorrt-rtx":
+        words.append("RTX " + ",".join(map(str, manifest.sm)))
+    if manifest.source.lower().endswith(".pt"):
+        words.append(f"({manifest.weights_sha256[:8]})")
+    return " ".join(words)
 
 
 def _device(gpu: Probe) -> DeviceInfo | None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from roadseg.doctor.report import Finding, Level, split_advice
 from roadseg.errors import ModelError
+from roadseg.installing import reinstall
 from roadseg.shadowing import local_shadow, shadowing_path
+from roadseg.shipped import shipped_file
 
-__all__ = ["check_folder", "check_shadows", "check_weights"]
+__all__ = ["check_documentation", "check_folder", "check_shadows", "check_weights"]
 
-_REINSTALL = "pip install --force-reinstall --no-deps roadseg"
+_REINSTALL = reinstall("--no-deps roadseg")
 
 # Whether a run without a GPU needs it.
 _PACKAGES = {
@@ -28,6 +30,16 @@ _PACKAGES = {
     "tensorrt_rtx_bindings": False,
     "torch": False,
 }
+
+
+def check_documentation() -> Finding:
+    """Where the pages lie that help and messages name."""
+    folder, sample = shipped_file("docs"), shipped_file("samples/drive.mp4")
+    check, title = "documentation", "Documentation"
+    facts = {"docs": str(folder), "sample": str(sample)}
+    if not folder.is_dir() or not sample.is_file():
+        return Finding(check, title, Level.NOTE, f"missing from {folder.parent}", _REINSTALL, facts)
+    return Finding(check, title, Level.OK, f"{folder}, and a sample clip: {sample}", None, facts)
 
 
 def check_weights(directory: Path, *, model: str, runtime: str) -> list[Finding]:

@@ -8,6 +8,7 @@ from roadseg.cuda.failure import MINIMUM_CUDA, cuda_error, driver_too_old
 from roadseg.doctor.libraries import explain_failure
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.installing import gpu_extra, install, is_jetson
 
 __all__ = ["check_backend", "check_cuda", "check_gpu", "check_nvrtc", "check_tensorrt", "has_gpu"]
 
@@ -94,12 +95,12 @@ def check_cuda(probe: Probe, *, gpu: bool) -> Finding:
     if not gpu:
         return Finding(check, title, Level.NOTE, "not used: there is no GPU")
     if probe.failed:
-        text, fix = explain_failure(probe, "cuda-bindings", "cuda")
+        text, fix = explain_failure(probe, "cuda-bindings", "cuda", gpu_extra())
         return Finding(check, title, Level.NOTE, text, fix)
     name = probe.facts["name"]
     if not probe.facts["graphs"]:
         text = f"{name} has no CUDA graphs: frames take longer"
-        return Finding(check, title, Level.NOTE, text, "pip install cuda-bindings", probe.facts)
+        return Finding(check, title, Level.NOTE, text, install(gpu_extra()), probe.facts)
     return Finding(check, title, Level.OK, name, None, probe.facts)
 
 
@@ -114,14 +115,10 @@ def check_nvrtc(probe: Probe, gpu: Probe) -> Finding:
     if not has_gpu(gpu):
         return Finding(check, title, Level.NOTE, "not used: there is no GPU")
     cuda: list[int] = gpu.facts["cuda"] or [13, 0]
-    packages = (
-        "nvidia-cuda-nvrtc 'cuda-bindings>=13'"
-        if cuda[0] >= 13
-        else f"nvidia-cuda-nvrtc-cu{cuda[0]} 'cuda-bindings<{cuda[0] + 1}'"
-    )
+    extra = "jetson" if is_jetson() else "tensorrt" if cuda[0] >= 13 else "tensorrt-cu12"
     if probe.failed:
         text, _ = explain_failure(probe, "nvidia-cuda-nvrtc", "cuda")
-        return Finding(check, title, Level.NOTE, f"NVRTC: {text}", f"pip install {packages}")
+        return Finding(check, title, Level.NOTE, f"NVRTC: {text}", install(extra))
     version = probe.facts["version"]
     if int(version.split(".")[0]) > cuda[0]:
         text = f"NVRTC {version} is newer than the driver, which runs CUDA {_dotted(cuda)}"
@@ -130,7 +127,7 @@ def check_nvrtc(probe: Probe, gpu: Probe) -> Finding:
             title,
             Level.NOTE,
             text,
-            f"pip install {packages}, or update the driver",
+            f"{install(extra)}, or update the driver",
             probe.facts,
         )
     return Finding(check, title, Level.OK, f"NVRTC {version}", None, probe.facts)
@@ -145,17 +142,19 @@ def check_tensorrt(probe: Probe, *, gpu: bool) -> Finding:
     """
     check, title = "tensorrt", "TensorRT"
     if not probe.failed:
-        name = "TensorRT-RTX" if probe.facts["target"] == "tensorrt-rtx" else "TensorRT"
-        text = f"{name} {probe.facts['version']}"
+        rtx = probe.facts["target"] == "tensorrt-rtx"
+        text = f"{'TensorRT-RTX' if rtx else 'TensorRT'} {probe.facts['version']}"
         if gpu:
             return Finding(check, title, Level.OK, text, None, probe.facts)
-        return Finding(
-            check, title, Level.NOTE, f"{text}, not used: there is no GPU", None, probe.facts
-        )
+        use = "for building alone" if rtx else "not used"
+        text = f"{text}, {use}: there is no GPU"
+        return Finding(check, title, Level.NOTE, text, None, probe.facts)
     text, fix = explain_failure(probe, "tensorrt", "tensorrt")
     if not gpu:
         # Nothing that anybody needs to put right.
-        return Finding(check, title, Level.NOTE, "not used: there is no GPU", None, {"error": text})
+        return Finding(
+            check, title, Level.NOTE, "not used: there is no GPU", None, {"error": probe.error}
+        )
     return Finding(check, title, Level.NOTE, text, fix)
 
 

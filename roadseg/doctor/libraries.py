@@ -5,31 +5,37 @@ from __future__ import annotations
 from roadseg.cv2_check import explain_import_error
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.installing import install, reinstall
 
 __all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
 
 
-def explain_failure(probe: Probe, package: str, module: str) -> tuple[str, str | None]:
+def explain_failure(
+    probe: Probe, package: str, module: str, extra: str = ""
+) -> tuple[str, str | None]:
     """Why a library cannot be used, and what to do.
 
     Args:
         probe: a failed one.
         package: what `pip` calls it: `opencv-python`.
         module: what Python calls it: `cv2`.
+        extra: that it belongs to; none for what every run needs.
     """
     assert probe.error is not None
     if probe.kind == "explained":
         return split_advice(probe.error)
     if probe.kind == "missing":
         missing = (probe.module or module).split(".")[0]
+        # All that every run needs, unless this belongs to an extra.
+        fix = install(extra)
         if missing == module:
-            return "not installed", f"pip install {package}"
-        return f"needs {missing}, which is not installed", f"pip install {missing}"
+            return "not installed", fix
+        return f"needs {missing}, which is not installed", fix
     if probe.kind == "failed":
         text = f"cannot be loaded ({probe.error})"
     else:
         text = f"cannot be loaded: it {probe.error}"
-    return text, f"pip install --force-reinstall {package}"
+    return text, reinstall(package)
 
 
 def check_openvino(probe: Probe) -> Finding:
@@ -45,7 +51,7 @@ def check_openvino(probe: Probe) -> Finding:
             title,
             Level.PROBLEM,
             f"{version} finds no CPU to run on",
-            "pip install --force-reinstall openvino",
+            reinstall("openvino"),
             probe.facts,
         )
     return Finding(check, title, Level.OK, f"{version} on {', '.join(devices)}", None, probe.facts)
@@ -91,7 +97,7 @@ def check_display(opencv: Probe) -> Finding:
 
 def check_video(probe: Probe) -> Finding:
     """Reading and writing of video files."""
-    check, title, reinstall = "video", "Video", "pip install --force-reinstall av"
+    check, title, again = "video", "Video", reinstall("av")
     if probe.failed:
         text, fix = explain_failure(probe, "av", "av")
         return Finding(check, title, Level.PROBLEM, f"PyAV: {text}", fix)
@@ -101,9 +107,9 @@ def check_video(probe: Probe) -> Finding:
         return Finding(check, title, Level.OK, text, None, probe.facts)
     if encoder == "libopenh264":
         text = f"{version} has no x264: OpenH264 makes larger files"
-        return Finding(check, title, Level.NOTE, text, reinstall, probe.facts)
+        return Finding(check, title, Level.NOTE, text, again, probe.facts)
     if encoder is not None:
         text = f"{version} has no H.264 encoder: browsers do not play its MPEG-4 part 2"
-        return Finding(check, title, Level.NOTE, text, reinstall, probe.facts)
+        return Finding(check, title, Level.NOTE, text, again, probe.facts)
     text = f"{version} has no encoder for .mp4 files"
-    return Finding(check, title, Level.PROBLEM, text, reinstall, probe.facts)
+    return Finding(check, title, Level.PROBLEM, text, again, probe.facts)

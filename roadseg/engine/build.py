@@ -21,7 +21,7 @@ from roadseg.engine.compile import choose_sm, compile_plan
 from roadseg.engine.graph import Int8Options, NetworkGraph, export_graph
 from roadseg.engine.interrupt import DeferredInterrupt
 from roadseg.engine.lock import build_lock
-from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts
+from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.meanwhile import built_meanwhile
 from roadseg.engine.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.engine.progress import BuildProgress, StageClock
@@ -38,14 +38,13 @@ from roadseg.engine.store import (
 )
 from roadseg.errors import BackendError, UsageError
 from roadseg.export.gate import check_drop
-from roadseg.weights import resolve_model
+from roadseg.weights import resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from roadseg.cuda import Cuda, DeviceInfo
-    from roadseg.weights.resolve import ModelFile
 
 __all__ = ["BuildProgress", "build_engine"]
 
@@ -76,7 +75,7 @@ def build_engine(
     Args:
         spec: what to build.
         output: a file, or a folder for the usual name; default: `engines_dir()`.
-        calibration: for INT8: what `roadseg calibrate` wrote; default: `calibration/MODEL.json`.
+        calibration: for INT8: what `roadseg calibrate` wrote; default: see `find_calibration`.
         data: frames to compare labels on, a folder of images or a video; default: the sample clip.
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
         force: build INT8 although it costs more, or nobody knows how much.
@@ -116,7 +115,7 @@ def build_engine(
             stack.callback(cuda.close)
         device = cuda.device if cuda is not None else None
         sm = choose_sm(spec.sm, runtime, device) if spec.target == "tensorrt-rtx" else ()
-        weights = _weights(spec)
+        weights = resolve_weights(spec.model)
         int8 = Int8Options(calibration, max_drop_points, force)
         path = _path(spec, output, runtime, device, sm, weights.sha256)
         claim_engine(path)
@@ -166,15 +165,6 @@ def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda 
             raise
         # Without its advice: nothing is wrong here.
         return None, str(exc).partition(": ")[0]
-
-
-def _weights(spec: EngineSpec) -> ModelFile:
-    if Path(spec.model).suffix.lower() in (".onnx", ".xml", SUFFIX):
-        raise UsageError(
-            f"engines are built from weights, not from {spec.model}: use the name of a model, or "
-            "a .pt file of 'roadseg train'"
-        )
-    return resolve_model(spec.model, "tensorrt")
 
 
 def _path(
@@ -277,6 +267,19 @@ def _describe(
         roadseg_version=__version__,
         plan_bytes=len(plan),
         plan_sha256=hashlib.sha256(plan).hexdigest(),
+        tensors=_tensors(spec),
+    )
+
+
+def _tensors(spec: EngineSpec) -> tuple[TensorFacts, ...]:
+    """What `roadseg.export.onnx` writes: frames in, labels out."""
+    from roadseg.export.onnx import INPUT_NAME
+
+    frames = -1 if spec.is_dynamic else spec.batch[0]
+    height, width = spec.size_hw
+    return (
+        TensorFacts(INPUT_NAME, "input", "uint8", (frames, height, width, 3), "NHWC, BGR"),
+        TensorFacts("labels", "output", "uint8", (frames, height, width), "NHW, class ids"),
     )
 
 

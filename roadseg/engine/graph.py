@@ -25,7 +25,7 @@ class Int8Options:
     """What an INT8 engine is made with.
 
     Attributes:
-        calibration: what `roadseg calibrate` wrote; None: `calibration/MODEL.json`.
+        calibration: what `roadseg calibrate` wrote; None: see `find_calibration`.
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
         force: build although it costs more, or nobody knows how much.
     """
@@ -127,10 +127,16 @@ def _read(
     network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
 ) -> tuple[Calibration, CalibrationFacts]:
     from roadseg.export.gate import check_gate
-    from roadseg.export.scales import calibration_path, check_weights, read_calibration
+    from roadseg.export.scales import (
+        check_weights,
+        find_calibration,
+        read_calibration,
+        shipped_calibration,
+    )
     from roadseg.weights.manifest import sha256_of
 
-    path = int8.calibration or calibration_path(network.architecture)
+    usual = find_calibration(network.architecture, network.weights_sha256)
+    path = int8.calibration or usual
     calibration = read_calibration(path, source=source)
     check_weights(
         calibration,
@@ -154,5 +160,8 @@ def _read(
         drop_points=gate.drop_points if gate else None,
         measured_on=gate.measured_on if gate else None,
         forced=forced,
-        path=str(path.resolve()) if int8.calibration else None,
+        # Wherever a run is started from, it finds the file that may have changed.
+        path=None if path == shipped_calibration(network.architecture) else str(path.resolve()),
+        agreement=gate.agreement if gate else None,
+        label_miou=gate.label_miou if gate else None,
     )

@@ -8,6 +8,11 @@
      "target": "tensorrt", "tensorrt_version": "10.13.0.35",
      "gpu": {"name": "NVIDIA GeForce RTX 4090", "compute_capability": [8, 9]}, "sm": [],
      "workspace_mb": null,
+     "tensors": [
+       {"name": "frame_bgr", "role": "input", "dtype": "uint8", "shape": [1, 352, 480, 3],
+        "layout": "NHWC, BGR"},
+       {"name": "labels", "role": "output", "dtype": "uint8", "shape": [1, 352, 480],
+        "layout": "NHW, class ids"}],
      "classes": ["sky", ...], "palette_rgb": [[128, 128, 128], ...],
      "calibration": null,
      "parity": {"agreement": 0.9987, "frames": 8, "measured_on": "drive.mp4",
@@ -40,6 +45,7 @@ __all__ = [
     "EngineManifest",
     "Gpu",
     "ParityFacts",
+    "TensorFacts",
     "manifest_path",
     "read_manifest",
     "write_manifest",
@@ -63,10 +69,13 @@ class CalibrationFacts:
     Attributes:
         sha256: of the calibration's file.
         float_layers: layers that stay FP16.
-        drop_points: what INT8 costs, in points of mIoU; None where that was never measured.
-        measured_on: the frames it was measured on; None likewise.
+        drop_points: what INT8 costs, in points of mIoU; None without labelled frames.
+        measured_on: the frames it was measured on; None where nothing was measured.
         forced: whether the engine was built although that is too much, or unknown.
-        path: the file, where `--calibration` named one; None for the usual one.
+        path: the file; None for the one that comes with roadseg.
+        agreement: share of pixels, 0..1, that keep FP32's label; what decides without labelled
+            frames, together with the next.
+        label_miou: mean IoU, 0..1, with FP32's labels.
     """
 
     sha256: str
@@ -75,6 +84,8 @@ class CalibrationFacts:
     measured_on: str | None
     forced: bool
     path: str | None = None
+    agreement: float | None = None
+    label_miou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,25 @@ class ParityFacts:
     frames: int
     measured_on: str
     reference: str
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An input or output of an engine, for programs that run it without roadseg.
+
+    Attributes:
+        name: as the runtime calls it.
+        role: `input` or `output`.
+        dtype: `uint8`.
+        shape: a dimension for each letter of the layout; -1: the number of frames is free.
+        layout: `NHWC, BGR` or `NHW, class ids`.
+    """
+
+    name: str
+    role: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +150,7 @@ class EngineManifest:
         created: UTC, ISO 8601.
         roadseg_version: that built it.
         plan_bytes, plan_sha256: size and checksum of the engine.
+        tensors: its inputs and outputs; none where an older roadseg wrote the manifest.
     """
 
     model: str
@@ -149,6 +180,7 @@ class EngineManifest:
     roadseg_version: str
     plan_bytes: int
     plan_sha256: str
+    tensors: tuple[TensorFacts, ...] = ()
 
     @property
     def spec(self) -> EngineSpec:
@@ -270,6 +302,8 @@ def _parse(raw: Mapping[str, Any]) -> EngineManifest:
             None if calibration["measured_on"] is None else _text(calibration, "measured_on"),
             bool(calibration["forced"]),
             None if calibration.get("path") is None else _text(calibration, "path"),
+            _number(calibration, "agreement") if "agreement" in calibration else None,
+            _number(calibration, "label_miou") if "label_miou" in calibration else None,
         ),
         parity=None
         if parity is None
@@ -285,6 +319,16 @@ def _parse(raw: Mapping[str, Any]) -> EngineManifest:
         roadseg_version=_text(raw, "roadseg_version"),
         plan_bytes=_ints(raw, "plan_bytes", None)[0],
         plan_sha256=_text(raw, "plan_sha256"),
+        tensors=tuple(
+            TensorFacts(
+                _text(entry, "name"),
+                _one_of(entry, "role", ("input", "output")),
+                _text(entry, "dtype"),
+                _ints(entry, "shape", None),
+                _text(entry, "layout"),
+            )
+            for entry in raw.get("tensors", [])
+        ),
     )
 
 

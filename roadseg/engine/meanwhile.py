@@ -58,10 +58,10 @@ def _is_calibrated_so(manifest: EngineManifest, int8: Int8Options) -> bool:
     If not, building finds out what is wrong, and says so.
     """
     from roadseg.export.gate import check_gate
-    from roadseg.export.scales import calibration_path, read_calibration
+    from roadseg.export.scales import find_calibration, read_calibration
 
     assert manifest.calibration is not None
-    path = int8.calibration or calibration_path(manifest.architecture)
+    path = int8.calibration or find_calibration(manifest.architecture, manifest.weights_sha256)
     with contextlib.suppress(ModelError, OSError, QualityGateError):
         calibration = read_calibration(path)
         check_gate(calibration, max_drop_points=int8.max_drop_points, force=int8.force)

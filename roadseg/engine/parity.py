@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import roadseg
 from roadseg.engine.manifest import ParityFacts
 from roadseg.engine.spec import Precision
 from roadseg.errors import DataError, EngineError
+from roadseg.shipped import shipped_file
 
 __all__ = ["MIN_AGREEMENT", "Labeller", "check_parity", "compare", "parity_frames"]
 
@@ -53,7 +53,7 @@ def parity_frames(
     from roadseg.export.calibration import collect_frames
 
     if data is None:
-        data = Path(roadseg.__file__).resolve().parent.parent / "samples" / "drive.mp4"
+        data = shipped_file("samples/drive.mp4")
         if not data.is_file():
             return _rendered(size_hw, count), "rendered scenes"
     frames = collect_frames(

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import platform
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from roadseg.errors import BackendError, UsageError
+from roadseg.installing import install_tensorrt, is_jetson, reinstall, upgrade
 from roadseg.shadowing import shadowing_path
 
-__all__ = ["TARGETS", "Runtime", "Target", "install_command", "load_runtime"]
+__all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
 
 Target = Literal["tensorrt", "tensorrt-rtx"]
 
@@ -91,31 +90,7 @@ def load_runtime(target: str = "auto") -> Runtime:
     broken = [problem for problem in problems if not isinstance(problem, _MissingError)]
     if broken:
         raise broken[0]
-    raise BackendError(
-        "neither TensorRT nor TensorRT-RTX is installed: "
-        f"{install_command('tensorrt')}, or for a GeForce RTX: {install_command('tensorrt-rtx')}"
-    )
-
-
-def install_command(target: Target) -> str:
-    """What to type on this machine to install it, or why it cannot be."""
-    machine = platform.machine().lower()
-    if sys.platform == "darwin":
-        return "there is none for macOS, use --backend openvino"
-    if target == "tensorrt-rtx":
-        if machine in ("x86_64", "amd64"):
-            return "pip install tensorrt-rtx"
-        return "there is none for this processor, use --target tensorrt"
-    if _is_jetson():
-        return (
-            "sudo apt install python3-libnvinfer (part of JetPack; in a virtual environment made "
-            "with --system-site-packages)"
-        )
-    return "pip install tensorrt"
-
-
-def _is_jetson() -> bool:
-    return Path("/etc/nv_tegra_release").is_file()
+    raise BackendError(f"TensorRT is not installed: {install_tensorrt()}")
 
 
 def _load(target: Target) -> Runtime:
@@ -130,18 +105,18 @@ def _load(target: Target) -> Runtime:
         if trt is not None:
             break
     else:
-        raise _MissingError(f"{name} is not installed: {install_command(target)}")
+        raise _MissingError(f"{name} is not installed: {install_tensorrt(target)}")
     version_text = str(getattr(trt, "__version__", ""))
     if not hasattr(trt, "Builder") or not hasattr(trt, "Runtime") or not version_text:
         where = getattr(trt, "__file__", None) or module_name
-        raise BackendError(f"{where} is not {name}: remove it, then {install_command(target)}")
+        raise BackendError(f"{where} is not {name}: remove it, then {install_tensorrt(target)}")
     version = _parse_version(version_text)
     oldest = _OLDEST[target]
     if version[:2] < oldest:
-        command = install_command(target).replace("pip install", "pip install -U")
+        command = upgrade(target)
         raise BackendError(
             f"{name} {version_text} is too old: {oldest[0]}.{oldest[1]} or newer is needed: "
-            + ("update to JetPack 6.1 or newer" if _is_jetson() else command)
+            + ("update to JetPack 6.1 or newer" if is_jetson() else command)
         )
     return Runtime(trt, target, version, version_text)
 
@@ -167,9 +142,9 @@ def _import(module_name: str, target: Target) -> Any:
 
 def _unloadable(exc: Exception, target: Target) -> BackendError:
     detail = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-    fix = install_command(target)
+    fix = install_tensorrt(target)
     if fix.startswith("pip install"):
-        fix = fix.replace("pip install", "pip install --force-reinstall")
+        fix = reinstall(target)
         fix += ", or put the folder of its libraries on " + (
             "PATH" if sys.platform == "win32" else "LD_LIBRARY_PATH"
         )

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import roadseg
 from roadseg.cache import user_cache_dir
 from roadseg.engine.manifest import EngineManifest, read_manifest
+from roadseg.engine.sources import export_sha256
 from roadseg.engine.spec import EngineSpec
 from roadseg.errors import EngineError, ModelError
-from roadseg.export.scales import calibration_path, read_calibration
+from roadseg.export.scales import read_calibration, shipped_calibration
 from roadseg.plugin.kernels import source_hash
 from roadseg.weights.manifest import sha256_of
 
@@ -41,18 +42,6 @@ __all__ = [
 ]
 
 SUFFIX = ".engine"
-
-# What decides what graph a network becomes, beside its weights.
-_EXPORT_SOURCES = (
-    "export/builder.py",
-    "export/convert.py",
-    "export/lowering.py",
-    "export/onnx.py",
-    "export/operators.py",
-    "export/qdq.py",
-    "export/quantizable.py",
-    "export/trace.py",
-)
 
 
 @dataclass(frozen=True)
@@ -260,13 +249,13 @@ def stale_reasons(
 def calibration_sha256(manifest: EngineManifest) -> str | None:
     """Checksum, now, of the calibration that an INT8 engine was made with.
 
-    None where there is none to compare with: for other engines, without the file, or where the file
-    in the usual place is of other weights, such as those of a model of the same architecture.
+    None where there is none to compare with: for other engines, without the file, or where the one
+    that ships is of other weights.
     """
     known = manifest.calibration
     if known is None:
         return None
-    path = Path(known.path) if known.path else calibration_path(manifest.architecture)
+    path = Path(known.path) if known.path else shipped_calibration(manifest.architecture)
     try:
         if not known.path and read_calibration(path).weights_sha256 != manifest.weights_sha256:
             return None
@@ -292,18 +281,6 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
     except OSError as exc:
         return f"the file cannot be read ({exc.strerror or exc})"
     return None
-
-
-def export_sha256() -> str:
-    """Checksum of the code that writes graphs: if it is the same, so are they."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    package = Path(roadseg.__file__).resolve().parent
-    for name in _EXPORT_SOURCES:
-        # Line ends depend on how the package was checked out.
-        digest.update((package / name).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
 
 
 def _plans(folder: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 from roadseg.evaluation.compare_cost import TRAINING_BATCH
 from roadseg.evaluation.compare_paper import PAPER_CONDITIONS, paper_figures
 from roadseg.evaluation.compare_rows import Row
+from roadseg.installing import install
 
 __all__ = ["chart_png"]
 
@@ -39,7 +40,7 @@ def chart_png(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        _log.info("no chart is drawn: pip install matplotlib")
+        _log.info("no chart is drawn: %s", install("train"))
         return None
     figure = Figure(figsize=(12, 2.1 + 0.52 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)

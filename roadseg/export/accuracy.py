@@ -22,7 +22,18 @@ from roadseg.postprocess import postprocess
 from roadseg.preprocess import preprocess
 from roadseg.types import Geometry, Labels
 
-__all__ = ["LabelledTruth", "agreement", "load_truth", "measured_with", "miou", "predict"]
+__all__ = [
+    "LabelledTruth",
+    "agreement",
+    "label_miou",
+    "load_truth",
+    "measured_with",
+    "miou",
+    "predict",
+    "predict_openvino",
+]
+
+_FREQUENT = 0.001
 
 
 @dataclass(frozen=True)
@@ -75,9 +86,20 @@ def predict(
     Raises:
         BackendError: OpenVINO cannot run the graph.
     """
-    backend = OpenVinoBackend(
-        from_onnx(onnx_model), network_hw, name="graph", precision="", threads=threads
-    )
+    network = from_onnx(onnx_model)
+    return predict_openvino(network, batches, network_hw, threads=threads, progress=progress)
+
+
+def predict_openvino(
+    network: Any,
+    batches: Iterable[npt.NDArray[np.uint8]],
+    network_hw: tuple[int, int],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> list[Labels]:
+    """What `predict` does, for an `openvino.Model`."""
+    backend = OpenVinoBackend(network, network_hw, name="graph", precision="", threads=threads)
     try:
         labels = []
         for done, batch in enumerate(batches, start=1):
@@ -106,6 +128,25 @@ def agreement(first: Iterable[Labels], second: Iterable[Labels]) -> float:
     """Share of pixels, 0..1, that have the same label in both."""
     same = [np.mean(a == b) for a, b in zip(first, second, strict=True)]
     return float(np.mean(same))
+
+
+def label_miou(reference: Iterable[Labels], labels: Iterable[Labels], num_classes: int) -> float:
+    """Mean IoU, 0..1, between two sets of label maps.
+
+    Over the classes that the reference gives to a thousandth of the pixels or more: of a class of
+    a few pixels, one that flips decides.
+
+    Args:
+        reference: (h, w) labels of the float network.
+        labels: those of the quantised one, in the same order.
+        num_classes: how many classes there are.
+    """
+    confusion = ConfusionMatrix(num_classes)
+    for true_ids, ids in zip(reference, labels, strict=True):
+        confusion.update(ids, true_ids)
+    pixels = confusion.matrix.sum(axis=1)
+    frequent = pixels >= _FREQUENT * pixels.sum()
+    return float(confusion.per_class_iou[frequent].mean())
 
 
 def measured_with() -> str:

@@ -21,7 +21,6 @@ __all__ = [
     "CalibrationFrames",
     "collect_frames",
     "evenly",
-    "load_frames",
     "read_frame_list",
     "write_frame_list",
 ]
@@ -55,6 +54,7 @@ def collect_frames(
     *,
     count: int | None = None,
     network_hw: tuple[int, int] | None = None,
+    frame_list: Path | None = None,
     progress: Callable[[int, int | None], None] = lambda _done, _total: None,
     purpose: str = "calibrate on",
 ) -> CalibrationFrames:
@@ -65,13 +65,19 @@ def collect_frames(
             images, or a video file.
         count: how many at most; default: every 4th of a training split, 100 of anything else.
         network_hw: input size; default: what the first frame's aspect ratio gives.
+        frame_list: a file that names the frames instead, one path a line, relative to `data`.
         progress: called with the number of frames read, and of how many if that is known.
         purpose: what they are for, in errors: "no images in x to calibrate on".
 
     Raises:
-        DataError: there is nothing at `data`, no image in it, or one that cannot be read.
+        DataError: there is nothing at `data`, no image in it, or one that cannot be read; or
+            `frame_list` is missing, empty, or names a frame that is.
         SourceError: it is a file that is not a readable video.
     """
+    if frame_list is not None:
+        chosen = _listed(data, frame_list)
+        chosen = chosen if count is None else evenly(chosen, count)
+        return _of_images(data, chosen, frame_list.name, network_hw, progress)
     if data.is_dir():
         return _from_folder(data, count, network_hw, progress, purpose)
     if not data.is_file():
@@ -116,6 +122,16 @@ def _from_folder(
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
         described = root.resolve().name
+    return _of_images(root, chosen, described, network_hw, progress)
+
+
+def _of_images(
+    root: Path,
+    chosen: list[Path],
+    described: str,
+    network_hw: tuple[int, int] | None,
+    progress: Callable[[int, int | None], None],
+) -> CalibrationFrames:
     records, batches = [], []
     for done, path in enumerate(chosen, start=1):
         image_bgr = read_image(path)
@@ -184,7 +200,7 @@ def read_frame_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"no calibration list at {path}: give one with --calibration, one frame per line"
+            f"no list of frames at {path}: give one with --frame-list, one frame per line"
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read {path}: {exc}") from exc
@@ -194,34 +210,15 @@ def read_frame_list(path: Path) -> list[str]:
     return frames
 
 
-def load_frames(
-    root: Path, frames: list[str], network_hw: tuple[int, int] | None = None
-) -> list[npt.NDArray[np.uint8]]:
-    """Read frames as the network will see them.
-
-    Args:
-        root: folder that the paths are relative to.
-        frames: paths, as `read_frame_list` returns them.
-        network_hw: input size; default: what the first frame's aspect ratio gives.
-
-    Returns:
-        (1, h, w, 3) uint8 BGR arrays, all of one size.
-
-    Raises:
-        DataError: a frame is missing or damaged.
-    """
-    batches = []
-    for frame in frames:
-        path = root / frame
+def _listed(root: Path, frame_list: Path) -> list[Path]:
+    paths = [root / frame for frame in read_frame_list(frame_list)]
+    for path in paths:
         if not path.is_file():
             raise DataError(
                 f"no calibration frame at {path}: --data must be the folder that the list's "
                 "paths are relative to"
             )
-        image_bgr = read_image(path)
-        network_hw = network_hw or network_size((image_bgr.shape[0], image_bgr.shape[1]))
-        batches.append(preprocess(image_bgr, network_hw)[0][np.newaxis])
-    return batches
+    return paths
 
 
 def write_frame_list(path: Path, root: Path, *, every: int = _DEFAULT_EVERY) -> int:

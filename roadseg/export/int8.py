@@ -11,7 +11,7 @@ from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export import accuracy
 from roadseg.export.activations import DEFAULT_METHOD, Method, choose_scales, observe_activations
 from roadseg.export.calibration import CalibrationFrames
-from roadseg.export.gate import check_drop
+from roadseg.export.gate import bounds_text, check_drop, cost_text, passes
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
 from roadseg.export.qdq import insert_qdq
@@ -47,8 +47,8 @@ def calibrate_network(
     Args:
         network: what to calibrate.
         frames: what to measure ranges on.
-        validation: labelled frames to judge on. None: only the agreement of labels with those of
-            the float network is measured, on `frames`.
+        validation: labelled frames to judge on. None: the labels are held against those of the
+            float network, on `frames`; see `roadseg.export.gate`.
         validation_name: what to call `validation` in the record.
         method: how scales are chosen; see `choose_scale`.
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
@@ -93,7 +93,7 @@ def calibrate_network(
     )
     calibration = replace(calibration, gate=judge(calibration))
     report(_line(calibration))
-    if _holds(calibration, max_drop_points):
+    if passes(calibration.gate, max_drop_points):
         return calibration
     best = calibration
     ranking = rank_layers(
@@ -107,14 +107,20 @@ def calibrate_network(
         attempt = replace(calibration, float_layers=tuple(sorted(ranking[:count])))
         attempt = replace(attempt, gate=judge(attempt))
         report(_line(attempt))
-        if _holds(attempt, max_drop_points):
+        if passes(attempt.gate, max_drop_points):
             return attempt
-        best = min(best, attempt, key=_drop)
+        best = min(best, attempt, key=_harm)
     if force:
         return best
+    spared = f"even with {len(best.float_layers)} layers left float"
+    assert best.gate is not None
+    if best.gate.drop_points is None:
+        raise QualityGateError(
+            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written; calibrate "
+            "on more frames, or on labelled ones, which tell what it really costs, or use --force"
+        )
     raise QualityGateError(
-        f"INT8 costs {_drop(best):.2f} points of mIoU on {validation_name} even with "
-        f"{len(best.float_layers)} layers left float, allowed are {max_drop_points:g}: nothing was "
+        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was "
         "written; calibrate on more frames, allow more with --max-drop, or use --force"
     )
 
@@ -134,6 +140,7 @@ class _Judge:
     ) -> None:
         self._onnx_model = onnx_model
         self._hw = frames.network_hw
+        self._num_classes = classes.num_classes
         self._threads = threads
         self._progress = progress
         self._truth: accuracy.LabelledTruth | None = None
@@ -158,6 +165,7 @@ class _Judge:
             drop_points=drop,
             agreement=accuracy.agreement(self._reference, predicted),
             measured_with=accuracy.measured_with(),
+            label_miou=accuracy.label_miou(self._reference, predicted, self._num_classes),
         )
 
     def _predict(self, onnx_model: Any, stage: str) -> list[Labels]:
@@ -171,15 +179,13 @@ class _Judge:
         )
 
 
-def _drop(calibration: Calibration) -> float:
+def _harm(calibration: Calibration) -> float:
+    """What to compare calibrations of one network by: less is better."""
     gate = calibration.gate
-    return float("inf") if gate is None or gate.drop_points is None else gate.drop_points
-
-
-def _holds(calibration: Calibration, max_drop_points: float) -> bool:
-    """Whether INT8 costs no more than allowed; without labels nobody knows, and none is spared."""
-    gate = calibration.gate
-    return gate is not None and (gate.drop_points is None or gate.drop_points <= max_drop_points)
+    assert gate is not None
+    if gate.drop_points is not None:
+        return gate.drop_points
+    return -(gate.label_miou or 0.0)
 
 
 def _line(calibration: Calibration) -> str:
@@ -188,7 +194,8 @@ def _line(calibration: Calibration) -> str:
     spared = f", float: {', '.join(calibration.float_layers)}" if calibration.float_layers else ""
     same = f"{100 * gate.agreement:.2f}% of labels as in fp32"
     if gate.drop_points is None or gate.fp32_miou is None or gate.int8_miou is None:
-        return f"{gate.measured_on} ({gate.images} frames): {same}{spared}"
+        with_fp32 = f"mean IoU with fp32 {gate.label_miou:.3f}"
+        return f"{gate.measured_on} ({gate.images} frames): {same}, {with_fp32}{spared}"
     return (
         f"{gate.measured_on} ({gate.images} frames): mIoU {100 * gate.fp32_miou:.2f} in fp32, "
         f"{100 * gate.int8_miou:.2f} in int8 ({-gate.drop_points:+.2f} points), {same}{spared}"

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roadseg.errors import BackendError
+from roadseg.installing import install, require
 from roadseg.labels import CAMVID, ClassSet
-from roadseg.weights import resolve_model
+from roadseg.weights import resolve_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TrainedNetwork", "load_network"]
+__all__ = ["TrainedNetwork", "check_libraries", "load_network"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class TrainedNetwork:
     classes: ClassSet = CAMVID
 
 
+def check_libraries() -> None:
+    """Make sure that PyTorch and ONNX are there, before anything that takes long.
+
+    Raises:
+        BackendError: one is not.
+    """
+    require("export", ("torch", "onnx"), "export")
+
+
 def load_network(model: str) -> TrainedNetwork:
     """Load trained weights.
 
@@ -43,14 +53,14 @@ def load_network(model: str) -> TrainedNetwork:
         ModelError: the weights are missing, damaged or have the wrong checksum.
         BackendError: PyTorch or ONNX is missing.
     """
-    file = resolve_model(model, "torch")
+    file = resolve_weights(model)
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as exc:
         detail = str(exc).splitlines()[0]
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail}): pip install torch onnx"
+            f"export needs PyTorch and ONNX ({detail}): {install('export')}"
         ) from exc
     from roadseg.models import load_weights, weights_classes
 

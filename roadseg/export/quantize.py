@@ -13,11 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.errors import BackendError, QualityGateError
-from roadseg.export.gate import check_drop
+from roadseg.export import accuracy
+from roadseg.export.calibration import CalibrationFrames
+from roadseg.export.gate import bounds_text, check_drop, cost_text, passes
 from roadseg.export.ir import finish_ir
 from roadseg.export.quantizers import index_operations, place_quantizers
+from roadseg.export.scales import Gate
+from roadseg.installing import install, require
+from roadseg.types import Labels
 
-__all__ = ["PLANS", "QuantizationPlan", "Quantized", "calibrate", "quantize_within"]
+__all__ = [
+    "PLANS",
+    "QuantizationPlan",
+    "Quantized",
+    "QuantizedAlike",
+    "calibrate",
+    "check_libraries",
+    "quantize_alike",
+    "quantize_within",
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,29 @@ class Quantized:
     def drop_points(self) -> float:
         """What INT8 cost, in points of mIoU (hundredths); negative for a gain."""
         return 100 * (self.fp32_miou - self.int8_miou)
+
+
+@dataclass(frozen=True)
+class QuantizedAlike:
+    """An INT8 network whose labels are nearly those of the FP32 network.
+
+    Attributes:
+        model, plan: see `Quantized`.
+        gate: what was measured.
+    """
+
+    model: Any
+    plan: QuantizationPlan
+    gate: Gate
+
+
+def check_libraries() -> None:
+    """Make sure that NNCF and what it needs are there, before anything that takes long.
+
+    Raises:
+        BackendError: one is not.
+    """
+    require("quantising", ("torch", "onnx", "nncf"), "export")
 
 
 def calibrate(
@@ -173,6 +210,62 @@ def quantize_within(
     )
 
 
+def quantize_alike(
+    model: Any,
+    frames: CalibrationFrames,
+    num_classes: int,
+    *,
+    threads: int | None = None,
+    plans: Sequence[QuantizationPlan] = PLANS,
+    report: Callable[[str], None] = lambda _line: None,
+) -> QuantizedAlike:
+    """Quantise a network on frames without labels, so that its labels stay nearly the same.
+
+    Args:
+        model: see `calibrate`.
+        frames: what ranges are measured on, and labels compared.
+        num_classes: how many classes the network knows.
+        threads: CPU threads; default: OpenVINO's choice.
+        plans, report: see `quantize_within`.
+
+    Raises:
+        QualityGateError: every plan changes more labels than `roadseg.export.gate` allows.
+        BackendError: NNCF is missing, or failed.
+    """
+    reference = model.clone()
+    finish_ir(reference)
+
+    def labels_of(candidate: Any) -> list[Labels]:
+        hw = frames.network_hw
+        return accuracy.predict_openvino(candidate, frames.batches, hw, threads=threads)
+
+    wanted = labels_of(reference)
+    best: Gate | None = None
+    for plan in plans:
+        quantized = calibrate(model, frames.batches, plan)
+        labels = labels_of(quantized)
+        gate = Gate(
+            measured_on=frames.described,
+            images=len(frames.batches),
+            fp32_miou=None,
+            int8_miou=None,
+            drop_points=None,
+            agreement=accuracy.agreement(wanted, labels),
+            measured_with=accuracy.measured_with(),
+            label_miou=accuracy.label_miou(wanted, labels, num_classes),
+        )
+        report(f"int8, {plan.name}: {cost_text(gate)}")
+        if passes(gate):
+            return QuantizedAlike(quantized, plan, gate)
+        if best is None or (gate.label_miou or 0) > (best.label_miou or 0):
+            best = gate
+    assert best is not None
+    raise QualityGateError(
+        f"{cost_text(best)} ({bounds_text()}): nothing was written; calibrate on more frames, or "
+        "on labelled ones, which tell what it really costs"
+    )
+
+
 def _ends(model: Any) -> list[str]:
     kinds = ("Convolution", "ConvolutionBackpropData")
     names = [
@@ -189,7 +282,7 @@ def _import_nncf() -> Any:
     except ImportError as exc:
         raise BackendError(
             "quantising needs NNCF, which cannot be loaded "
-            f"({str(exc).splitlines()[0]}): pip install nncf"
+            f"({str(exc).splitlines()[0]}): {install('export')}"
         ) from exc
     import logging
 

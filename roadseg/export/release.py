@@ -16,10 +16,14 @@ from roadseg.data import CamVid
 from roadseg.errors import DataError, SinkError
 from roadseg.evaluation.clip import LabelledClip
 from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
-from roadseg.export.calibration import load_frames, read_frame_list
+from roadseg.export.calibration import collect_frames
+from roadseg.export.int8 import calibrate_network
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
+from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
 from roadseg.export.quantize import quantize_within
+from roadseg.export.scales import write_calibration
+from roadseg.json_file import claim_json
 from roadseg.labels import CAMVID
 from roadseg.models import load_weights
 from roadseg.preprocess import network_size
@@ -42,29 +46,34 @@ class Release:
 def release(
     run: Path,
     data: Path,
-    calibration: Path,
+    frame_list: Path | None = None,
     *,
     sample: LabelledClip | None = None,
     note: str = "",
     int8: bool = True,
     max_drop_points: float = 0.5,
     directory: Path = WEIGHTS_DIR,
+    scales_dir: Path | None = None,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Release:
     """Turn the best weights of a run into shipped files, and write their manifest entries.
+
+    Nothing is replaced before every measurement is made and every gate is passed.
 
     `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are what `roadseg run`
     takes on a CPU. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
 
     Args:
         run: folder of `roadseg train`.
-        data: CamVid layout; `val` judges, the calibration list names training frames.
-        calibration: the list of frames on which INT8 ranges are measured.
+        data: CamVid layout; `val` judges.
+        frame_list: names the frames on which INT8 ranges are measured; default: every 4th of
+            `train`.
         sample: further labelled frames to score on, recorded as `sample`.
         note: anything about the training that its configuration does not tell.
         int8: quantise for the CPU, too; without it the FP16 weights ship alone.
         max_drop_points: points of validation mIoU that INT8 may cost.
         directory: where shipped weights lie.
+        scales_dir: where `NAME.json` with TensorRT's INT8 scales goes; None: it is not made.
         report: takes a line after each step.
 
     Raises:
@@ -77,7 +86,7 @@ def release(
     weights = run / "best.pt"
     module, meta = load_weights(weights, CAMVID)
     name = str(meta["model"])
-    frames = load_frames(data, read_frame_list(calibration))
+    frames = collect_frames(data, frame_list=frame_list)
     datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
     if sample is not None:
         datasets["sample"] = sample
@@ -93,11 +102,19 @@ def release(
     quantized = None
     if int8:
         quantized = quantize_within(
-            network, frames, measure, max_drop_points=max_drop_points, report=report
+            network, frames.batches, measure, max_drop_points=max_drop_points, report=report
         )
     else:
         finish_ir(network)
         report(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+    scales = None
+    if int8 and scales_dir is not None:
+        scales_path = scales_dir / f"{name}.json"
+        claim_json(scales_path)
+        trained = TrainedNetwork(module, name, sha256_of(weights))
+        scales = calibrate_network(
+            trained, frames, datasets["val"], max_drop_points=max_drop_points, report=report
+        )
     with _replaced_together(directory) as staging:
         files: dict[str, tuple[str, list[Path]]] = {}
         if quantized is not None:
@@ -122,6 +139,9 @@ def release(
             },
             directory=staging,
         )
+    if scales is not None:
+        write_calibration(scales, scales_path)
+        report(f"{scales_path}: {len(scales.scales)} scales")
     return Release(name, scores)
 
 
@@ -180,6 +200,8 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
     command += f" --seed {config['seed']}"
     facts = {
         "command": command,
+        "data": "CamVid, for research use"
+        + (", and rendered scenes, CC0" if config["extra_frames"] else ""),
         "frames": config["frames"],
         "rendered_scenes": config["extra_frames"],
         "epochs": config["epochs"],

@@ -1,4 +1,4 @@
-"""`calibration/MODEL.json`: what INT8 needs to know of a network's activations, and what it costs.
+"""A calibration's file: what INT8 needs to know of a network's activations, and what it costs.
 
     {"version": 1,
      "model": "segnet-lite",
@@ -9,7 +9,12 @@
      "scales": {"relu:0": 0.04296875, ...},
      "float_layers": [],
      "gate": {"measured_on": "val.txt", "images": 101, "fp32_miou": 0.7, "int8_miou": 0.698,
-              "drop_points": 0.2, "agreement": 0.991, "measured_with": "openvino 2026.4.0"}}
+              "drop_points": 0.2, "agreement": 0.991, "label_miou": 0.94,
+              "measured_with": "openvino 2026.4.0"}}
+
+Those that come with roadseg are `calibration/MODEL.json`. What `roadseg calibrate` writes has the
+beginning of the weights' checksum in its name, `calibration/segnet-lite-255dd35b.json`: many
+networks have one architecture, and none takes another's place, nor that of one that ships.
 
 The same frames and weights give the same bytes: there is no date in it, scales are sorted and have
 few digits by nature (see `roadseg.export.activations.choose_scale`), and the gate's figures are
@@ -26,9 +31,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import roadseg
-from roadseg.errors import ModelError
+from roadseg.errors import ModelError, UsageError
 from roadseg.json_file import write_json
+from roadseg.shipped import shipped_file
+from roadseg.weights import load_manifest
 
 __all__ = [
     "DEFAULT_FOLDER",
@@ -36,16 +42,20 @@ __all__ = [
     "FrameRecord",
     "Gate",
     "calibration_path",
+    "check_not_shipped",
     "check_weights",
+    "find_calibration",
     "read_calibration",
+    "shipped_calibration",
     "write_calibration",
 ]
 
 DEFAULT_FOLDER = Path("calibration")
-"""Where `roadseg calibrate` writes and `roadseg build-engine --int8` looks, by default."""
+"""Where `roadseg calibrate` writes and `roadseg build-engine --int8` looks first, by default."""
 
 _VERSION = 1
 _DIGITS = 6
+_NAME_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class Gate:
         drop_points: what INT8 costs, in points (hundredths) of mIoU; negative for a gain.
         agreement: share of pixels, 0..1, that get the same label from both.
         measured_with: the runtime that computed both, with its version.
+        label_miou: mean IoU, 0..1, of the labels from both, over the classes that the float
+            network gives to a thousandth of the pixels or more; None where it was not measured.
     """
 
     measured_on: str
@@ -83,6 +95,7 @@ class Gate:
     drop_points: float | None
     agreement: float
     measured_with: str
+    label_miou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,20 +123,58 @@ class Calibration:
     gate: Gate | None = None
 
 
-def calibration_path(model: str, folder: Path | None = None) -> Path:
-    """Where the calibration of a model lies: `calibration/segnet-lite.json`.
+def calibration_path(model: str, weights_sha256: str, folder: Path = DEFAULT_FOLDER) -> Path:
+    """Where the calibration of some weights is written: `calibration/segnet-lite-255dd35b.json`.
 
     Args:
         model: the network's name.
-        folder: default: `calibration/` here if it has one of this model, else the one of the
-            checkout that this package runs from, which has those that come with roadseg.
+        weights_sha256: of the weights' file.
+        folder: where to.
     """
-    name = f"{model}.json"
-    if folder is not None:
-        return folder / name
-    shipped = Path(roadseg.__file__).resolve().parent.parent / DEFAULT_FOLDER / name
-    here = DEFAULT_FOLDER / name
-    return shipped if shipped.is_file() and not here.is_file() else here
+    return folder / f"{model}-{weights_sha256[:_NAME_DIGITS]}.json"
+
+
+def shipped_calibration(model: str) -> Path:
+    """Where the calibration lies that comes with roadseg, for a model that has one."""
+    return shipped_file("calibration") / f"{model}.json"
+
+
+def find_calibration(model: str, weights_sha256: str) -> Path:
+    """The calibration to use for some weights; where it should be if there is none.
+
+    One of your own in `calibration/` comes before the one that ships.
+
+    Args:
+        model: the network's name.
+        weights_sha256: of the weights' file.
+    """
+    own = calibration_path(model, weights_sha256)
+    # Files without a checksum in their names are those that ship, and those of older versions.
+    others = (DEFAULT_FOLDER / f"{model}.json", shipped_calibration(model))
+    if own.is_file():
+        return own
+    return next((path for path in others if _is_of(path, weights_sha256)), own)
+
+
+def check_not_shipped(path: Path) -> None:
+    """Refuse to write over a calibration that comes with roadseg.
+
+    Raises:
+        UsageError: it is one.
+    """
+    folder = shipped_file("calibration")
+    if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
+        raise UsageError(
+            f"{path} comes with roadseg: give another name with --output, or a folder; "
+            "'make weights' replaces what ships"
+        )
+
+
+def _is_of(path: Path, weights_sha256: str) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes())["weights_sha256"] == weights_sha256)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read_calibration(path: Path, *, source: str | None = None) -> Calibration:
@@ -178,6 +229,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
             "int8_miou": _rounded(gate.int8_miou),
             "drop_points": _rounded(gate.drop_points),
             "agreement": _rounded(gate.agreement),
+            "label_miou": _rounded(gate.label_miou),
             "measured_with": gate.measured_with,
         },
     }
@@ -261,6 +313,7 @@ def _parse_gate(raw: Mapping[str, Any]) -> Gate:
         drop_points=number("drop_points"),
         agreement=agreement,
         measured_with=_text(raw["measured_with"], "measured_with"),
+        label_miou=number("label_miou") if "label_miou" in raw else None,
     )
 
 

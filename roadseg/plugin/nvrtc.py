@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from roadseg.cache import user_cache_dir
 from roadseg.errors import BackendError
+from roadseg.installing import cuda_extra, install, reinstall, upgrade
 from roadseg.plugin.kernels import source, source_hash
 
 __all__ = ["cache_dir", "compile_kernels", "newer_than_driver", "nvrtc_version"]
@@ -114,8 +115,7 @@ def _load() -> Any:
         nvrtc.nvrtcVersion()
     except (ImportError, OSError, RuntimeError) as exc:
         raise BackendError(
-            "NVRTC, which compiles the kernels, is not installed: pip install 'roadseg[tensorrt]' "
-            "(with a driver of CUDA 12: 'roadseg[tensorrt-cu12]')"
+            f"NVRTC, which compiles the kernels, is not installed: {install(cuda_extra())}"
         ) from exc
     return nvrtc
 
@@ -126,9 +126,9 @@ def _check_known(nvrtc: Any, compute_capability: tuple[int, int], version: Any) 
     if number in known:
         return
     if number < min(known):
-        fix = "an older NVRTC may know it: pip install 'roadseg[tensorrt-cu12]'"
+        fix = f"an older NVRTC may know it: {install('tensorrt-cu12')}"
     else:
-        fix = "pip install --upgrade 'roadseg[tensorrt]'"
+        fix = upgrade("'roadseg[tensorrt]'")
     names = ", ".join(f"{arch // 10}.{arch % 10}" for arch in known)
     raise BackendError(
         f"NVRTC {version[0]}.{version[1]} does not know compute capability "
@@ -174,8 +174,7 @@ def _call(nvrtc: Any, answer: tuple[Any, ...]) -> tuple[Any, ...]:
     result, *values = answer
     if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         raise BackendError(
-            f"NVRTC failed with {result.name}: pip install --force-reinstall nvidia-cuda-nvrtc "
-            "cuda-bindings"
+            f"NVRTC failed with {result.name}: {reinstall('nvidia-cuda-nvrtc cuda-bindings')}"
         )
     return tuple(values)
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from roadseg.cuda import load_cuda
 from roadseg.errors import BackendError
+from roadseg.installing import upgrade
 from roadseg.plugin.formats import ROLES, Op, combinations, variant_of, version_of
 from roadseg.plugin.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.plugin.layouts import ITEM_BYTES
@@ -101,7 +102,7 @@ def register_portable(
     if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
             f"TensorRT {trt.__version__} has no ahead-of-time plugins;"
-            " build without --portable, or install TensorRT 10.9 or newer: pip install -U tensorrt"
+            " build without --portable, or install TensorRT 10.9 or newer: " + upgrade("tensorrt")
         )
     if ptx is not None:
         _TARGET.ptx = ptx

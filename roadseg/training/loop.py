@@ -67,6 +67,7 @@ def train(
     deterministic: bool = False,
     on_step: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[EpochEnd], None] | None = None,
+    report: Callable[[str], None] = lambda _line: None,
 ) -> TrainingResult:
     """Train a network and keep the weights that validate best.
 
@@ -85,7 +86,8 @@ def train(
         recipe: every number of the run.
         folder: where the run lives; created.
         extra: further training frames, mixed in at the recipe's `extra_share`.
-        init: a `.pt` file whose weights the run starts from, instead of random ones.
+        init: a `.pt` file whose weights the run starts from, instead of random ones. Of other
+            classes, all are kept but those of the layers that give a score for each class.
         encoder_weights: VGG16's ImageNet weights, for SegNet's encoder.
         teacher: a `.pt` file of a network whose scores are learnt from, too.
         resume: go on from `folder/last.ckpt`.
@@ -96,14 +98,15 @@ def train(
         deterministic: prefer a GPU's kernels that give the same bits every time.
         on_step: called after every step.
         on_epoch: called after every epoch, by the process that leads.
+        report: told, in one line, what was kept of `init`.
 
     Raises:
         UsageError: the folder holds a run and `resume` is false; the run was started otherwise, or
             from other weights;
             `init` is of another network; `encoder_weights` for a network without VGG16's encoder;
             class weights of other classes; a batch that the network cannot be trained on.
-        ModelError: the checkpoint does not fit, `init` or `teacher` knows other classes, or the
-            run has diverged and there is no going back.
+        ModelError: the checkpoint does not fit, `teacher` knows other classes, or the run has
+            diverged and there is no going back.
         DataError: a frame or label is unusable, or the data sets differ in their classes.
         BackendError: the device has too little memory.
         SinkError: the folder cannot be written.
@@ -144,7 +147,9 @@ def train(
         if resume:
             trainer.restore()
         elif init is not None:
-            trainer.start_from(init)
+            told = trainer.start_from(init)
+            if place.leads:
+                report(told)
         elif encoder_weights is not None:
             _load_encoder(trainer, encoder_weights)
         trainer.connect(compiled=compile_step)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from roadseg.errors import UsageError
+from roadseg.shipped import page
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -227,7 +228,8 @@ def _checked(
     ]
     if missing:
         raise UsageError(
-            f"{recipe} lacks {', '.join(missing)}{table}: docs/training.md says what each key does"
+            f"{recipe} lacks {', '.join(missing)}{table}: {page('training.md')} says what "
+            "each key does"
         )
     hints = get_type_hints(kind)
     return {key: _value(recipe, key, value, hints[key]) for key, value in values.items()}

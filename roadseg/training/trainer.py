@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from roadseg.errors import BackendError, ModelError, UsageError
 from roadseg.labels import CAMVID, ClassSet
-from roadseg.models import SegNetLite, build_model, load_weights, save_weights
+from roadseg.models import (
+    SegNetLite,
+    build_model,
+    load_weights,
+    save_weights,
+    weights_classes,
+)
+from roadseg.models.transfer import keep_all_but_classes
 from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter, load_checkpoint
 from roadseg.training.curves import Board
 from roadseg.training.distributed import World
@@ -400,20 +407,36 @@ class Trainer:
                 "--output"
             ) from exc
 
-    def start_from(self, weights: Path) -> None:
+    def start_from(self, weights: Path) -> str:
         """Take weights of the same network instead of random ones.
 
+        Where they are for other classes, the layers that give a score for each class start anew.
+
+        Returns:
+            What was taken over, one line for people.
+
         Raises:
-            ModelError: they are missing, damaged, or of other classes.
+            ModelError: they are missing or damaged.
             UsageError: they are of another network.
         """
-        model, meta = load_weights(weights, self.classes)
+        model, meta = load_weights(weights)
         if meta["model"] != self.model_name:
             raise UsageError(
                 f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"
             )
-        self.model.load_state_dict(model.state_dict())
+        own, state = weights_classes(weights), model.state_dict()
+        if own.same_classes(self.classes):
+            self.model.load_state_dict(state)
+            told = f"starting from all weights of {weights}"
+        else:
+            kept, anew = keep_all_but_classes(self.model, self.model_name, state)
+            told = (
+                f"starting from {weights}, which knows {own}: {kept} layers are kept, "
+                f"{' and '.join(anew[:2])}{', ...' if anew[2:] else ''} start anew for "
+                f"{self.classes}"
+            )
         self.average = AveragedWeights(self.model, self.recipe.ema_decay)
+        return told
 
     def _log(self, entry: dict[str, Any]) -> None:
         line = {"epoch": self.epoch, "step": self.step, "elapsed_s": round(self.elapsed_s, 1)}

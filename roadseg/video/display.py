@@ -180,6 +180,7 @@ class Window:
         self._closed = False
         self._window_wh = (0, 0)
         self._shrunk: Image | None = None
+        self._seen = False
 
     def show(self, image_bgr: Image) -> bool:
         """Show a picture, (H, W, 3) uint8 BGR, and see to key presses.
@@ -198,8 +199,11 @@ class Window:
                 self._create((image_bgr.shape[1], image_bgr.shape[0]))
             cv2.imshow(self._title, self._fitted(image_bgr))
             key = cv2.waitKey(1) & 0xFF
-            gone = self._open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
             self._open = True
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+            # A busy screen takes its time to show a new window: that is not a closed one.
+            gone = self._seen and not visible
+            self._seen = self._seen or visible
         except cv2.error as exc:
             self._closed = True
             raise UsageError(f"cannot show a window: {exc.err or exc}; use --no-show") from exc

@@ -166,6 +166,8 @@ class FileSource:
         self._in_pass = 0
         self._repaired = 0
         self._error: str | None = None
+        # Time and duration of the packet shown last; not every PyAV tells pictures theirs.
+        self._latest = (0, 0)
         self._failure: SourceError | None = None
         self._reported = False
         self._name = name
@@ -270,6 +272,8 @@ class FileSource:
                 packets = self._container.demux(self._stream)
                 continue
             failures = 0
+            if packet.pts is not None and packet.pts >= self._latest[0]:
+                self._latest = packet.pts, packet.duration or 0
             yield from self._pictures_of(packet)
         yield from self._pictures_of(None)
 
@@ -348,12 +352,32 @@ class FileSource:
         if not self._stamped:
             return float(self._time_base)
         ticks = picture.duration
-        if is_last and ticks and picture.stamp is not None and self._stream.duration is not None:
-            # Some containers state one duration for all pictures, and where the last one ends.
-            left = (self._stream.start_time or 0) + self._stream.duration - picture.stamp
-            ticks = min(ticks, left) if left > 0 else ticks
+        if is_last and picture.stamp == self._latest[0]:
+            ticks = self._latest[1] or ticks
+        if is_last and picture.stamp is not None:
+            ticks = self._until_the_end(picture.stamp, ticks)
         duration_s = float(ticks * self._time_base)
         return duration_s if 0 < duration_s <= _LONGEST_STAND_S else None
+
+    def _until_the_end(self, stamp: int, ticks: int) -> int:
+        """How long the last picture stands, which is said to stand `ticks`."""
+        import av
+
+        end = None
+        if self._stream.duration is not None:
+            end = (self._stream.start_time or 0) + self._stream.duration
+        elif self._is_matroska and not self._has_sound and self._container.duration is not None:
+            end = round(Fraction(self._container.duration, av.time_base) / self._time_base)
+        if end is None or end <= stamp or self._timeline.mended:
+            return ticks
+        # Some containers state one duration for all pictures, and where the last one ends.
+        # Matroska's end is where its writer ended, however long the last picture stood.
+        whole = self._is_matroska and self._error is None and not self._cut_off()
+        return end - stamp if whole else min(ticks, end - stamp)
+
+    @property
+    def _is_matroska(self) -> bool:
+        return "matroska" in self._container.format.name
 
     def _image(self, picture: Picture) -> Image:
         frame = picture.frame
@@ -426,8 +450,8 @@ class FileSource:
             return True
         if self._stream.frames > 0 or self._timeline.mended:
             return False  # there is a count; or the end is as wrong as the clock
-        if self._stream.duration is None and self._has_sound:
-            return False  # the end may be that of the sound
+        if self._is_matroska or (self._stream.duration is None and self._has_sound):
+            return False  # the last picture may stand long, or the sound go on
         duration_s = self._duration_s()
         return duration_s is not None and duration_s - self._last_end_s > _SHORTFALL_S
 

@@ -12,7 +12,13 @@ from roadseg.weights.manifest import (
     load_manifest,
     write_manifest_entry,
 )
-from roadseg.weights.resolve import ModelFile, is_engine, model_names, resolve_model
+from roadseg.weights.resolve import (
+    ModelFile,
+    is_engine,
+    model_names,
+    resolve_model,
+    resolve_weights,
+)
 
 __all__ = [
     "WEIGHTS_DIR",
@@ -22,5 +28,6 @@ __all__ = [
     "load_manifest",
     "model_names",
     "resolve_model",
+    "resolve_weights",
     "write_manifest_entry",
 ]

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roadseg.errors import BackendError, ModelError
+from roadseg.installing import install, is_installed
 from roadseg.labels import CAMVID, ClassSet, known_class_set
 from roadseg.weights.manifest import WEIGHTS_DIR, load_manifest
 
-__all__ = ["classes_of_model"]
+__all__ = ["classes_of_model", "require_torch"]
 
 _KEYS = ("classes", "palette_rgb")
 
@@ -67,10 +68,26 @@ def _of_weights(path: Path) -> ClassSet:
     try:
         from roadseg.models import weights_classes
     except ImportError as exc:
-        raise BackendError(
-            f"{path} is a file of PyTorch, which is not installed: pip install torch"
-        ) from exc
+        raise _no_torch(str(path)) from exc
     return weights_classes(path)
+
+
+def require_torch(model: str) -> None:
+    """Make sure that there is PyTorch to load a `.pt` file with.
+
+    Raises:
+        BackendError: there is not.
+    """
+    if not is_installed("torch"):
+        raise _no_torch(model)
+
+
+def _no_torch(model: str) -> BackendError:
+    return BackendError(
+        f"{model} is a file of PyTorch, which is not installed: {install('train')}, or turn it "
+        f"into a file for OpenVINO where PyTorch is: 'roadseg export --model {model} --output "
+        f"{Path(model).stem}.onnx'"
+    )
 
 
 def _of_ir(path: Path) -> dict[str, str]:

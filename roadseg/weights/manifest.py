@@ -15,7 +15,10 @@
          "validation": {"data": "...", "miou": 0.5, ...}}}}
 
 `files` is by runtime. The first part is the file that the runtime is given; further parts lie
-beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known.
+beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known;
+`training.data` says what the weights learnt from, and what that is for: those that ship learnt from
+CamVid, which is for research use, and from rendered scenes, which are CC0. roadseg gives them under
+MIT as far as they are its own to give.
 """
 
 from __future__ import annotations

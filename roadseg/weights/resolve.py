@@ -11,7 +11,7 @@ from roadseg.errors import ModelError, UsageError
 from roadseg.labels import CLASS_NAMES
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
-__all__ = ["ModelFile", "is_engine", "model_names", "resolve_model"]
+__all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 
 _SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",), "tensorrt": (".pt",)}
 _SUFFIX_ENGINE = ".engine"
@@ -78,6 +78,25 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
             f"unknown model {name_or_path!r}: use {use} a .xml, .onnx, .pt or .engine file"
         )
     return _own(path, runtime)
+
+
+def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> ModelFile:
+    """Find the weights of a model, for commands that make something of them, and check them.
+
+    Raises:
+        UsageError: no model has that name, or it is a file of another kind than weights.
+        ModelError: the file is missing or its checksum is wrong.
+    """
+    names = model_names(directory)
+    if name_or_path in names:
+        return resolve_model(name_or_path, "torch", directory=directory)
+    path = Path(name_or_path)
+    if path.suffix.lower() == ".pt":
+        return _own(path, "torch")
+    kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
+    what = kind.get(path.suffix.lower())
+    problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
+    raise UsageError(f"{problem}: use --model {'|'.join(names)}, or a .pt file of 'roadseg train'")
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:

@@ -11,12 +11,17 @@ import pytest
 
 from roadseg.backends.base import Backend, PipelinedBackend
 from roadseg.backends.fake import FakePipelinedBackend
+from roadseg.backends.scores import ScoringBackend, create_scoring_backend
 from roadseg.backends.select import create_backend
 from roadseg.backends.tensorrt import TensorRtBackend
+from roadseg.backends.torch_cuda import TorchCudaBackend
+from roadseg.backends.torch_cuda_ops import TorchOperations
 from roadseg.cuda import SimulatedCuda
 from roadseg.labels import NUM_CLASSES
+from roadseg.models import load_weights
 
 SIZE_HW = (64, 96)
+SCORING = ("openvino-scores", "torch-scores")
 TENSORRT = {"tensorrt": (1, 1), "tensorrt-batch": (4, 4), "tensorrt-dynamic": (1, 2)}
 
 
@@ -27,7 +32,10 @@ def open_tensorrt(rig: Any, folder: Path, batches: tuple[int, int]) -> TensorRtB
     return TensorRtBackend(engine, runtime=rig.runtime(trt, "tensorrt"), cuda=cuda)
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch", "fake", "fake-pipelined", *TENSORRT])
+OTHERS = ("openvino", "torch", "fake", "fake-pipelined", "torch-cuda", *SCORING)
+
+
+@pytest.fixture(scope="module", params=[*OTHERS, *TENSORRT])
 def backend(
     request: pytest.FixtureRequest,
     xml_file: Path,
@@ -39,6 +47,16 @@ def backend(
     if request.param in TENSORRT:
         folder = tmp_path_factory.mktemp("engines")
         running = open_tensorrt(rig, folder, TENSORRT[request.param])
+    elif request.param == "torch-cuda":
+        # The path of GPUs, with its kernels' stand-ins in PyTorch.
+        module, _ = load_weights(pt_file)
+        running = TorchCudaBackend(
+            module, SIZE_HW, name="lite", device="cpu", operations=TorchOperations()
+        )
+    elif request.param in SCORING:
+        runtime = request.param.partition("-")[0]
+        model = {"openvino": str(xml_file), "torch": str(pt_file)}[runtime]
+        running = create_scoring_backend(model, runtime, SIZE_HW, threads=1)
     elif request.param == "fake-pipelined":
         running = FakePipelinedBackend(SIZE_HW)
     else:
@@ -116,6 +134,37 @@ def test_wrong_batches(backend: Backend, frames: np.ndarray, got: str) -> None:
     with pytest.raises(ValueError) as caught:
         backend.infer(frames)
     assert str(caught.value) == f"expected (N, 64, 96, 3) uint8, got {got}"
+
+
+# What scoring backends promise besides.
+
+
+def test_the_label_is_the_class_of_the_highest_score(backend: Backend) -> None:
+    if not isinstance(backend, ScoringBackend):
+        pytest.skip("labels alone")
+    frames = batch(3)
+    scores = backend.infer_scores(frames)
+    assert scores.shape == (3, NUM_CLASSES, *SIZE_HW)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    # Before softmax: they are not shares of one.
+    assert scores.min() < 0
+    np.testing.assert_array_equal(scores.argmax(axis=1), backend.infer(frames))
+    kept = scores.copy()
+    backend.infer_scores(batch(3, seed=9))
+    np.testing.assert_array_equal(scores, kept)
+
+
+def test_scores_of_wrong_batches(backend: Backend) -> None:
+    if not isinstance(backend, ScoringBackend):
+        pytest.skip("labels alone")
+    with pytest.raises(ValueError, match=r"^expected \(N, 64, 96, 3\) uint8, got "):
+        backend.infer_scores(np.zeros((1, 64, 95, 3), np.uint8))
+
+
+def test_all_scoring_backends_are_among_them(backend: Backend, request: Any) -> None:
+    name = request.node.callspec.params["backend"]
+    assert isinstance(backend, ScoringBackend) == (name in SCORING)
 
 
 # What pipelined backends promise besides.

@@ -15,11 +15,12 @@ from roadseg.backends.engines import open_tensorrt
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
 from roadseg.cuda import SimulatedCuda
+from roadseg.cuda.failure import no_driver
 from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
 from roadseg.errors import BackendError, EngineError, SinkError, UsageError
-from roadseg.export.scales import calibration_path
+from roadseg.export.scales import shipped_calibration
 from roadseg.segmenter import Segmenter
 from roadseg.weights import resolve_model
 from roadseg.weights.manifest import sha256_of
@@ -335,6 +336,23 @@ def test_a_truncated_engine_is_named_also_without_a_driver(
         bench.open(str(engine.path))
 
 
+def test_an_engine_without_a_driver_is_not_sent_to_a_backend_that_does_not_take_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise no_driver()
+
+    monkeypatch.setattr(engines, "shared_cuda", fail)
+    engine = bench.add("mine")
+    with pytest.raises(BackendError) as caught:
+        bench.open(str(engine.path))
+    assert str(caught.value) == (
+        f"{engine.path} needs an NVIDIA GPU with TensorRT, and there is no NVIDIA driver (libcuda "
+        "cannot be loaded): install it from https://www.nvidia.com/drivers, or run the network "
+        "that it is of, on what is there, with --model segnet-lite"
+    )
+
+
 def test_damaged_manifests_are_told_once(bench: Bench) -> None:
     bad = bench.add("bad")
     manifest_path(bad.path).write_text("{")
@@ -348,7 +366,7 @@ def test_damaged_manifests_are_told_once(bench: Bench) -> None:
 
 
 def test_an_int8_engine_of_another_calibration_is_explained(bench: Bench) -> None:
-    now = CalibrationFacts(sha256_of(calibration_path("segnet-lite")), (), 0.1, "val.txt", False)
+    now = CalibrationFacts(sha256_of(shipped_calibration("segnet-lite")), (), 0.1, "val.txt", False)
     bench.add("mine", precision="int8", calibration=now)
     assert bench.open().info.precision == "int8"
     assert bench.lines == []

@@ -117,7 +117,7 @@ def test_missing_openvino(monkeypatch: pytest.MonkeyPatch, xml_file: Path) -> No
         create(xml_file)
     assert str(caught.value) == (
         "the openvino backend needs OpenVINO, which cannot be loaded (import of openvino halted; "
-        "None in sys.modules): pip install 'openvino>=2025.0'"
+        "None in sys.modules): pip install roadseg"
     )
 
 

@@ -115,6 +115,27 @@ def test_files_go_to_the_backend_that_takes_them(machine: Machine, tmp_path: Pat
     assert machine.asked == []
 
 
+def test_pytorch_takes_its_files_where_tensorrt_cannot(
+    machine: Machine, pt_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_backend(str(pt_file)) == "torch"
+    assert machine.asked == []
+    assert isinstance(create_backend(str(pt_file), "auto", (32, 32)), TorchBackend)
+    assert input_multiple(str(pt_file), "auto") == 32
+    machine.driver, machine.no_tensorrt = True, "no CUDA-capable device"
+    lines: list[str] = []
+    assert choose_backend(str(pt_file), report=lines.append) == "torch"
+    assert lines == ["running on torch, because TensorRT cannot be used: no CUDA-capable device"]
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendError) as caught:
+        choose_backend(str(pt_file))
+    assert str(caught.value) == (
+        f"{pt_file} is a file of PyTorch, which is not installed: pip install 'roadseg[train]', "
+        "or turn it into a file for OpenVINO where PyTorch is: 'roadseg export --model "
+        f"{pt_file} --output lite.onnx'"
+    )
+
+
 @pytest.mark.parametrize("name", BACKEND_NAMES[1:])
 def test_other_names_mean_themselves(machine: Machine, name: str) -> None:
     machine.driver = True
@@ -262,7 +283,7 @@ def test_unknown_backend() -> None:
 
 def test_the_wrong_file_for_the_backend(xml_file: Path, pt_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        create_backend(str(pt_file), "auto", (32, 32))
+        create_backend(str(pt_file), "openvino", (32, 32))
     assert str(caught.value) == (
         f"the openvino backend does not take .pt files ({pt_file}): use --backend torch, or "
         f"'roadseg export --model {pt_file} --output lite.onnx'"

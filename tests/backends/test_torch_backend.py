@@ -94,7 +94,7 @@ def test_missing_pytorch(monkeypatch: pytest.MonkeyPatch, pt_file: Path) -> None
         TorchBackend(pt_file, (32, 32))
     assert str(caught.value) == (
         "the torch backend needs PyTorch, which cannot be loaded (import of torch halted; None in "
-        "sys.modules): pip install 'torch>=2.6'"
+        "sys.modules): pip install 'roadseg[train]'"
     )
 
 

@@ -571,15 +571,15 @@ def test_too_many_and_too_few_in_flight(backend: TorchCudaBackend) -> None:
     batch = frames(1, (32, 48))
     with pytest.raises(RuntimeError) as caught:
         backend.collect()
-    assert str(caught.value) == "nothing is in flight: submit a batch first"
+    assert str(caught.value) == "no batch is in flight: submit one first"
     backend.submit(batch)
     with pytest.raises(RuntimeError) as caught:
         backend.infer(batch)
-    assert str(caught.value) == "batches are in flight: collect them before infer"
+    assert str(caught.value) == "1 batches are in flight: collect them first"
     backend.submit(batch)
     with pytest.raises(RuntimeError) as caught:
         backend.submit(batch)
-    assert str(caught.value) == "2 batches are in flight already: collect one first"
+    assert str(caught.value) == "2 batches are in flight: collect one first"
     np.testing.assert_array_equal(backend.collect(), backend.collect())
 
 

@@ -17,6 +17,8 @@ from roadseg.export.onnx import build_onnx
 from roadseg.export.qdq import insert_qdq
 from roadseg.export.scales import read_calibration
 from roadseg.models import build_model, save_weights
+from roadseg.shipped import shipped_file
+from roadseg.weights.manifest import sha256_of
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,11 @@ def test_labelled_frames(
     assert calibrate(weights, tiny_camvid, folder, "--max-drop", "100") == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    path = folder / "segnet-lite.json"
+    path = folder / f"segnet-lite-{sha256_of(weights)[:8]}.json"
     assert lines[0] == "calibrating segnet-lite on 2 frames of train.txt at 64x96"
     assert lines[1].startswith("val.txt (2 frames): mIoU ")
     assert lines[2].startswith(f"{path}: 25 scales; INT8 costs ")
-    assert lines[2].endswith(" points of mIoU (100 allowed)")
+    assert lines[2].endswith(" points of mIoU on val.txt (100 allowed)")
     assert len(lines) == 3
     assert err == ""
     first = path.read_bytes()
@@ -62,14 +64,59 @@ def test_frames_without_labels(
     weights: Path, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.json"
-    assert calibrate(weights, tiny_camvid / "train", path, "--frames", "3") == 0
+    assert calibrate(weights, tiny_camvid / "train", path, "--frames", "3", "--force") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "calibrating segnet-lite on 3 frames of train at 64x96"
     assert lines[1].startswith("train (3 frames): ")
-    assert lines[2].startswith(f"{path}: 25 scales; what INT8 costs is unknown without labels (")
     gate = read_calibration(path).gate
     assert gate is not None
     assert gate.drop_points is None
+    assert gate.label_miou is not None
+    last = lines[-1]
+    assert last.startswith(f"{path}: 25 scales")
+    assert last.endswith(
+        f"; INT8 keeps {100 * gate.agreement:.2f}% of the labels of FP32 on train, mean IoU with "
+        f"them {gate.label_miou:.3f} (98.5% and 0.91 are needed without labels)"
+    )
+
+
+def test_labels_that_change_are_refused_without_labels_to_judge_by(
+    weights: Path,
+    tiny_camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("roadseg.export.int8.rank_layers", lambda *_, **__: ["a", "b"])
+    monkeypatch.setattr("roadseg.export.int8.float_layer_counts", lambda _: [])
+    monkeypatch.setattr("roadseg.export.accuracy.agreement", lambda *_: 0.99)
+    path = tmp_path / "a.json"
+    monkeypatch.setattr("roadseg.export.accuracy.label_miou", lambda *_: 0.90)
+    assert calibrate(weights, tiny_camvid / "train", path) == 8
+    assert not path.exists()
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: INT8 keeps 99.00% of the labels of FP32 on train, mean IoU with them 0.900 even "
+        "with 0 layers left float (98.5% and 0.91 are needed without labels): nothing was "
+        "written; calibrate on more frames, or on labelled ones, which tell what it really costs, "
+        "or use --force"
+    )
+    monkeypatch.setattr("roadseg.export.accuracy.label_miou", lambda *_: 0.92)
+    assert calibrate(weights, tiny_camvid / "train", path) == 0
+    monkeypatch.setattr("roadseg.export.accuracy.agreement", lambda *_: 0.984)
+    assert calibrate(weights, tiny_camvid / "train", path) == 8
+
+
+def test_what_ships_is_never_replaced(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = shipped_file("calibration/segnet-lite.json")
+    before = shipped.read_bytes()
+    assert calibrate(weights, tmp_path, shipped, "--force") == 2
+    assert capsys.readouterr().err == (
+        f"error: {shipped} comes with roadseg: give another name with --output, or a folder; "
+        "'make weights' replaces what ships\n"
+    )
+    assert shipped.read_bytes() == before
 
 
 def test_what_costs_too_much_is_not_written(
@@ -98,7 +145,7 @@ def test_what_costs_too_much_is_not_written(
     line = capsys.readouterr().out.splitlines()[-1]
     # Nothing that was left float helped, so nothing is.
     assert calibration.float_layers == ()
-    assert line == f"{path}: 25 scales; INT8 costs 5.00 points of mIoU (0.5 allowed)"
+    assert line == f"{path}: 25 scales; INT8 costs 5.00 points of mIoU on val.txt (0.5 allowed)"
 
 
 BAD = [

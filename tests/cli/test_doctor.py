@@ -118,6 +118,7 @@ def test_json(
 CHECKS = [
     "weights",
     "openvino",
+    "processor",
     "backend",
     "opencv",
     "display",
@@ -127,6 +128,7 @@ CHECKS = [
     "tensorrt",
     "nvrtc",
     "builder",
+    "documentation",
     "shadows",
     "cache",
     "engines-folder",

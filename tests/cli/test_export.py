@@ -132,7 +132,7 @@ MEASURED = Gate(
         (
             "native",
             replace(MEASURED, drop_points=None),
-            "INT8 keeps 98.77% of the labels on val.txt",
+            "INT8 keeps 98.77% of the labels of FP32 on val.txt",
         ),
         ("native", None, "what INT8 costs was not measured"),
     ],
@@ -270,6 +270,7 @@ def test_models_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFi
     graph = tmp_path / "graph.onnx"
     assert export(graph, tmp_path / "x.onnx") == 2
     error = (
-        f"error: the torch backend does not take .onnx files ({graph}): use --backend openvino\n"
+        f"error: {graph} is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
+        ".pt file of 'roadseg train'\n"
     )
     assert capsys.readouterr().err == error

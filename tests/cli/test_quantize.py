@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,8 +16,10 @@ import torch
 from roadseg.backends.select import create_backend
 from roadseg.cli import main
 from roadseg.cli import quantize as command
+from roadseg.data import open_dataset
 from roadseg.export.quantize import PLANS
 from roadseg.models import build_model, save_weights
+from roadseg.weights.classes import classes_of_model
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quantize(weights: Path, data: Path, output: Path, *options: str) -> int:
     given = ["--model", str(weights), "--data", str(data), "--output", str(output)]
-    return main(["quantize", *given, "--calibration", str(data / "frames.txt"), *options])
+    return main(["quantize", *given, "--frame-list", str(data / "frames.txt"), *options])
 
 
 def test_it_writes_a_network_that_runs(
@@ -54,7 +59,7 @@ def test_it_writes_a_network_that_runs(
     assert quantize(weights, data, tmp_path, "--max-drop", "100", "--threads", "1") == 0
     lines = capsys.readouterr().out.splitlines()
     path = tmp_path / "mine-int8.xml"
-    assert lines[0] == "calibrating segnet-lite on 2 frames of 352x480"
+    assert lines[0] == "calibrating segnet-lite on 2 frames of frames.txt at 352x480"
     assert lines[1].startswith("fp32: mIoU ")
     assert lines[2].startswith("int8, performance: mIoU ")
     assert lines[3].startswith(f"{path}: INT8 costs ")
@@ -97,16 +102,92 @@ def test_a_refused_network_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_folder_and_list(
+def test_the_output_folder_is_made_and_a_missing_list_is_named(
     weights: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "absent"
-    assert quantize(weights, data, folder) == 4
-    path = folder / "mine-int8.xml"
-    assert capsys.readouterr().err == (f"error: cannot write {path}: there is no folder {folder}\n")
     missing = tmp_path / "none.txt"
-    assert quantize(weights, data, tmp_path, "--calibration", str(missing)) == 7
+    folder = tmp_path / "new" / "folder"
+    # The older name of the option is still understood.
+    for option in ("--frame-list", "--calibration"):
+        given = ["--model", str(weights), "--data", str(data), "--output", str(folder)]
+        assert main(["quantize", *given, option, str(missing)]) == 7
+        assert capsys.readouterr().err == (
+            f"error: no list of frames at {missing}: "
+            "give one with --frame-list, one frame per line\n"
+        )
+    assert folder.is_dir()
+    file = tmp_path / "file"
+    file.touch()
+    assert quantize(weights, data, file / "out") == 4
+    path = file / "out" / "mine-int8.xml"
     assert capsys.readouterr().err == (
-        f"error: no calibration list at {missing}: "
-        "give one with --calibration, one frame per line\n"
+        f"error: cannot write {path}: {os.strerror(20)}; give another name or free the space it "
+        "needs\n"
     )
+
+
+def test_own_classes_and_frames_chosen_as_calibrate_does(
+    tiny_farm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "farm.pt"
+    classes = open_dataset(tiny_farm, "val").classes
+    save_weights(weights, build_model("segnet-lite", 3), "segnet-lite", classes=classes)
+    given = ["--model", str(weights), "--data", str(tiny_farm), "--output", str(tmp_path / "out")]
+    assert main(["quantize", *given, "--max-drop", "100", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "calibrating segnet-lite on 2 frames of train at 320x512"
+    path = tmp_path / "out" / "farm-int8.xml"
+    assert lines[-1].startswith(f"{path}: INT8 costs ")
+    assert classes_of_model(str(path)).names == ("track", "field", "sky")
+
+
+def test_frames_without_labels(
+    weights: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(2):
+        shutil.copy(data / f"{number}.png", pictures)
+    given = ["--model", str(weights), "--data", str(pictures), "--output", str(tmp_path)]
+    monkeypatch.setattr("roadseg.export.quantize.accuracy.label_miou", lambda *_: 0.5)
+    assert main(["quantize", *given, "--threads", "1"]) == 8
+    err = capsys.readouterr().err
+    assert "on pictures, mean IoU with them 0.500 (98.5% and 0.91 are needed" in err
+    assert not (tmp_path / "mine-int8.xml").exists()
+    monkeypatch.setattr("roadseg.export.quantize.accuracy.label_miou", lambda *_: 0.95)
+    monkeypatch.setattr("roadseg.export.quantize.accuracy.agreement", lambda *_: 0.99)
+    assert main(["quantize", *given, "--threads", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{tmp_path / 'mine-int8.xml'}: INT8 keeps 99.00% of the labels of FP32 on pictures, mean "
+        "IoU with them 0.950 (98.5% and 0.91 are needed without labels)"
+    )
+    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
+    assert (facts["measured_on"], facts["agreement"], facts["label_miou"]) == (
+        "pictures",
+        0.99,
+        0.95,
+    )
+
+
+def test_nncf_is_looked_for_before_any_frame_is_read(
+    weights: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def collect(*_: object, **__: object) -> None:
+        raise AssertionError("frames were read")
+
+    monkeypatch.setattr("roadseg.export.calibration.collect_frames", collect)
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    assert quantize(weights, data, tmp_path / "out") == 6
+    assert capsys.readouterr().err == (
+        "error: quantising needs NNCF, which is not installed: pip install 'roadseg[export]'\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -27,21 +27,14 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return take
 
     monkeypatch.setattr(release, "release", step("release"))
-    monkeypatch.setattr(release_weights, "_calibrate", step("calibrate"))
     monkeypatch.setattr(release_weights, "_refresh", step("refresh"))
     return taken
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [([], ["release", "refresh", "calibrate"]), (["--no-int8"], ["release", "refresh"])],
-)
-def test_int8_is_calibrated_for_where_it_is_wanted(
-    tmp_path: Path, steps: list[str], options: list[str], expected: list[str]
-) -> None:
+def test_the_documents_follow_what_was_released(tmp_path: Path, steps: list[str]) -> None:
     data = ["--run", str(tmp_path), "--data", str(tmp_path), "--samples", str(SAMPLES)]
-    assert main(["release-weights", *data, *options]) == 0
-    assert steps == expected
+    assert main(["release-weights", *data]) == 0
+    assert steps == ["release", "refresh"]
 
 
 def test_an_impossible_drop_is_refused_first(

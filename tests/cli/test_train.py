@@ -235,7 +235,7 @@ def test_what_is_left_out_without_its_package(
     command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
     assert cli.main([*command, "--epochs", "1"]) == 0
     assert capsys.readouterr().err.startswith(
-        "without TensorBoard events and curves.png: pip install tensorboard matplotlib\n"
+        "without TensorBoard events and curves.png: pip install 'roadseg[train]'\n"
     )
     names = sorted(p.name for p in run.iterdir())
     assert names == ["best.ckpt", "best.pt", "config.json", "last.ckpt", "log.jsonl"]

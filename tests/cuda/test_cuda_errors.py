@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from roadseg import installing
 from roadseg.cuda import failure, load, load_cuda
 from roadseg.cuda.bindings import BindingsCuda
 from roadseg.cuda.pycuda_ import PycudaCuda
@@ -18,7 +19,13 @@ from roadseg.errors import BackendError
 
 CPU = "or use --backend openvino"
 UPDATE = f"update it from https://www.nvidia.com/drivers, {CPU}"
-INSTALL = "pip install 'roadseg[tensorrt]' (or 'roadseg[tensorrt-cu12]' for a driver of CUDA 12)"
+INSTALL = "pip install 'roadseg[tensorrt]'"
+
+
+@pytest.fixture(autouse=True)
+def driver_of_cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installing, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(installing, "is_jetson", lambda: False)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ def test_a_driver_that_lacks_a_function(stand_in_driver: Any) -> None:
         cuda.pinned(4)
     assert str(error.value) == (
         "the NVIDIA driver has no cuMemHostAlloc, being older than cuda-bindings: "
-        "pip install 'cuda-bindings<13', or update the driver"
+        "pip install 'roadseg[tensorrt-cu12]', or update the driver"
     )
 
 
@@ -239,13 +246,13 @@ def test_pycuda_alone_has_neither_graphs_nor_foreign_streams(stand_in_pycuda: An
     for call in (cuda.begin_capture, cuda.end_capture):
         with pytest.raises(BackendError) as error:
             call(stream)
-        assert str(error.value) == "pycuda alone has no CUDA graphs: pip install cuda-bindings"
+        assert str(error.value) == f"pycuda alone has no CUDA graphs: {INSTALL}"
     kernel = cuda.load_kernels(b"// fill", ["fill"])["fill"]
     with pytest.raises(BackendError) as error:
         kernel.launch((1, 1, 1), (1, 1, 1), [], 0x1234)
     assert str(error.value) == (
         "pycuda alone cannot run kernels in a stream of TensorRT or PyTorch: "
-        "pip install cuda-bindings"
+        "pip install 'roadseg[tensorrt]'"
     )
 
 

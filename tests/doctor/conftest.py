@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roadseg import installing
 from roadseg.doctor.checkup import Surroundings
 from roadseg.doctor.probing import Probe
 from roadseg.weights.manifest import write_manifest_entry
@@ -22,6 +23,13 @@ GPU = {
     ],
 }
 NO_GPU = {"library": False, "error": None, "driver": None, "cuda": None, "gpus": []}
+
+
+@pytest.fixture(autouse=True)
+def driver_of_cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run on, what is to be installed is for this driver."""
+    monkeypatch.setattr(installing, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(installing, "is_jetson", lambda: False)
 
 
 @pytest.fixture

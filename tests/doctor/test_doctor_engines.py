@@ -143,7 +143,9 @@ def test_weights_of_the_users_are_not_compared(
     gpu_machine: Machine, write_engine: Callable[..., Path]
 ) -> None:
     write_engine(source="runs/best.pt", weights_sha256="2" * 64)
-    assert of("engines", gpu_machine()) == [("ok", "segnet-lite fp16 352x480 fits", None)]
+    assert of("engines", gpu_machine()) == [
+        ("ok", "segnet-lite fp16 352x480 (22222222) fits", None)
+    ]
 
 
 def test_without_tensorrt_only_the_gpu_is_compared(
@@ -207,7 +209,7 @@ def test_building_matters_less_where_an_engine_fits(
 
     monkeypatch.setattr("roadseg.doctor.files.tempfile.TemporaryFile", refuse)
     around = gpu_machine(backend=INCOMPLETE)
-    assert of("builder", around) == [("note", CANNOT_BUILD, "pip install torch")]
+    assert of("builder", around) == [("note", CANNOT_BUILD, "pip install 'roadseg[export]'")]
     folder = path.parent
     blocked = (
         f"{folder} cannot be written (Read-only file system): engines cannot be built",
@@ -215,8 +217,36 @@ def test_building_matters_less_where_an_engine_fits(
     )
     assert of("engines-folder", around) == [("note", *blocked)]
     path.unlink()
-    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install 'roadseg[export]'")]
     assert of("engines-folder", around) == [("problem", *blocked)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "int8"}, {"portable": True}, {"batch": (1, 4, 8)}], ids=str
+)
+def test_whatever_a_run_takes_will_do(
+    gpu_machine: Machine, write_engine: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    write_engine(**changes)
+    around = gpu_machine(backend=INCOMPLETE)
+    assert of("builder", around) == [("note", CANNOT_BUILD, "pip install 'roadseg[export]'")]
+
+
+def test_engines_have_different_texts(
+    gpu_machine: Machine, write_engine: Callable[..., Path]
+) -> None:
+    for name, changes in (
+        ("b", {"batch": (1, 4, 8)}),
+        ("c", {"portable": True}),
+        ("d", {"lowering": "native", "kernels_sha256": None}),
+        ("e", {"source": "/runs/segnet-lite.pt", "weights_sha256": "3" * 64}),
+    ):
+        write_engine(name, **changes)
+    (found,) = of("engines", gpu_machine())
+    assert found[1] == (
+        "segnet-lite fp16 352x480 batch 1-4-8, segnet-lite fp16 352x480 portable, segnet-lite "
+        "fp16 352x480 native, segnet-lite fp16 352x480 (33333333) fit"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,8 +254,7 @@ def test_building_matters_less_where_an_engine_fits(
     [
         {"tensorrt_version": "10.3.0.26"},
         {"weights_sha256": "2" * 64},
-        {"precision": "int8"},
-        {"portable": True},
+        {"batch": (2, 4, 8)},
         {"source": "runs/best.pt"},
         {"plan_bytes": 7},
     ],
@@ -236,7 +265,7 @@ def test_building_matters_where_no_engine_is_taken(
 ) -> None:
     write_engine(**changes)
     around = gpu_machine(backend=INCOMPLETE)
-    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install 'roadseg[export]'")]
 
 
 def test_building_matters_where_nothing_can_be_told(
@@ -245,4 +274,4 @@ def test_building_matters_where_nothing_can_be_told(
     write_engine()
     (weights_dir / "manifest.json").write_text("{")
     around = gpu_machine(backend=INCOMPLETE)
-    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install torch")]
+    assert of("builder", around) == [("problem", CANNOT_BUILD, "pip install 'roadseg[export]'")]

@@ -10,6 +10,7 @@ import pytest
 
 from roadseg.doctor.checkup import Surroundings, judge
 from roadseg.doctor.probing import Probe
+from roadseg.doctor.processor import check_processor
 from roadseg.doctor.report import Finding, split_advice
 
 Machine = Callable[..., Surroundings]
@@ -61,10 +62,10 @@ def of(check: str, around: Surroundings) -> list[tuple[str, str, str | None]]:
                 "pip install --force-reinstall openvino",
             ),
         ),
-        (missing("openvino"), ("problem", "not installed", "pip install openvino")),
+        (missing("openvino"), ("problem", "not installed", "pip install roadseg")),
         (
             missing("numpy"),
-            ("problem", "needs numpy, which is not installed", "pip install numpy"),
+            ("problem", "needs numpy, which is not installed", "pip install roadseg"),
         ),
         (
             failed("ImportError: libtbb.so.12: cannot open shared object file"),
@@ -114,7 +115,7 @@ def test_openvino(machine: Machine, gpu_machine: Machine, probe: Probe, found: A
                 "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python",
             ),
         ),
-        (missing("cv2"), ("problem", "not installed", "pip install opencv-python")),
+        (missing("cv2"), ("problem", "not installed", "pip install roadseg")),
         (
             failed("ImportError: libGL.so.1: cannot open shared object file: No such file"),
             (
@@ -215,7 +216,7 @@ def test_display_without_opencv(machine: Machine) -> None:
                 "pip install --force-reinstall av",
             ),
         ),
-        (missing("av"), ("problem", "PyAV: not installed", "pip install av")),
+        (missing("av"), ("problem", "PyAV: not installed", "pip install roadseg")),
     ],
 )
 def test_video(machine: Machine, probe: Probe, found: Any) -> None:
@@ -303,7 +304,7 @@ def test_gpu(machine: Machine, probe: Probe, around: dict[str, Any], found: Any)
     assert of("gpu", machine(gpu=probe, **around)) == [found]
 
 
-@pytest.mark.parametrize("check", ["cuda", "nvrtc", "builder"])
+@pytest.mark.parametrize("check", ["cuda", "nvrtc"])
 @pytest.mark.parametrize(
     "gpu", [gpu_facts(**NO_LIBRARY), gpu_facts(cuda=[11, 4]), gpu_facts(error="x"), CRASHED]
 )
@@ -325,7 +326,7 @@ def test_without_a_gpu_its_libraries_do_not_matter(
             (
                 "note",
                 "pycuda 2026.1 has no CUDA graphs: frames take longer",
-                "pip install cuda-bindings",
+                "pip install 'roadseg[tensorrt]'",
             ),
         ),
         (
@@ -364,7 +365,7 @@ def test_cuda(gpu_machine: Machine, probe: Probe, found: Any) -> None:
             (
                 "problem",
                 "NVRTC 13.5 is newer than the driver, which runs CUDA 12.4",
-                "pip install nvidia-cuda-nvrtc-cu12 'cuda-bindings<13', or update the driver",
+                "pip install 'roadseg[tensorrt-cu12]', or update the driver",
             ),
         ),
         (
@@ -373,7 +374,7 @@ def test_cuda(gpu_machine: Machine, probe: Probe, found: Any) -> None:
             (
                 "problem",
                 "NVRTC: not installed",
-                "pip install nvidia-cuda-nvrtc 'cuda-bindings>=13'",
+                "pip install 'roadseg[tensorrt]'",
             ),
         ),
         (
@@ -382,7 +383,7 @@ def test_cuda(gpu_machine: Machine, probe: Probe, found: Any) -> None:
             (
                 "problem",
                 "NVRTC: cannot be loaded (RuntimeError: libnvrtc.so.12 not found)",
-                "pip install nvidia-cuda-nvrtc-cu12 'cuda-bindings<13'",
+                "pip install 'roadseg[tensorrt-cu12]'",
             ),
         ),
     ],
@@ -409,7 +410,7 @@ def test_nvrtc(gpu_machine: Machine, probe: Probe, cuda: list[int], found: Any) 
         (
             Probe({"target": "tensorrt-rtx", "version": "1.7.1.116"}),
             ("ok", "TensorRT-RTX 1.7.1.116", None),
-            ("note", "TensorRT-RTX 1.7.1.116, not used: there is no GPU", None),
+            ("note", "TensorRT-RTX 1.7.1.116, for building alone: there is no GPU", None),
         ),
         (
             Probe(kind="explained", error="TensorRT is not installed: pip install tensorrt"),
@@ -468,18 +469,83 @@ def test_no_backend(machine: Machine) -> None:
     ]
 
 
+def test_the_builder_without_a_gpu(machine: Machine) -> None:
+    complete = Probe({"backend": "openvino", "torch": True, "onnx": True})
+    rtx = Probe({"target": "tensorrt-rtx", "version": "1.7.1"})
+    full = Probe({"target": "tensorrt", "version": "10.13"})
+    unused = "not used: there is no GPU, and no TensorRT-RTX, which builds without one"
+    able = "PyTorch and ONNX are installed: engines for RTX cards can be built here"
+    assert of("builder", machine(backend=complete)) == [("note", unused, None)]
+    assert of("builder", machine(backend=complete, tensorrt=full)) == [("note", unused, None)]
+    assert of("builder", machine(backend=complete, tensorrt=rtx)) == [("ok", able, None)]
+    assert of("builder", machine(tensorrt=rtx)) == [
+        (
+            "note",
+            "torch and onnx not installed: engines cannot be built",
+            "pip install 'roadseg[export]'",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine_name", "found"),
+    [
+        (
+            "flags : fpu avx2 avx512_vnni amx_int8",
+            "x86_64",
+            ("ok", "AVX2 and VNNI and AMX: INT8 is as fast as it gets on a CPU"),
+        ),
+        (
+            "flags : avx2 avx_vnni",
+            "x86_64",
+            ("ok", "AVX2 and VNNI, no AMX: INT8 runs on instructions of its own"),
+        ),
+        (
+            "processor : 0\nflags : avx2",
+            "x86_64",
+            (
+                "ok",
+                "AVX2, no VNNI and no AMX: INT8 takes several instructions for one, and is still "
+                "faster than FP32",
+            ),
+        ),
+        (
+            "flags : sse2",
+            "x86_64",
+            ("note", "x86_64, no AVX2 and no VNNI and no AMX: INT8 and FP32 both run slowly"),
+        ),
+        (
+            "Features : fp asimddp",
+            "aarch64",
+            ("ok", "dot product, no I8MM: INT8 runs on instructions of its own"),
+        ),
+        (
+            "",
+            "arm64",
+            ("note", "arm64; which instructions for INT8 it has is not known on this system"),
+        ),
+    ],
+)
+def test_processor(flags: str, machine_name: str, found: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    if flags:
+        path.write_text(flags)
+    finding = check_processor(path, machine_name)
+    assert (finding.level.value, finding.text) == found
+
+
 @pytest.mark.parametrize(
     ("facts", "text", "fix"),
     [
         (
             {"torch": False, "onnx": True},
             "torch not installed: engines cannot be built",
-            "pip install torch",
+            "pip install 'roadseg[export]'",
         ),
         (
             {"torch": False, "onnx": False},
             "torch and onnx not installed: engines cannot be built",
-            "pip install torch onnx",
+            "pip install 'roadseg[export]'",
         ),
     ],
 )

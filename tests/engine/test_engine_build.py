@@ -497,7 +497,7 @@ def test_no_such_model(workshop: Callable[..., Any], spec: EngineSpec, tmp_path:
     with pytest.raises(UsageError) as caught:
         build_engine(replace(spec, model="x.onnx"), **workshop().options())
     assert str(caught.value) == (
-        "engines are built from weights, not from x.onnx: use the name of a model, or a .pt file "
+        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a .pt file "
         "of 'roadseg train'"
     )
     missing = str(tmp_path / "none.pt")

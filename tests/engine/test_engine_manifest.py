@@ -14,6 +14,7 @@ from roadseg.engine.manifest import (
     EngineManifest,
     Gpu,
     ParityFacts,
+    TensorFacts,
     manifest_path,
     read_manifest,
     write_manifest,
@@ -49,6 +50,7 @@ FULL = EngineManifest(
     roadseg_version="0.1.0",
     plan_bytes=5123456,
     plan_sha256="ff",
+    tensors=(TensorFacts("frame_bgr", "input", "uint8", (-1, 352, 480, 3), "NHWC, BGR"),),
 )
 PLAIN = dataclasses.replace(
     FULL,
@@ -65,6 +67,7 @@ PLAIN = dataclasses.replace(
     calibration=None,
     parity=None,
     not_verified="no GPU",
+    tensors=(),  # of an older roadseg
 )
 
 
@@ -177,5 +180,7 @@ def test_a_field_is_missing(tmp_path: Path) -> None:
     whole = json.loads(path.read_text())
     for name in whole:
         path.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
-        if name != "version":
+        if name == "tensors":  # older manifests have none
+            assert read_manifest(engine).tensors == ()
+        elif name != "version":
             assert refused(engine) == f"{path} is damaged ({name} is missing): {AGAIN}"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from roadseg.engine.build import build_engine
-from roadseg.engine.manifest import CalibrationFacts
+from roadseg.engine.manifest import CalibrationFacts, TensorFacts
 from roadseg.engine.messages import listen
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec, Precision
@@ -130,7 +130,7 @@ def calibrated(weights: Callable[[str], Path], tmp_path: Path) -> Callable[..., 
 
 
 def gate(drop_points: float | None) -> Gate:
-    return Gate("val.txt", 101, 0.7, 0.7, drop_points, 0.99, "openvino")
+    return Gate("val.txt", 101, 0.7, 0.7, drop_points, 0.99, "openvino", 0.95)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -152,11 +152,27 @@ def test_int8_engines(
         measured_on="val.txt",
         forced=False,
         path=str(calibration),
+        agreement=0.99,
+        label_miou=0.95,
     )
     assert len(facts.calibration.float_layers) == 1
     check_readable(engine, runtime, facts.sm)
     # There is more in it than weights, of which one layer's stay FP16.
     assert facts.plan_bytes < build(rtx(file), tmp_path).manifest.plan_bytes
+
+
+def test_int8_judged_without_labels(
+    calibrated: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    unlabelled = replace(gate(None), measured_on="drive.mp4", fp32_miou=None, int8_miou=None)
+    file, calibration = calibrated("segnet-lite", unlabelled)
+    facts = build(rtx(file, "int8"), tmp_path, calibration=calibration).manifest.calibration
+    assert facts is not None
+    assert (facts.drop_points, facts.forced) == (None, False)
+    assert (facts.agreement, facts.label_miou, facts.measured_on) == (0.99, 0.95, "drive.mp4")
+    file, calibration = calibrated("segnet-lite", replace(unlabelled, label_miou=0.8))
+    with pytest.raises(QualityGateError, match="mean IoU with them 0.800"):
+        build(rtx(file, "int8"), tmp_path, calibration=calibration)
 
 
 def test_int8_that_costs_too_much(
@@ -194,9 +210,11 @@ def test_int8_of_other_weights_or_without_a_calibration(
     for force in (False, True):
         with pytest.raises(ModelError, match="^the calibration is of other weights of segnet-lite"):
             build(rtx(file, "int8"), tmp_path, calibration=calibration, force=force)
-    # Without a folder of that name here it is the checkout's, which is of the model that ships.
+    # The one that ships is of other weights, and so is none.
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="^the calibration is of other weights of segnet-lite"):
+    with pytest.raises(
+        ModelError, match=r"^no calibration at calibration/segnet-lite-[0-9a-f]{8}\."
+    ):
         build(rtx(file, "int8"), tmp_path)
     missing = tmp_path / "none.json"
     with pytest.raises(ModelError) as caught:
@@ -214,6 +232,21 @@ def test_for_whom(
     assert engine.manifest.sm == sm
     assert f"_sm{'-'.join(map(str, sm))}.engine" in engine.path.name
     check_readable(engine, runtime, sm)
+
+
+@pytest.mark.parametrize(("batch", "frames"), [((2, 2, 2), 2), ((1, 2, 4), -1)])
+def test_the_manifest_says_what_goes_in_and_out(
+    batch: tuple[int, int, int],
+    frames: int,
+    weights: Callable[[str], Path],
+    runtime: Runtime,
+    tmp_path: Path,
+) -> None:
+    facts = build(rtx(weights("segnet-lite"), batch=batch), tmp_path).manifest.tensors
+    assert facts == (
+        TensorFacts("frame_bgr", "input", "uint8", (frames, 352, 480, 3), "NHWC, BGR"),
+        TensorFacts("labels", "output", "uint8", (frames, 352, 480), "NHW, class ids"),
+    )
 
 
 def test_for_whom_it_cannot(weights: Callable[[str], Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from roadseg.engine.manifest import (
     write_manifest,
 )
 from roadseg.engine.runtime import Runtime
+from roadseg.engine.sources import SOURCES
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
     EngineFile,
@@ -335,5 +337,38 @@ def test_the_code_that_exports_is_all_there() -> None:
     assert len(export_sha256()) == 64
     package = Path(roadseg.__file__).parent
     imported = {"export/lowering.py", "export/operators.py", "export/builder.py"}
-    assert imported < set(store._EXPORT_SOURCES)
-    assert all((package / name).is_file() for name in store._EXPORT_SOURCES)
+    assert imported < set(SOURCES)
+    assert all(list(package.glob(name)) for name in SOURCES)
+
+
+@pytest.fixture
+def package_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The code that exports, to be changed."""
+    original = Path(roadseg.__file__).parent
+    for pattern in SOURCES:
+        for path in original.glob(pattern):
+            target = tmp_path / "roadseg" / path.relative_to(original)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    monkeypatch.setattr(roadseg, "__file__", str(tmp_path / "roadseg" / "__init__.py"))
+    return tmp_path / "roadseg"
+
+
+def test_a_changed_forward_makes_engines_stale(package_copy: Path) -> None:
+    before = export_sha256()
+    path = package_copy / "models" / "segnet_lite.py"
+    text = path.read_text()
+    assert "+ half)" in text
+    path.write_text(text.replace("+ half)", "- half)"))
+    assert export_sha256() != before
+
+
+def test_formatting_comments_and_docstrings_do_not(package_copy: Path) -> None:
+    before = export_sha256()
+    for path in package_copy.rglob("*.py"):
+        lines = path.read_text().replace('"""', '"""Really: ', 1).splitlines()
+        path.write_text("\r\n".join([*lines, "", "# A remark.", ""]))
+    (package_copy / "models" / "segnet.py").write_text(
+        "# New.\n" + (package_copy / "models" / "segnet.py").read_text().replace("(\n", "( \n\n")
+    )
+    assert export_sha256() == before

@@ -13,7 +13,6 @@ from roadseg.errors import DataError, SourceError
 from roadseg.export.calibration import (
     collect_frames,
     evenly,
-    load_frames,
     read_frame_list,
     write_frame_list,
 )
@@ -48,7 +47,7 @@ def test_missing_and_empty_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_frame_list(path)
     assert str(caught.value) == (
-        f"no calibration list at {path}: give one with --calibration, one frame per line"
+        f"no list of frames at {path}: give one with --frame-list, one frame per line"
     )
     path.write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
@@ -59,17 +58,24 @@ def test_missing_and_empty_lists(tmp_path: Path) -> None:
 def test_frames_get_the_size_of_the_network(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", 10)
     write_picture(tmp_path / "sub" / "b.png", 20, (90, 50))
-    frames = load_frames(tmp_path, ["a.png", "sub/b.png"])
+    listed = tmp_path / "list.txt"
+    listed.write_text("a.png\nsub/b.png\n")
+    found = collect_frames(tmp_path, frame_list=listed)
+    assert [record.name for record in found.records] == ["a.png", "sub/b.png"]
+    assert found.described == "list.txt"
+    frames = found.batches
     assert [f.shape for f in frames] == [(1, 352, 480, 3)] * 2
     assert [int(f.max()) for f in frames] == [10, 20]
     assert {f.dtype for f in frames} == {np.dtype(np.uint8)}
-    (small,) = load_frames(tmp_path, ["a.png"], (32, 64))
+    (small,) = collect_frames(tmp_path, frame_list=listed, count=1, network_hw=(32, 64)).batches
     assert small.shape == (1, 32, 64, 3)
 
 
 def test_a_missing_frame(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("train/a.png\n")
     with pytest.raises(DataError) as caught:
-        load_frames(tmp_path, ["train/a.png"])
+        collect_frames(tmp_path, frame_list=listed)
     assert str(caught.value) == (
         f"no calibration frame at {tmp_path / 'train/a.png'}: --data must be the folder that the "
         "list's paths are relative to"

@@ -249,5 +249,5 @@ def test_missing_nncf(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
         calibrate(fp32, [np.zeros((1, 32, 32, 3), np.uint8)])
     assert str(caught.value) == (
         "quantising needs NNCF, which cannot be loaded (import of nncf halted; None in "
-        "sys.modules): pip install nncf"
+        "sys.modules): pip install 'roadseg[export]'"
     )

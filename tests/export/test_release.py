@@ -16,6 +16,7 @@ from roadseg.errors import DataError, QualityGateError
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.export import release as module
 from roadseg.export.figures import figures_of
+from roadseg.export.scales import read_calibration
 from roadseg.preprocess import network_size
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
@@ -133,6 +134,43 @@ def test_a_refused_network_leaves_the_folder_alone(
     with pytest.raises(QualityGateError, match="too much"):
         module.release(run, tiny_camvid, calibration, directory=shipped)
     assert list(shipped.iterdir()) == []
+
+
+def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
+    tiny_camvid: Path,
+    run: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped, scales = tmp_path / "weights", tmp_path / "scales"
+    shipped.mkdir()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise QualityGateError("too much")
+
+    def go() -> None:
+        module.release(
+            run,
+            tiny_camvid,
+            calibration,
+            directory=shipped,
+            scales_dir=scales,
+            max_drop_points=100.0,
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "calibrate_network", refuse)
+        with pytest.raises(QualityGateError, match="too much"):
+            go()
+    assert list(shipped.iterdir()) == list(scales.iterdir()) == []
+    go()
+    written = read_calibration(scales / "segnet-lite.json")
+    entry = load_manifest(shipped)["segnet-lite"]
+    assert written.weights_sha256 == entry.files["torch"].parts[0].sha256
+    assert written.gate is not None
+    assert written.gate.measured_on == "val.txt"
+    assert [frame.name for frame in written.frames] == ["train/0.png", "train/1.png"]
 
 
 def test_a_folder_that_is_no_run(tiny_camvid: Path, calibration: Path, tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from roadseg.export.scales import (
     Gate,
     calibration_path,
     check_weights,
+    find_calibration,
     read_calibration,
     write_calibration,
 )
 from roadseg.weights import load_manifest
 
 SHIPPED = Path(__file__).resolve().parents[2] / "calibration" / "segnet-lite.json"
-GATE = Gate("val.txt", 101, 0.7, 0.697, 0.3, 0.99, "openvino 2026.4.1")
+GATE = Gate("val.txt", 101, 0.7, 0.697, 0.3, 0.99, "openvino 2026.4.1", 0.94)
 CALIBRATION = Calibration(
     model="segnet-lite",
     weights_sha256="ab" * 32,
@@ -40,8 +41,8 @@ FIX = "run 'roadseg calibrate --model segnet-lite --data DIR|VIDEO'"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    target = calibration_path("segnet-lite", tmp_path)
-    assert target == tmp_path / "segnet-lite.json"
+    target = calibration_path("segnet-lite", "ab" * 32, tmp_path)
+    assert target == tmp_path / "segnet-lite-abababab.json"
     write_calibration(CALIBRATION, target)
     return target
 
@@ -64,7 +65,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_scales(path: Path, tmp_path: Pa
 def test_it_is_replaced_as_a_whole(path: Path) -> None:
     write_calibration(replace(CALIBRATION, method="mse"), path)
     assert read_calibration(path).method == "mse"
-    assert [p.name for p in path.parent.iterdir()] == ["segnet-lite.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["segnet-lite-abababab.json"]
 
 
 def test_an_unwritable_file(tmp_path: Path) -> None:
@@ -122,6 +123,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("change", "reason"), DAMAGE, ids=range(len(DAMAGE)))
 def test_damage_is_named(change: Any, reason: str, path: Path) -> None:
+    path = path.replace(path.with_name("segnet-lite.json"))
     raw = json.loads(path.read_text())
     change(raw)
     path.write_text(json.dumps(raw))
@@ -131,6 +133,7 @@ def test_damage_is_named(change: Any, reason: str, path: Path) -> None:
 
 
 def test_files_that_are_no_calibration(path: Path) -> None:
+    path = path.replace(path.with_name("segnet-lite.json"))
     path.write_text(path.read_text()[:100])
     with pytest.raises(ModelError) as caught:
         read_calibration(path)
@@ -144,6 +147,7 @@ def test_files_that_are_no_calibration(path: Path) -> None:
 
 
 def test_another_version(path: Path) -> None:
+    path = path.replace(path.with_name("segnet-lite.json"))
     raw = json.loads(path.read_text()) | {"version": 2}
     path.write_text(json.dumps(raw))
     with pytest.raises(ModelError) as caught:
@@ -178,16 +182,42 @@ def test_the_gate() -> None:
         check_gate(replace(CALIBRATION, gate=replace(GATE, drop_points=float("nan"))))
 
 
+UNLABELLED = replace(
+    GATE, measured_on="drive.mp4", fp32_miou=None, int8_miou=None, drop_points=None
+)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "label_miou", "accepted"),
+    [
+        (0.985, 0.91, True),
+        (0.9849, 0.95, False),
+        (0.999, 0.909, False),
+        (0.99, float("nan"), False),
+    ],
+)
+def test_without_labels_the_labels_of_fp32_are_the_measure(
+    agreement: float, label_miou: float, accepted: bool
+) -> None:
+    gate = replace(UNLABELLED, agreement=agreement, label_miou=label_miou)
+    calibration = replace(CALIBRATION, gate=gate)
+    check_gate(calibration, force=True)
+    if accepted:
+        check_gate(calibration)
+        return
+    with pytest.raises(QualityGateError) as caught:
+        check_gate(calibration)
+    assert str(caught.value) == (
+        f"INT8 keeps {100 * agreement:.2f}% of the labels of FP32 on drive.mp4, mean IoU with "
+        f"them {label_miou:.3f} (98.5% and 0.91 are needed without labels): calibrate on more "
+        "frames, or on labelled ones, which tell what it really costs, or use --force"
+    )
+
+
 def test_a_gate_that_nobody_measured() -> None:
-    unlabelled = replace(
-        GATE, measured_on="drive.mp4", fp32_miou=None, int8_miou=None, drop_points=None
-    )
-    fix = (
-        "measure it with 'roadseg calibrate --model segnet-lite --data FOLDER' on a folder in "
-        "the CamVid layout, which has val.txt, or use --force"
-    )
+    fix = "measure it with 'roadseg calibrate --model segnet-lite --data DIR|VIDEO', or use --force"
     cases = [
-        (unlabelled, "drive.mp4 has no labels; 99.00% of its pixels keep their label"),
+        (replace(UNLABELLED, label_miou=None), "measured by an older roadseg"),
         (None, "nothing was measured"),
     ]
     for gate, known in cases:
@@ -196,6 +226,13 @@ def test_a_gate_that_nobody_measured() -> None:
         with pytest.raises(QualityGateError) as caught:
             check_gate(calibration)
         assert str(caught.value) == f"what INT8 costs segnet-lite is unknown ({known}): {fix}"
+
+
+def test_files_of_before_the_mean_iou_are_read(path: Path) -> None:
+    raw = json.loads(path.read_text())
+    del raw["gate"]["label_miou"]
+    path.write_text(json.dumps(raw))
+    assert read_calibration(path).gate == replace(GATE, label_miou=None)
 
 
 def test_what_ships_is_of_the_weights_that_ship() -> None:
@@ -212,15 +249,24 @@ def test_what_ships_is_of_the_weights_that_ship() -> None:
     assert [frame.name for frame in shipped.frames] == listed
 
 
-def test_the_usual_place_is_here_and_then_the_checkout(
+def test_the_calibration_of_some_weights_is_ones_own_or_the_one_that_ships(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert calibration_path("segnet-lite") == SHIPPED
-    assert calibration_path("none") == Path("calibration/none.json")
+    shipped = load_manifest()["segnet-lite"].files["torch"].parts[0].sha256
+    assert find_calibration("segnet-lite", shipped) == SHIPPED
+    # Other weights of that network, and other networks, have none yet.
+    own = Path("calibration/segnet-lite-abababab.json")
+    assert find_calibration("segnet-lite", "ab" * 32) == own
+    assert find_calibration("none", shipped) == Path(f"calibration/none-{shipped[:8]}.json")
     Path("calibration").mkdir()
-    Path("calibration/segnet-lite.json").touch()
-    assert calibration_path("segnet-lite") == Path("calibration/segnet-lite.json")
+    # A file of an older version, without a checksum in its name.
+    old = Path("calibration/segnet-lite.json")
+    write_calibration(CALIBRATION, old)
+    assert find_calibration("segnet-lite", "ab" * 32) == old
+    assert find_calibration("segnet-lite", shipped) == SHIPPED
+    write_calibration(CALIBRATION, own)
+    assert find_calibration("segnet-lite", "ab" * 32) == own
 
 
 def test_advice_names_the_model_and_not_the_file(tmp_path: Path) -> None:

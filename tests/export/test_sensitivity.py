@@ -14,7 +14,14 @@ from torch import nn
 
 from roadseg.errors import QualityGateError
 from roadseg.export import int8
-from roadseg.export.accuracy import LabelledTruth, agreement, load_truth, miou, predict
+from roadseg.export.accuracy import (
+    LabelledTruth,
+    agreement,
+    label_miou,
+    load_truth,
+    miou,
+    predict,
+)
 from roadseg.export.calibration import CalibrationFrames
 from roadseg.export.int8 import calibrate_network
 from roadseg.export.network import TrainedNetwork
@@ -99,6 +106,7 @@ def test_an_unlabelled_calibration(trained: TrainedNetwork, collected: Calibrati
         trained,
         collected,
         None,
+        force=True,  # random weights: rounding moves a rare class about
         threads=1,
         report=lines.append,
         progress=lambda stage, _done, _total: stages.append(stage),
@@ -111,10 +119,33 @@ def test_an_unlabelled_calibration(trained: TrainedNetwork, collected: Calibrati
     assert found.frames == collected.records
     assert found.size_hw == HW
     assert (found.model, found.weights_sha256) == ("tiny", "abc")
-    assert lines == [f"drive (4 frames): {100 * found.gate.agreement:.2f}% of labels as in fp32"]
-    assert list(dict.fromkeys(stages)) == ["ranges", "fp32", "int8"]
-    again = calibrate_network(trained, collected, None, threads=1)
+    assert found.gate.label_miou is not None
+    assert 0 < found.gate.label_miou <= 1
+    assert any(
+        line.startswith(
+            f"drive (4 frames): {100 * found.gate.agreement:.2f}% of labels as in fp32, mean IoU "
+            f"with fp32 {found.gate.label_miou:.3f}"
+        )
+        for line in lines
+    )
+    assert list(dict.fromkeys(stages))[:3] == ["ranges", "fp32", "int8"]
+    again = calibrate_network(trained, collected, None, threads=1, force=True)
     assert again == found
+
+
+def test_the_mean_iou_of_two_labellings() -> None:
+    truth = np.zeros((100, 100), np.uint8)
+    truth[:50] = 1
+    labels = truth.copy()
+    labels[:10] = 0
+    # Class 0: 5000 of 6000; class 1: 4000 of 5000.
+    assert label_miou([truth], [labels], 11) == pytest.approx((5 / 6 + 4 / 5) / 2)
+    # A class of fewer than a thousandth of the pixels does not count.
+    truth[0, :9] = 7
+    assert label_miou([truth], [labels], 11) == pytest.approx((5 / 6 + 4 / 5) / 2, abs=1e-3)
+    truth[0, :11] = 7
+    assert label_miou([truth], [labels], 11) == pytest.approx((5 / 6 + 4 / 5) / 3, abs=1e-3)
+    assert label_miou([truth], [truth], 11) == 1
 
 
 def test_a_labelled_calibration(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from roadseg import installing
 from roadseg.errors import BackendError
 from roadseg.plugin import nvrtc as nvrtc_module
 from roadseg.plugin.kernels import Layout, Variant, source, variants
@@ -242,7 +243,7 @@ def test_nvrtc_missing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Non
     with pytest.raises(BackendError) as caught:
         compile_kernels((8, 9))
     assert str(caught.value) == (
-        "NVRTC, which compiles the kernels, is not installed: pip install 'roadseg[tensorrt]' "
-        "(with a driver of CUDA 12: 'roadseg[tensorrt-cu12]')"
+        "NVRTC, which compiles the kernels, is not installed: "
+        + installing.install(installing.cuda_extra())
     )
     assert caught.value.__cause__ is error

@@ -315,5 +315,6 @@ def test_a_tensorrt_without_ahead_of_time_plugins(standin: Any, version: str) ->
         register_portable(standin.make(version))
     assert str(caught.value) == (
         f"TensorRT {version} has no ahead-of-time plugins;"
-        " build without --portable, or install TensorRT 10.9 or newer: pip install -U tensorrt"
+        " build without --portable, or install TensorRT 10.9 or newer: pip install "
+        "--upgrade tensorrt"
     )

@@ -14,8 +14,16 @@ import torch
 
 from roadseg.data import LabelledSet, open_dataset
 from roadseg.errors import DataError, ModelError, UsageError
-from roadseg.labels import CAMVID, SUNRGBD
-from roadseg.models import build_model, load_weights, save_weights, weights_classes
+from roadseg.labels import CAMVID, SUNRGBD, ClassSet
+from roadseg.models import (
+    COMPARISON_NAMES,
+    MODEL_NAMES,
+    build_model,
+    load_weights,
+    save_weights,
+    weights_classes,
+)
+from roadseg.models.transfer import class_parameters
 from roadseg.training import loop
 from roadseg.training.augment import CropTargets, augment
 from roadseg.training.augment_batch import crop_batch, draw_plan
@@ -31,6 +39,7 @@ from roadseg.training.feed import DeviceFeed
 from roadseg.training.losses import SegmentationLoss
 from roadseg.training.recipes import Recipe, load_recipe
 from roadseg.training.validation import recompute_statistics
+from roadseg.weights import resolve_model
 
 CPU = torch.device("cpu")
 FARM = "the 3 classes of farm (track, field, sky)"
@@ -111,15 +120,72 @@ def test_runs_of_earlier_versions_are_runs_on_camvid(tiny_camvid: Path, tmp_path
     assert run(tiny_camvid, folder, recipe(epochs=2), resume=True).epochs == 2
 
 
-@pytest.mark.parametrize("role", ["init", "teacher"])
-def test_weights_of_other_classes(tiny_farm: Path, tmp_path: Path, role: str) -> None:
+def test_a_teacher_of_other_classes(tiny_farm: Path, tmp_path: Path) -> None:
     path = tmp_path / "camvid.pt"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     with pytest.raises(ModelError) as caught:
-        run(tiny_farm, tmp_path / "run", recipe(), **{role: path})
+        run(tiny_farm, tmp_path / "run", recipe(), teacher=path)
     assert str(caught.value) == (
         f"{path} knows {CAMVIDS}, not {FARM}: use weights that were trained on those"
     )
+
+
+def test_what_depends_on_the_classes() -> None:
+    assert class_parameters("segnet-lite") == [
+        "classifier.weight",
+        "classifier.bias",
+        "auxiliary.weight",
+        "auxiliary.bias",
+    ]
+    for name in (*MODEL_NAMES, *COMPARISON_NAMES):
+        found = class_parameters(name)
+        # The last layers, and nothing of the encoder; fcn-basic's decoder is as wide as classes.
+        assert found
+        assert not any(key.startswith(("encoder", "stem", "stage")) for key in found)
+        assert len(found) <= len(build_model(name).state_dict()) // 2
+
+
+def test_init_of_other_classes_keeps_all_but_the_last_layers(
+    tiny_farm: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "camvid.pt"
+    torch.manual_seed(7)
+    source = build_model("segnet-lite")
+    save_weights(path, source, "segnet-lite")
+    lines: list[str] = []
+    frozen = recipe(learning_rate=1e-12, weight_decay=0.0)
+    result = run(tiny_farm, tmp_path / "run", frozen, init=path, report=lines.append)
+    network, _ = load_weights(result.weights)
+    assert lines == [
+        f"starting from {path}, which knows {CAMVIDS}: 51 layers are kept, classifier and "
+        f"auxiliary start anew for {FARM}"
+    ]
+    state, started = network.state_dict(), source.state_dict()
+    for key, value in state.items():
+        if key.startswith(("classifier", "auxiliary")):
+            assert value.shape != started[key].shape
+        elif "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(value, started[key], atol=2e-3, rtol=2e-3)
+
+
+def test_as_many_other_classes_start_anew_as_well(tiny_farm: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    other = ClassSet("sea", ("water", "boat", "sky"), ((0, 0, 9), (1, 1, 1), (2, 2, 2)))
+    save_weights(path, build_model("segnet-lite", 3), "segnet-lite", classes=other)
+    lines: list[str] = []
+    run(tiny_farm, tmp_path / "run", recipe(), init=path, report=lines.append)
+    assert "classifier and auxiliary start anew for" in lines[0]
+
+
+def test_the_shipped_weights_help_a_small_set_of_other_classes(
+    tiny_farm: Path, tmp_path: Path
+) -> None:
+    settings = recipe(epochs=4)
+    shipped = resolve_model("segnet-lite", "torch").path
+    scratch = run(tiny_farm, tmp_path / "scratch", settings)
+    adapted = run(tiny_farm, tmp_path / "adapted", settings, init=shipped)
+    assert adapted.epochs == scratch.epochs
+    assert adapted.best_miou > scratch.best_miou + 0.1
 
 
 def test_data_sets_of_different_classes(tiny_farm: Path, tiny_camvid: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def x_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
     reading, writing = os.pipe()
     server = subprocess.Popen(
         [
-            *(program, "-displayfd", str(writing), "-noreset"),
+            *(program, "-displayfd", str(writing), "-noreset", "-nocursor"),
             *("-screen", "0", "1000x700x24", "-fbdir", str(folder)),
         ],
         pass_fds=[writing],

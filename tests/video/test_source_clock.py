@@ -111,7 +111,8 @@ def test_pictures_that_all_bear_the_same_time(tmp_path: Path, make_clip: MakeCli
 
     frames, warnings = read_all(same)
 
-    assert times(frames) == pytest.approx([i / 30 for i in range(30)], abs=1e-3)
+    # The file has times in milliseconds, and FFmpeg may take 33 of them for the whole step.
+    assert times(frames) == pytest.approx([i / 30 for i in range(30)], abs=1e-2)
     assert warnings == [
         f"the clock of {same} jumps or stands still: 29 of 30 pictures continue from those "
         "before them"

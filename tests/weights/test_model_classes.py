@@ -99,7 +99,9 @@ def test_weights_without_pytorch(farm_models: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(BackendError) as error:
         classes_of_model(str(farm_models / "farm.pt"))
     assert str(error.value) == (
-        f"{farm_models}/farm.pt is a file of PyTorch, which is not installed: pip install torch"
+        f"{farm_models}/farm.pt is a file of PyTorch, which is not installed: pip install "
+        "'roadseg[train]', or turn it into a file for OpenVINO where PyTorch is: 'roadseg export "
+        f"--model {farm_models}/farm.pt --output farm.onnx'"
     )
 
 

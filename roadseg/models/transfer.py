@@ -1,0 +1,47 @@
+"""Weights of one set of classes as the start of a network for another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from roadseg.models import build_model
+
+__all__ = ["class_parameters", "keep_all_but_classes"]
+
+
+def class_parameters(name: str) -> list[str]:
+    """Names of the parameters whose shape depends on the number of classes: the last layers.
+
+    Args:
+        name: of a network, for `build_model`.
+    """
+    with torch.device("meta"):  # shapes alone
+        two, three = (build_model(name, count).state_dict() for count in (2, 3))
+    return [key for key in two if two[key].shape != three[key].shape]
+
+
+def keep_all_but_classes(
+    network: nn.Module, name: str, state: Mapping[str, Tensor]
+) -> tuple[int, list[str]]:
+    """Give a network the weights of one for other classes; its last layers stay as they are.
+
+    Args:
+        network: changed in place.
+        name: of its architecture, for `build_model`.
+        state: of a network of the same architecture.
+
+    Returns:
+        How many layers were taken over, and the names of those that were not.
+    """
+    anew = class_parameters(name)
+    kept = {key: value for key, value in state.items() if key not in anew}
+    network.load_state_dict(kept, strict=False)
+    return len(_layers(kept)), _layers(dict.fromkeys(anew))
+
+
+def _layers(keys: Mapping[str, object]) -> list[str]:
+    """`["a.weight", "a.bias", "b.weight"]` to `["a", "b"]`."""
+    return list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
