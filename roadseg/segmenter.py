@@ -24,6 +24,7 @@ from roadseg.errors import BackendError, UsageError
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
 from roadseg.types import Geometry, Image, LabelMap, Labels
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend, BackendInfo
@@ -90,7 +91,7 @@ class Segmenter:
         if size_hw is not None:
             size_hw = size_pair(size_hw)
         if threads is not None and threads < 1:
-            raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
+            raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
         self._model = model
         self._backend_name = choose_backend(model, backend, report=report)
         self._threads = threads
@@ -358,8 +359,8 @@ def check_size(size_hw: tuple[int, int], multiple: int) -> None:
         return
     below = tuple(max(side // multiple, 1) * multiple for side in size_hw)
     above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
-    nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (below, above)))
+    nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
     raise UsageError(
         f"size {height}x{width} does not fit the network, whose sides are multiples of "
-        f"{multiple}: use --size {nearest}"
+        f"{multiple}: use {nearest}"
     )

@@ -468,11 +468,11 @@ def test_an_error_leaves_it_free():
 @pytest.mark.parametrize(
     ("size_hw", "nearest"),
     [
-        ((350, 480), "320x480 or 352x480"),
-        ((352, 481), "352x480 or 352x512"),
-        ((0, 0), "32x32"),
-        ((-32, 480), "32x480"),
-        ((1, 1), "32x32"),
+        ((350, 480), "size_hw=(320, 480) or size_hw=(352, 480)"),
+        ((352, 481), "size_hw=(352, 480) or size_hw=(352, 512)"),
+        ((0, 0), "size_hw=(32, 32)"),
+        ((-32, 480), "size_hw=(32, 480)"),
+        ((1, 1), "size_hw=(32, 32)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
@@ -480,17 +480,17 @@ def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
         Segmenter(backend="fake", size_hw=size_hw)
     assert str(caught.value) == (
         f"size {size_hw[0]}x{size_hw[1]} does not fit the network, whose sides are multiples "
-        f"of 32: use --size {nearest}"
+        f"of 32: use {nearest}"
     )
 
 
 def test_threads_below_one_are_refused():
-    with pytest.raises(UsageError, match="^cannot use 0 threads: use --threads 1 or more$"):
+    with pytest.raises(UsageError, match="^cannot use 0 threads: use threads=1 or more$"):
         Segmenter(backend="fake", threads=0)
 
 
 def test_unknown_backends_are_refused_at_once():
-    with pytest.raises(UsageError, match=r"^unknown backend 'cuda': use --backend auto\|"):
+    with pytest.raises(UsageError, match=r"^unknown backend 'cuda': use backend=\"auto\"\|"):
         Segmenter(backend="cuda")
 
 

@@ -13,6 +13,7 @@ import typer
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
 from roadseg.errors import RoadsegError
+from roadseg.wording import naming_options
 
 __all__ = ["main"]
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see `roadseg.errors` for their meanings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with lasting_streams(), signals_as_ctrl_c() as signals:
+    with naming_options(), lasting_streams(), signals_as_ctrl_c() as signals:
         try:
             code = _run(arguments)
         except KeyboardInterrupt:
