@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from roadseg import errors, labels
     from roadseg.segmenter import Segmenter
     from roadseg.types import Frame, LabelMap
 
-__all__ = ["Frame", "LabelMap", "Segmenter", "__version__"]
+__all__ = ["Frame", "LabelMap", "Segmenter", "__version__", "errors", "labels"]
 
 __version__ = "0.1.0"
 
@@ -28,4 +29,13 @@ def __getattr__(name: str) -> Any:
         from roadseg import types
 
         return getattr(types, name)
+    if name in ("errors", "labels"):
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What is there to be used, loaded or not.
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -10,11 +10,15 @@ from pathlib import Path
 
 from roadseg.errors import SinkError
 
-__all__ = ["FileLock", "lock_target"]
+__all__ = ["FileLock", "TargetTakenError", "lock_target"]
 
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 # A file system without locks, such as some network shares.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class TargetTakenError(SinkError):
+    """Something is there, or another run is about to put something there."""
 
 
 class FileLock:
@@ -95,7 +99,7 @@ def lock_target(file: Path, what: str) -> FileLock | None:
         The lock; None where the file system has none.
 
     Raises:
-        SinkError: another run has it.
+        TargetTakenError: another run has it.
         OSError: the lock's file cannot be made.
     """
     lock = FileLock(file)
@@ -108,7 +112,9 @@ def lock_target(file: Path, what: str) -> FileLock | None:
     if not taken:
         owner = lock.owner()
         by = "" if owner is None else f" (process {owner})"
-        raise SinkError(f"{what} is being written by another run{by}: give another, or wait for it")
+        raise TargetTakenError(
+            f"{what} is being written by another run{by}: give another, or wait for it"
+        )
     return lock
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.errors import UsageError
+from roadseg.wording import option
 
 __all__ = [
     "CAMVID",
@@ -302,13 +303,13 @@ def palette_bgr(name: str = DEFAULT_PALETTE, classes: ClassSet = CAMVID) -> npt.
         UsageError: no palette has that name, or it is not for these classes.
     """
     if name not in PALETTES:
-        raise UsageError(f"unknown palette {name!r}: use --palette {'|'.join(PALETTES)}")
+        raise UsageError(f"unknown palette {name!r}: use {option('--palette', *PALETTES)}")
     if classes.same_classes(CAMVID):
         return PALETTES[name]
     if name != DEFAULT_PALETTE:
         raise UsageError(
             f"palette {name!r} has colours for CamVid's classes only, and the model knows "
-            f"{classes}: leave --palette out"
+            f"{classes}: leave {option('--palette')} out"
         )
     return classes.palette_bgr
 

@@ -17,10 +17,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.errors import UsageError
+from roadseg.errors import SinkError, UsageError
 from roadseg.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.render import Renderer
 from roadseg.segmenter import Segmenter
+from roadseg.video import places
+from roadseg.video.default_output import open_default_sink
 from roadseg.video.display import Window, display_available, open_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
@@ -45,6 +47,9 @@ class RunOptions:
         show: True: a window, or an error; False: none; None: one if there is a display.
         measure: what happens is the result: render even if nobody looks, and accept that
             nothing is written.
+        choose_output: where there is neither a window nor anything to write or to measure, write
+            the pictures into the current folder, under a new name made from the source's; see
+            `roadseg.video.default_output`. Live and endless sources are refused then.
         view, alpha, legend, palette, hud: see `roadseg.render.Renderer`.
         model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
@@ -57,6 +62,7 @@ class RunOptions:
     save_masks: Path | None = None
     show: bool | None = False
     measure: bool = False
+    choose_output: bool = False
     view: str = "overlay"
     alpha: float = 0.5
     legend: bool = True
@@ -110,6 +116,9 @@ def open_loop(
         window = _open_window(options)
         if window is not None:
             stack.callback(window.close)
+        chooses = options.choose_output and window is None and not _has_results(options)
+        if chooses:
+            _refuse_endless(options, _live_name(options.source))
         source = stack.enter_context(
             open_source(
                 options.source,
@@ -125,6 +134,18 @@ def open_loop(
         if options.output is not None:
             sink = open_sink(options.output, source.info)
             stack.callback(sink.close, ok=False)
+        elif chooses:
+            _refuse_endless(options, source.info.name if source.info.kind == "live" else None)
+            try:
+                sink = open_default_sink(source.info)
+            except SinkError as exc:
+                raise SinkError(f"{exc} (--output chooses another place)") from exc
+            stack.callback(sink.close, ok=False)
+            if report is not None:
+                report(
+                    f"no window ({_why_no_window(options)}): writing {sink.path}; "
+                    "choose with --output, --save-masks or --stats-json"
+                )
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
@@ -171,11 +192,37 @@ def _renderer(options: RunOptions, classes: ClassSet) -> Renderer:
 def _open_window(options: RunOptions) -> Window | None:
     if options.show is False:
         return None
-    writes = options.output is not None or options.save_masks is not None or options.measure
-    window = open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
-    if window is None and not writes:
-        raise UsageError(
-            "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
-            f"(no window: {display_available()})"
-        )
-    return window
+    return open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
+
+
+def _has_results(options: RunOptions) -> bool:
+    return options.output is not None or options.save_masks is not None or options.measure
+
+
+def _why_no_window(options: RunOptions) -> str:
+    return "--no-show" if options.show is False else str(display_available())
+
+
+def _live_name(source: str) -> str | None:
+    """The name of what is live for certain; None where only opening it tells."""
+    place = places.find(source)
+    if isinstance(place, places.Camera):
+        return place.name
+    # What http sends may be a file.
+    if isinstance(place, places.Url) and not place.url.lower().startswith("http"):
+        return place.name
+    return None
+
+
+def _refuse_endless(options: RunOptions, live_name: str | None) -> None:
+    """A recording that no end of the source ends begins only where it was asked for."""
+    if live_name is not None:
+        why = f"{live_name} is live and is recorded only when you say so"
+    elif options.loop and options.max_frames is None:
+        why = "with --loop the source has no end"
+    else:
+        return
+    raise UsageError(
+        f"nothing to do: {why}: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
+        f"(no window: {_why_no_window(options)})"
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roadseg.arguments import check_batch, check_frame, model_text, size_pair
 from roadseg.backends.base import SIDE_MULTIPLE, PipelinedBackend
 from roadseg.backends.select import (
     choose_backend,
@@ -21,6 +24,7 @@ from roadseg.errors import BackendError, UsageError
 from roadseg.postprocess import postprocess
 from roadseg.preprocess import network_size, preprocess
 from roadseg.types import Geometry, Image, LabelMap, Labels
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend, BackendInfo
@@ -31,6 +35,8 @@ __all__ = ["Segmenter", "check_size"]
 # Compiled networks to keep. A stream that switches between portrait and landscape needs two;
 # each costs tens of megabytes.
 _MAX_BACKENDS = 3
+
+_ADVICE = "give each thread one of its own, or let them take turns with a lock"
 
 
 class Segmenter:
@@ -45,8 +51,8 @@ class Segmenter:
     >>> (label_map.ids == class_id("road")).mean()    # share of the picture that is road
 
     Frames may have any size, and may change size: the network's input follows the aspect ratio
-    of the frame, and networks compiled for earlier sizes are kept. An instance must be used by
-    one thread at a time; threads of your own need one each.
+    of the frame, and networks compiled for earlier sizes are kept. An instance is for one thread
+    at a time, and says so when a second one comes; threads of your own need one each.
 
     Args:
         model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
@@ -65,6 +71,7 @@ class Segmenter:
         network_hw: input size of the network in use; None before the first frame.
 
     Raises:
+        TypeError: an argument is of another kind.
         UsageError: unknown model or backend, a size the network cannot take, `threads` below 1.
         ModelError: the model file is damaged or has the wrong checksum.
         EngineError: the model is an engine without a usable manifest.
@@ -72,7 +79,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str = "segnet-lite",
+        model: str | os.PathLike[str] = "segnet-lite",
         backend: str = "auto",
         *,
         size_hw: tuple[int, int] | None = None,
@@ -80,8 +87,11 @@ class Segmenter:
         report: Callable[[str], None] | None = None,
         progress: Callable[[BuildProgress], None] | None = None,
     ) -> None:
+        model = model_text(model)
+        if size_hw is not None:
+            size_hw = size_pair(size_hw)
         if threads is not None and threads < 1:
-            raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
+            raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
         self._model = model
         self._backend_name = choose_backend(model, backend, report=report)
         self._threads = threads
@@ -98,7 +108,9 @@ class Segmenter:
         self._pipelined: PipelinedBackend | None = None
         # A backend: it owes the result. Labels: they are the result.
         self._in_flight: deque[PipelinedBackend | Labels] = deque()
-        self._resized: Image | None = None
+        self._submitter: int | None = None
+        self._one_at_a_time = _OneAtATime()
+        self._own = _Buffers()
         self._batch: Image | None = None
 
     def __call__(self, frame_bgr: Image) -> LabelMap:
@@ -111,11 +123,14 @@ class Segmenter:
             The labels; `.ids` is (H, W) uint8 at the size of the picture.
 
         Raises:
+            TypeError: no array.
             ValueError: not (H, W, 3) uint8; grey and BGRA pictures name their conversion.
+            RuntimeError: another thread uses this instance right now.
             BackendError: the runtime is missing or failed.
         """
-        network_bgr, geometry = self.preprocess(frame_bgr)
-        network_ids = self.infer(network_bgr)
+        with self._one_at_a_time:
+            network_bgr, geometry = self.preprocess(frame_bgr)
+            network_ids = self.infer(network_bgr)
         return self.postprocess(network_ids, geometry)
 
     def prepare(self, source_hw: tuple[int, int]) -> None:
@@ -123,34 +138,40 @@ class Segmenter:
 
         Raises:
             ModelError: the model file cannot be used.
+            RuntimeError: another thread uses this instance right now.
             BackendError: the runtime is missing or failed.
         """
-        self._backend(self._network_hw(source_hw))
+        with self._one_at_a_time:
+            self._backend(self._network_hw(source_hw))
 
     def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
         """The network's input, (h, w, 3) uint8 BGR, and the way back.
 
-        The array may be overwritten by the next call.
+        The array may be overwritten by this thread's next call.
 
         Raises:
-            ValueError: see `__call__`.
+            TypeError, ValueError: see `__call__`.
         """
-        _check_frame(frame_bgr)
+        check_frame(frame_bgr)
         network_hw = self._network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
         if frame_bgr.shape[:2] == network_hw:
             return preprocess(frame_bgr, network_hw)
-        if self._resized is None or self._resized.shape[:2] != network_hw:
-            self._resized = np.empty((*network_hw, 3), np.uint8)
-        return preprocess(frame_bgr, network_hw, out=self._resized)
+        out = self._own.resized
+        if out is None or out.shape[:2] != network_hw:
+            out = self._own.resized = np.empty((*network_hw, 3), np.uint8)
+        return preprocess(frame_bgr, network_hw, out=out)
 
     def infer(self, network_bgr: Image) -> Labels:
         """(h, w, 3) uint8 BGR at the network's size to (h, w) uint8 class ids.
 
         Raises:
+            TypeError, ValueError, RuntimeError: see `__call__`.
             BackendError: the runtime is missing or failed.
         """
-        backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
-        ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
+        check_frame(network_bgr)
+        with self._one_at_a_time:
+            backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
+            ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
         return ids
 
     @property
@@ -167,10 +188,20 @@ class Segmenter:
             network_bgr: see `infer`; may be overwritten once this returns.
 
         Raises:
-            RuntimeError: `depth` frames are in flight already, or frames of another size are.
+            TypeError, ValueError: see `__call__`.
+            RuntimeError: `depth` frames are in flight already, or frames of another size or thread
+                are, or another thread uses this instance right now.
             BackendError: the runtime is missing or failed. The frame is not in flight.
         """
+        check_frame(network_bgr)
+        with self._one_at_a_time:
+            self._submit(network_bgr)
+
+    def _submit(self, network_bgr: Image) -> None:
         network_hw = (network_bgr.shape[0], network_bgr.shape[1])
+        if self._in_flight and self._submitter != threading.get_ident():
+            # It would collect the labels of the other one's frames.
+            raise RuntimeError(f"frames of another thread are in flight: {_ADVICE}")
         if self._in_flight and (
             len(self._in_flight) >= self.depth or network_hw != self.network_hw
         ):
@@ -181,27 +212,30 @@ class Segmenter:
         else:
             self._pipelined.submit(network_bgr[np.newaxis])
             self._in_flight.append(self._pipelined)
+        self._submitter = threading.get_ident()
 
     def collect(self) -> Labels:
         """(h, w) uint8 class ids of the oldest frame in flight; waits for them.
 
         Raises:
-            RuntimeError: nothing is in flight.
+            RuntimeError: nothing is in flight, or another thread uses this instance right now.
             BackendError: the runtime failed. The frame is lost, and no longer in flight.
         """
-        if not self._in_flight:
-            raise RuntimeError("no frame is in flight: submit one first")
-        oldest = self._in_flight.popleft()
-        if isinstance(oldest, np.ndarray):
-            return oldest
-        ids: Labels = oldest.collect()[0]
-        return ids
+        with self._one_at_a_time:
+            if not self._in_flight:
+                raise RuntimeError("no frame is in flight: submit one first")
+            oldest = self._in_flight.popleft()
+            if isinstance(oldest, np.ndarray):
+                return oldest
+            ids: Labels = oldest.collect()[0]
+            return ids
 
     def discard(self) -> None:
         """Wait for the frames in flight and throw their labels away, and their errors."""
-        while self._in_flight:
-            with contextlib.suppress(BackendError):
-                self.collect()
+        with self._one_at_a_time:
+            while self._in_flight:
+                with contextlib.suppress(BackendError):
+                    self.collect()
 
     def segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
         """Segment several pictures in one call of the backend, as from several cameras.
@@ -216,13 +250,15 @@ class Segmenter:
             The labels of each picture, in order.
 
         Raises:
+            TypeError, RuntimeError: see `__call__`.
             ValueError: see `__call__`; or the pictures need networks of different sizes.
             BackendError: the runtime is missing or failed.
         """
-        if not frames_bgr:
-            return []
-        for frame_bgr in frames_bgr:
-            _check_frame(frame_bgr)
+        check_batch(frames_bgr)
+        with self._one_at_a_time:
+            return self._segment_batch(frames_bgr) if len(frames_bgr) else []
+
+    def _segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
         sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
         for position, size_hw in enumerate(sizes_hw):
             if size_hw != sizes_hw[0]:
@@ -245,11 +281,16 @@ class Segmenter:
         return postprocess(network_ids, geometry)
 
     def close(self) -> None:
-        """Give all compiled networks back; a second call does nothing."""
-        self._in_flight.clear()
-        self._pipelined = None
-        while self._backends:
-            self._backends.popitem()[1].close()
+        """Give all compiled networks back; a second call does nothing.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+        """
+        with self._one_at_a_time:
+            self._in_flight.clear()
+            self._pipelined = None
+            while self._backends:
+                self._backends.popitem()[1].close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -283,18 +324,28 @@ class Segmenter:
         return backend
 
 
-def _check_frame(frame_bgr: Image) -> None:
-    shape, dtype = frame_bgr.shape, frame_bgr.dtype
-    if dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and shape[0] and shape[1]:
-        return
-    hint = ""
-    if dtype != np.uint8:
-        hint = ": scale it to 0..255 and convert with .astype(np.uint8)"
-    elif len(shape) == 2 or shape[2:] == (1,):
-        hint = ": convert grey pictures with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)"
-    elif shape[2:] == (4,):
-        hint = ": convert BGRA pictures with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)"
-    raise ValueError(f"expected a (H, W, 3) uint8 BGR frame, got {shape} {dtype}{hint}")
+class _OneAtATime:
+    """Refuses a second thread instead of making it wait: nobody notices a wait that doubles the
+    latency of every frame, and without either, labels would be those of another frame."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        # The thread that has it may take it again: one method calls another.
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(f"this Segmenter is in use by another thread: {_ADVICE}")
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+class _Buffers(threading.local):
+    """Of each thread its own, so that none overwrites what another one is about to infer."""
+
+    resized: Image | None = None
 
 
 def check_size(size_hw: tuple[int, int], multiple: int) -> None:
@@ -308,8 +359,8 @@ def check_size(size_hw: tuple[int, int], multiple: int) -> None:
         return
     below = tuple(max(side // multiple, 1) * multiple for side in size_hw)
     above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
-    nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (below, above)))
+    nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
     raise UsageError(
         f"size {height}x{width} does not fit the network, whose sides are multiples of "
-        f"{multiple}: use --size {nearest}"
+        f"{multiple}: use {nearest}"
     )

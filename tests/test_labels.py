@@ -65,7 +65,9 @@ def test_every_palette_is_read_only_with_distinct_colours_and_black_void(name: s
 def test_unknown_palette() -> None:
     with pytest.raises(UsageError) as error:
         palette_bgr("neon")
-    assert str(error.value) == "unknown palette 'neon': use --palette street|colorblind|camvid"
+    assert (
+        str(error.value) == 'unknown palette \'neon\': use palette="street"|"colorblind"|"camvid"'
+    )
 
 
 def test_camvid_is_one_class_set_among_others() -> None:
@@ -122,7 +124,7 @@ def test_palettes_of_other_classes_are_their_own() -> None:
             palette_bgr(name, SUNRGBD)
         assert str(error.value) == (
             f"palette {name!r} has colours for CamVid's classes only, and the model knows the 37 "
-            "classes of SUN RGB-D (wall, floor, cabinet, ...): leave --palette out"
+            "classes of SUN RGB-D (wall, floor, cabinet, ...): leave palette out"
         )
 
 

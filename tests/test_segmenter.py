@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +43,22 @@ def test_a_frame_of_the_network_size_is_labelled_exactly():
 
 def test_the_package_offers_it():
     assert roadseg.Segmenter is Segmenter
+    assert roadseg.errors.UsageError is UsageError
+    assert len(roadseg.labels.CLASS_NAMES) == 11
+
+
+def test_the_package_shows_what_it_offers_and_loads_none_of_it():
+    code = (
+        "import sys, roadseg\n"
+        "shown = [name for name in dir(roadseg) if not name.startswith('_')]\n"
+        "assert '__version__' in dir(roadseg)\n"
+        "heavy = {'numpy', 'cv2', 'openvino', 'torch', 'av'} & set(sys.modules)\n"
+        "print(*shown, *heavy)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Frame", "LabelMap", "Segmenter", "errors", "labels"]
+    assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])
+    assert all(hasattr(roadseg, name) for name in roadseg.__all__)
 
 
 def test_size_is_obeyed():
@@ -260,22 +281,198 @@ def test_a_batch_needs_one_network():
             np.zeros((2, 4, 5, 3), np.uint8),
             "expected a (H, W, 3) uint8 BGR frame, got (2, 4, 5, 3) uint8",
         ),
+        (
+            np.zeros((3, 40, 50), np.uint8),
+            "expected a (H, W, 3) uint8 BGR frame, got (3, 40, 50) uint8: "
+            "put the channels last with .transpose(1, 2, 0)",
+        ),
     ],
 )
 def test_other_arrays_are_refused(frame, message):
-    with pytest.raises(ValueError) as caught:
-        Segmenter(backend="fake")(frame)
-    assert str(caught.value) == message
+    segmenter = Segmenter(backend="fake")
+    for refuse in (
+        segmenter,
+        segmenter.preprocess,
+        segmenter.infer,
+        segmenter.submit,
+        lambda frame: segmenter.segment_batch([frame]),
+    ):
+        with pytest.raises(ValueError) as caught:
+            refuse(frame)
+        assert str(caught.value) == message
+
+
+class Picture:
+    """As PIL has it."""
+
+    def __array__(self):
+        raise AssertionError("it is not converted behind the user's back")
+
+
+@pytest.mark.parametrize(
+    ("frame", "got"),
+    [
+        (None, "None: cv2.imread gives None where it cannot read a file"),
+        ("a.jpg", "str: read it with cv2.imread('a.jpg')"),
+        (Path("a.jpg"), f"{type(Path()).__name__}: read it with cv2.imread('a.jpg')"),
+        ([[[0, 0, 0]]], "list: for several frames there is segment_batch; "),
+        (Picture(), "Picture: make it a NumPy array with numpy.asarray, with its channels as "),
+        (7, "int"),
+    ],
+)
+def test_what_is_no_array_is_refused(frame, got):
+    segmenter = Segmenter(backend="fake")
+    for refuse in (
+        segmenter,
+        segmenter.preprocess,
+        segmenter.infer,
+        segmenter.submit,
+        lambda frame: segmenter.segment_batch([frame]),
+    ):
+        with pytest.raises(TypeError) as caught:
+            refuse(frame)
+        expected = f"expected a (H, W, 3) uint8 BGR frame, as a NumPy array, got {got}"
+        assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize(("frames", "got"), [(None, "None"), ("a.jpg", "str"), (3, "int")])
+def test_what_is_no_batch_is_refused(frames, got):
+    with pytest.raises(TypeError) as caught:
+        Segmenter(backend="fake").segment_batch(frames)
+    assert str(caught.value) == (
+        f"expected a list of frames, a (H, W, 3) uint8 BGR frame each, got {got}"
+    )
+
+
+def test_one_array_of_several_frames_is_a_batch():
+    frames = np.stack([plain(0), plain(255)])
+    black, white = Segmenter(backend="fake").segment_batch(frames)
+    assert (black.ids == 0).all()
+    assert (white.ids == 10).all()
+
+
+@pytest.mark.parametrize("size_hw", ["352x480", (352,), (352.5, 480), 352, (1, 2, 3), ("1", "2")])
+def test_sizes_of_another_kind_are_refused(size_hw):
+    with pytest.raises(TypeError) as caught:
+        Segmenter(backend="fake", size_hw=size_hw)
+    assert str(caught.value) == (
+        f"size_hw is (height, width) in pixels, such as (352, 480), got {size_hw!r}"
+    )
+
+
+def test_models_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match='^model is a name such as "segnet-lite" or a path, got '):
+        Segmenter(None)
+
+
+# Several threads.
+
+IN_USE = (
+    "this Segmenter is in use by another thread: give each thread one of its own, or let them take "
+    "turns with a lock"
+)
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """A segmenter that another thread is inside of, until the test is over."""
+    inside, go = threading.Event(), threading.Event()
+    infer = FakeBackend.infer
+
+    def wait(self, batch_bgr):
+        inside.set()
+        assert go.wait(60)
+        return infer(self, batch_bgr)
+
+    monkeypatch.setattr(FakeBackend, "infer", wait)
+    segmenter = Segmenter(backend="fake")
+    results = []
+    other = threading.Thread(target=lambda: results.append(segmenter(plain(255))))
+    other.start()
+    assert inside.wait(60)
+    yield segmenter
+    go.set()
+    other.join()
+    assert (results[0].ids == 10).all(), "the first one is not disturbed"
+    monkeypatch.undo()
+    assert (segmenter(plain(0)).ids == 0).all()
+    segmenter.close()
+    assert (segmenter(plain(0)).ids == 0).all(), "a closed one starts anew"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda segmenter: segmenter(plain(0)),
+        lambda segmenter: segmenter.infer(plain(0)),
+        lambda segmenter: segmenter.submit(plain(0)),
+        lambda segmenter: segmenter.collect(),
+        lambda segmenter: segmenter.discard(),
+        lambda segmenter: segmenter.segment_batch([plain(0)]),
+        lambda segmenter: segmenter.prepare((32, 32)),
+        lambda segmenter: segmenter.close(),
+    ],
+)
+def test_a_second_thread_is_refused(busy, use):
+    with pytest.raises(RuntimeError) as caught:
+        use(busy)
+    assert str(caught.value) == IN_USE
+
+
+def test_threads_that_take_turns_share_one():
+    segmenter = Segmenter(backend="fake")
+    found = []
+    for level, label in ((0, 0), (255, 10), (128, 5)):
+
+        def use(level=level, label=label):
+            found.append((segmenter(plain(level, (40, 60))).ids == label).all())
+            segmenter.submit(plain(level))
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+        assert (segmenter.collect() == label).all()
+    assert found == [True] * 3
+
+
+def test_what_one_thread_has_resized_no_other_one_overwrites():
+    segmenter = Segmenter(backend="fake", size_hw=(32, 32))
+    mine, _ = segmenter.preprocess(plain(0, (50, 50)))
+    thread = threading.Thread(target=segmenter.preprocess, args=(plain(255, (50, 50)),))
+    thread.start()
+    thread.join()
+    assert (segmenter.infer(mine) == 0).all()
+
+
+def test_frames_of_two_threads_are_not_in_flight_together(pipelined):
+    segmenter = Segmenter(backend="fake")
+    thread = threading.Thread(target=segmenter.submit, args=(plain(0),))
+    thread.start()
+    thread.join()
+    with pytest.raises(RuntimeError, match="^frames of another thread are in flight: give each "):
+        segmenter.submit(plain(255))
+    assert (segmenter.collect() == 0).all()
+    segmenter.submit(plain(255))
+    assert (segmenter.collect() == 10).all()
+
+
+def test_an_error_leaves_it_free():
+    segmenter = Segmenter(backend="fake")
+    with pytest.raises(ValueError):
+        segmenter(np.zeros((3, 3), np.uint8))
+    with pytest.raises(RuntimeError, match="^no frame is in flight"):
+        segmenter.collect()
+    assert segmenter(plain(0)).ids.shape == (32, 32)
 
 
 @pytest.mark.parametrize(
     ("size_hw", "nearest"),
     [
-        ((350, 480), "320x480 or 352x480"),
-        ((352, 481), "352x480 or 352x512"),
-        ((0, 0), "32x32"),
-        ((-32, 480), "32x480"),
-        ((1, 1), "32x32"),
+        ((350, 480), "size_hw=(320, 480) or size_hw=(352, 480)"),
+        ((352, 481), "size_hw=(352, 480) or size_hw=(352, 512)"),
+        ((0, 0), "size_hw=(32, 32)"),
+        ((-32, 480), "size_hw=(32, 480)"),
+        ((1, 1), "size_hw=(32, 32)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
@@ -283,17 +480,17 @@ def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
         Segmenter(backend="fake", size_hw=size_hw)
     assert str(caught.value) == (
         f"size {size_hw[0]}x{size_hw[1]} does not fit the network, whose sides are multiples "
-        f"of 32: use --size {nearest}"
+        f"of 32: use {nearest}"
     )
 
 
 def test_threads_below_one_are_refused():
-    with pytest.raises(UsageError, match="^cannot use 0 threads: use --threads 1 or more$"):
+    with pytest.raises(UsageError, match="^cannot use 0 threads: use threads=1 or more$"):
         Segmenter(backend="fake", threads=0)
 
 
 def test_unknown_backends_are_refused_at_once():
-    with pytest.raises(UsageError, match=r"^unknown backend 'cuda': use --backend auto\|"):
+    with pytest.raises(UsageError, match=r"^unknown backend 'cuda': use backend=\"auto\"\|"):
         Segmenter(backend="cuda")
 
 

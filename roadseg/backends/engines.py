@@ -23,6 +23,7 @@ from roadseg.engine.store import (
 )
 from roadseg.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.weights import is_engine, resolve_model
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.cuda import Cuda
@@ -92,7 +93,7 @@ def open_tensorrt(
         what = re.split(r"[:;] (?=give )", str(exc))[0]
         raise SinkError(
             f"{what}: make room for it there, or build it elsewhere with 'roadseg build-engine "
-            "--output FILE.engine' and use --model FILE.engine"
+            f"--output FILE.engine' and use {option('--model', 'FILE.engine')}"
         ) from exc
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
@@ -102,7 +103,7 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     own_hw = engine.manifest.size_hw
     if own_hw != network_hw:
         raise UsageError(
-            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use --size {own_hw[0]}x{own_hw[1]}"
+            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
         )
     # Before the GPU is asked for: a damaged file is damaged everywhere.
     damage = checksum_problem(engine)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from roadseg.backends.base import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.errors import BackendError, ModelError, UsageError
 from roadseg.installing import install, upgrade
+from roadseg.wording import option
 
 __all__ = ["OpenVinoBackend"]
 
@@ -197,14 +198,13 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
         own_hw = (shape[1].get_length(), shape[2].get_length())
         if own_hw != network_hw:
             raise UsageError(
-                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only: "
-                f"use --size {own_hw[0]}x{own_hw[1]}"
+                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
             )
     elif h <= 0 or w <= 0 or h % SIDE_MULTIPLE or w % SIDE_MULTIPLE:
-        near = [max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw]
+        near = tuple(max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw)
         raise UsageError(
             f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}: "
-            f"use --size {near[0]}x{near[1]}"
+            f"use {option('--size', near)}"
         )
     try:
         network.reshape([1, h, w, 3])

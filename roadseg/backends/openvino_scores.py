@@ -10,6 +10,7 @@ import numpy.typing as npt
 from roadseg.backends.base import check_batch
 from roadseg.backends.openvino import OpenVinoBackend, _import_openvino, _last_line
 from roadseg.errors import BackendError, ModelError
+from roadseg.wording import option
 
 __all__ = ["OpenVinoScoringBackend"]
 
@@ -26,7 +27,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         if scores is None:
             raise ModelError(
                 f"{shown} picks its classes in a way that shows no scores: "
-                "write it again with 'roadseg export', or use --backend torch"
+                f"write it again with 'roadseg export', or use {option('--backend', 'torch')}"
             )
         return ov.Model([scores], network.get_parameters(), network.get_name())
 

@@ -12,6 +12,7 @@ from roadseg.errors import UsageError
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.weights import is_engine, load_manifest, resolve_model
 from roadseg.weights.classes import classes_of_model, require_torch
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.backends.base import Backend
@@ -49,7 +50,7 @@ def choose_backend(
         BackendError: `auto` for a `.pt` file, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
-        raise UsageError(f"unknown backend {backend!r}: use --backend {'|'.join(BACKEND_NAMES)}")
+        raise UsageError(f"unknown backend {backend!r}: use {option('--backend', *BACKEND_NAMES)}")
     if backend != "auto":
         return backend
     if is_engine(model):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen
 from roadseg.errors import BackendError, EngineError
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
@@ -97,7 +98,7 @@ class LoadedEngine:
             return BackendError(
                 f"the GPU's memory is full: TensorRT {what} ({self._file.manifest.model}, "
                 f"{self._file.path.name}): close other programs that use the GPU, or use a "
-                "smaller --size"
+                f"smaller {option('--size')}"
             )
         return BackendError(f"TensorRT {what}: {first_reason(messages)}")
 

@@ -28,6 +28,7 @@ from roadseg.backends.torch_cuda_layers import Convolution
 from roadseg.backends.torch_cuda_ops import Operations
 from roadseg.backends.torch_cuda_rewrite import rewrite
 from roadseg.errors import BackendError
+from roadseg.wording import option
 
 __all__ = ["TorchCudaBackend"]
 
@@ -227,8 +228,8 @@ class _Translated(AbstractContextManager[None]):
     def __exit__(self, kind: Any, exc: BaseException | None, trace: Any) -> None:
         if isinstance(exc, torch.cuda.OutOfMemoryError):
             raise BackendError(
-                f"the GPU is out of memory ({_first_line(exc)}): use a smaller --size, or close "
-                "other programs that use it"
+                f"the GPU is out of memory ({_first_line(exc)}): use a smaller "
+                f"{option('--size')}, or close other programs that use it"
             ) from exc
         if isinstance(exc, RuntimeError):
             raise BackendError(f"PyTorch failed while inferring: {_first_line(exc)}") from exc

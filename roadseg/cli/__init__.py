@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from typer.core import TyperGroup
 
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
+from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
 from roadseg.errors import RoadsegError
+from roadseg.wording import naming_options
 
 __all__ = ["main"]
 
@@ -43,9 +44,9 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="roadseg",
+    cls=RoadsegGroup,
     help="Real-time road-scene video segmentation.",
-    epilog=_EXIT_CODES,
-    no_args_is_help=True,
+    epilog=flowing(_EXIT_CODES),
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,6 +57,7 @@ _debug = False
 
 @app.callback(invoke_without_command=True)
 def _global(
+    context: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
@@ -66,6 +68,9 @@ def _global(
 
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 def _register() -> None:
@@ -73,7 +78,9 @@ def _register() -> None:
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"roadseg.cli.{module_name}")
         function = getattr(module, module_name, None) or getattr(module, f"{module_name}_")
-        app.command(name, hidden=name in _HIDDEN)(function)
+        app.command(
+            name, cls=RoadsegCommand, help=flowing(function.__doc__), hidden=name in _HIDDEN
+        )(function)
 
 
 _register()
@@ -89,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see `roadseg.errors` for their meanings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with lasting_streams(), signals_as_ctrl_c() as signals:
+    with naming_options(), lasting_streams(), signals_as_ctrl_c() as signals:
         try:
             code = _run(arguments)
         except KeyboardInterrupt:
@@ -104,7 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
-    assert isinstance(command, TyperGroup)
     result = command.main(args=arguments, prog_name="roadseg", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
@@ -124,8 +130,8 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
     # typer carries its own copy of click's exceptions in some versions and click's in others:
     # both have these two members and a usage error's exit code of 2.
     if hasattr(exc, "format_message") and hasattr(exc, "exit_code"):
-        text = redact_text(exc.format_message(), arguments)
-        print(f"error: {text}: see 'roadseg --help'", file=sys.stderr)
+        text = usage_message(exc, arguments, _COMMANDS + _HIDDEN)
+        print(f"error: {redact_text(text, arguments)}", file=sys.stderr)
         return int(exc.exit_code)
     if isinstance(exc, ImportError):
         from roadseg.cv2_check import explain_import_error

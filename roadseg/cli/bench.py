@@ -12,7 +12,10 @@ from roadseg.cli.options import (
     ModelOption,
     RtspTransportOption,
     SizeOption,
+    SourceArgument,
+    SourceOption,
     ThreadsOption,
+    one_source,
     tell,
 )
 
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
 
 
 def bench(
-    source: Annotated[
-        str, typer.Option(help="What to read; see 'roadseg run --help'. Short files start again.")
-    ],
+    sources: SourceArgument = None,
+    source: SourceOption = None,
     model: ModelOption = "segnet-lite",
     backend: BackendOption = "auto",
     size: SizeOption = None,
@@ -45,8 +47,8 @@ def bench(
 ) -> None:
     """Measure frames per second end to end, each stage, and the network alone.
 
-    Overlay, legend and HUD are always drawn.
-    A camera can be no faster than it delivers.
+    Overlay, legend and HUD are always drawn. Files shorter than --frames start again. A camera
+    can be no faster than it delivers.
     """
     from rich.console import Console
 
@@ -60,7 +62,7 @@ def bench(
 
         raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
     options = RunOptions(
-        source=source,
+        source=one_source(sources, source, "bench"),
         model=model,
         backend=backend,
         size_hw=None if size is None else parse_size(size),
@@ -74,6 +76,7 @@ def bench(
         result = run_bench(options, encode=output, report=tell, progress=building)
     for warning in result.run.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    typer.echo(_title(result))
     Console().print(_table(result))
     typer.echo(f"on {result.machine}")
     if json_path is not None:
@@ -81,16 +84,21 @@ def bench(
         typer.echo(f"written to {json_path}")
 
 
+def _title(result: BenchReport) -> str:
+    # Not the table's own, which rich would break where the table comes out narrower.
+    run = result.run
+    height, width = run.size_hw
+    return (
+        f"{run.model} {result.precision} on {run.backend}, input {height}x{width}, "
+        f"{run.frames_out} frames"
+    )
+
+
 def _table(result: BenchReport) -> Table:
     from rich.table import Table
 
     run = result.run
-    height, width = run.size_hw
-    table = Table(
-        title=f"{run.model} {result.precision} on {run.backend}, input {height}x{width}, "
-        f"{run.frames_out} frames",
-        title_justify="left",
-    )
+    table = Table()
     table.add_column("measured")
     table.add_column("value", justify="right")
     how = "with H.264 output" if result.encoded else "without output"

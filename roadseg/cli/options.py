@@ -12,7 +12,10 @@ __all__ = [
     "ModelOption",
     "RtspTransportOption",
     "SizeOption",
+    "SourceArgument",
+    "SourceOption",
     "ThreadsOption",
+    "one_source",
     "parse_fps",
     "parse_network_size",
     "tell",
@@ -20,29 +23,77 @@ __all__ = [
 
 _SIDES = (32, 4096)
 
+SourceArgument = Annotated[
+    # A list, so that a pattern which the shell has expanded gets an answer.
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="A video file, the number of a webcam, an rtsp:// or http(s):// URL, an image, a "
+        "folder of images, or a quoted pattern of images.",
+    ),
+]
+SourceOption = Annotated[
+    str | None, typer.Option(metavar="SOURCE", help="The source may also be given so.")
+]
 ModelOption = Annotated[
-    str, typer.Option(help="Name of a model, or an .xml, .onnx, .pt or .engine file.")
+    str,
+    typer.Option(
+        metavar="NAME|FILE", help="Name of a model, or an .xml, .onnx, .pt or .engine file."
+    ),
 ]
 BackendOption = Annotated[
     str,
     typer.Option(
-        help="auto, tensorrt, openvino, torch or fake; auto takes the GPU where there is one."
+        metavar="NAME",
+        help="What runs the network: auto, tensorrt, openvino, torch or fake. auto takes the GPU "
+        "where there is one.",
     ),
 ]
 SizeOption = Annotated[
     str | None,
-    typer.Option(metavar="HxW", help="Network input; by default it follows the frames."),
+    typer.Option(
+        metavar="HxW", help="Size of the network's input; by default it follows the frames."
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="CPU threads; by default the runtime decides.")
+    int | None,
+    typer.Option(metavar="N", help="How many CPU threads to use; by default the runtime decides."),
 ]
 
 RtspTransportOption = Annotated[
     str,
     typer.Option(
-        metavar="auto|tcp|udp", help="How RTSP sends; auto is TCP, or UDP where that is refused."
+        metavar="auto|tcp|udp",
+        help="How RTSP sends its pictures; auto is TCP, or UDP where that is refused.",
     ),
 ]
+
+
+def one_source(positional: list[str] | None, option: str | None, command: str) -> str:
+    """The source, which may be given with or without `--source`.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    from roadseg.errors import UsageError
+    from roadseg.video.redaction import redact
+
+    given = [*(positional or []), *([] if option is None else [option])]
+    if len(given) == 1 and given[0]:
+        return given[0]
+    see = f"(see 'roadseg {command} --help')"
+    if not any(given):
+        raise UsageError(f"no source is given: for example 'roadseg {command} drive.mp4' {see}")
+    if option is None:
+        raise UsageError(
+            f"{len(given)} sources are given, {redact(given[0])} to {redact(given[-1])}, and one "
+            f'at a time is read: put a pattern of images in quotes, as in "drive/*.png" {see}'
+        )
+    raise UsageError(
+        f"two sources are given, {redact(given[0])} and --source {redact(option)}: "
+        f"leave one out {see}"
+    )
 
 
 def parse_fps(text: str | None) -> Fraction | None:

@@ -14,7 +14,10 @@ from roadseg.cli.options import (
     ModelOption,
     RtspTransportOption,
     SizeOption,
+    SourceArgument,
+    SourceOption,
     ThreadsOption,
+    one_source,
     parse_fps,
     tell,
 )
@@ -24,35 +27,41 @@ if TYPE_CHECKING:
 
 
 def run(
-    source: Annotated[
-        str,
-        typer.Option(
-            help="Video file, webcam number, rtsp:// or http(s):// URL, image, folder, or quoted "
-            "pattern of images."
-        ),
-    ],
+    sources: SourceArgument = None,
+    source: SourceOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Where the pictures go: a .mp4 file, a folder for PNGs, or a .png for one picture."
+            metavar="PATH",
+            help="Where the pictures go: a .mp4 file, a folder for PNGs, or a .png for one "
+            "picture. By default a file or folder called like the source is written here where "
+            "there is no window.",
         ),
     ] = None,
-    view: Annotated[str, typer.Option(help="overlay, mask or side-by-side.")] = "overlay",
-    alpha: Annotated[float, typer.Option(help="Opacity of the colours, 0 to 1.")] = 0.5,
+    view: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What is shown: overlay, mask or side-by-side."),
+    ] = "overlay",
+    alpha: Annotated[
+        float, typer.Option(metavar="NUMBER", help="Opacity of the colours, from 0 to 1.")
+    ] = 0.5,
     legend: Annotated[
         bool, typer.Option("--legend/--no-legend", help="Show which colour is which class.")
     ] = True,
-    palette: Annotated[str, typer.Option(help="street, colorblind or camvid.")] = "street",
+    palette: Annotated[
+        str, typer.Option(metavar="NAME", help="The colours: street, colorblind or camvid.")
+    ] = "street",
     hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
     show: Annotated[
         bool | None,
         typer.Option(
             "--show/--no-show",
-            help="Show a window; by default where there is a display. q or Esc ends the run.",
+            help="Show a window; this is the default where there is a display. The key q or Esc "
+            "ends the run.",
         ),
     ] = None,
     save_masks: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write class ids as 8-bit PNGs here.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write the class ids as 8-bit PNGs here.")
     ] = None,
     model: ModelOption = "segnet-lite",
     backend: BackendOption = "auto",
@@ -61,17 +70,19 @@ def run(
     max_frames: Annotated[
         int | None, typer.Option(metavar="N", help="End after N frames of the source.")
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start a file again at its end.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Start a file again at its end. Its sound is left out.")
+    ] = False,
     fps: Annotated[
         str | None,
         typer.Option(
-            metavar="R",
-            help="Frames per second of images (else 25) and bare streams such as .h264.",
+            metavar="RATE",
+            help="Frames per second of images (by default 25) and of bare streams such as .h264.",
         ),
     ] = None,
     stream: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Which video of a file that holds several, from 1."),
+        typer.Option(metavar="N", help="Which video of a file that holds several; the first is 1."),
     ] = None,
     rtsp_transport: RtspTransportOption = "auto",
     stats_json: Annotated[
@@ -81,7 +92,9 @@ def run(
 ) -> None:
     """Segment every frame of a source.
 
-    A file loses no frame; of a camera the newest frame wins.
+    Where there is a display, a window shows the result; where there is none, it is written
+    here: drive.mp4 becomes drive-roadseg.mp4. A file loses no frame; of a camera the newest frame
+    wins.
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
@@ -91,12 +104,14 @@ def run(
     from roadseg.pipeline import RunOptions, open_loop, parse_size
     from roadseg.video.meters import Meters
 
+    source = one_source(sources, source, "run")
     options = RunOptions(
         source=source,
         output=output,
         save_masks=save_masks,
         show=show,
         measure=stats_json is not None,
+        choose_output=True,
         view=view,
         alpha=alpha,
         legend=legend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from roadseg.errors import BackendError
+from roadseg.wording import option
 
 __all__ = [
     "MINIMUM_CUDA",
@@ -16,18 +17,20 @@ __all__ = [
 # The oldest CUDA that a driver must run: JetPack 6 has 12.6, TensorRT 10 needs 12.
 MINIMUM_CUDA = (12, 0)
 
-_CPU = "or use --backend openvino"
-_UPDATE = f"update it from https://www.nvidia.com/drivers, {_CPU}"
-_CRASHED = f"start again, and if it happens once more report it; until then {_CPU[3:]}"
+# Places in the text, for what only the one who reads it decides; see `roadseg.wording`.
+_USE_CPU, _SIZE = "<CPU>", "<SIZE>"
+
+_UPDATE = "update it from https://www.nvidia.com/drivers, or <CPU>"
+_CRASHED = "start again, and if it happens once more report it; until then <CPU>"
 
 _ADVICE = {
     "CUDA_ERROR_NO_DEVICE": (
         "no NVIDIA GPU is visible to this process",
-        f"look at 'nvidia-smi' and at CUDA_VISIBLE_DEVICES, {_CPU}",
+        "look at 'nvidia-smi' and at CUDA_VISIBLE_DEVICES, or <CPU>",
     ),
     "CUDA_ERROR_DEVICE_UNAVAILABLE": (
         "the GPU is reserved by another program",
-        f"end that program ('nvidia-smi' lists it), {_CPU}",
+        "end that program ('nvidia-smi' lists it), or <CPU>",
     ),
     "CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER": ("the NVIDIA driver is too old", _UPDATE),
     "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE": (
@@ -36,11 +39,11 @@ _ADVICE = {
     ),
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": (
         "the NVIDIA driver was updated while in use",
-        f"restart the machine, {_CPU}",
+        "restart the machine, or <CPU>",
     ),
     "CUDA_ERROR_SYSTEM_NOT_READY": (
         "the GPU system is not ready",
-        f"start the NVIDIA fabric manager (systemctl start nvidia-fabricmanager), {_CPU}",
+        "start the NVIDIA fabric manager (systemctl start nvidia-fabricmanager), or <CPU>",
     ),
     "CUDA_ERROR_STUB_LIBRARY": (
         "the CUDA driver library is the toolkit's empty stand-in",
@@ -53,19 +56,19 @@ _ADVICE = {
     "CUDA_ERROR_NO_BINARY_FOR_GPU": (
         "no kernel that was compiled fits this GPU and its driver",
         "pip install a nvidia-cuda-nvrtc of the driver's CUDA version ('roadseg doctor' names it), "
-        f"{_CPU}",
+        "or <CPU>",
     ),
     "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES": (
         "a kernel needs more than this GPU has",
-        f"report it with the GPU's name; until then {_CPU[3:]}",
+        "report it with the GPU's name; until then <CPU>",
     ),
     "CUDA_ERROR_LAUNCH_TIMEOUT": (
         "a kernel ran so long that the desktop's watchdog stopped it",
-        f"use a smaller --size, {_CPU}",
+        "use a smaller <SIZE>, or <CPU>",
     ),
     "CUDA_ERROR_ECC_UNCORRECTABLE": (
         "the GPU's memory is damaged",
-        f"restart the machine and look at 'nvidia-smi -q -d ECC', {_CPU}",
+        "restart the machine and look at 'nvidia-smi -q -d ECC', or <CPU>",
     ),
 }
 _CRASHES = (
@@ -88,36 +91,36 @@ def cuda_error(code: str, doing: str) -> BackendError:
     """
     if code in _ADVICE:
         what, advice = _ADVICE[code]
-        return BackendError(f"{what} ({code}): {advice}")
+        return _error(f"{what} ({code}): {advice}")
     if "CAPTURE" in code:
-        return BackendError(
+        return _error(
             f"a CUDA graph cannot be captured while {doing} ({code}): report it; until then "
-            f"{_CPU[3:]}"
+            f"{_USE_CPU}"
         )
     if code in _CRASHES:
-        return BackendError(f"the GPU crashed while {doing} ({code}): {_CRASHED}")
-    return BackendError(f"CUDA failed while {doing} ({code}): look at 'nvidia-smi', {_CPU}")
+        return _error(f"the GPU crashed while {doing} ({code}): {_CRASHED}")
+    return _error(f"CUDA failed while {doing} ({code}): look at 'nvidia-smi', or {_USE_CPU}")
 
 
 def out_of_memory(needed_bytes: int, free_bytes: int) -> BackendError:
     """The line for device memory that is not there."""
-    return BackendError(
+    return _error(
         f"GPU out of memory ({_size(needed_bytes)} needed, {_size(free_bytes)} free): use a "
-        "smaller --size or --batch, or close other programs"
+        f"smaller {_SIZE} or batch, or close other programs"
     )
 
 
 def no_driver() -> BackendError:
     """The line for a machine without libcuda."""
-    return BackendError(
+    return _error(
         "there is no NVIDIA driver (libcuda cannot be loaded): install it from "
-        f"https://www.nvidia.com/drivers, {_CPU}"
+        f"https://www.nvidia.com/drivers, or {_USE_CPU}"
     )
 
 
 def driver_too_old(driver_cuda: tuple[int, int]) -> BackendError:
     """The line for a driver below `MINIMUM_CUDA`."""
-    return BackendError(
+    return _error(
         f"the NVIDIA driver is too old: it runs CUDA {_dotted(driver_cuda)} and CUDA "
         f"{_dotted(MINIMUM_CUDA)} is needed: {_UPDATE}"
     )
@@ -126,7 +129,12 @@ def driver_too_old(driver_cuda: tuple[int, int]) -> BackendError:
 def no_such_gpu(index: int, count: int) -> BackendError:
     """The line for a GPU number that there is not."""
     known = "GPU 0" if count == 1 else f"GPUs 0 to {count - 1}"
-    return BackendError(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')")
+    return _error(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')")
+
+
+def _error(text: str) -> BackendError:
+    text = text.replace(_USE_CPU, f"use {option('--backend', 'openvino')}")
+    return BackendError(text.replace(_SIZE, option("--size")))
 
 
 def _dotted(version: tuple[int, int]) -> str:

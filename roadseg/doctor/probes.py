@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from roadseg.errors import RoadsegError
+from roadseg.wording import naming_options
 
 __all__ = ["DEFAULT_MODEL", "MARK", "PROBES", "main"]
 
@@ -106,7 +107,8 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
 def main(name: str) -> None:
     """Run one probe and print its result as a line of JSON."""
     try:
-        answer: dict[str, Any] = {"facts": PROBES[name]()}
+        with naming_options():  # `roadseg doctor` shows it
+            answer: dict[str, Any] = {"facts": PROBES[name]()}
     except RoadsegError as exc:
         answer = {"error": str(exc), "kind": "explained"}
     except ModuleNotFoundError as exc:

@@ -32,6 +32,7 @@ from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
 from roadseg.training.limits import check_batch
 from roadseg.training.trainer import BEST
 from roadseg.weights.manifest import sha256_of
+from roadseg.wording import option
 
 __all__ = ["Comparison", "Failure", "Plan", "choose_models", "compare"]
 
@@ -91,11 +92,16 @@ def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
     names = list(table_models(table)) if table is not None else []
     names += [name.strip() for name in (models or "").split(",") if name.strip()]
     if not names:
-        raise UsageError("nothing to compare: use --table 1|3|6, or --models a,b,c")
+        raise UsageError(
+            f"nothing to compare: use {option('--table', 1, 3, 6)}, "
+            f"or {option('--models', 'a,b,c')}"
+        )
     known = MODEL_NAMES + COMPARISON_NAMES
     for name in names:
         if name not in known:
-            raise UsageError(f"unknown model {name!r}: --models takes {', '.join(known)}")
+            raise UsageError(
+                f"unknown model {name!r}: {option('--models')} takes {', '.join(known)}"
+            )
     return tuple(dict.fromkeys(names))
 
 
@@ -191,7 +197,7 @@ def _check_weights(path: Path, model: str, classes: ClassSet) -> None:
     if not path.is_file():
         raise ModelError(
             f"no weights at {path}: train them with 'roadseg train --model {model} --output "
-            f"{path.parent}', or leave --weights out"
+            f"{path.parent}', or leave {option('--weights')} out"
         )
     found = load_weights(path, classes)[1]["model"]
     if found != model:
@@ -225,7 +231,7 @@ def _write(folder: Path, result: Comparison) -> Comparison:
     written = []
     for name, content in contents.items():
         if content is not None:
-            write_whole(folder / name, content, "--output")
+            write_whole(folder / name, content, option("--output", parameter="folder"))
             written.append(folder / name)
     return dataclasses.replace(result, files=tuple(written))
 

@@ -22,6 +22,7 @@ from roadseg.backends.torch import full_fp32
 from roadseg.errors import BackendError, UsageError
 from roadseg.models import build_model
 from roadseg.training.limits import is_out_of_memory
+from roadseg.wording import option
 
 __all__ = ["TRAINING_BATCH", "Cost", "LiveBytes", "check_size", "measure_cost"]
 
@@ -76,7 +77,7 @@ def check_size(model: str, size_hw: tuple[int, int]) -> None:
         reason = str(exc).splitlines()[0]
         raise UsageError(
             f"{model} cannot be measured at {size_hw[0]}x{size_hw[1]} ({reason}): use a larger "
-            "--size, such as 360x480"
+            f"one, for example {option('--size', (360, 480))}"
         ) from exc
 
 
@@ -112,7 +113,7 @@ def measure_cost(
             raise
         raise BackendError(
             f"{device} has too little memory to time a network at {size_hw[0]}x{size_hw[1]}: "
-            "use a smaller --size, or leave the network out of --models"
+            f"use a smaller {option('--size')}, or leave the network out of {option('--models')}"
         ) from exc
     finally:
         model.zero_grad(set_to_none=True)

@@ -23,6 +23,7 @@ from roadseg.training.loop import train
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_schedule
 from roadseg.training.trainer import BEST, LAST, Progress
+from roadseg.wording import option
 
 __all__ = [
     "QUICK_FRAMES",
@@ -162,7 +163,8 @@ def _train(
             on_step=on_step,
         )
     except UsageError as exc:
-        raise UsageError(f"{exc}, or choose another --output" if resume else str(exc)) from exc
+        another = f", or choose another {option('--output', parameter='folder')}"
+        raise UsageError(f"{exc}{another if resume else ''}") from exc
     if plan.quick:
         # Gigabytes with the large networks, and nothing is worth going on with.
         (run / LAST).unlink(missing_ok=True)

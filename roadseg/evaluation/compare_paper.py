@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roadseg.errors import UsageError
+from roadseg.wording import option
 
 __all__ = ["PAPER_CONDITIONS", "TABLES", "PaperFigures", "paper_figures", "table_models"]
 
@@ -115,10 +116,9 @@ def table_models(table: int) -> tuple[str, ...]:
         UsageError: there is no such table here.
     """
     if table not in TABLES:
-        known = "|".join(str(number) for number in TABLES)
         raise UsageError(
-            f"table {table} of the paper is not one to compare with: use --table {known}, or "
-            "--models a,b,c"
+            f"table {table} of the paper is not one to compare with: use "
+            f"{option('--table', *TABLES)}, or {option('--models', 'a,b,c')}"
         )
     return tuple(name for name, figures in _FIGURES.items() if table in figures.tables)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from roadseg.errors import UsageError
 from roadseg.json_file import claim_json, write_json
+from roadseg.wording import option
 
 __all__ = ["ROWS", "Row", "RowFile"]
 
@@ -82,12 +83,13 @@ class RowFile:
             there = self._data
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(
-                f"{self._path} is damaged: delete it, or choose another --output"
+                f"{self._path} is damaged: delete it, or choose another "
+                f"{option('--output', parameter='folder')}"
             ) from exc
         if there != self._data:
             raise UsageError(
-                f"{folder} compares networks on {there}: give that as --data, or choose another "
-                "--output"
+                f"{folder} compares networks on {there}: give that as {option('--data')}, or "
+                f"choose another {option('--output', parameter='folder')}"
             )
 
     def claim(self) -> None:

@@ -19,6 +19,7 @@ from roadseg.evaluation.report_html import Figures, Shots, page
 from roadseg.evaluation.whole_file import write_whole
 from roadseg.labels import CAMVID, ClassSet
 from roadseg.types import Image, Labels
+from roadseg.wording import option
 
 __all__ = ["PAGE", "Report"]
 
@@ -118,7 +119,9 @@ class Report:
             best=self._shots(folder, "best", best),
         )
         # Last, so that a page never names a picture that is not there.
-        write_whole(folder / PAGE, page(figures).encode("utf-8"), "--report")
+        write_whole(
+            folder / PAGE, page(figures).encode("utf-8"), option("--report", parameter="folder")
+        )
         return folder / PAGE
 
     def _shots(self, folder: Path, kind: str, frames: Sequence[RankedFrame]) -> list[Shots]:
@@ -127,7 +130,7 @@ class Report:
             files = {}
             for name, picture in frame.pictures.items():
                 files[name] = f"{_PICTURES}/{kind}-{place}-{name}.jpg"
-                write_whole(folder / files[name], picture, "--report")
+                write_whole(folder / files[name], picture, option("--report", parameter="folder"))
             title = f"frame {frame.index}" if self._names is None else self._names[frame.index]
             shots.append(Shots(title, frame.miou, files))
         return shots

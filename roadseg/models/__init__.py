@@ -23,6 +23,7 @@ from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
 from roadseg.models.segnet_lite import SegNetLite
+from roadseg.wording import option
 
 __all__ = [
     "COMPARISON_NAMES",
@@ -77,8 +78,7 @@ def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
     try:
         return _BUILDERS[name](num_classes)
     except KeyError:
-        known = "|".join(_BUILDERS)
-        raise UsageError(f"unknown model {name!r}: use --model {known}") from None
+        raise UsageError(f"unknown model {name!r}: use {option('--model', *_BUILDERS)}") from None
 
 
 def save_weights(

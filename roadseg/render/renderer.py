@@ -10,6 +10,7 @@ from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
 from roadseg.types import Image, LabelMap
+from roadseg.wording import option
 
 __all__ = ["VIEWS", "Renderer", "output_hw"]
 
@@ -55,7 +56,9 @@ class Renderer:
         colours = palette_bgr(palette, classes)
         _check_view(view)
         if not 0 <= alpha <= 1:
-            raise UsageError(f"alpha {alpha:g} is outside 0..1: use for example --alpha 0.5")
+            raise UsageError(
+                f"alpha {alpha:g} is outside 0..1: use for example {option('--alpha', 0.5)}"
+            )
         self.view = view
         self.alpha = alpha
         self._painter = Painter(colours)
@@ -106,4 +109,4 @@ class Renderer:
 
 def _check_view(view: str) -> None:
     if view not in VIEWS:
-        raise UsageError(f"unknown view {view!r}: use --view {'|'.join(VIEWS)}")
+        raise UsageError(f"unknown view {view!r}: use {option('--view', *VIEWS)}")

@@ -18,6 +18,7 @@ from roadseg.types import Frame, Image
 from roadseg.video.backlog import newest
 from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import WALL_TIME_BASE, Timeline
+from roadseg.wording import option
 
 __all__ = ["CameraSource"]
 
@@ -124,7 +125,7 @@ def _no_camera(index: int) -> str:
         return f"no webcam {index}: no /dev/video* device found; plug one in, or give a file or URL"
     if index not in devices:
         found = ", ".join(f"/dev/video{i}" for i in devices)
-        return f"no webcam {index}: found {found}; use --source {devices[0]}"
+        return f"no webcam {index}: found {found}; use {option('--source', str(devices[0]))}"
     if not os.access(f"/dev/video{index}", os.R_OK | os.W_OK):
         return (
             f"no permission to use webcam {index} (/dev/video{index}): "

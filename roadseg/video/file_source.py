@@ -29,6 +29,7 @@ from roadseg.video.pictures.picture import Picture
 from roadseg.video.source import SourceInfo
 from roadseg.video.timeline import Timeline
 from roadseg.video.truncation import is_cut_off
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     import av
@@ -101,7 +102,8 @@ def open_file(
     if fps is not None and not _is_elementary(container):
         container.close()
         raise UsageError(
-            f"--fps is for images and bare streams; {path} has its own rate: leave the option out"
+            f"{option('--fps')} is for images and bare streams; {path} has its own rate: "
+            "leave it out"
         )
     reopen = open_container if loop else None
     return FileSource(
@@ -225,7 +227,7 @@ class FileSource:
             has_audio=self._has_sound and self._reopen is None,
             reopen=self._open_beside,
             has_data=self._has_data and self._reopen is None,
-            no_sound="--loop repeats the pictures only"
+            no_sound=f"{option('--loop')} repeats the pictures only"
             if self._reopen and self._has_sound
             else None,
             path=path,

@@ -18,6 +18,7 @@ from roadseg.picture_file import is_animated, is_cut_off
 from roadseg.types import Frame, Image
 from roadseg.video.image_names import result_names
 from roadseg.video.source import SourceInfo
+from roadseg.wording import option
 
 __all__ = ["IMAGE_RATE", "ImageSource", "images_in", "is_image", "natural_key", "read_image"]
 
@@ -177,7 +178,7 @@ class ImageSource:
         who = f"{first.name} and {more} more are" if more else f"{first.name} is"
         line = (
             f"{who} animated: in a series only the first picture is taken; "
-            f"for all of it, --source {first}"
+            f"for all of it, {option('--source', first)}"
         )
         if more:
             self.warnings[self._animated_line] = line

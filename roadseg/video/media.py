@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from roadseg.errors import SourceError
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -137,7 +138,7 @@ def _choose_video(
         stream = streams[number - 1]
     else:
         there = "1 video stream" if len(streams) == 1 else f"video streams 1 to {len(streams)}"
-        raise SourceError(f"{name} has {there}: there is no --stream {number}")
+        raise SourceError(f"{name} has {there}: there is no {option('--stream', number)}")
     if stream.codec_context is None:
         raise SourceError(f"{name}: there is no decoder for its video codec; convert it to H.264")
     if len(streams) == 1 or number is not None:
@@ -145,7 +146,7 @@ def _choose_video(
     listed = ", ".join(f"{i} ({_about(each)})" for i, each in enumerate(streams, 1))
     return stream, (
         f"{name} holds the pictures of {len(streams)} cameras or video streams: {listed}; "
-        f"this is number {streams.index(stream) + 1}, choose another with --stream"
+        f"this is number {streams.index(stream) + 1}, choose another with {option('--stream')}"
     )
 
 

@@ -17,6 +17,7 @@ from roadseg.video.media import open_input, reason
 from roadseg.video.redaction import password_advice, redact
 from roadseg.video.source import RtspTransport, Source
 from roadseg.video.stream_source import StreamSource
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -249,5 +250,7 @@ def _advice(exc: BaseException) -> str:
     if isinstance(exc, av.error.HTTPClientError):
         return "check the path in the URL"
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:
-        return "try --rtsp-transport tcp or udp, or check the camera's RTSP settings"
+        return (
+            f"try {option('--rtsp-transport', 'tcp', 'udp')}, or check the camera's RTSP settings"
+        )
     return "check the address, the port and that the camera is on"

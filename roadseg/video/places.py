@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from roadseg.errors import SourceError
 from roadseg.video.image_source import images_in, is_image, natural_key
 from roadseg.video.redaction import redact
+from roadseg.wording import option
 
 __all__ = ["Camera", "Images", "Place", "Url", "Video", "find"]
 
@@ -102,7 +103,9 @@ def find(spec: str) -> Place:
     if re.fullmatch("[0-9]+", spec):
         return _numbered(spec)
     if is_url:
-        raise SourceError(f"cannot open {redact(spec)}: --source takes {_WHAT_IT_TAKES}")
+        raise SourceError(
+            f"cannot open {redact(spec)}: {option('--source')} takes {_WHAT_IT_TAKES}"
+        )
     if not glob.has_magic(spec):
         raise SourceError(_missing(spec, path))
     return _matching(spec, path)
@@ -118,7 +121,8 @@ def _camera(path: Path) -> Camera | None:
 
 def _numbered(spec: str) -> Camera:
     if len(spec) > 4 or str(int(spec)) != spec:
-        advice = f"; for webcam {int(spec)}, --source {int(spec)}" if int(spec) < 10_000 else ""
+        number = str(int(spec))
+        advice = f"; for webcam {number}, {option('--source', number)}" if len(number) < 5 else ""
         raise SourceError(f"no such file: {spec}{advice}")
     return Camera(int(spec))
 
@@ -129,7 +133,7 @@ def _existing(spec: str, path: Path) -> Images | Video:
         kind = "folder" if path.is_dir() else "file"
         notes = (
             f"reading the {kind} {spec}; for webcam {int(spec)}, give "
-            f"--source {_DEVICES}/video{int(spec)}",
+            f"{option('--source', f'{_DEVICES}/video{int(spec)}')}",
         )
     if path.is_dir():
         images = images_in(path)
@@ -149,7 +153,7 @@ def _missing(spec: str, path: Path) -> str:
     shown = redact(spec)
     if shown != spec:
         return f"no such file: {shown}; a URL begins with rtsp:// or http(s)://"
-    return f"no such file: {shown}; --source takes {_WHAT_IT_TAKES} or a glob"
+    return f"no such file: {shown}; {option('--source')} takes {_WHAT_IT_TAKES} or a glob"
 
 
 def _matching(spec: str, path: Path) -> Images:
@@ -162,7 +166,7 @@ def _matching(spec: str, path: Path) -> Images:
     if videos:
         raise SourceError(
             f"{shown} matches {len(videos)} video{'s' if len(videos) > 1 else ''}, and a pattern "
-            f"is for images: give one video, for example --source {videos[0]}"
+            f"is for images: give one video, for example {option('--source', videos[0])}"
         )
     if matches:
         raise SourceError(
@@ -214,4 +218,4 @@ def _videos_inside(folder: Path) -> str:
     videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES)
     if not videos:
         return ": give a folder that holds .png or .jpg files"
-    return f": it holds videos; give one of them, for example --source {videos[0]}"
+    return f": it holds videos; give one of them, for example {option('--source', videos[0])}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 from roadseg.errors import SourceError, UsageError
 from roadseg.picture_file import is_animated
 from roadseg.types import Frame
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -140,25 +141,30 @@ def open_source(
     from roadseg.video import places
 
     if max_frames is not None and max_frames < 1:
-        raise UsageError(f"cannot process {max_frames} frames: --max-frames must be 1 or more")
+        raise UsageError(
+            f"cannot process {max_frames} frames: {option('--max-frames')} must be 1 or more"
+        )
     if timeout_s <= 0:
         raise UsageError(f"a time limit of {timeout_s:g} s is none: give a positive number")
     if fps is not None and not 0 < fps <= _MOST_FPS:
-        raise UsageError(f"--fps {float(fps):g} is not above 0 and at most {_MOST_FPS}")
+        raise UsageError(
+            f"{option('--fps', round(float(fps), 6))} is not above 0 and at most {_MOST_FPS}"
+        )
     if rtsp_transport not in get_args(RtspTransport):
         raise UsageError(
-            f"unknown --rtsp-transport {rtsp_transport!r}: use {'|'.join(get_args(RtspTransport))}"
+            f"unknown {option('--rtsp-transport')} {rtsp_transport!r}: "
+            f"use {'|'.join(get_args(RtspTransport))}"
         )
     place = places.find(spec)
     if stream is not None and isinstance(place, (places.Camera, places.Images)):
         raise UsageError(
-            f"--stream chooses among the videos in one file or URL; {place.name} has no others: "
-            "leave the option out"
+            f"{option('--stream')} chooses among the videos in one file or URL; {place.name} has "
+            "no others: leave it out"
         )
     if fps is not None and isinstance(place, (places.Camera, places.Url)):
         raise UsageError(
-            f"--fps is for images and bare streams; {place.name} has its own rate: leave the "
-            "option out"
+            f"{option('--fps')} is for images and bare streams; {place.name} has its own rate: "
+            "leave it out"
         )
     if isinstance(place, places.Camera):
         from roadseg.video.camera_source import CameraSource
@@ -193,8 +199,8 @@ def _open_images(
     if place.path is not None and place.paths == (place.path,) and _animated(place.path):
         if fps is not None:
             raise UsageError(
-                f"--fps is for images and bare streams; {place.name} is animated and has its own "
-                "rate: leave the option out"
+                f"{option('--fps')} is for images and bare streams; {place.name} is animated and "
+                "has its own rate: leave it out"
             )
         source = open_animation(place.path, loop=loop, max_frames=max_frames)
         source.warnings += place.notes

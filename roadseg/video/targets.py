@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.errors import SinkError
-from roadseg.file_lock import FileLock, lock_target
+from roadseg.file_lock import FileLock, TargetTakenError, lock_target
 from roadseg.video.leftovers import new_part, settle_folder, settle_parts
 from roadseg.video.source import SourceInfo
 from roadseg.whole_file import hidden_beside
 
-__all__ = ["Claim", "claim_file", "claim_folder", "replace_file", "write_failure"]
+__all__ = [
+    "Claim",
+    "TargetTakenError",
+    "claim_file",
+    "claim_folder",
+    "replace_file",
+    "write_failure",
+]
 
 
 @dataclass
@@ -45,8 +52,8 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
     runs left hidden beside it get names.
 
     Raises:
-        SinkError: it is the source, a folder, not to be overwritten, cannot be created, or another
-            run is writing it.
+        TargetTakenError: another run is writing it, or it is there and not to be overwritten.
+        SinkError: it is the source or a folder, or cannot be created.
     """
     target = path.resolve()
     inputs = [Path(origin) for origin, _name in source.names]
@@ -56,12 +63,18 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         raise SinkError(f"--output {path} is the source itself: give the result another name")
     if target.is_dir():
         raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
+    taken = TargetTakenError(f"--output {path} exists: remove it or give another name")
     if target.exists() and not overwrite:
-        raise SinkError(f"--output {path} exists: remove it or give another name")
+        raise taken
     lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
+        if target.exists() and not overwrite:
+            # Between the look above and the lock, the run that had it has ended.
+            if lock is not None:
+                lock.release()
+            raise taken
         # Without locks a part may be one that another run is writing.
         warnings = [] if lock is None else settle_parts(target)
         temporary = new_part(target)
@@ -91,8 +104,8 @@ def claim_folder(
         The claim, with warnings, for example that older PNGs lie there.
 
     Raises:
-        SinkError: it is the source's folder, a file, cannot be written to, or another run is
-            writing to it.
+        TargetTakenError: another run is writing to it, or PNGs are there and not to be replaced.
+        SinkError: it is the source's folder or a file, or cannot be written to.
     """
     target = folder.resolve()
     if any(_same(target, d) for d in source.input_dirs):
@@ -118,7 +131,7 @@ def claim_folder(
     if older and not overwrite:
         if lock is not None:
             lock.release()
-        raise SinkError(
+        raise TargetTakenError(
             f"{option} {folder} holds {older} PNG files: empty it or give another folder"
         )
     if older:

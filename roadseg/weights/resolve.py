@@ -10,6 +10,7 @@ from typing import Any
 from roadseg.errors import ModelError, UsageError
 from roadseg.labels import CLASS_NAMES
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
+from roadseg.wording import option
 
 __all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 
@@ -72,8 +73,7 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
     if path.suffix.lower() not in (".xml", ".onnx", ".pt", _SUFFIX_ENGINE):
-        names = "|".join(entries)
-        use = f"--model {names}, or" if names else "--model with"
+        use = f"{option('--model', *entries)}{', or' if entries else ' with'}"
         raise UsageError(
             f"unknown model {name_or_path!r}: use {use} a .xml, .onnx, .pt or .engine file"
         )
@@ -102,9 +102,9 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
     needed = "torch" if runtime == "tensorrt" else runtime
     if needed not in entry.files:
-        others = "|".join(entry.files)
         raise UsageError(
-            f"{entry.name} does not ship for the {runtime} backend: use --backend {others}"
+            f"{entry.name} does not ship for the {runtime} backend: "
+            f"use {option('--backend', *entry.files)}"
         )
     if entry.classes != CLASS_NAMES:
         raise ModelError(f"{entry.name} is for other classes than CamVid's 11: reinstall roadseg")
@@ -120,15 +120,16 @@ def _own(path: Path, runtime: str) -> ModelFile:
     if suffix not in _SUFFIXES[runtime]:
         if suffix == ".pt":
             fix = (
-                f"use --backend torch, or 'roadseg export --model {path} --output {path.stem}.onnx'"
+                f"use {option('--backend', 'torch')}, or "
+                f"'roadseg export --model {path} --output {path.stem}.onnx'"
             )
         elif suffix == _SUFFIX_ENGINE:
-            fix = "use --backend tensorrt"
+            fix = f"use {option('--backend', 'tensorrt')}"
         else:
-            fix = "use --backend openvino"
+            fix = f"use {option('--backend', 'openvino')}"
         raise UsageError(f"the {runtime} backend does not take {suffix} files ({path}): {fix}")
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: check the path given with --model")
+        raise ModelError(f"no model file at {path}: check the path given with {option('--model')}")
     binary = path.with_suffix(".bin")
     if suffix == ".xml" and not binary.is_file():
         raise ModelError(f"{path} has no weights: put {binary.name} beside it")

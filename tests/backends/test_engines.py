@@ -195,7 +195,7 @@ def test_a_named_engine_of_another_size(bench: Bench) -> None:
     segmenter = Segmenter(str(engine.path), size_hw=(32, 32))
     with pytest.raises(UsageError) as caught:
         segmenter.prepare((10, 10))
-    assert str(caught.value) == f"{engine.path} takes 64x96 frames only: use --size 64x96"
+    assert str(caught.value) == f"{engine.path} takes 64x96 frames only: use size_hw=(64, 96)"
 
 
 def test_a_named_engine_that_does_not_fit_is_refused(bench: Bench) -> None:
@@ -406,5 +406,5 @@ def test_a_folder_for_engines_that_cannot_be_written(
         bench.open()
     assert str(caught.value) == (
         "cannot write the engine x (Permission denied): make room for it there, or build it "
-        "elsewhere with 'roadseg build-engine --output FILE.engine' and use --model FILE.engine"
+        "elsewhere with 'roadseg build-engine --output FILE.engine' and use model=\"FILE.engine\""
     )

@@ -61,18 +61,20 @@ def test_a_model_of_one_size(fixed_onnx_file: Path) -> None:
     assert backend.infer(frames((45, 60), 2)).shape == (2, 45, 60)
     with pytest.raises(UsageError) as caught:
         create(fixed_onnx_file)
-    assert str(caught.value) == f"{fixed_onnx_file} takes 45x60 frames only: use --size 45x60"
+    assert str(caught.value) == f"{fixed_onnx_file} takes 45x60 frames only: use size_hw=(45, 60)"
 
 
 @pytest.mark.parametrize(
-    ("size_hw", "near"), [((60, 96), "64x96"), ((64, 100), "64x96"), ((1, 1), "32x32")]
+    ("size_hw", "near"), [((60, 96), (64, 96)), ((64, 100), (64, 96)), ((1, 1), (32, 32))]
 )
-def test_sizes_that_are_no_multiples(size_hw: tuple[int, int], near: str, xml_file: Path) -> None:
+def test_sizes_that_are_no_multiples(
+    size_hw: tuple[int, int], near: tuple[int, int], xml_file: Path
+) -> None:
     with pytest.raises(UsageError) as caught:
         create(xml_file, size_hw)
     assert str(caught.value) == (
         f"network input {size_hw[0]}x{size_hw[1]}: its sides must be multiples of 32: "
-        f"use --size {near}"
+        f"use size_hw={near}"
     )
 
 

@@ -253,7 +253,7 @@ def test_an_engine_for_another_backend() -> None:
     with pytest.raises(UsageError) as caught:
         input_multiple("lite.engine", "openvino")
     assert str(caught.value) == (
-        "the openvino backend does not take .engine files (lite.engine): use --backend tensorrt"
+        'the openvino backend does not take .engine files (lite.engine): use backend="tensorrt"'
     )
 
 
@@ -261,7 +261,7 @@ def test_a_model_that_no_engine_can_be_built_from(xml_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
         input_multiple(str(xml_file), "tensorrt")
     assert str(caught.value) == (
-        f"the tensorrt backend does not take .xml files ({xml_file}): use --backend openvino"
+        f'the tensorrt backend does not take .xml files ({xml_file}): use backend="openvino"'
     )
 
 
@@ -277,7 +277,7 @@ def test_unknown_backend() -> None:
             call()
         assert (
             str(caught.value)
-            == "unknown backend 'x': use --backend auto|tensorrt|openvino|torch|fake"
+            == 'unknown backend \'x\': use backend="auto"|"tensorrt"|"openvino"|"torch"|"fake"'
         )
 
 
@@ -285,11 +285,11 @@ def test_the_wrong_file_for_the_backend(xml_file: Path, pt_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
         create_backend(str(pt_file), "openvino", (32, 32))
     assert str(caught.value) == (
-        f"the openvino backend does not take .pt files ({pt_file}): use --backend torch, or "
+        f'the openvino backend does not take .pt files ({pt_file}): use backend="torch", or '
         f"'roadseg export --model {pt_file} --output lite.onnx'"
     )
     with pytest.raises(UsageError) as caught:
         input_multiple(str(xml_file), "torch")
     assert str(caught.value) == (
-        f"the torch backend does not take .xml files ({xml_file}): use --backend openvino"
+        f'the torch backend does not take .xml files ({xml_file}): use backend="openvino"'
     )

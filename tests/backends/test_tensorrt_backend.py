@@ -337,7 +337,7 @@ def test_a_full_gpu(bench: Bench, what: str) -> None:
     }[what]
     assert str(caught.value) == (
         f"the GPU's memory is full: TensorRT {doing} (segnet-lite, lite.engine): close other "
-        "programs that use the GPU, or use a smaller --size"
+        "programs that use the GPU, or use a smaller size_hw"
     )
 
 

@@ -648,7 +648,7 @@ class Failing(TorchOperations):
         (
             torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
             "the GPU is out of memory (CUDA out of memory. Tried to allocate 2.00 GiB): use a "
-            "smaller --size, or close other programs that use it",
+            "smaller size_hw, or close other programs that use it",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 
@@ -12,6 +13,21 @@ import pytest
 
 from roadseg import __version__, cli
 from roadseg.errors import ModelError, SourceError
+
+COMMANDS = (
+    "run",
+    "bench",
+    "eval",
+    "compare",
+    "train",
+    "quantize",
+    "calibrate",
+    "build-engine",
+    "export",
+    "render-sample",
+    "doctor",
+    "release-weights",
+)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,9 +48,20 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["fly"], "error: No such command 'fly'"),
-        (["run"], "error: Missing option '--source'"),
-        (["run", "--source", "x", "--size"], "error: Option '--size' requires an argument"),
+        (["eval"], "error: Missing option '--data' (see 'roadseg eval --help')\n"),
+        (
+            ["run", "--source", "x", "--size"],
+            "error: Option '--size' requires an argument (see 'roadseg run --help')\n",
+        ),
+        (["train", "--data", "x", "--seed", "y"], "error: Invalid value for '--seed': "),
+        (["doctor", "x"], "error: Got unexpected extra argument"),
+        (["--nope"], "error: No such option: --nope (see 'roadseg --help')\n"),
         (["run", "--nope"], "error: No such option: --nope"),
+        (
+            ["run", "--outptu", "x"],
+            "error: No such option: --outptu; did you mean --output? (see 'roadseg run --help')\n",
+        ),
+        (["bench", "--frame", "1"], "error: No such option: --frame; did you mean --frames? "),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(
@@ -44,7 +71,29 @@ def test_usage_errors_are_one_line_and_exit_2(
     captured = capsys.readouterr()
     assert captured.err.startswith(message)
     assert captured.err.count("\n") == 1
+    named = arguments[0] if arguments[0] in COMMANDS else ""
+    assert captured.err.endswith(f"(see '{' '.join(['roadseg', named]).strip()} --help')\n")
     assert captured.out == ""
+
+
+def test_without_arguments_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == cli.main(["--debug"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.count("Usage: roadseg [OPTIONS] COMMAND [ARGS]...") == 2
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_80_columns_and_says_what_options_take(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([command, "--help"] if command else ["--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out, "something was cut off"
+    assert not re.search("<[a-z]", out), "a type instead of a name"
+    assert "[[" not in out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -160,19 +161,38 @@ def test_statistics_alone_are_something_to_do(images, tmp_path):
     assert stats["stages_ms"]["encode"] is None
 
 
-def test_a_truncated_clip_is_processed_with_a_warning(video_dir, tmp_path, capsys):
-    whole = (video_dir / "town_480x360_15fps.mp4").read_bytes()
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole[: len(whole) * 2 // 3])
-    code = run(cut, "--save-masks", tmp_path / "masks", "--size", "32x32")
+def test_a_clip_that_was_cut_off_is_processed_as_far_as_it_goes(clip, tmp_path, capsys):
+    capsys.readouterr()
+    whole = clip.read_bytes()  # its index is at the beginning
+    clip.write_bytes(whole[: len(whole) - 40])
+    assert run(clip, "--save-masks", tmp_path / "masks", "--size", "32x32") == 0
     captured = capsys.readouterr()
-    if code == 0:  # the index survived: what decodes is processed
-        assert captured.err.startswith("warning: ")
-        assert len(os.listdir(tmp_path / "masks")) > 0
-    else:  # the index was at the end and is gone
-        assert code == 3
-        assert captured.err.startswith("error: ")
-    assert len(captured.err.splitlines()) == 1
+    count = len(os.listdir(tmp_path / "masks"))
+    assert 0 < count < FRAMES
+    assert captured.out.startswith(f"{count} frames at ")
+    assert f", {FRAMES - count} lost\n" in captured.out
+    assert captured.err.startswith(f"warning: {clip}")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_clip_whose_index_was_cut_off_is_refused(tmp_path, capsys):
+    import av
+
+    path = tmp_path / "cut.mp4"
+    with av.open(str(path), "w") as container:  # PyAV's default puts the index at the end
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for value in range(FRAMES):
+            picture = np.full((*SIZE_HW, 3), value, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"moov") - 4])
+    assert run(path, "--save-masks", tmp_path / "masks") == 3
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {path} was cut off: its index ")
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "masks").exists()
 
 
 def test_ctrl_c_leaves_a_playable_file_and_exits_130(images, tmp_path, capsys, monkeypatch):
@@ -214,17 +234,12 @@ def test_a_failing_backend_keeps_the_frames_before_it(images, tmp_path, capsys, 
     assert len(frames_of(out)) == 3
 
 
-NO_OUTPUT = (
-    "nothing to do: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
-    "(no window: there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set)"
-)
 UNKNOWN_BACKEND = "unknown backend 'x': use --backend auto|tensorrt|openvino|torch|fake"
 
 
 @pytest.mark.parametrize(
     ("options", "message", "code"),
     [
-        ([], NO_OUTPUT, 2),
         (["--size", "352"], "size '352' is not HxW", 2),
         (["--size", "axb"], "size 'axb' is not HxW", 2),
         (["--size", "-32x32"], "size '-32x32' is not HxW", 2),
@@ -242,9 +257,7 @@ UNKNOWN_BACKEND = "unknown backend 'x': use --backend auto|tensorrt|openvino|tor
     ],
 )
 def test_bad_options(images, tmp_path, capsys, options, message, code):
-    if options:
-        options = [*options, "--output", str(tmp_path / "out.mp4")]
-    assert run(images, *options) == code
+    assert run(images, *options, "--output", tmp_path / "out.mp4") == code
     captured = capsys.readouterr()
     assert captured.err.startswith(f"error: {message}")
     assert len(captured.err.splitlines()) == 1
@@ -252,9 +265,154 @@ def test_bad_options(images, tmp_path, capsys, options, message, code):
     assert sorted(os.listdir(tmp_path)) == ["images"], "nothing may be left behind"
 
 
-def test_no_source(capsys):
-    assert main(["run"]) == 2
-    assert capsys.readouterr().err.startswith("error: Missing option '--source'")
+class TestSource:
+    @pytest.mark.parametrize("command", ["run", "bench"])
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "no source is given: for example 'roadseg {} drive.mp4'"),
+            ([""], "no source is given: for example 'roadseg {} drive.mp4'"),
+            (["--source", ""], "no source is given: for example 'roadseg {} drive.mp4'"),
+            (
+                ["a", "--source", "rtsp://u:p@h/x"],
+                "two sources are given, a and --source rtsp://***@h/x: leave one out",
+            ),
+            (
+                ["1.png", "2.png", "3.png"],
+                "3 sources are given, 1.png to 3.png, and one at a time is read: put a pattern "
+                'of images in quotes, as in "drive/*.png"',
+            ),
+        ],
+    )
+    def test_one_is_needed(self, capsys, command, arguments, message):
+        assert main([command, *arguments]) == 2
+        assert capsys.readouterr().err == (
+            f"error: {message.format(command)} (see 'roadseg {command} --help')\n"
+        )
+
+    def test_it_needs_no_option(self, images, tmp_path):
+        arguments = ["--backend", "fake", "--save-masks", str(tmp_path / "masks"), str(images)]
+        assert main(["run", *arguments]) == 0
+        assert len(os.listdir(tmp_path / "masks")) == FRAMES
+
+
+class TestNothingAskedFor:
+    """Without a display and without outputs."""
+
+    def lines(self, name, why="there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"):
+        return (
+            f"no window ({why}): writing {name}; "
+            "choose with --output, --save-masks or --stats-json\n",
+            f"\nwritten to {name}\n",
+        )
+
+    def test_a_clip_becomes_a_clip_here(self, clip, tmp_path, capsys, monkeypatch):
+        here = tmp_path / "here"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        for name in ("clip-roadseg.mp4", "clip-roadseg-2.mp4"):
+            capsys.readouterr()
+            assert run(clip) == 0
+            captured = capsys.readouterr()
+            first, last = self.lines(name)
+            assert captured.err == first
+            assert captured.out.endswith(last)
+            assert len(frames_of(here / name)) == FRAMES
+        assert len(os.listdir(here)) == 2
+
+    def test_no_show_is_no_display(self, images, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("roadseg.pipeline.display_available", lambda: None)
+        assert run(images, "--no-show") == 0
+        assert capsys.readouterr().err == self.lines("images-roadseg", "--no-show")[0]
+        assert len(os.listdir(tmp_path / "images-roadseg")) == FRAMES
+
+    def test_pictures(self, images, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for source in (images, f"{images}/", images / "*.png"):
+            assert run(source) == 0
+        assert run(images / "0.png") == 0
+        assert sorted(os.listdir(tmp_path)) == [
+            "0-roadseg.png",
+            "images",
+            "images-roadseg",
+            "images-roadseg-2",
+            "images-roadseg-3",
+        ]
+
+    @pytest.mark.parametrize("option", ["--save-masks", "--stats-json"])
+    def test_other_results_are_enough(self, images, tmp_path, monkeypatch, option):
+        monkeypatch.chdir(tmp_path)
+        assert run(images, option, "result") == 0
+        assert sorted(os.listdir(tmp_path)) == ["images", "result"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "why"),
+        [
+            (["0"], "webcam 0 is live and is recorded only when you say so"),
+            (
+                ["rtsp://u:p@127.0.0.1:9/x"],
+                "rtsp://***@127.0.0.1:9/x is live and is recorded only when you say so",
+            ),
+            (["images", "--loop"], "with --loop the source has no end"),
+        ],
+    )
+    def test_no_endless_recording_starts_by_itself(
+        self, images, capsys, monkeypatch, arguments, why
+    ):
+        monkeypatch.chdir(images.parent)
+        assert run(*arguments) == 2
+        assert capsys.readouterr().err == (
+            f"error: nothing to do: {why}: give --output FILE.mp4, --save-masks FOLDER or "
+            "--stats-json FILE (no window: there is no display: neither DISPLAY nor "
+            "WAYLAND_DISPLAY is set)\n"
+        )
+        assert os.listdir(images.parent) == ["images"]
+
+    def test_a_stream_over_http_is_live_too(self, images, capsys, monkeypatch):
+        from roadseg.video.source import open_source
+
+        def opened(spec, **options):
+            source = open_source(str(images))
+            source.info = replace(source.info, kind="live", name="http://***@h/live")
+            return source
+
+        monkeypatch.chdir(images.parent)
+        monkeypatch.setattr("roadseg.pipeline.open_source", opened)
+        assert run("http://u:p@h/live") == 2
+        assert "http://***@h/live is live and is recorded only" in capsys.readouterr().err
+        assert os.listdir(images.parent) == ["images"]
+
+    def test_a_folder_that_cannot_be_written(self, clip, capsys, monkeypatch):
+        def refuse(*_):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.chdir(clip.parent)
+        monkeypatch.setattr("roadseg.video.targets.new_part", refuse)
+        assert run(clip) == 4
+        err = capsys.readouterr().err
+        assert err.startswith("error: no permission to write clip-roadseg.mp4: ")
+        assert err.endswith("(--output chooses another place)\n")
+        assert sorted(os.listdir(clip.parent)) == ["clip.mp4", "images"]
+
+    def test_a_window_is_enough(self, images, tmp_path, monkeypatch):
+        class Window:
+            def __init__(self):
+                self.shown = 0
+
+            def show(self, image_bgr):
+                self.shown += 1
+                return True
+
+            def close(self):
+                pass
+
+        window = Window()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("roadseg.pipeline.open_window", lambda title, required: window)
+        assert run(images) == 0
+        assert window.shown
+        assert os.listdir(tmp_path) == ["images"]
 
 
 def test_a_missing_source(tmp_path, capsys):

@@ -21,10 +21,10 @@ KINDS = ["simulated", "bindings", "pycuda", "pycuda+bindings"]
 if os.environ.get("ROADSEG_TEST_FAKE_LIBCUDA"):
     KINDS = ["fake-libcuda"]
 
-CPU = "or use --backend openvino"
+CPU = 'or use backend="openvino"'
 CAPTURE = (
     "a CUDA graph cannot be captured while {} (CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED): report it; "
-    "until then use --backend openvino"
+    'until then use backend="openvino"'
 )
 
 
@@ -222,7 +222,7 @@ def test_out_of_memory(cuda: Cuda) -> None:
     with pytest.raises(BackendError) as error:
         cuda.malloc(24 * 2**20 + 1)
     assert str(error.value) == (
-        "GPU out of memory (25 MiB needed, 24 MiB free): use a smaller --size or --batch, or close "
+        "GPU out of memory (25 MiB needed, 24 MiB free): use a smaller size_hw or batch, or close "
         "other programs"
     )
     buffer.free()

@@ -17,7 +17,7 @@ from roadseg.cuda.pycuda_ import PycudaCuda
 from roadseg.cuda.pycuda_errors import code_of
 from roadseg.errors import BackendError
 
-CPU = "or use --backend openvino"
+CPU = 'or use backend="openvino"'
 UPDATE = f"update it from https://www.nvidia.com/drivers, {CPU}"
 INSTALL = "pip install 'roadseg[tensorrt]'"
 
@@ -80,12 +80,12 @@ def driver_of_cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
             "a kernel needs more than this GPU has (CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES): report it "
-            "with the GPU's name; until then use --backend openvino",
+            'with the GPU\'s name; until then use backend="openvino"',
         ),
         (
             "CUDA_ERROR_LAUNCH_TIMEOUT",
             "a kernel ran so long that the desktop's watchdog stopped it "
-            f"(CUDA_ERROR_LAUNCH_TIMEOUT): use a smaller --size, {CPU}",
+            f"(CUDA_ERROR_LAUNCH_TIMEOUT): use a smaller size_hw, {CPU}",
         ),
         (
             "CUDA_ERROR_ECC_UNCORRECTABLE",
@@ -95,17 +95,17 @@ def driver_of_cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "CUDA_ERROR_ILLEGAL_ADDRESS",
             "the GPU crashed while waiting for a stream (CUDA_ERROR_ILLEGAL_ADDRESS): start again, "
-            "and if it happens once more report it; until then use --backend openvino",
+            'and if it happens once more report it; until then use backend="openvino"',
         ),
         (
             "CUDA_ERROR_LAUNCH_FAILED",
             "the GPU crashed while waiting for a stream (CUDA_ERROR_LAUNCH_FAILED): start again, "
-            "and if it happens once more report it; until then use --backend openvino",
+            'and if it happens once more report it; until then use backend="openvino"',
         ),
         (
             "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
             "a CUDA graph cannot be captured while waiting for a stream "
-            "(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED): report it; until then use --backend openvino",
+            '(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED): report it; until then use backend="openvino"',
         ),
         (
             "CUDA_ERROR_UNKNOWN",
@@ -141,7 +141,7 @@ def test_every_advice_is_tested() -> None:
 )
 def test_out_of_memory_gives_sizes(needed: int, free: int, sizes: str) -> None:
     assert str(failure.out_of_memory(needed, free)) == (
-        f"GPU out of memory ({sizes}): use a smaller --size or --batch, or close other programs"
+        f"GPU out of memory ({sizes}): use a smaller size_hw or batch, or close other programs"
     )
 
 

@@ -137,7 +137,7 @@ LOAD = (
             0,
             "11080",
             "the NVIDIA driver is too old: it runs CUDA 11.8 and CUDA 12.0 is needed: update it "
-            "from https://www.nvidia.com/drivers, or use --backend openvino",
+            'from https://www.nvidia.com/drivers, or use backend="openvino"',
         ),
     ],
 )
@@ -160,5 +160,5 @@ def test_a_machine_without_a_driver(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout == (
         "there is no NVIDIA driver (libcuda cannot be loaded): install it from "
-        "https://www.nvidia.com/drivers, or use --backend openvino\n"
+        'https://www.nvidia.com/drivers, or use backend="openvino"\n'
     )

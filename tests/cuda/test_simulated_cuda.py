@@ -12,7 +12,7 @@ import pytest
 from roadseg.cuda import Cuda, SimulatedCuda
 from roadseg.errors import BackendError
 
-CPU = "or use --backend openvino"
+CPU = 'or use backend="openvino"'
 
 
 def fill(grid: Any, block: Any, args: Any) -> None:

@@ -224,7 +224,7 @@ def test_too_little_memory() -> None:
     with pytest.raises(BackendError) as error:
         measure_cost(Greedy(), (360, 480), CPU)
     assert str(error.value) == (
-        "cpu has too little memory to time a network at 360x480: use a smaller --size, or leave "
+        "cpu has too little memory to time a network at 360x480: use a smaller size_hw, or leave "
         "the network out of --models"
     )
 

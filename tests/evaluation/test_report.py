@@ -470,7 +470,7 @@ def test_a_network_that_hides_its_scores(tmp_path: Path) -> None:
         create_scoring_backend(str(path), "openvino", (32, 64))
     assert str(error.value) == (
         f"{path} picks its classes in a way that shows no scores: write it again with "
-        "'roadseg export', or use --backend torch"
+        "'roadseg export', or use backend=\"torch\""
     )
 
 

@@ -256,11 +256,14 @@ def test_panels_can_be_switched_off_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "split"}, "unknown view 'split': use --view overlay|mask|side-by-side"),
-        ({"alpha": 1.5}, "alpha 1.5 is outside 0..1: use for example --alpha 0.5"),
-        ({"alpha": -0.1}, "alpha -0.1 is outside 0..1: use for example --alpha 0.5"),
-        ({"alpha": float("nan")}, "alpha nan is outside 0..1: use for example --alpha 0.5"),
-        ({"palette": "neon"}, "unknown palette 'neon': use --palette street|colorblind|camvid"),
+        ({"view": "split"}, 'unknown view \'split\': use view="overlay"|"mask"|"side-by-side"'),
+        ({"alpha": 1.5}, "alpha 1.5 is outside 0..1: use for example alpha=0.5"),
+        ({"alpha": -0.1}, "alpha -0.1 is outside 0..1: use for example alpha=0.5"),
+        ({"alpha": float("nan")}, "alpha nan is outside 0..1: use for example alpha=0.5"),
+        (
+            {"palette": "neon"},
+            'unknown palette \'neon\': use palette="street"|"colorblind"|"camvid"',
+        ),
     ],
 )
 def test_options_that_name_nothing(options: dict[str, object], message: str) -> None:
@@ -270,7 +273,7 @@ def test_options_that_name_nothing(options: dict[str, object], message: str) -> 
 
 
 def test_output_hw_of_an_unknown_view() -> None:
-    with pytest.raises(UsageError, match=r"^unknown view 'split': use --view overlay\|mask"):
+    with pytest.raises(UsageError, match=r'^unknown view .split.: use view="overlay"\|"mask"'):
         output_hw("split", (2, 2))
 
 

@@ -94,7 +94,7 @@ def test_in_a_folder_an_animation_is_one_picture_and_a_line_says_so(
     assert greys(frames) == pytest.approx([GREYS[0], 250], abs=30)
     assert source.warnings == [
         f"a{suffix} is animated: in a series only the first picture is taken; "
-        f"for all of it, --source {path}"
+        f'for all of it, spec="{path}"'
     ]
     assert capfd.readouterr().err == ""
 
@@ -107,7 +107,7 @@ def test_many_animations_in_a_folder_get_one_line(tmp_path: Path) -> None:
     assert len(read_all(source)) == 3
     assert source.warnings == [
         "a.apng and 2 more are animated: in a series only the first picture is taken; "
-        f"for all of it, --source {tmp_path / 'a.apng'}",
+        f'for all of it, spec="{tmp_path}/a.apng"',
         f"cannot read {tmp_path / 'b.png'}: it is damaged or not an image",
     ]
 
@@ -140,6 +140,6 @@ def test_fps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_source(str(path), fps=10)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"--fps is for images and bare streams; {path} is animated and has its own rate: leave the "
+        f"fps is for images and bare streams; {path} is animated and has its own rate: leave the "
         "option out"
     )

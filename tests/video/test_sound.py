@@ -351,9 +351,7 @@ def test_of_a_looping_source_is_left_out_with_a_line(tmp_path: Path) -> None:
         for frame in iter(opened.read, None):
             sink.write(frame.image_bgr, frame)
         sink.close(ok=True)
-    assert sink.warnings == [
-        f"{tmp_path / 'out.mp4'} has no sound: --loop repeats the pictures only"
-    ]
+    assert sink.warnings == [f"{tmp_path / 'out.mp4'} has no sound: loop repeats the pictures only"]
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ class TestElementaryStreams:
         with pytest.raises(UsageError) as caught:
             open_file(path, loop=False, max_frames=None, fps=Fraction(10))
         assert str(caught.value) == (
-            f"--fps is for images and bare streams; {path} has its own rate: leave the option out"
+            f"fps is for images and bare streams; {path} has its own rate: leave it out"
         )
 
 

@@ -296,7 +296,7 @@ class TestRefusals:
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "gone.mp4"
         assert self.refused(path) == (
-            f"no such file: {path}; --source takes a video file, a webcam number, an rtsp:// or "
+            f"no such file: {path}; spec takes a video file, a webcam number, an rtsp:// or "
             "http(s):// URL, an image, a folder or a glob"
         )
 
@@ -369,9 +369,7 @@ class TestRefusals:
     def test_no_frames_wanted(self, make_clip: MakeClip, limit: int) -> None:
         with pytest.raises(UsageError) as caught:
             open_source(str(make_clip(frames=1)), max_frames=limit)
-        assert str(caught.value) == (
-            f"cannot process {limit} frames: --max-frames must be 1 or more"
-        )
+        assert str(caught.value) == (f"cannot process {limit} frames: max_frames must be 1 or more")
 
 
 def test_real_clip(video_dir: Path) -> None:

@@ -152,7 +152,7 @@ def test_page_instead_of_a_video(serve: Serve) -> None:
 
 def test_unknown_scheme() -> None:
     assert refused(f"ftp://u:{_SECRET}@host/a.mp4") == (
-        "cannot open ftp://***@host/a.mp4: --source takes a video file, a webcam number, an "
+        "cannot open ftp://***@host/a.mp4: spec takes a video file, a webcam number, an "
         "rtsp:// or http(s):// URL, an image, a folder"
     )
 
@@ -349,7 +349,7 @@ class TestWebcam:
     def test_others_found(self, capture: FakeCapture, devices: list[int]) -> None:
         capture.opens = False
         devices += [1, 4]
-        assert refused("7") == "no webcam 7: found /dev/video1, /dev/video4; use --source 1"
+        assert refused("7") == 'no webcam 7: found /dev/video1, /dev/video4; use spec="1"'
 
     @pytest.mark.parametrize(
         ("allowed", "text"),

@@ -63,7 +63,7 @@ def test_the_first_camera_is_taken_and_a_line_names_all(tmp_path: Path) -> None:
         50,
         [
             f"{path} holds the pictures of 2 cameras or video streams: 1 (Front, 64x48), "
-            "2 (Rear, 128x96); this is number 1, choose another with --stream"
+            "2 (Rear, 128x96); this is number 1, choose another with stream"
         ],
     )
 

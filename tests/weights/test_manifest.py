@@ -98,14 +98,14 @@ def test_names_resolve_by_runtime(shelf: Path) -> None:
 def test_a_model_without_a_file_for_the_runtime(shelf: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("b", "torch", directory=shelf)
-    assert str(caught.value) == "b does not ship for the torch backend: use --backend openvino"
+    assert str(caught.value) == 'b does not ship for the torch backend: use backend="openvino"'
 
 
 def test_unknown_names(shelf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("c", "openvino", directory=shelf)
     assert str(caught.value) == (
-        "unknown model 'c': use --model a|b, or a .xml, .onnx, .pt or .engine file"
+        'unknown model \'c\': use model="a"|"b", or a .xml, .onnx, .pt or .engine file'
     )
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -113,7 +113,7 @@ def test_unknown_names(shelf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("a", "openvino", directory=empty)
     assert str(caught.value) == (
-        "unknown model 'a': use --model with a .xml, .onnx, .pt or .engine file"
+        "unknown model 'a': use model with a .xml, .onnx, .pt or .engine file"
     )
 
 
@@ -229,7 +229,7 @@ def test_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.xml"
     with pytest.raises(ModelError) as caught:
         resolve_model(str(path), "openvino")
-    assert str(caught.value) == f"no model file at {path}: check the path given with --model"
+    assert str(caught.value) == f"no model file at {path}: check the path given with model"
     path.write_text("<net/>")
     with pytest.raises(ModelError) as caught:
         resolve_model(str(path), "openvino")
