@@ -9,7 +9,7 @@ import numpy as np
 
 from roadseg.types import Image
 from roadseg.video.pictures.hdr import ToneMap, is_hdr
-from roadseg.video.pictures.orientation import orientation_of, swaps_sides, turn
+from roadseg.video.pictures.orientation import Orientation, orientation_of, swaps_sides, turn
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -48,10 +48,11 @@ class BgrConverter:
         self._tone_map = ToneMap()
         aspect = sample_aspect or Fraction(1)
         self._aspect = aspect if 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL else Fraction(1)
+        self._orientation: tuple[object, Orientation] | None = None
 
     def __call__(self, picture: VideoFrame) -> Image:
         """(H, W, 3) uint8 BGR, in square pixels, turned and mirrored as the file asks for."""
-        orientation = orientation_of(picture)
+        orientation = self._orientation_of(picture)
         height, width = self._square(picture)
         if is_hdr(picture):
             picture = self._tone_map(picture)
@@ -66,7 +67,15 @@ class BgrConverter:
     def size_hw(self, picture: VideoFrame) -> tuple[int, int]:
         """Height and width of the array that a picture becomes."""
         height, width = self._square(picture)
-        return (width, height) if swaps_sides(orientation_of(picture)) else (height, width)
+        return (width, height) if swaps_sides(self._orientation_of(picture)) else (height, width)
+
+    def _orientation_of(self, picture: VideoFrame) -> Orientation:
+        """Looked up where something of the picture has changed. Up to PyAV 18 a picture whose side
+        data were looked at is kept until Python collects its garbage: a gigabyte in minutes."""
+        key = (picture.rotation, picture.width, picture.height)
+        if self._orientation is None or self._orientation[0] != key:
+            self._orientation = key, orientation_of(picture)
+        return self._orientation[1]
 
     def _square(self, picture: VideoFrame) -> tuple[int, int]:
         """Height and width in square pixels; nothing is made smaller."""
