@@ -20,6 +20,7 @@ __all__ = [
     "open_input",
     "rate_in_headers",
     "reason",
+    "text",
 ]
 
 _RATE_LIMIT = 1000
@@ -64,15 +65,17 @@ def open_input(
     """
     import av
 
+    # From PyAV 19 on it is not asked: bytes that are no UTF-8 come as lone surrogates, see `text`.
+    asked = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
     container: InputContainer = av.open(
-        url,
-        "r",
-        format=format,
-        options=options or {},
-        timeout=timeouts_s,
-        metadata_errors="replace",
+        url, "r", format=format, options=options or {}, timeout=timeouts_s, **asked
     )
     return container
+
+
+def text(tag: str) -> str:
+    """A tag as people can read it: what is no UTF-8 becomes a replacement character."""
+    return tag.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def nominal_rate(stream: VideoStream) -> Fraction | None:
@@ -163,7 +166,7 @@ def _about(stream: VideoStream) -> str:
     context = stream.codec_context
     if context is None:
         return "unknown codec"
-    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    tags = {text(key).lower(): text(value) for key, value in stream.metadata.items()}
     title = tags.get("title") or tags.get("name")
     size = f"{context.width}x{context.height}"
     return f"{title}, {size}" if title else size

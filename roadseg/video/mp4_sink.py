@@ -257,7 +257,8 @@ class Mp4Sink:
         if self._container is not None:
             # The encoder may still hold pictures, and we do hold one.
             with contextlib.suppress(*failures):
-                if self._stream is not None:
+                # Without an encoder that was opened, PyAV 19 ends the process here.
+                if self._stream is not None and self._stream.codec_context.is_open:
                     self._mux_last(self._stream)
             with contextlib.suppress(*failures):
                 self._container.close()

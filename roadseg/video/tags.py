@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from roadseg.video.media import text
+
 __all__ = ["kept_tags"]
 
 # What a container says of itself rather than of the recording; the new one has its own.
@@ -17,7 +19,7 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
     {'creation_time': '2024-05-06T07:08:09Z'}
     """
     return {
-        key: value
+        text(key): text(value)
         for key, value in tags.items()
         if key.lower() not in _OF_THE_CONTAINER and value.strip()
     }
