@@ -118,11 +118,12 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     except BackendError as exc:
         what, colon, advice = str(exc).partition(": ")
         # Another backend, which is what others are advised to use, does not take engines.
-        advice = re.sub(r",? or (use )?--backend .*", "", advice) if colon else ""
+        advice = re.sub(r",? or (use )?(--backend |backend=).*", "", advice) if colon else ""
         raise BackendError(
             f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {what}: "
-            + (f"{advice}, or " if advice and "--backend" not in advice else "")
-            + f"run the network that it is of, on what is there, with --model {manifest.source}"
+            + (f"{advice}, or " if advice and "backend" not in advice else "")
+            + "run the network that it is of, on what is there, with "
+            + option("--model", manifest.source)
         ) from exc
     if manifest.portable:
         manifest = replace(manifest, kernels_sha256=None)  # it holds the ones that it needs

@@ -251,7 +251,7 @@ def test_a_run_builds_an_engine_and_labels_every_frame(
     assert captured.out.startswith("9 frames at ")
     assert "(segnet-lite on tensorrt, input 64x96)" in captured.out
     for index in range(9):
-        mask = cv2.imread(str(masks / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
+        mask = cv2.imread(str(masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
         assert (mask == index * 28 * 11 // 256).all()
     assert (bench.cuda.live_bytes, bench.cuda.live_objects) == (0, 0)
     assert run(images, tmp_path / "again", "--backend", "tensorrt", "--size", "64x96") == 0
@@ -349,7 +349,7 @@ def test_an_engine_without_a_driver_is_not_sent_to_a_backend_that_does_not_take_
     assert str(caught.value) == (
         f"{engine.path} needs an NVIDIA GPU with TensorRT, and there is no NVIDIA driver (libcuda "
         "cannot be loaded): install it from https://www.nvidia.com/drivers, or run the network "
-        "that it is of, on what is there, with --model segnet-lite"
+        'that it is of, on what is there, with model="segnet-lite"'
     )
 
 
