@@ -103,7 +103,7 @@ def test_size_that_is_none(camvid: Path, capsys: pytest.CaptureFixture[str], siz
 
 @pytest.mark.parametrize(
     ("size", "nearest"),
-    [("0x32", "32x32"), ("33x64", "32x64 or 64x64"), ("64x33", "64x32 or 64x64")],
+    [("0x32", "32x32"), ("33x64", "32x64 or --size 64x64"), ("64x33", "64x32 or --size 64x64")],
 )
 def test_size_that_does_not_fit(
     camvid: Path, capsys: pytest.CaptureFixture[str], size: str, nearest: str

@@ -12,6 +12,7 @@ from roadseg import installing
 from roadseg.doctor.checkup import Surroundings
 from roadseg.doctor.probing import Probe
 from roadseg.weights.manifest import write_manifest_entry
+from roadseg.wording import naming_options
 
 GPU = {
     "library": True,
@@ -104,3 +105,10 @@ def gpu_machine(machine: Callable[..., Surroundings]) -> Callable[..., Surroundi
         return machine(**(working | changes))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _read_on_the_command_line():
+    """What the doctor says is read there."""
+    with naming_options():
+        yield

@@ -115,19 +115,19 @@ def test_choosing_networks() -> None:
 def test_nothing_to_compare(models: str | None) -> None:
     with pytest.raises(UsageError) as error:
         choose_models(None, models)
-    assert str(error.value) == "nothing to compare: use --table 1|3|6, or --models a,b,c"
+    assert str(error.value) == 'nothing to compare: use table=1|3|6, or models="a,b,c"'
 
 
 def test_unknown_table_and_model() -> None:
     with pytest.raises(UsageError) as error:
         choose_models(2, None)
     assert str(error.value) == (
-        "table 2 of the paper is not one to compare with: use --table 1|3|6, or --models a,b,c"
+        'table 2 of the paper is not one to compare with: use table=1|3|6, or models="a,b,c"'
     )
     with pytest.raises(UsageError) as error:
         choose_models(1, "vnet")
     known = ", ".join(MODEL_NAMES + COMPARISON_NAMES)
-    assert str(error.value) == f"unknown model 'vnet': --models takes {known}"
+    assert str(error.value) == f"unknown model 'vnet': models takes {known}"
 
 
 # -- costs ---------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_too_little_memory() -> None:
         measure_cost(Greedy(), (360, 480), CPU)
     assert str(error.value) == (
         "cpu has too little memory to time a network at 360x480: use a smaller size_hw, or leave "
-        "the network out of --models"
+        "the network out of models"
     )
 
 
@@ -240,7 +240,7 @@ def test_size_that_is_too_small(side: int) -> None:
         check_size("deconvnet", (side, side))
     text = str(error.value)
     assert text.startswith(f"deconvnet cannot be measured at {side}x{side} (")
-    assert text.endswith("): use a larger --size, such as 360x480")
+    assert text.endswith("): use a larger one, for example size_hw=(360, 480)")
     assert "\n" not in text
 
 
@@ -435,7 +435,7 @@ def test_damaged_rows(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError) as error:
         RowFile(tmp_path, tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}/rows.json is damaged: delete it, or choose another --output"
+        f"{tmp_path}/rows.json is damaged: delete it, or choose another folder"
     )
 
 
@@ -446,8 +446,8 @@ def test_rows_and_runs_are_about_one_data_set(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         RowFile(tmp_path / "out", tmp_path / "b")
     assert str(error.value) == (
-        f"{tmp_path}/out compares networks on {tmp_path}/a: give that as --data, or choose "
-        "another --output"
+        f"{tmp_path}/out compares networks on {tmp_path}/a: give that as data, or choose "
+        "another folder"
     )
 
 
@@ -516,7 +516,7 @@ def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> Non
         run(dataclasses.replace(plan, seed=1), tmp_path / "out", SMALL[:1])
     assert str(error.value) == (
         f"{tmp_path}/out/runs/bilinear-interpolation was started with another --seed: give the "
-        "same one to resume, or choose another --output"
+        "same one to resume, or choose another folder"
     )
 
 
@@ -540,7 +540,7 @@ def test_a_run_over_another_distance_does_not_go_on(
     with pytest.raises(UsageError) as error:
         run(other, tmp_path / "out", SMALL[:1])
     assert str(error.value) == (
-        f"{tmp_path}/out/runs/bilinear-interpolation {complaint}, or choose another --output"
+        f"{tmp_path}/out/runs/bilinear-interpolation {complaint}, or choose another folder"
     )
     rows = json.loads((tmp_path / "out/rows.json").read_text())["rows"]
     assert [entry["configuration"]["time_budget_s"] for entry in rows] == [None]
@@ -687,7 +687,7 @@ def test_weights_that_are_missing_or_of_another_network(plan: Plan, tmp_path: Pa
         run(loading, tmp_path / "out", ("fcn-basic",))
     assert str(error.value) == (
         f"no weights at {weights}/fcn-basic/best.pt: train them with 'roadseg train --model "
-        f"fcn-basic --output {weights}/fcn-basic', or leave --weights out"
+        f"fcn-basic --output {weights}/fcn-basic', or leave weights out"
     )
 
 

@@ -140,6 +140,5 @@ def test_fps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_source(str(path), fps=10)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"fps is for images and bare streams; {path} is animated and has its own rate: leave the "
-        "option out"
+        f"fps is for images and bare streams; {path} is animated and has its own rate: leave it out"
     )

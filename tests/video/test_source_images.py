@@ -169,7 +169,7 @@ class TestRefusals:
         (tmp_path / "a.MP4").touch()
         assert self.refused(tmp_path) == (
             f"no images in the folder {tmp_path}: it holds videos; give one of them, for example "
-            f"--source {tmp_path / 'a.MP4'}"
+            f'spec="{tmp_path}/a.MP4"'
         )
 
     def test_single_image_damaged(self, tmp_path: Path) -> None:

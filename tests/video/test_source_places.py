@@ -167,7 +167,7 @@ class TestPatterns:
         spec = tmp_path / "*.mp4"
         assert refused(spec) == (
             f"{spec} matches 2 videos, and a pattern is for images: give one video, for example "
-            f"--source {tmp_path / 'a.mp4'}"
+            f'spec="{tmp_path}/a.mp4"'
         )
 
     def test_no_images(self, tmp_path: Path) -> None:

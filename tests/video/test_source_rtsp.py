@@ -186,7 +186,8 @@ def test_a_failure_says_over_what_rtsp_was_tried(
         )
     assert str(caught.value) == (
         f"cannot open rtsp://127.0.0.1:{server.port}/x: it refuses this transport (tried RTSP "
-        f"over {tried}); try --rtsp-transport tcp or udp, or check the camera's RTSP settings"
+        f'over {tried}); try rtsp_transport="tcp"|"udp", or check '
+        "the camera's RTSP settings"
     )
     assert asked_for(server) == asked
 

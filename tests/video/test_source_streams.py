@@ -82,7 +82,7 @@ def test_one_that_is_not_there(tmp_path: Path, count: int, number: int, there: s
     path = several(tmp_path / "a.mp4", [50] * count)
     with pytest.raises(SourceError) as caught:
         level_of(path, number)
-    assert str(caught.value) == f"{path} has {there}: there is no --stream {number}"
+    assert str(caught.value) == f"{path} has {there}: there is no stream={number}"
 
 
 def test_a_small_preview_is_not_the_default(tmp_path: Path) -> None:
