@@ -12,9 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A shell that starts the suite in the background makes it ignore Ctrl-C, and so would the commands
-# that the tests interrupt.
+# A shell that starts the suite in the background makes it ignore Ctrl-C, and nohup a terminal that
+# closes; so would the commands that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
