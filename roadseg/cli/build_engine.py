@@ -54,7 +54,7 @@ def build_engine(
         typer.Option(
             metavar="N,N",
             show_default="all from 80 on",
-            help="For tensorrt-rtx: compute capabilities to build for, 89 for 8.9.",
+            help="Compute capabilities to build for with tensorrt-rtx, 89 for 8.9.",
         ),
     ] = None,
     workspace: Annotated[
@@ -86,7 +86,7 @@ def build_engine(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="For --int8: the scales that calibrate wrote.",
+            help="Scales that calibrate wrote, for --int8.",
         ),
     ] = None,
     data: Annotated[
@@ -99,10 +99,10 @@ def build_engine(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(show_default="0.5", help="For --int8: points of mIoU that it may cost."),
+        typer.Option(show_default="0.5", help="Points of mIoU that --int8 may cost."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="For --int8: build it even if it costs more.")
+        bool, typer.Option("--force", help="Build it even if --int8 costs more.")
     ] = False,
 ) -> None:
     """Build an engine for an NVIDIA GPU, and prove that it labels frames as PyTorch does.

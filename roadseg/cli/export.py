@@ -50,12 +50,12 @@ def export(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="For int8: the scales that calibrate wrote.",
+            help="Scales that calibrate wrote, for int8.",
         ),
     ] = None,
     portable: Annotated[
         bool,
-        typer.Option(help="For plugin: have TensorRT compile the kernels into the engine."),
+        typer.Option(help="Have TensorRT compile the kernels into the engine (plugin only)."),
     ] = False,
 ) -> None:
     """Write a network with uint8 BGR frames in and uint8 labels out."""

@@ -63,12 +63,14 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation, order and augmentation.")
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Random seed of initialisation, order and crops."),
     ] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
     deterministic: Annotated[
-        bool, typer.Option(help="The same bits every time on a GPU, too, at some cost in speed.")
+        bool,
+        typer.Option(help="Give the same bits every time on a GPU, too, a little more slowly."),
     ] = False,
 ) -> None:
     """Train a network and keep the weights that validate best.
