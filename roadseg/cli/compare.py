@@ -48,7 +48,7 @@ def compare(
     size: Annotated[
         str, typer.Option(metavar="HxW", help="Network input, for scores and times.")
     ] = "360x480",
-    seed: Annotated[int, typer.Option(help="Random seed of initialisation, order and crops.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of weights, order and crops.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Train or load networks, score and time them, and write one table.

@@ -64,13 +64,13 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=2**32 - 1, help="Random seed of initialisation, order and crops."),
+        typer.Option(min=0, max=2**32 - 1, help="Random seed of weights, order and crops."),
     ] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
     deterministic: Annotated[
         bool,
-        typer.Option(help="Give the same bits every time on a GPU, too, a little more slowly."),
+        typer.Option(help="Give the same bits every time on a GPU, too, at some cost."),
     ] = False,
 ) -> None:
     """Train a network and keep the weights that validate best.
