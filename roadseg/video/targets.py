@@ -54,13 +54,17 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
         raise SinkError(f"--output {path} is the source itself: give the result another name")
-    if target.is_dir():
+    # Of os.path, for which a name that cannot be is one that is not there: writing says why.
+    if os.path.isdir(target):
         raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise SinkError(f"--output {path} exists: remove it or give another name")
     lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is too long is found here: the hidden ones beside it are short enough.
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
         lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
         # Without locks a part may be one that another run is writing.
         warnings = [] if lock is None else settle_parts(target)
@@ -103,7 +107,7 @@ def claim_folder(
         raise SinkError(
             f"{option} {folder} is also the folder of --output: give each a folder of its own"
         )
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise SinkError(f"{option} {folder} is a file: give a folder")
     lock = None
     try:
@@ -153,6 +157,10 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
         return SinkError(
             f"{path} grew larger than this system allows a file to be: "
             "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+        )
+    if code == errno.ENAMETOOLONG:
+        return SinkError(
+            f"cannot write {path}: this system has no names of that length; shorten it"
         )
     if code == errno.EROFS:
         return SinkError(f"the disk of {path} is read-only: give a folder on another one")
