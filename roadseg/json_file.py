@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -23,11 +24,14 @@ def claim_json(path: Path) -> None:
     Raises:
         SinkError: it is a folder, or cannot be written.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
     probe = hidden_beside(path, f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is too long is found here: the hidden ones beside it are short enough.
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
         probe.touch()
         probe.unlink()
     except OSError as exc:

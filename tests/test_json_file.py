@@ -42,6 +42,13 @@ def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
         claim_json(path)
 
 
+def test_a_name_that_is_too_long_is_refused_at_once(tmp_path):
+    for path in (tmp_path / f"{'x' * 251}.json", tmp_path / ("x" * 256) / "run.json"):
+        with pytest.raises(SinkError, match="^cannot write .*ile name too long"):
+            claim_json(path)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "run.json"
     path.write_text("old")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,6 +205,7 @@ class FileSource:
         self._timeline = Timeline(
             float(1 / self._rate / self._time_base), float(1 / self._time_base)
         )
+        self._mend_first()
         self._convert = BgrConverter(self._stream.sample_aspect_ratio)
         self.info = self._describe(path, self._ahead[0])
 
@@ -212,6 +214,16 @@ class FileSource:
         # Frame threads decode several pictures at once: twice as fast on two cores.
         stream.thread_type = "AUTO"
         return stream, others
+
+    def _mend_first(self) -> None:
+        """Time 0 is where the first picture belongs, whatever its stamp says: sound and data would
+        all lie before or far behind it."""
+        self._look_ahead(3)
+        stamps = [picture.stamp for picture in self._ahead]
+        if self._stamped and self._timeline.begins_astray(stamps):
+            second = stamps[1] or 0
+            self._ahead[0] = replace(self._ahead[0], stamp=second - round(self._timeline.step))
+            self._timeline.mended += 1
 
     def _describe(self, path: Path | None, first: Picture) -> SourceInfo:
         count = self._declared()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["result_names"]
+
+# What file systems take, less the suffix that the name gets.
+_LONGEST_BYTES = 255 - len(".png")
 
 
 def result_names(paths: Sequence[Path]) -> list[str]:
@@ -26,12 +30,19 @@ def result_names(paths: Sequence[Path]) -> list[str]:
         key = _key(stem)
         number = seen.get(key, 0) + 1
         name = stem
-        while number > 1 and _key(name := f"{stem}-{number}") in taken:
+        while number > 1 and _key(name := _numbered(stem, number)) in taken:
             number += 1
         seen[key] = number
         taken.add(_key(name))
         names.append(name)
     return names
+
+
+def _numbered(stem: str, number: int) -> str:
+    ending = f"-{number}"
+    while len(os.fsencode(stem + ending)) > _LONGEST_BYTES:
+        stem = stem[:-1]
+    return stem + ending
 
 
 def _key(name: str) -> str:

@@ -86,7 +86,7 @@ def find(spec: str) -> Place:
     """
     scheme, is_url, rest = spec.partition("://")
     if is_url and scheme.lower() in _STREAM_SCHEMES:
-        return Url(spec)
+        return Url(f"{scheme.lower()}://{rest}")  # FFmpeg knows no other case
     if is_url and scheme.lower() == "file":
         # file:///a and file://localhost/a; Windows writes file:///C:/a.
         spec = re.sub(r"^localhost(?=/)|^/(?=[A-Za-z]:)", "", unquote(rest))

@@ -20,6 +20,7 @@ _URL_IN_TEXT = re.compile(
     r"""|[a-z][a-z0-9+.-]*:/[^\s'"]+""",
     re.IGNORECASE,
 )
+_CLAUSE_ENDS = ":;,."
 _DRIVE = re.compile(r"[a-z]:[\\/]", re.IGNORECASE)
 
 _IP = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.%]+[^\]]*\]|localhost)"
@@ -86,7 +87,13 @@ def redact_text(text: str, sources: Iterable[str] = ()) -> str:
         if shown != source:
             for quoted in (source, repr(source)[1:-1]):
                 text = text.replace(quoted, shown)
-    return _URL_IN_TEXT.sub(lambda m: _redact_url(m[0]), text)
+    return _URL_IN_TEXT.sub(lambda m: _redact_in_sentence(m[0]), text)
+
+
+def _redact_in_sentence(url: str) -> str:
+    """The URL with what ends its clause, as in `cannot open rtsp://cam/x?token=abc: refused`."""
+    bare = url.rstrip(_CLAUSE_ENDS)
+    return _redact_url(bare) + url[len(bare) :]
 
 
 def password_advice(url: str) -> str:

@@ -6,6 +6,7 @@ Everything that can be refused is refused when a sink is opened, before any work
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -102,7 +103,7 @@ def open_sink(
 
         return Mp4Sink(output, source_info, size_hw, overwrite=overwrite)
     # A folder may be called anything; `run.2` and `2024.11.26` name one as well.
-    if not output.is_dir() and re.search("[a-z]", output.suffix, re.IGNORECASE):
+    if not os.path.isdir(output) and re.search("[a-z]", output.suffix, re.IGNORECASE):
         if output.suffix.lower() == ".png" and source_info.frame_count == 1:
             return PngFileSink(output, source_info, overwrite=overwrite)
         raise UsageError(_why_not(output, source_info))

@@ -61,14 +61,18 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
         raise SinkError(f"--output {path} is the source itself: give the result another name")
-    if target.is_dir():
+    # Of os.path, for which a name that cannot be is one that is not there: writing says why.
+    if os.path.isdir(target):
         raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
     taken = TargetTakenError(f"--output {path} exists: remove it or give another name")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise taken
     lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is too long is found here: the hidden ones beside it are short enough.
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
         lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
         if target.exists() and not overwrite:
             # Between the look above and the lock, the run that had it has ended.
@@ -116,7 +120,7 @@ def claim_folder(
         raise SinkError(
             f"{option} {folder} is also the folder of --output: give each a folder of its own"
         )
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise SinkError(f"{option} {folder} is a file: give a folder")
     lock = None
     try:
@@ -166,6 +170,10 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
         return SinkError(
             f"{path} grew larger than this system allows a file to be: "
             "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+        )
+    if code == errno.ENAMETOOLONG:
+        return SinkError(
+            f"cannot write {path}: this system has no names of that length; shorten it"
         )
     if code == errno.EROFS:
         return SinkError(f"the disk of {path} is read-only: give a folder on another one")

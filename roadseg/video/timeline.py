@@ -78,6 +78,17 @@ class Timeline:
         """The next stamp is one step after the last one, whatever it says: a loop begins anew."""
         self._origin = self._before = None
 
+    def begins_astray(self, stamps: Sequence[int | None]) -> bool:
+        """Whether the first stamp of a stream is a stray one: those behind it follow each other,
+        and no pause lies between it and them. Of less than three stamps nothing can be told."""
+        if len(stamps) < 3:
+            return False
+        first, second, third = stamps[:3]
+        if first is None or second is None or third is None:
+            return False
+        pause = max(self._longest, self._plain_gap())
+        return not 0 < second - first <= pause and 0 < third - second <= self._plain_gap()
+
     def fits(self, stamp: int | None) -> bool:
         """Whether `ticks` believes a stamp without a look at those behind it."""
         if stamp is None or self._last is None or self._origin is None:

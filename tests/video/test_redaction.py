@@ -111,6 +111,12 @@ def test_urls_in_a_text_are_found() -> None:
     assert redact_text(text) == "lost 'rtsp://***@cam/x' and http://***@cam/y; see https://docs/z"
 
 
+@pytest.mark.parametrize("url", SHOWN)
+def test_a_line_that_was_cleaned_stays_as_it_is(url: str) -> None:
+    line = f"cannot open {redact(url)}: connection refused; check the address"
+    assert redact_text(line, [url]) == line
+
+
 @pytest.mark.parametrize("character", list("@/?#:%"))
 def test_special_characters_in_a_password_are_explained(character: str) -> None:
     advice = password_advice(f"rtsp://admin:p{character}ss@10.0.0.7/live")

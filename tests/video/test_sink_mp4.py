@@ -588,6 +588,13 @@ class TestEnds:
         assert len(read_back(out)) == 1
 
 
+@pytest.mark.parametrize("name", ["x" * 252 + ".mp4", "x" * 256, "x" * 256 + "/out.mp4"])
+def test_a_name_that_is_too_long_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SinkError, match="no names of that length"):
+        open_sink(tmp_path / name, INFO)
+    assert leftovers(tmp_path) == []
+
+
 class TestTargets:
     """Refused before any work is done."""
 
@@ -644,7 +651,7 @@ class TestTargets:
             ),
             (30, "the disk of {} is read-only: give a folder on another one"),
             (28, "the disk is full while writing {}: free some space and run it again"),
-            (36, "cannot write {}: file name too long"),
+            (36, "cannot write {}: this system has no names of that length; shorten it"),
         ],
     )
     def test_folder_that_refuses(

@@ -222,6 +222,30 @@ def test_joined_clips_do_not_drift_apart(tmp_path: Path, codec: str, sound_s: fl
     assert result.beeps_s == pytest.approx(result.flashes_s, abs=0.1)
 
 
+@pytest.mark.parametrize("away_s", [-600, 600])
+def test_is_in_step_with_pictures_whose_first_stamp_strays(tmp_path: Path, away_s: int) -> None:
+    marked = write_marked(tmp_path / "a.mkv")
+    source = tmp_path / "first.mkv"
+    with av.open(str(marked)) as given, av.open(str(source), "w") as output:
+        copies = [output.add_stream_from_template(stream) for stream in given.streams]
+        packets = [p for p in given.demux() if p.size]
+        first = next(p for p in packets if p.stream.type == "video")
+        for packet in packets:
+            ticks_per_s = 1 / packet.time_base
+            packet.pts = round(packet.pts + 1000 * ticks_per_s)
+            packet.dts = round(packet.dts + 1000 * ticks_per_s)
+            if packet is first:
+                packet.pts += round(away_s * ticks_per_s)
+                packet.dts = min(packet.dts, packet.pts)
+            packet.stream = copies[packet.stream.index]
+            output.mux(packet)
+    convert(source, tmp_path / "out.mp4")
+    result = watch(tmp_path / "out.mp4")
+    assert result.frames == 75
+    assert result.flashes_s == pytest.approx([1.0], abs=0.01)
+    assert result.beeps_s == pytest.approx([1.0], abs=0.06)
+
+
 @pytest.mark.parametrize("codec", ["aac", "mp2", "ac3", "libmp3lame"])
 def test_rate_and_channels_may_change_on_the_way(tmp_path: Path, codec: str) -> None:
     first = write_marked(tmp_path / "a.ts", codec, rate=48_000, layout="stereo")

@@ -105,6 +105,26 @@ def test_stamps_that_stray(tmp_path: Path, make_clip: MakeClip, name: str, away_
     assert " 3 of 60 pictures " in warnings[0]
 
 
+@pytest.mark.parametrize("first_s", [-600, 600])
+def test_a_first_stamp_that_strays_is_not_time_zero(
+    tmp_path: Path, make_clip: MakeClip, first_s: int
+) -> None:
+    clip = make_clip(frames=30, options={"bf": "0"})
+    path = rewritten(
+        clip,
+        tmp_path / "first.mkv",
+        lambda i: (1000 + (first_s if i == 0 else 0)) * 90_000 + i * _STEP,
+    )
+
+    with open_file(path, loop=False, max_frames=None) as source:
+        frames = list(iter(source.read, None))
+
+    assert times(frames) == even(30)
+    assert frames[0].source_s == pytest.approx(1000, abs=2e-3)
+    assert float(source.info.start_s) == pytest.approx(1000, abs=2e-3), "where sound begins, too"
+    assert " 1 of 30 pictures " in source.warnings[0]
+
+
 def test_pictures_that_all_bear_the_same_time(tmp_path: Path, make_clip: MakeClip) -> None:
     clip = make_clip(frames=30, rate=30, options={"bf": "0"})
     same = rewritten(clip, tmp_path / "same.mkv", lambda i: 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -246,3 +247,12 @@ def test_frames_carry_the_names_of_their_pictures(tmp_path: Path) -> None:
 )
 def test_results_never_share_a_name(paths: list[str], expected: list[str]) -> None:
     assert result_names([Path(p) for p in paths]) == expected
+
+
+@pytest.mark.parametrize(("letter", "size"), [("x", 1), ("\u00e9", 2)])
+def test_numbers_make_no_name_longer_than_files_may_have(letter: str, size: int) -> None:
+    stem = letter * (251 // size)
+    names = result_names([Path(stem + suffix) for suffix in (".jpg", ".png", ".bmp")])
+    assert names[0] == stem
+    assert [name[-2:] for name in names[1:]] == ["-2", "-3"]
+    assert all(len(os.fsencode(f"{name}.png")) <= 255 for name in names)

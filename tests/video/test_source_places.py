@@ -96,11 +96,12 @@ class TestCameras:
 
 
 class TestUrls:
-    @pytest.mark.parametrize(
-        "url", ["rtsp://h/a", "RTSP://h/a", "https://h/a.mp4", "udp://@239.0.0.1:1234"]
-    )
+    @pytest.mark.parametrize("url", ["rtsp://h/a", "https://h/a.mp4", "udp://@239.0.0.1:1234"])
     def test_streams(self, url: str) -> None:
         assert find(url) == Url(url)
+
+    def test_schemes_reach_ffmpeg_in_the_case_that_it_knows(self) -> None:
+        assert find("RTSP://H/A?B=C://D") == Url("rtsp://H/A?B=C://D")
 
     def test_files(self, tmp_path: Path) -> None:
         path = save(tmp_path / "a b.png")

@@ -50,6 +50,25 @@ def placed(stamps: list[int | None], look_ahead: int) -> tuple[list[int], int]:
     return ticks, timeline.mended
 
 
+@pytest.mark.parametrize(
+    ("stamps", "astray"),
+    [
+        ([700_000, 40, 80], True),
+        ([0, 700_000, 700_040], True),
+        ([0, 40, 80], False),
+        ([0, 5_000, 5_040], False),  # a pause
+        ([0, 700_000, 80], False),  # the second strays
+        ([80, 40, 900_000], False),
+        ([700_000, 40], False),
+        ([None, 40, 80], False),
+    ],
+)
+def test_a_first_stamp_is_told_to_stray_by_those_behind_it(
+    stamps: list[int | None], astray: bool
+) -> None:
+    assert Timeline(step=40, ticks_per_s=1000).begins_astray(stamps) is astray
+
+
 def test_a_clock_that_strays_for_long_is_told_when_it_comes_back() -> None:
     stamps: list[int | None] = [40 * i + (600_000 if 10 <= i < 50 else 0) for i in range(60)]
     for look_ahead in (0, 16):
