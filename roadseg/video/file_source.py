@@ -198,6 +198,11 @@ class FileSource:
         self._stamped = not _is_elementary(container)
         stated = (nominal_rate if self._stamped else rate_in_headers)(self._stream)
         self._rate = fps or stated or _FALLBACK_RATE
+        if not self._stamped and fps is None and stated is None:
+            self.warnings.append(
+                f"{name} states neither times nor a rate: it plays at {self._rate} frames per "
+                f"second; {option('--fps')} sets another rate"
+            )
         # Stamps in ticks of a damaged header tell nothing.
         tick_s = Fraction(self._stream.time_base or 0)
         self._stamped = self._stamped and 0 < tick_s <= _LONGEST_TICK_S

@@ -162,6 +162,16 @@ class TestElementaryStreams:
         assert frames[-1].duration_s == pytest.approx(1 / 60)
         assert warnings == []
 
+    def test_say_when_their_headers_have_no_rate(self, make_clip: MakeClip) -> None:
+        path = make_clip("a.mjpeg", frames=10, rate=10, codec="mjpeg")
+        frames, warnings = read_all(path)
+        assert times(frames) == even(10, 25)
+        assert warnings == [
+            f"{path} states neither times nor a rate: it plays at 25 frames per second; fps sets "
+            "another rate"
+        ]
+        assert read_all(path, fps=Fraction(10))[1] == []
+
     def test_play_at_a_rate_that_is_given(self, make_clip: MakeClip) -> None:
         path = make_clip("a.h264", frames=10, rate=60)
         frames, _ = read_all(path, fps=Fraction(10))
