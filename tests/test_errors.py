@@ -50,6 +50,7 @@ def test_the_module_docstring_states_every_exit_code() -> None:
     stated = " ".join(errors.__doc__.split("Exit codes: ")[1].split())
     assert stated == (
         "0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink, 5 model or weights, "
-        "6 backend, 7 data set, 8 a quality gate refused, 9 engine, 130 interrupted. "
+        "6 backend, 7 data set, 8 a quality gate refused, 9 engine; interrupted: 130 by Ctrl-C, "
+        "143 by SIGTERM, 129 by SIGHUP (128 and the signal's number, as shells count). "
         "`roadseg doctor` exits with 1 where `roadseg run` would fail."
     )

@@ -591,8 +591,8 @@ class TestRate:
         for source, name in ((clip, clip), ("7", "webcam 7"), ("rtsp://u:p@h/x", "rtsp://***@h/x")):
             assert run(source, "--output", tmp_path / "out.mp4", "--fps", "10") == 2
             assert capsys.readouterr().err == (
-                f"error: --fps is for images and bare streams; {name} has its own rate: leave the "
-                "option out\n"
+                f"error: --fps is for images and bare streams; {name} has its own rate: "
+                "leave it out\n"
             )
 
     def test_an_unknown_transport(self, images, tmp_path, capsys):

@@ -244,8 +244,8 @@ def test_the_manifest_says_what_goes_in_and_out(
 ) -> None:
     facts = build(rtx(weights("segnet-lite"), batch=batch), tmp_path).manifest.tensors
     assert facts == (
-        TensorFacts("frame_bgr", "input", "uint8", (frames, 352, 480, 3), "NHWC, BGR"),
-        TensorFacts("labels", "output", "uint8", (frames, 352, 480), "NHW, class ids"),
+        TensorFacts("frame_bgr", "input", "uint8", (frames, 64, 96, 3), "NHWC, BGR"),
+        TensorFacts("labels", "output", "uint8", (frames, 64, 96), "NHW, class ids"),
     )
 
 
