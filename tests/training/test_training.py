@@ -16,6 +16,7 @@ from roadseg.errors import SinkError, UsageError
 from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training import checkpoint, loop
 from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter
+from roadseg.training.optimizer import centre_scores
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of
 
@@ -38,10 +39,15 @@ def test_a_run_starts_from_given_weights(recipe: Make, run: Make, tmp_path: Path
     first = run(tmp_path / "first", recipe(epochs=2))
     frozen = recipe(epochs=1, learning_rate=1e-12, weight_decay=0.0)
     second = run(tmp_path / "second", frozen, init=first.weights)
-    before, after = (load_weights(r.weights)[0].state_dict() for r in (first, second))
+    models = [load_weights(r.weights)[0] for r in (first, second)]
+    for model in models:
+        # Every step takes out what the scores have in common; the average keeps some of it.
+        centre_scores(model, model.classifier.out_channels)
+    before, after = (model.state_dict() for model in models)
     for key, value in before.items():
         if "running" not in key and value.is_floating_point():
-            torch.testing.assert_close(after[key], value, atol=1e-6, rtol=1e-3)
+            # Weights are kept in FP16, whose steps are so large beside what centring takes out.
+            torch.testing.assert_close(after[key], value, atol=1e-4, rtol=1e-3)
     config = json.loads((tmp_path / "second" / "config.json").read_text())
     assert config["init_sha256"] == sha256_of(first.weights)
     # What a run started from is not given again to resume it, and is not forgotten.
