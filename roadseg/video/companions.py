@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from roadseg.video.sound.carry import fits_mp4
 from roadseg.video.sound.clock import PictureClock
+from roadseg.video.sound.reader import sound_errors
 
 if TYPE_CHECKING:
     import av
@@ -31,7 +32,7 @@ class Companions:
         left_out: kinds of streams that mp4 cannot hold, for people.
 
     Raises:
-        OSError, av.error.FFmpegError: the source cannot be opened.
+        `sound_errors()`: the source cannot be opened, or says too little of itself.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Companions:
         self._input = reopen()
         self._copies: dict[int, Stream] = {}
         for source in (*self._input.streams.subtitles, *self._input.streams.data):
-            if _fits_mp4(source):
+            if fits_mp4(source):
                 copy = output.add_stream_from_template(source)
                 copy.metadata.update(source.metadata)
                 self._copies[source.index] = copy
@@ -58,8 +59,6 @@ class Companions:
         self._waiting: av.Packet | None = None
 
     def _demuxed(self) -> Iterator[av.Packet]:
-        import av
-
         if not self._copies:
             return
         streams = [self._input.streams[index] for index in self._copies]
@@ -67,7 +66,7 @@ class Companions:
             for packet in self._input.demux(*streams):
                 if packet.size and packet.pts is not None and packet.time_base:
                     yield packet
-        except (IndexError, av.error.FFmpegError, OSError):
+        except sound_errors():
             return  # the pictures tell of damage to the file
 
     def picture(self, source_s: float | None, time_s: Fraction) -> None:
@@ -125,19 +124,6 @@ class Companions:
     def close(self) -> None:
         """Close the source; a second call does nothing."""
         self._input.close()
-
-
-def _fits_mp4(source: Stream) -> bool:
-    """Whether an mp4 with this stream can be begun; tried in memory, where it costs nothing."""
-    import av
-
-    try:
-        with av.open(io.BytesIO(), "w", format="mp4") as rehearsal:
-            rehearsal.add_stream_from_template(source)
-            rehearsal.start_encoding()
-    except (av.error.FFmpegError, OSError, ValueError, NotImplementedError):
-        return False
-    return True
 
 
 def _kind(source: Any) -> str:

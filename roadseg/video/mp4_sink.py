@@ -89,7 +89,9 @@ class Mp4Sink:
         self._time_base = source.time_base or _WALL_CLOCK_BASE
         self._step = max(round(1 / self._rate / self._time_base), 1)
         self._last_pts: int | None = None
-        self._last_frame: Frame | None = None
+        # How long the last picture stands, and whether the source ended with it.
+        self._last_stands_s: float | None = None
+        self._is_whole = False
         self._held: Packet | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -138,14 +140,12 @@ class Mp4Sink:
 
     def _add_companions(self, container: OutputContainer) -> None:
         """Subtitles and data of the source, as far as mp4 can hold them."""
-        import av
-
         if not self._source.has_data or self._source.reopen is None:
             return
         try:
             self._companions = Companions(self._source.reopen, container, self._source.start_s)
             left_out = self._companions.left_out
-        except (av.error.FFmpegError, OSError) as exc:
+        except sound_errors() as exc:
             left_out = [f"subtitles and data: {reason(exc)}"]
         if left_out:
             self.warnings.append(
@@ -181,7 +181,7 @@ class Mp4Sink:
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts
         yuv.pts, yuv.time_base, yuv.duration = pts, self._time_base, self._step
-        self._last_frame = frame
+        self._last_stands_s, self._is_whole = frame.duration_s, frame.is_last
         if self._audio is not None:
             self._audio.picture(frame.source_s, pts * self._time_base)
         if self._companions is not None:
@@ -313,13 +313,11 @@ class Mp4Sink:
             return
         try:
             end_s = (self._last_pts + self._step) * self._time_base
-            last = self._last_frame
-            if last is not None and last.duration_s is not None and last.duration_s > 0:
-                end_s = self._last_pts * self._time_base + Fraction(last.duration_s)
+            if self._last_stands_s:
+                end_s = self._last_pts * self._time_base + Fraction(self._last_stands_s)
             if self._audio is not None:
-                whole = last is not None and last.is_last
-                sound_end_s = self._audio.finish(end_s, whole=whole)
-                end_s = max(end_s, sound_end_s) if whole else end_s
+                sound_end_s = self._audio.finish(end_s, whole=self._is_whole)
+                end_s = max(end_s, sound_end_s) if self._is_whole else end_s
                 self.warnings += self._audio.warnings
             if self._companions is not None:
                 self._companions.finish(end_s)

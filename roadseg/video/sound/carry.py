@@ -11,8 +11,9 @@ from roadseg.video.sound.reader import sound_errors
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
     from av.audio.stream import AudioStream
+    from av.stream import Stream
 
-__all__ = ["AAC_RATES", "adts_header", "successor", "wrap"]
+__all__ = ["AAC_RATES", "adts_header", "fits_mp4", "successor", "wrap"]
 
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
 """Samples per second that AAC is encoded with."""
@@ -41,11 +42,9 @@ def successor(source: AudioStream, rate: int, channels: int) -> AudioCodecContex
     plain = context.profile == "LC" and context.frame_size in (0, 1024)
     if name == "aac" and not (plain and rate in AAC_RATES):
         return None
+    if not fits_mp4(source):
+        return None
     try:
-        # A header that mp4 refuses would cost the picture too: try it in memory first.
-        with av.open(io.BytesIO(), "w", format="mp4") as rehearsal:
-            rehearsal.add_stream_from_template(source)
-            rehearsal.start_encoding()
         encoder, sample_format = _ENCODERS[name]
         go_on = cast("AudioCodecContext", av.CodecContext.create(encoder, "w"))
         go_on.sample_rate = rate
@@ -56,6 +55,22 @@ def successor(source: AudioStream, rate: int, channels: int) -> AudioCodecContex
     except sound_errors():
         return None
     return go_on
+
+
+def fits_mp4(source: Stream) -> bool:
+    """Whether an mp4 with a copy of this stream can be begun.
+
+    Tried in memory: a header that mp4 refuses would cost the whole result.
+    """
+    import av
+
+    try:
+        with av.open(io.BytesIO(), "w", format="mp4") as rehearsal:
+            rehearsal.add_stream_from_template(source)
+            rehearsal.start_encoding()
+    except sound_errors():
+        return False
+    return True
 
 
 def adts_header(data: bytes) -> bytes | None:
