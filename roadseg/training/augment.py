@@ -23,11 +23,15 @@ from roadseg.types import Image, Labels
 
 __all__ = [
     "CAMVID_TARGETS",
+    "MOTION_TAPS",
     "CropTargets",
     "augment",
     "colour_of",
+    "darkening",
     "draw_centre",
     "draw_glare",
+    "draw_haze",
+    "draw_motion",
     "draw_shadow",
     "inverse_affine",
     "rare_places",
@@ -48,6 +52,9 @@ class CropTargets:
 
 
 CAMVID_TARGETS = CropTargets()
+
+MOTION_TAPS = 15
+"""Sides of the kernel that smears a crop, in pixels."""
 
 
 def augment(
@@ -172,18 +179,26 @@ def colour_of(
     The matrix takes BGR in 0..1, and 1, to BGR.
     """
     s = settings.colour
+    exposure = darkening(settings, rng)
     if s <= 0:
-        return np.eye(3, 4), 1.0
+        return exposure * np.eye(3, 4), 1.0
     saturation = 1 + rng.uniform(-2, 2) * s
     gains = (1 + rng.uniform(-0.4, 0.4, 3) * s) * (1 + rng.uniform(-1, 1) * s)
     grey = np.full((3, 1), 1.0) @ np.array([[0.114, 0.587, 0.299]])
     linear = np.diag(gains) @ (saturation * np.eye(3) + (1 - saturation) * grey)
     offset = np.full(3, rng.uniform(-1, 1) * s * 96 / 255)
-    return np.column_stack([linear, offset]), math.exp(rng.uniform(-1.2, 1.2) * s)
+    return exposure * np.column_stack([linear, offset]), math.exp(rng.uniform(-1.2, 1.2) * s)
+
+
+def darkening(settings: Augmentation, rng: np.random.Generator) -> float:
+    """What an underexposed crop is multiplied by, and 1 for the others."""
+    if settings.dark_share > 0 and rng.random() < settings.dark_share:
+        return rng.uniform(0.15, 0.6)
+    return 1.0
 
 
 def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> Image:
-    if settings.colour > 0:
+    if settings.colour > 0 or settings.dark_share > 0:
         matrix, gamma = colour_of(settings, rng)
         matrix[:, 3] *= 255
         table = (255 * (np.arange(256) / 255) ** gamma + 0.5).astype(np.uint8)
@@ -192,10 +207,15 @@ def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> 
         crop = _shadow(crop, rng)
     if rng.random() < settings.glare_share:
         crop = _glare(crop, rng)
+    if settings.haze_share > 0 and rng.random() < settings.haze_share:
+        crop = _haze(crop, rng)
+    if settings.motion_share > 0 and rng.random() < settings.motion_share:
+        crop = cv2.filter2D(crop, -1, draw_motion(rng), borderType=cv2.BORDER_REFLECT_101)
     if rng.random() < settings.blur_share:
-        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.4))
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(*settings.blur_sigma))
     if rng.random() < settings.noise_share:
-        noise = rng.standard_normal(crop.shape, dtype=np.float32) * rng.uniform(2, 10)
+        sigma = rng.uniform(*settings.noise_sigma)
+        noise = rng.standard_normal(crop.shape, dtype=np.float32) * sigma
         crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
     return crop
 
@@ -209,6 +229,31 @@ def draw_shadow(rng: np.random.Generator) -> tuple[float, float, float, float]:
 def draw_glare(rng: np.random.Generator) -> tuple[float, float, float, float]:
     """A light's centre x, y in crop coordinates of -1..1, in the upper half; radius, strength."""
     return rng.uniform(-1, 1), rng.uniform(-1, 0), rng.uniform(0.2, 0.7), rng.uniform(0.3, 1)
+
+
+def draw_haze(rng: np.random.Generator) -> tuple[float, float, float]:
+    """How much of a scene shows through a veil at the top and at the bottom; the veil's grey.
+
+    All in 0..1. What is high in a picture of a street is far away, so the veil is thicker there.
+    """
+    top = rng.uniform(0.1, 0.8)
+    return top, min(1.0, top + rng.uniform(0, 0.4)), rng.uniform(0.4, 0.95)
+
+
+def draw_motion(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """(15, 15) kernel of a line through its middle, of a random length and angle; its sum is 1."""
+    half, angle = rng.uniform(1, MOTION_TAPS // 2), rng.uniform(0, math.pi)
+    kernel = np.zeros((MOTION_TAPS, MOTION_TAPS), np.float32)
+    middle = MOTION_TAPS // 2
+    for at in np.linspace(-half, half, 4 * MOTION_TAPS):
+        x, y = middle + at * math.cos(angle), middle + at * math.sin(angle)
+        left, top = int(x), int(y)
+        # Shared among four neighbours: a line at any angle is equally smooth.
+        for row, share_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+            for column, share_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+                if row < MOTION_TAPS and column < MOTION_TAPS:
+                    kernel[row, column] += share_y * share_x
+    return kernel / kernel.sum()
 
 
 def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -232,6 +277,14 @@ def _glare(crop: Image, rng: np.random.Generator) -> Image:
     centre_x, centre_y, radius, strength = draw_glare(rng)
     distance = (x - centre_x) ** 2 + (y - centre_y) ** 2
     return 255 - _scaled(255 - crop, 1 - strength * np.exp(-distance / radius**2))
+
+
+def _haze(crop: Image, rng: np.random.Generator) -> Image:
+    """Draw a grey veil over the crop, thicker towards the top."""
+    top, bottom, grey = draw_haze(rng)
+    clear = np.linspace(top, bottom, crop.shape[0], dtype=np.float32)[:, None, None]
+    veiled: Image = (crop * clear + 255 * grey * (1 - clear) + 0.5).astype(np.uint8)
+    return veiled
 
 
 def _scaled(crop: Image, factor: npt.NDArray[np.floating[Any]]) -> Image:

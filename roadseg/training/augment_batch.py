@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roadseg.labels import VOID_ID
-from roadseg.training.augment import colour_of, draw_glare, draw_shadow, inverse_affine
+from roadseg.training.augment import (
+    MOTION_TAPS,
+    colour_of,
+    draw_glare,
+    draw_haze,
+    draw_motion,
+    draw_shadow,
+    inverse_affine,
+)
 from roadseg.training.recipes import Augmentation
 
 __all__ = ["CropPlan", "crop_batch", "draw_plan", "on_its_way"]
@@ -26,6 +34,7 @@ _BLUR_TAPS = 9
 Quad = tuple[float, float, float, float]
 _NO_SHADE: Quad = (1.0, 0.0, -3.0, 1.0)
 _NO_GLARE: Quad = (0.0, 0.0, 1.0, 0.0)
+_NO_HAZE = (1.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,9 @@ class CropPlan:
         shade: (N, 4) a shadow's edge and depth: a x + b y + c > 0, in crop coordinates of -1..1,
             is darkened to the fourth, 1 for none.
         glare: (N, 4) a light's centre x, y in -1..1, its radius, and its strength, 0 for none.
+        haze: (N, 3) how much shows through a veil at the top and at the bottom, and its grey;
+            1, 1 for none.
+        motion: (N, 15, 15) kernels that smear a crop; a 1 in the middle leaves it as it is.
         noise_seed: seeds the noise itself.
     """
 
@@ -53,6 +65,8 @@ class CropPlan:
     noise: npt.NDArray[np.float32]
     shade: npt.NDArray[np.float32]
     glare: npt.NDArray[np.float32]
+    haze: npt.NDArray[np.float32]
+    motion: npt.NDArray[np.float32]
     noise_seed: int
 
     def on_device(self, device: torch.device) -> dict[str, Tensor]:
@@ -99,6 +113,7 @@ def draw_plan(
     count = len(frames)
     colours = [colour_of(settings, rng) for _ in range(count)]
     light = [_light(settings, rng) for _ in range(count)]
+    weather = [_weather(settings, rng) for _ in range(count)]
     return CropPlan(
         frames=frames,
         affine=np.stack(
@@ -106,10 +121,12 @@ def draw_plan(
         ).astype(np.float32),
         colour=np.stack([matrix for matrix, _ in colours]).astype(np.float32),
         gamma=np.array([gamma for _, gamma in colours], np.float32),
-        blur=_sometimes(settings.blur_share, 0.4, 1.4, count, rng),
-        noise=_sometimes(settings.noise_share, 2 / 255, 10 / 255, count, rng),
+        blur=_sometimes(settings.blur_share, *settings.blur_sigma, count, rng),
+        noise=_sometimes(settings.noise_share, *settings.noise_sigma, count, rng) / 255,
         shade=np.array([shade for shade, _ in light], np.float32),
         glare=np.array([glare for _, glare in light], np.float32),
+        haze=np.array([haze for haze, _ in weather], np.float32),
+        motion=np.stack([kernel for _, kernel in weather]),
         noise_seed=int(rng.integers(2**62)),
     )
 
@@ -171,6 +188,10 @@ def _recolour(crops: Tensor, plan: CropPlan, drawn: dict[str, Tensor]) -> Tensor
     # What is left out is seen in the host's arrays: looking at the device's would be to wait.
     if (plan.shade[:, 3] < 1).any() or (plan.glare[:, 3] > 0).any():
         crops = _light_up(crops, drawn["shade"], drawn["glare"])
+    if (plan.haze[:, :2] < 1).any():
+        crops = _haze(crops, drawn["haze"])
+    if (plan.motion[:, MOTION_TAPS // 2, MOTION_TAPS // 2] < 1).any():
+        crops = _smear(crops, drawn["motion"])
     if plan.blur.any():
         crops = _blur(crops, drawn["blur"])
     if plan.noise.any():
@@ -194,6 +215,21 @@ def _light_up(crops: Tensor, shade: Tensor, glare: Tensor) -> Tensor:
     return crops + light[:, None] * (1 - crops)
 
 
+def _haze(crops: Tensor, haze: Tensor) -> Tensor:
+    down = torch.linspace(0, 1, crops.shape[-2], device=crops.device)
+    clear = (haze[:, :1] + (haze[:, 1:2] - haze[:, :1]) * down)[:, None, :, None]
+    return crops * clear + haze[:, 2, None, None, None] * (1 - clear)
+
+
+def _smear(crops: Tensor, kernels: Tensor) -> Tensor:
+    """Each crop convolved with its own kernel, as one grouped convolution."""
+    count, channels, height, width = crops.shape
+    half = MOTION_TAPS // 2
+    flat = F.pad(crops.reshape(1, count * channels, height, width), (half,) * 4, mode="reflect")
+    weight = kernels.repeat_interleave(channels, 0)[:, None]
+    return F.conv2d(flat, weight, groups=count * channels).view_as(crops)
+
+
 def _blur(crops: Tensor, sigmas: Tensor) -> Tensor:
     """Gaussian blur, each crop by its own deviation, as two grouped convolutions."""
     count, channels, height, width = crops.shape
@@ -215,6 +251,19 @@ def _sometimes(
 ) -> npt.NDArray[np.float32]:
     chosen = rng.random(count) < share
     return np.where(chosen, rng.uniform(low, high, count), 0).astype(np.float32)
+
+
+def _weather(
+    settings: Augmentation, rng: np.random.Generator
+) -> tuple[tuple[float, float, float], npt.NDArray[np.float32]]:
+    """A veil and a smear; see `CropPlan`."""
+    haze, motion = _NO_HAZE, np.zeros((MOTION_TAPS, MOTION_TAPS), np.float32)
+    motion[MOTION_TAPS // 2, MOTION_TAPS // 2] = 1
+    if settings.haze_share > 0 and rng.random() < settings.haze_share:
+        haze = draw_haze(rng)
+    if settings.motion_share > 0 and rng.random() < settings.motion_share:
+        motion = draw_motion(rng)
+    return haze, motion
 
 
 def _light(settings: Augmentation, rng: np.random.Generator) -> tuple[Quad, Quad]:

@@ -57,7 +57,12 @@ _LIMITS: dict[str, _Limit] = {
     "rotate_deg": ("0 to 180", lambda v: 0 <= v <= 180),
     **dict.fromkeys(("aspect", "colour"), _SHARE),
     **dict.fromkeys(("rare_share", "blur_share", "noise_share"), _SHARE),
-    **dict.fromkeys(("shadow_share", "glare_share"), _SHARE),
+    **dict.fromkeys(("shadow_share", "glare_share", "motion_share"), _SHARE),
+    **dict.fromkeys(("haze_share", "dark_share"), _SHARE),
+    **dict.fromkeys(
+        ("blur_sigma", "noise_sigma"),
+        ("the smaller before the larger, both more than 0", lambda v: 0 < v[0] <= v[1]),
+    ),
 }
 """What a key may be: in words, and as a test."""
 
@@ -77,6 +82,11 @@ class Augmentation:
         noise_share: share of crops with sensor noise.
         shadow_share: share of crops with a side in shadow.
         glare_share: share of crops with a low sun in the windscreen.
+        motion_share: share of crops smeared along a line, as a camera that shakes or turns does.
+        haze_share: share of crops seen through a grey veil: fog, a dirty windscreen, low contrast.
+        dark_share: share of crops that are underexposed.
+        blur_sigma: smallest and largest standard deviation of the blur, in pixels.
+        noise_sigma: smallest and largest standard deviation of the noise, in levels of 255.
     """
 
     scale: tuple[float, float]
@@ -89,6 +99,11 @@ class Augmentation:
     noise_share: float
     shadow_share: float = 0.0
     glare_share: float = 0.0
+    motion_share: float = 0.0
+    haze_share: float = 0.0
+    dark_share: float = 0.0
+    blur_sigma: tuple[float, float] = (0.4, 1.4)
+    noise_sigma: tuple[float, float] = (2.0, 10.0)
 
 
 @dataclass(frozen=True)
