@@ -253,7 +253,8 @@ def draw_motion(rng: np.random.Generator) -> npt.NDArray[np.float32]:
             for column, share_x in ((left, 1 - (x - left)), (left + 1, x - left)):
                 if row < MOTION_TAPS and column < MOTION_TAPS:
                     kernel[row, column] += share_y * share_x
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -122,7 +122,7 @@ def draw_plan(
         colour=np.stack([matrix for matrix, _ in colours]).astype(np.float32),
         gamma=np.array([gamma for _, gamma in colours], np.float32),
         blur=_sometimes(settings.blur_share, *settings.blur_sigma, count, rng),
-        noise=_sometimes(settings.noise_share, *settings.noise_sigma, count, rng) / 255,
+        noise=_sometimes(settings.noise_share, *settings.noise_sigma, count, rng) / np.float32(255),
         shade=np.array([shade for shade, _ in light], np.float32),
         glare=np.array([glare for _, glare in light], np.float32),
         haze=np.array([haze for haze, _ in weather], np.float32),

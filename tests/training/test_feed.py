@@ -14,7 +14,7 @@ from torch import Tensor
 
 from roadseg.training import augment_batch
 from roadseg.training import feed as feeds
-from roadseg.training.augment import augment
+from roadseg.training.augment import augment, draw_motion
 from roadseg.training.augment_batch import CropPlan, crop_batch, draw_plan
 from roadseg.training.feed import DeviceFeed, HostFeed, Share, build_feed
 from roadseg.training.recipes import Augmentation, Recipe, load_recipe
@@ -136,7 +136,13 @@ def test_shadow_darkens_one_side_and_glare_lightens() -> None:
     assert crops[0, 0, -1, 0].item() == pytest.approx(100 / 255, abs=1e-3)
 
 
-@pytest.mark.parametrize("share", ["shadow_share", "glare_share", "blur_share", "noise_share"])
+DISTURBANCES = (
+    *("shadow_share", "glare_share", "haze_share", "motion_share", "dark_share"),
+    *("blur_share", "noise_share"),
+)
+
+
+@pytest.mark.parametrize("share", DISTURBANCES)
 def test_every_disturbance_changes_the_crop_on_host_and_device(share: str) -> None:
     settings = dataclasses.replace(PLAIN, **{share: 1.0})
     image, labels = frames(1)[0]
@@ -145,6 +151,35 @@ def test_every_disturbance_changes_the_crop_on_host_and_device(share: str) -> No
     np.testing.assert_array_equal(ids, labels)
     crops, _ = crop_batch(*tensors([(image, labels)]), plan(settings=settings), HW)
     assert np.abs((crops[0].permute(1, 2, 0) * 255).numpy() - image).mean() > 0.5
+
+
+def test_a_veil_is_thicker_at_the_top_and_leaves_less_contrast() -> None:
+    images, labels = tensors(frames(1))
+    images.fill_(0)
+    haze = np.array([[0.25, 0.75, 0.8]], np.float32)
+    crops, _ = crop_batch(images, labels, plan(haze=haze), HW)
+    assert crops[0, :, 0].mean().item() == pytest.approx(0.75 * 0.8, abs=1e-3)
+    assert crops[0, :, -1].mean().item() == pytest.approx(0.25 * 0.8, abs=1e-3)
+
+
+def test_motion_smears_a_point_along_a_line_and_loses_no_light() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        kernel = draw_motion(rng)
+        assert kernel.sum() == pytest.approx(1, abs=1e-5)
+        y, x = np.mgrid[-7:8, -7:8]
+        spread = np.cov(np.stack([y.ravel(), x.ravel()]), aweights=kernel.ravel())
+        across, along = np.linalg.eigvalsh(spread)
+        # A line is about a pixel wide, and its middle is the crop's own place.
+        assert across < 0.5
+        assert along > across
+        assert abs((kernel * x).sum()) < 0.1
+    images, labels = tensors(frames(1))
+    smeared, _ = crop_batch(images, labels, plan(motion=kernel[None]), HW)
+    sharp = (images[0].permute(2, 0, 1) / 255).numpy()
+    for got, plane in zip(smeared[0].numpy(), sharp, strict=True):
+        expected = cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+        np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("feed_type", [HostFeed, DeviceFeed])
@@ -245,9 +280,7 @@ def test_a_batch_is_sent_in_two_pieces_and_nothing_is_read_back(
 
     monkeypatch.setattr(augment_batch, "on_its_way", counted)
     images, labels = tensors(frames(2))
-    everything = dict.fromkeys(
-        ("blur_share", "noise_share", "shadow_share", "glare_share", "rare_share"), 1.0
-    )
+    everything = dict.fromkeys((*DISTURBANCES, "rare_share"), 1.0)
     drawn = plan(2, dataclasses.replace(load_recipe("gpu").augmentation, **everything))
     crop_batch(images, labels, drawn, HW)
     assert len(sent) == 2  # which frames, and all numbers
