@@ -21,6 +21,7 @@ test: $(TEST)/.installed
 check: $(TEST)/.installed
 	@$(TEST)/bin/ruff format --check .
 	@$(TEST)/bin/ruff check .
+	@$(TEST)/bin/lint-imports
 	@$(TEST)/bin/mypy
 
 $(DEMO)/.installed: pyproject.toml $(DEMO)/.python-$(VERSION)
@@ -41,7 +42,7 @@ $(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 #   make weights RUN=runs/segnet-lite DATA=CamVid
 #   make weights RUN=runs/segnet DATA=CamVid ARGS=--no-int8      FP16 weights alone
 weights: $(TEST)/.installed
-	@$(TEST)/bin/roadseg release-weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
+	@$(TEST)/bin/python -m tools.release_weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
 
 clean:
 	rm -rf $(DEMO) $(TEST) out build *.egg-info

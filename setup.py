@@ -12,7 +12,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-TARGET = Path("roadseg") / "shipped_files"  # see roadseg/shipped.py
+TARGET = Path("roadseg") / "shipped_files"  # see roadseg/core/shipped.py
 PATTERNS = {
     "calibration": ("*.json", "*.txt", "*.md"),
     "docs": ("*.md",),

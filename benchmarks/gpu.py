@@ -26,9 +26,9 @@ from typing import Any
 
 from benchmarks.gpu_report import tables, verdicts
 from benchmarks.gpu_steps import MODELS, Recorder, Settings, Step, plain, run_here, run_steps
-from roadseg.errors import BackendError, RoadsegError
-from roadseg.installing import install
-from roadseg.json_file import claim_json, write_json
+from roadseg.core.errors import BackendError, RoadsegError
+from roadseg.core.installing import install
+from roadseg.core.json_file import claim_json, write_json
 
 __all__ = ["main", "steps"]
 

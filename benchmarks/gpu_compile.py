@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu_latency import reference_labels, time_staged
 from benchmarks.gpu_networks import FrameNetwork, frames_bgr, load
 from benchmarks.gpu_steps import Recorder
-from roadseg.backends.torch_cuda_graph import fastest_algorithms
+from roadseg.backends.torch_cuda.graph import fastest_algorithms
 
 __all__ = ["compiled"]
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from benchmarks.gpu_steps import Recorder, Settings
 from benchmarks.gpu_timing import device_ms
-from roadseg.backends.torch_cuda_kernels import KernelOperations
-from roadseg.plugin.kernels import (
+from roadseg.backends.torch_cuda.kernels import KernelOperations
+from roadseg.kernels.kernels import (
     Layout,
     Variant,
     pool_launch,
@@ -22,7 +22,7 @@ from roadseg.plugin.kernels import (
     unpool_launch,
     variants,
 )
-from roadseg.plugin.layouts import from_layout, to_layout
+from roadseg.kernels.layouts import from_layout, to_layout
 
 __all__ = ["check_pool", "check_unpool", "copy_gb_s", "kernels", "load_operations"]
 
@@ -48,11 +48,11 @@ def load_operations(device: str) -> KernelOperations:
     Raises:
         BackendError: they cannot be compiled or loaded.
     """
-    from roadseg.cuda import SimulatedCuda, load_cuda
+    from roadseg.cuda import load_cuda
+    from roadseg.testing.cuda import SimulatedCuda
 
     if device == "cpu":
-        from roadseg.plugin.frame import host_frame_kernels
-        from roadseg.plugin.host import host_kernels
+        from roadseg.testing.host_kernels import host_frame_kernels, host_kernels
 
         functions = {**host_kernels(), **host_frame_kernels()}
         return KernelOperations(SimulatedCuda(functions), b"compiled as C++", b"compiled as C++")

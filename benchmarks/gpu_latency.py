@@ -19,9 +19,9 @@ from torch import nn
 from benchmarks.gpu_networks import FrameNetwork, Network, frames_bgr, gflop, load
 from benchmarks.gpu_steps import Recorder, Settings
 from benchmarks.gpu_timing import host_latency
-from roadseg.backends.torch_cuda import TorchCudaBackend
-from roadseg.backends.torch_cuda_graph import fastest_algorithms
-from roadseg.backends.torch_cuda_layers import Convolution
+from roadseg.backends.torch_cuda.backend import TorchCudaBackend
+from roadseg.backends.torch_cuda.graph import fastest_algorithms
+from roadseg.backends.torch_cuda.layers import Convolution
 
 __all__ = ["Staged", "agreement", "half_network", "latency", "reference_labels", "time_staged"]
 

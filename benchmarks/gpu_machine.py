@@ -11,7 +11,7 @@ import torch
 from benchmarks.gpu_kernels import copy_gb_s
 from benchmarks.gpu_steps import Recorder, SkippedError
 from benchmarks.gpu_timing import matmul_tflops
-from roadseg.machine import describe_machine
+from roadseg.core.machine import describe_machine
 
 __all__ = ["machine"]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.gpu_steps import Settings
-from roadseg.errors import ModelError, UsageError
+from roadseg.core.errors import ModelError, UsageError
 from roadseg.export.trace import trace_model
 from roadseg.models import build_model, load_weights
 from roadseg.weights import resolve_model

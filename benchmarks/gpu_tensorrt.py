@@ -16,7 +16,7 @@ from benchmarks.gpu_latency import agreement, reference_labels
 from benchmarks.gpu_networks import frames_bgr, load
 from benchmarks.gpu_steps import MODELS, Recorder, SkippedError
 from benchmarks.gpu_timing import host_latency
-from roadseg.errors import BackendError, EngineError
+from roadseg.core.errors import BackendError, EngineError
 
 __all__ = ["RefusedError", "tensorrt", "usable_runtime"]
 
@@ -47,8 +47,8 @@ def usable_runtime() -> Any:
     except (BackendError, ImportError) as exc:
         raise SkippedError(str(exc)) from exc
     if runtime.target == "tensorrt-rtx":
+        from roadseg.backends.tensorrt.build.compile import choose_sm
         from roadseg.cuda import load_cuda
-        from roadseg.engine.compile import choose_sm
 
         try:
             cuda = load_cuda()
@@ -84,7 +84,7 @@ def _try_refused(refused: RefusedError, recorder: Recorder) -> None:
 
     Should it end the process, what was put before is on the disk.
     """
-    from roadseg.engine.compile import available_sm
+    from roadseg.backends.tensorrt.build.compile import available_sm
     from roadseg.engine.messages import listen
 
     runtime, name, batch = refused.runtime, MODELS[1], recorder.settings.batches[0]
@@ -107,9 +107,9 @@ def _try_refused(refused: RefusedError, recorder: Recorder) -> None:
 def _engine(
     name: str, batch: int, runtime: Any, recorder: Recorder, *, sm: tuple[int, ...] = ()
 ) -> dict[str, Any]:
-    from roadseg.backends.tensorrt import TensorRtBackend
+    from roadseg.backends.tensorrt.backend import TensorRtBackend
+    from roadseg.backends.tensorrt.build.builder import build_engine
     from roadseg.cuda import load_cuda
-    from roadseg.engine.build import build_engine
     from roadseg.engine.spec import EngineSpec
     from roadseg.models import save_weights
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from roadseg.backends.torch_cuda_graph import capture
+from roadseg.backends.torch_cuda.graph import capture
 
 __all__ = ["Latency", "device_ms", "host_latency", "matmul_tflops", "percentile"]
 

@@ -36,15 +36,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.errors import RoadsegError, SourceError
-from roadseg.labels import palette_bgr
-from roadseg.machine import describe_machine
+from roadseg.core.errors import RoadsegError, SourceError
+from roadseg.core.geometry import network_size
+from roadseg.core.labels import palette_bgr
+from roadseg.core.machine import describe_machine
+from roadseg.core.types import Frame, Image, Labels
+from roadseg.loading.segmenter import Segmenter
+from roadseg.media.sinks.sink import open_sink
+from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.opening import open_source
 from roadseg.pipeline import RunOptions, open_loop, parse_size
-from roadseg.preprocess import network_size
-from roadseg.segmenter import Segmenter
-from roadseg.types import Frame, Image, Labels
-from roadseg.video.sink import open_sink
-from roadseg.video.source import SourceInfo, open_source
 
 __all__ = ["PlainNetwork", "main", "plain_loop"]
 

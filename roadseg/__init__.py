@@ -2,37 +2,42 @@
 
 >>> import roadseg
 >>> segmenter = roadseg.Segmenter(model="segnet-lite")
->>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.labels.CLASS_NAMES
+>>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.core.labels.CLASS_NAMES
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from roadseg.core.version import __version__
+
 if TYPE_CHECKING:
-    from roadseg import errors, labels
-    from roadseg.segmenter import Segmenter
-    from roadseg.types import Frame, LabelMap
+    from roadseg.core import errors, labels
+    from roadseg.core.geometry import LabelMap
+    from roadseg.core.types import Frame
+    from roadseg.loading.segmenter import Segmenter
 
 __all__ = ["Frame", "LabelMap", "Segmenter", "__version__", "errors", "labels"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `roadseg --help` does not wait for NumPy and OpenCV.
     if name == "Segmenter":
-        from roadseg.segmenter import Segmenter
+        from roadseg.loading.segmenter import Segmenter
 
         return Segmenter
-    if name in ("Frame", "LabelMap"):
-        from roadseg import types
+    if name == "Frame":
+        from roadseg.core.types import Frame
 
-        return getattr(types, name)
+        return Frame
+    if name == "LabelMap":
+        from roadseg.core.geometry import LabelMap
+
+        return LabelMap
     if name in ("errors", "labels"):
         import importlib
 
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.core.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

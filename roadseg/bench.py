@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roadseg.machine import Machine, describe_machine
+from roadseg.core.machine import Machine, describe_machine
+from roadseg.media.redaction import redact
 from roadseg.pipeline import RunOptions, open_loop
-from roadseg.segmenter import Segmenter
+from roadseg.video.inference import FrameSegmenter
 from roadseg.video.meters import StageTimer
-from roadseg.video.redaction import redact
 from roadseg.video.stats import RunStats
 
 if TYPE_CHECKING:
-    from roadseg.engine.build import BuildProgress
+    from roadseg.backends.tensorrt.build.builder import BuildProgress
 
 __all__ = ["BenchReport", "bench"]
 
@@ -102,15 +102,17 @@ def bench(
     )
 
 
-def _model_alone_ms(segmenter: Segmenter, network_hw: tuple[int, int]) -> float:
+def _model_alone_ms(segmenter: FrameSegmenter, network_hw: tuple[int, int]) -> float:
     # A dense network takes as long for noise as for a street.
     noise = np.random.default_rng(0).integers(0, 256, (*network_hw, 3), dtype=np.uint8)
     for _ in range(_MODEL_WARM_UP):
-        segmenter.infer(noise)
+        segmenter.submit(noise)
+        segmenter.collect()
     timer = StageTimer(time.perf_counter)
     for _ in range(_MODEL_RUNS):
         with timer:
-            segmenter.infer(noise)
+            segmenter.submit(noise)
+            segmenter.collect()
     median_ms = timer.times_ms.percentile(50)
     assert median_ms is not None
     return round(median_ms, 3)

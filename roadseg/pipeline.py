@@ -17,21 +17,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.errors import SinkError, UsageError
-from roadseg.labels import CAMVID, DEFAULT_PALETTE, ClassSet
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
+from roadseg.loading.segmenter import Segmenter
+from roadseg.media.redaction import redact
+from roadseg.media.sinks.default_output import open_default_sink
+from roadseg.media.sinks.sink import MaskSink, open_sink
+from roadseg.media.sources import places
+from roadseg.media.sources.base import RtspTransport
+from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
-from roadseg.segmenter import Segmenter
-from roadseg.video import places
-from roadseg.video.default_output import open_default_sink
 from roadseg.video.display import Window, display_available, open_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
-from roadseg.video.redaction import redact
-from roadseg.video.sink import MaskSink, open_sink
-from roadseg.video.source import RtspTransport, open_source
 
 if TYPE_CHECKING:
-    from roadseg.engine.build import BuildProgress
+    from roadseg.backends.tensorrt.build.builder import BuildProgress
 
 __all__ = ["RunOptions", "open_loop", "parse_size"]
 
@@ -41,7 +42,7 @@ class RunOptions:
     """One run over one source.
 
     Attributes:
-        source: see `roadseg.video.source.open_source`.
+        source: see `roadseg.media.sources.opening.open_source`.
         output: `.mp4` file or folder for the pictures; None for neither.
         save_masks: folder for the class ids, None for none.
         show: True: a window, or an error; False: none; None: one if there is a display.
@@ -49,12 +50,12 @@ class RunOptions:
             nothing is written.
         choose_output: where there is neither a window nor anything to write or to measure, write
             the pictures into the current folder, under a new name made from the source's; see
-            `roadseg.video.default_output`. Live and endless sources are refused then.
+            `roadseg.media.sinks.default_output`. Live and endless sources are refused then.
         view, alpha, legend, palette, hud: see `roadseg.render.Renderer`.
         model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
-        fps, rtsp_transport, stream: see `roadseg.video.source.open_source`.
+        fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
     """
 
     source: str

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.cache import user_cache_dir
+from roadseg.core.cache import user_cache_dir
 
 
 @pytest.mark.parametrize(

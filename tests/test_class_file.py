@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.class_file import read_class_file
-from roadseg.errors import DataError
-from roadseg.labels import CAMVID, distinct_colours
+from roadseg.core.errors import DataError
+from roadseg.core.labels import CAMVID, distinct_colours
+from roadseg.datasets.class_file import read_class_file
 
 
 def written(tmp_path: Path, text: str, name: str = "classes.txt") -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roadseg.cv2_check import explain_import_error
+from roadseg.core.cv2_check import explain_import_error
 
 HEADLESS = (
     "or pip uninstall opencv-python and pip install opencv-python-headless "

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.data import CamVid, read_image
-from roadseg.errors import DataError
+from roadseg.core.errors import DataError
+from roadseg.datasets.camvid import CamVid
+from roadseg.datasets.labelled import read_image
 
 
 @pytest.fixture

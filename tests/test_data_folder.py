@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.data import CamVid, has_split, open_dataset
-from roadseg.data_folder import LabelledFolder
-from roadseg.data_sunrgbd import SunRgbd
-from roadseg.errors import DataError, ModelError
-from roadseg.labels import CAMVID
+from roadseg.core.errors import DataError, ModelError
+from roadseg.core.labels import CAMVID
+from roadseg.datasets.camvid import CamVid
+from roadseg.datasets.folder import LabelledFolder
+from roadseg.datasets.opening import has_split, open_dataset
+from roadseg.datasets.sunrgbd import SunRgbd
 
 
 def message(root: Path, split: str = "train") -> str:

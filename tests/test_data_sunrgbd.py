@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.data import open_dataset
-from roadseg.data_sunrgbd import SunRgbd
-from roadseg.errors import DataError
-from roadseg.labels import SUNRGBD
+from roadseg.core.errors import DataError
+from roadseg.core.labels import SUNRGBD
+from roadseg.datasets.opening import open_dataset
+from roadseg.datasets.sunrgbd import SunRgbd
 
 TESTED, TRAINED = 3, 20
 SOURCE = (
@@ -112,7 +112,7 @@ def test_validation_is_a_tenth_of_the_training_pictures_and_none_of_the_test(
 
 
 def test_of_the_full_set_validation_comes_in_twenty_runs() -> None:
-    from roadseg.data_sunrgbd import _held_out
+    from roadseg.datasets.sunrgbd import _held_out
 
     held_out = [_held_out(i, 5285, "val") for i in range(5285)]
     assert sum(held_out) == 520

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from roadseg import errors
+from roadseg.core import errors
 
 EXIT_CODES = {
     "RoadsegError": 1,

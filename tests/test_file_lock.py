@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.file_lock import FileLock, lock_target
+from roadseg.core.errors import SinkError
+from roadseg.core.file_lock import FileLock, lock_target
 
 
 def test_one_has_it_and_another_does_not(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_refusal_and_what_is_no_refusal(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(_handle: int) -> bool:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("roadseg.file_lock._lock", fail)
+    monkeypatch.setattr("roadseg.core.file_lock._lock", fail)
     code = errno.ENOLCK
     assert lock_target(path, "--output x") is None
     code = errno.EIO

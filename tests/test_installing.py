@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from roadseg import installing
-from roadseg.errors import BackendError
-from roadseg.installing import (
+from roadseg.core import installing
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import (
     cuda_extra,
     gpu_extra,
     install,
@@ -125,7 +125,7 @@ def test_every_extra_that_is_named_exists() -> None:
 
 
 def test_there_is_one_place_for_what_to_install() -> None:
-    """`pip install x` for a missing package stands in `roadseg/installing.py` alone.
+    """`pip install x` for a missing package stands in `roadseg/core/installing.py` alone.
 
     To repair what is installed, by force or another variant, is another matter.
     """

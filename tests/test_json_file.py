@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.json_file import claim_json, write_json
+from roadseg.core.errors import SinkError
+from roadseg.core.json_file import claim_json, write_json
 
 
 def test_round_trip(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from roadseg.cli.run import run
-from roadseg.errors import UsageError
-from roadseg.labels import (
+from roadseg.core.errors import UsageError
+from roadseg.core.labels import (
     CAMVID,
     CLASS_NAMES,
     DEFAULT_PALETTE,

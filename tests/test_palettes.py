@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from roadseg.labels import (
+from roadseg.core.labels import (
     DEFAULT_PALETTE,
     MAX_CLASSES,
     NUM_CLASSES,

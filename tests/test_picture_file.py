@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.picture_file import is_cut_off, jpeg_end
+from roadseg.media.picture_file import is_cut_off, jpeg_end
 
 
 def encoded(suffix: str, size_hw: tuple[int, int] = (60, 80), *options: int) -> bytes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roadseg.postprocess import postprocess, to_source
-from roadseg.preprocess import network_size, preprocess
-from roadseg.types import Geometry, Labels
+from roadseg.core.geometry import Geometry, network_size, postprocess, preprocess, to_source
+from roadseg.core.types import Labels
 
 SIZES_HW = [(1, 1), (1, 7), (5, 1), (37, 53), (360, 480), (540, 960), (719, 1281), (4320, 7680)]
 

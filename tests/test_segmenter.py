@@ -12,9 +12,9 @@ import pytest
 
 import roadseg
 from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
-from roadseg.errors import BackendError, UsageError
-from roadseg.preprocess import network_size
-from roadseg.segmenter import Segmenter
+from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.geometry import network_size
+from roadseg.loading.segmenter import Segmenter
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -43,8 +43,8 @@ def test_a_frame_of_the_network_size_is_labelled_exactly():
 
 def test_the_package_offers_it():
     assert roadseg.Segmenter is Segmenter
-    assert roadseg.errors.UsageError is UsageError
-    assert len(roadseg.labels.CLASS_NAMES) == 11
+    assert roadseg.core.errors.UsageError is UsageError
+    assert len(roadseg.core.labels.CLASS_NAMES) == 11
 
 
 def test_the_package_shows_what_it_offers_and_loads_none_of_it():
@@ -111,7 +111,7 @@ def created(monkeypatch):
             self.closed = True
 
     monkeypatch.setattr(
-        "roadseg.segmenter.create_backend", lambda model, backend, hw, **_options: Noted(hw)
+        "roadseg.loading.segmenter.create_backend", lambda model, backend, hw, **_options: Noted(hw)
     )
     return backends
 
@@ -143,7 +143,7 @@ def test_the_network_unused_for_longest_is_given_back(created):
 @pytest.fixture
 def pipelined(monkeypatch):
     monkeypatch.setattr(
-        "roadseg.segmenter.create_backend",
+        "roadseg.loading.segmenter.create_backend",
         lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.shadowing import local_shadow, shadowing_path
+from roadseg.core.shadowing import local_shadow, shadowing_path
 
 # No such package exists, so nothing else is found under this name.
 NAME = "roadseg_shadow_probe"

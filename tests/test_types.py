@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from roadseg import types
-from roadseg.types import Frame, Geometry, LabelMap
+from roadseg.core import types
+from roadseg.core.geometry import Geometry, LabelMap
+from roadseg.core.types import Frame
 
 
 def test_frame_knows_its_size() -> None:
@@ -41,5 +42,5 @@ def test_label_map_of_the_same_size_is_not_copied() -> None:
 
 
 def test_all_is_what_the_module_defines() -> None:
-    assert types.__all__ == ["Frame", "Geometry", "Image", "LabelMap", "Labels"]
+    assert types.__all__ == ["Frame", "Image", "Labels"]
     assert all(hasattr(types, name) for name in types.__all__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.shipped import page, shipped_file
+from roadseg.core.shipped import page, shipped_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,10 +25,10 @@ FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "C
 
 LOOK = """
 import json
-from roadseg.engine.parity import parity_frames
-from roadseg.export.gate import check_gate
-from roadseg.export.scales import find_calibration, read_calibration
-from roadseg.shipped import page, shipped_file
+from roadseg.backends.tensorrt.build.parity import parity_frames
+from roadseg.weights.gate import check_gate
+from roadseg.weights.calibration import find_calibration, read_calibration
+from roadseg.core.shipped import page, shipped_file
 from roadseg.weights import resolve_model
 
 weights = resolve_model("segnet-lite", "torch").sha256

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.whole_file import hidden_beside, replace_file
+from roadseg.core.whole_file import hidden_beside, replace_file
 
 
 def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:

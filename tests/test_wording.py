@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from roadseg.cli import main
-from roadseg.errors import RoadsegError
-from roadseg.segmenter import Segmenter
-from roadseg.video.source import open_source
-from roadseg.wording import naming_options, option
+from roadseg.core.errors import RoadsegError
+from roadseg.core.wording import naming_options, option
+from roadseg.loading.segmenter import Segmenter
+from roadseg.media.sources.opening import open_source
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.base import BackendInfo, check_batch
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.backend import BackendInfo, check_batch
+from roadseg.core.labels import NUM_CLASSES
 
 __all__ = ["FakeBackend", "FakePipelinedBackend"]
 

@@ -12,8 +12,8 @@ import typer
 
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
-from roadseg.errors import RoadsegError
-from roadseg.wording import naming_options
+from roadseg.core.errors import RoadsegError
+from roadseg.core.wording import naming_options
 
 __all__ = ["main"]
 
@@ -36,8 +36,6 @@ _COMMANDS = (
     "render-sample",
     "doctor",
 )
-# For those who make roadseg rather than use it; left out of the help page.
-_HIDDEN = ("release-weights",)
 
 # As shells count: 128 and the number of the signal.
 _INTERRUPTED = 128 + signal.SIGINT
@@ -64,7 +62,7 @@ def _global(
     global _debug
     _debug = debug or bool(os.environ.get("ROADSEG_DEBUG"))
     if version:
-        from roadseg import __version__
+        from roadseg.core.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit
@@ -74,31 +72,33 @@ def _global(
 
 
 def _register() -> None:
-    for name in _COMMANDS + _HIDDEN:
+    for name in _COMMANDS:
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"roadseg.cli.{module_name}")
         function = getattr(module, module_name, None) or getattr(module, f"{module_name}_")
-        app.command(
-            name, cls=RoadsegCommand, help=flowing(function.__doc__), hidden=name in _HIDDEN
-        )(function)
+        app.command(name, cls=RoadsegCommand, help=flowing(function.__doc__))(function)
 
 
 _register()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, program: typer.Typer = app, name: str = "roadseg"
+) -> int:
     """Run one command.
 
     Args:
         argv: arguments after the program's name; those of the process when None.
+        program: the commands; those in `tools/` bring their own.
+        name: of the program, for its help.
 
     Returns:
-        The exit code; see `roadseg.errors` for their meanings.
+        The exit code; see `roadseg.core.errors` for their meanings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with naming_options(), lasting_streams(), signals_as_ctrl_c() as signals:
         try:
-            code = _run(arguments)
+            code = _run(program, name, arguments)
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except Exception as exc:
@@ -109,14 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signals[0] if signals and code == _INTERRUPTED else code
 
 
-def _run(arguments: list[str]) -> int:
-    command = typer.main.get_command(app)
-    result = command.main(args=arguments, prog_name="roadseg", standalone_mode=False)
+def _run(program: typer.Typer, name: str, arguments: list[str]) -> int:
+    command = typer.main.get_command(program)
+    result = command.main(args=arguments, prog_name=name, standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 
 def _report(exc: Exception, arguments: Sequence[str]) -> int:
-    from roadseg.video.redaction import redact_text
+    from roadseg.media.redaction import redact_text
 
     if _debug:
         import traceback
@@ -130,11 +130,11 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
     # typer carries its own copy of click's exceptions in some versions and click's in others:
     # both have these two members and a usage error's exit code of 2.
     if hasattr(exc, "format_message") and hasattr(exc, "exit_code"):
-        text = usage_message(exc, arguments, _COMMANDS + _HIDDEN)
+        text = usage_message(exc, arguments, _COMMANDS)
         print(f"error: {redact_text(text, arguments)}", file=sys.stderr)
         return int(exc.exit_code)
     if isinstance(exc, ImportError):
-        from roadseg.cv2_check import explain_import_error
+        from roadseg.core.cv2_check import explain_import_error
 
         explanation = explain_import_error(exc)
         if explanation is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from roadseg.bench import BenchReport
-    from roadseg.video.source import RtspTransport
+    from roadseg.media.sources.base import RtspTransport
 
 
 def bench(
@@ -53,12 +53,12 @@ def bench(
     from rich.console import Console
 
     from roadseg.bench import bench as run_bench
-    from roadseg.cli.progress import engine_progress
-    from roadseg.json_file import claim_json, write_json
+    from roadseg.cli.engine_display import engine_progress
+    from roadseg.core.json_file import claim_json, write_json
     from roadseg.pipeline import RunOptions, parse_size
 
     if frames < 1:
-        from roadseg.errors import UsageError
+        from roadseg.core.errors import UsageError
 
         raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
     options = RunOptions(

@@ -59,13 +59,13 @@ def calibrate(
     Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
     points of mIoU; without, the labels of INT8 are held against those of FP32 on the same frames.
     """
-    from roadseg.json_file import claim_json
+    from roadseg.core.json_file import claim_json
 
     size_hw = parse_network_size(size)
     _check_method(method)
-    from roadseg.export.gate import bounds_text, check_drop, cost_text
-    from roadseg.export.scales import calibration_path, check_not_shipped, write_calibration
     from roadseg.weights import resolve_weights
+    from roadseg.weights.calibration import calibration_path, check_not_shipped, write_calibration
+    from roadseg.weights.gate import bounds_text, check_drop, cost_text
 
     check_drop(max_drop)
     resolve_weights(model)
@@ -75,8 +75,8 @@ def calibrate(
     if output.suffix == ".json":
         check_not_shipped(output)
         claim_json(output)
-    from roadseg.data import has_split, open_dataset
-    from roadseg.export.calibration import collect_frames
+    from roadseg.datasets.frames import collect_frames
+    from roadseg.datasets.opening import has_split, open_dataset
 
     # Before the network: PyTorch takes seconds to load.
     with _progress("frames") as show:
@@ -96,7 +96,7 @@ def calibrate(
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)
-    from roadseg.export.int8 import calibrate_network
+    from roadseg.quantize.for_tensorrt import calibrate_network
 
     with _progress("calibrating") as show:
         h, w = collected.network_hw
@@ -125,8 +125,8 @@ def calibrate(
 
 
 def _check_method(method: str) -> None:
-    from roadseg.errors import UsageError
-    from roadseg.export.activations import METHODS
+    from roadseg.core.errors import UsageError
+    from roadseg.quantize.activations import METHODS
 
     if method not in METHODS:
         raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")

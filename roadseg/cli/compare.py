@@ -59,8 +59,8 @@ def compare(
     """
     from roadseg.cli.options import tell
     from roadseg.cli.progress import training_progress
-    from roadseg.errors import UsageError
-    from roadseg.installing import require
+    from roadseg.core.errors import UsageError
+    from roadseg.core.installing import require
     from roadseg.pipeline import parse_size
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
@@ -72,7 +72,7 @@ def compare(
     settings, size_hw = load_recipe(recipe), parse_size(size)
     keep_freed_memory()
     require("comparing networks", ("torch",), "train")
-    from roadseg.evaluation import compare as library
+    from roadseg.compare import run as library
 
     names = library.choose_models(table, models)
     plan = library.Plan(

@@ -15,12 +15,12 @@ __all__ = ["eval_"]
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roadseg.backends.base import Backend
-    from roadseg.data import LabelledSet
-    from roadseg.evaluation.clip import LabelledClip
+    from roadseg.core.backend import Backend
+    from roadseg.core.labels import ClassSet
+    from roadseg.datasets.clip import LabelledClip
+    from roadseg.datasets.labelled import LabelledSet
     from roadseg.evaluation.evaluate import FrameResult, LabelledFrames, Scores
     from roadseg.evaluation.flicker import Flicker
-    from roadseg.labels import ClassSet
 
 
 def eval_(
@@ -61,14 +61,14 @@ def eval_(
     """
     from rich.console import Console
 
-    from roadseg.backends.scores import create_scoring_backend
-    from roadseg.backends.select import choose_backend, create_backend
-    from roadseg.cli.progress import engine_progress
-    from roadseg.errors import UsageError
+    from roadseg.cli.engine_display import engine_progress
+    from roadseg.core.errors import UsageError
+    from roadseg.core.json_file import claim_json, write_json
     from roadseg.evaluation.flicker import Flicker
     from roadseg.evaluation.provenance import weights_file
-    from roadseg.evaluation.report import PAGE, Report
-    from roadseg.json_file import claim_json, write_json
+    from roadseg.evaluation.report.report import PAGE, Report
+    from roadseg.loading.scores import create_scoring_backend
+    from roadseg.loading.select import choose_backend, create_backend
 
     if threads is not None and threads < 1:
         raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
@@ -135,10 +135,10 @@ def eval_(
 def _open(
     data: Path, split: str, labels: Path | None, model: str, backend: str
 ) -> LabelledSet | LabelledClip:
-    from roadseg.backends.select import model_classes
-    from roadseg.data import open_dataset
-    from roadseg.errors import DataError
-    from roadseg.evaluation.clip import LabelledClip
+    from roadseg.core.errors import DataError
+    from roadseg.datasets.clip import LabelledClip
+    from roadseg.datasets.opening import open_dataset
+    from roadseg.loading.select import model_classes
 
     if labels is not None:
         return LabelledClip(data, labels, model_classes(model, backend))
@@ -155,7 +155,7 @@ def _data_in_words(data: Path, split: str, labels: Path | None, classes: ClassSe
 
 
 def _names(frames: LabelledFrames) -> list[str] | None:
-    from roadseg.data import LabelledSet
+    from roadseg.datasets.labelled import LabelledSet
 
     return [image.name for image, _ in frames.pairs] if isinstance(frames, LabelledSet) else None
 
@@ -163,12 +163,12 @@ def _names(frames: LabelledFrames) -> list[str] | None:
 def _network_hw(
     frames: LabelledFrames, size: str | None, model: str, backend: str
 ) -> tuple[int, int]:
-    from roadseg.backends.base import SIDE_MULTIPLE
-    from roadseg.backends.select import fixed_size, input_multiple
-    from roadseg.errors import DataError
+    from roadseg.core.backend import SIDE_MULTIPLE
+    from roadseg.core.errors import DataError
+    from roadseg.core.geometry import network_size
+    from roadseg.loading.segmenter import check_size
+    from roadseg.loading.select import fixed_size, input_multiple
     from roadseg.pipeline import parse_size
-    from roadseg.preprocess import network_size
-    from roadseg.segmenter import check_size
 
     multiple = input_multiple(model, backend)
     if size is None:

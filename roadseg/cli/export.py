@@ -11,7 +11,7 @@ from roadseg.cli.options import parse_network_size
 
 if TYPE_CHECKING:
     from roadseg.export.network import TrainedNetwork
-    from roadseg.export.scales import Calibration
+    from roadseg.weights.calibration import Calibration
 
 __all__ = ["export"]
 
@@ -59,7 +59,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a network with uint8 BGR frames in and uint8 labels out."""
-    from roadseg.errors import SinkError, UsageError
+    from roadseg.core.errors import SinkError, UsageError
 
     suffix = output.suffix
     if suffix not in _PRECISIONS:
@@ -125,7 +125,7 @@ def export(
 
 
 def _read_scales(path: Path | None, network: TrainedNetwork, source: str) -> Calibration:
-    from roadseg.export.scales import check_weights, find_calibration, read_calibration
+    from roadseg.weights.calibration import check_weights, find_calibration, read_calibration
 
     name, digest = network.architecture, network.weights_sha256
     scales = read_calibration(path or find_calibration(name, digest), source=source)
@@ -134,7 +134,7 @@ def _read_scales(path: Path | None, network: TrainedNetwork, source: str) -> Cal
 
 
 def _int8_cost(calibration: Calibration) -> str:
-    from roadseg.export.gate import cost_text
+    from roadseg.weights.gate import cost_text
 
     gate = calibration.gate
     return "what INT8 costs was not measured" if gate is None else cost_text(gate)

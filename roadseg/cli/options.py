@@ -76,8 +76,8 @@ def one_source(positional: list[str] | None, option: str | None, command: str) -
     Raises:
         UsageError: there is none, or more than one.
     """
-    from roadseg.errors import UsageError
-    from roadseg.video.redaction import redact
+    from roadseg.core.errors import UsageError
+    from roadseg.media.redaction import redact
 
     given = [*(positional or []), *([] if option is None else [option])]
     if len(given) == 1 and given[0]:
@@ -102,7 +102,7 @@ def parse_fps(text: str | None) -> Fraction | None:
     Raises:
         UsageError: it is no positive number, or more than 1000.
     """
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
 
     if text is None:
         return None
@@ -123,7 +123,7 @@ def parse_network_size(size: str | None) -> tuple[int, int] | None:
     Raises:
         UsageError: it is not HxW, or no size that engines are built for.
     """
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
     from roadseg.pipeline import parse_size
 
     if size is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,36 +14,9 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from roadseg.engine.build import BuildProgress
     from roadseg.training.progress import EpochEnd, Progress
 
-__all__ = ["TrainingDisplay", "engine_progress", "say", "training_progress"]
-
-
-@contextmanager
-def engine_progress() -> Iterator[Callable[[BuildProgress], None]]:
-    """Shows how far the building of an engine is, if one is built; yields the function to call.
-
-    After the block it shows nothing more: another display may have the terminal by then.
-    """
-    show: Callable[[BuildProgress], None] | None = None
-    ended = False
-    with ExitStack() as stack:
-
-        def on_progress(progress: BuildProgress) -> None:
-            nonlocal show
-            if ended:
-                return
-            if show is None:
-                from roadseg.cli.build_engine import build_progress
-
-                show = stack.enter_context(build_progress())
-            show(progress)
-
-        try:
-            yield on_progress
-        finally:
-            ended = True
+__all__ = ["TrainingDisplay", "say", "training_progress"]
 
 
 class TrainingDisplay:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from roadseg.data import LabelledSet
+    from roadseg.datasets.labelled import LabelledSet
 
 __all__ = ["quantize"]
 
@@ -50,11 +50,11 @@ def quantize(
 
     Without labels its labels are held against those of FP32 on the same frames.
     """
-    from roadseg.data import has_split, open_dataset
-    from roadseg.errors import UsageError
-    from roadseg.export.gate import check_drop
-    from roadseg.json_file import claim_json
+    from roadseg.core.errors import UsageError
+    from roadseg.core.json_file import claim_json
+    from roadseg.datasets.opening import has_split, open_dataset
     from roadseg.weights import WEIGHTS_DIR, resolve_weights
+    from roadseg.weights.gate import check_drop
 
     check_drop(max_drop)
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
@@ -64,14 +64,14 @@ def quantize(
             "or 'make weights' to replace what ships"
         )
     resolve_weights(model)
-    from roadseg.export.quantize import check_libraries
+    from roadseg.quantize.for_openvino import check_libraries
 
     check_libraries()
     claim_json(path)
     labelled = has_split(data, split)
     # A data set without the split that was asked for is a mistake, and says which it has.
     validation = open_dataset(data, split) if labelled or _is_dataset(data) else None
-    from roadseg.export.calibration import collect_frames
+    from roadseg.datasets.frames import collect_frames
 
     collected = collect_frames(
         data,
@@ -89,7 +89,12 @@ def quantize(
 
     from roadseg.export.ir import from_onnx, save_ir
     from roadseg.export.onnx import build_onnx
-    from roadseg.export.quantize import Quantized, QuantizedAlike, quantize_alike, quantize_within
+    from roadseg.quantize.for_openvino import (
+        Quantized,
+        QuantizedAlike,
+        quantize_alike,
+        quantize_within,
+    )
 
     network_hw = collected.network_hw
     typer.echo(
@@ -117,7 +122,7 @@ def quantize(
             threads=threads,
             report=typer.echo,
         )
-        from roadseg.export.gate import bounds_text, cost_text
+        from roadseg.weights.gate import bounds_text, cost_text
 
         gate = quantized.gate
         figures |= {
@@ -153,7 +158,7 @@ def quantize(
 
 def _is_dataset(data: Path) -> bool:
     """Whether a folder is a labelled data set, whatever parts of it are there."""
-    from roadseg.data import has_split
+    from roadseg.datasets.opening import has_split
 
     return any(has_split(data, split) for split in ("train", "val", "test"))
 
@@ -166,7 +171,7 @@ def _miou(
     validation: LabelledSet,
     threads: int | None,
 ) -> float:
-    from roadseg.backends.openvino import OpenVinoBackend
+    from roadseg.backends.openvino.backend import OpenVinoBackend
     from roadseg.evaluation.evaluate import evaluate_backend
 
     backend = OpenVinoBackend(

@@ -41,7 +41,7 @@ def render_sample(
 
     The same seed and size give the same labels, bit for bit.
     """
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
     from roadseg.synth.export import write_clip, write_dataset
 
     size_hw = _parse_size(size)
@@ -70,7 +70,7 @@ def render_sample(
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
 
     height, _, width = text.lower().partition("x")
     if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):

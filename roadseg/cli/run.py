@@ -23,7 +23,7 @@ from roadseg.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from roadseg.video.source import RtspTransport
+    from roadseg.media.sources.base import RtspTransport
 
 
 def run(
@@ -98,9 +98,9 @@ def run(
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
-    from roadseg.cli.progress import engine_progress
+    from roadseg.cli.engine_display import engine_progress
     from roadseg.cli.run_report import report, run_progress
-    from roadseg.json_file import claimed_json
+    from roadseg.core.json_file import claimed_json
     from roadseg.pipeline import RunOptions, open_loop, parse_size
     from roadseg.video.meters import Meters
 
@@ -146,7 +146,7 @@ def run(
 
 
 def _check_distinct(stats_json: Path, source: str, output: Path | None) -> None:
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
 
     for option, other in (("--source", Path(source)), ("--output", output)):
         if other is not None and other.resolve() == stats_json.resolve():

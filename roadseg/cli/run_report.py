@@ -55,8 +55,8 @@ def report(video_loop: VideoLoop, stats_json: Path | None) -> None:
     Raises:
         SinkError: `stats_json` cannot be written.
     """
-    from roadseg.json_file import write_json
-    from roadseg.machine import describe_machine
+    from roadseg.core.json_file import write_json
+    from roadseg.core.machine import describe_machine
 
     stats = video_loop.stats()
     for warning in stats.warnings:

@@ -80,9 +80,9 @@ def train(
     import dataclasses
 
     from roadseg.cli.progress import say, training_progress
-    from roadseg.data import open_dataset
-    from roadseg.errors import UsageError
-    from roadseg.installing import require
+    from roadseg.core.errors import UsageError
+    from roadseg.core.installing import require
+    from roadseg.datasets.opening import open_dataset
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
     from roadseg.training.record import epochs_of
@@ -150,7 +150,7 @@ def _weights_file(name_or_path: str | None) -> Path | None:
 
 
 def _refuse_both(options: dict[str, Any]) -> None:
-    from roadseg.errors import UsageError
+    from roadseg.core.errors import UsageError
 
     if all(value is not None for value in options.values()):
         raise UsageError(f"{' and '.join(options)} exclude each other: give one of them")
@@ -158,7 +158,7 @@ def _refuse_both(options: dict[str, Any]) -> None:
 
 def _say_what_is_missing() -> None:
     """A run goes on without what only shows it."""
-    from roadseg.installing import install
+    from roadseg.core.installing import install
 
     packages = {"tensorboard": "TensorBoard events", "matplotlib": "curves.png"}
     missing = [name for name in packages if find_spec(name) is None]

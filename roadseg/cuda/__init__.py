@@ -5,8 +5,8 @@
     cuda = load_cuda()
     stream = cuda.stream()
 
-`load_cuda` picks pycuda where it is installed and cuda-bindings otherwise. Programs without a GPU
-use `SimulatedCuda`, which keeps "device" memory in host memory.
+`load_cuda` picks pycuda where it is installed and cuda-bindings otherwise. Tests use
+`roadseg.testing.cuda`, which keeps "device" memory in host memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         Stream,
     )
     from roadseg.cuda.load import load_cuda
-    from roadseg.cuda.simulated import SimulatedCuda
 
 __all__ = [
     "Cuda",
@@ -35,7 +34,6 @@ __all__ = [
     "Graph",
     "Kernel",
     "PinnedBuffer",
-    "SimulatedCuda",
     "Stream",
     "load_cuda",
 ]
@@ -48,5 +46,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    home = {"load_cuda": "load", "SimulatedCuda": "simulated"}.get(name, "api")
+    home = "load" if name == "load_cuda" else "api"
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.errors import BackendError
 from roadseg.cuda import launch
 from roadseg.cuda.api import DeviceInfo, Event, Kernel, Stream
 from roadseg.cuda.driver import Driver, open_device
 from roadseg.cuda.failure import cuda_error, out_of_memory
-from roadseg.errors import BackendError
 
 __all__ = ["BindingsCuda"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import install
 from roadseg.cuda.failure import (
     MINIMUM_CUDA,
     cuda_error,
@@ -12,8 +14,6 @@ from roadseg.cuda.failure import (
     no_driver,
     no_such_gpu,
 )
-from roadseg.errors import BackendError
-from roadseg.installing import install
 
 __all__ = ["Driver", "check_version", "open_device"]
 

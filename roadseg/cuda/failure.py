@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roadseg.errors import BackendError
-from roadseg.wording import option
+from roadseg.core.errors import BackendError
+from roadseg.core.wording import option
 
 __all__ = [
     "MINIMUM_CUDA",
@@ -17,7 +17,7 @@ __all__ = [
 # The oldest CUDA that a driver must run: JetPack 6 has 12.6, TensorRT 10 needs 12.
 MINIMUM_CUDA = (12, 0)
 
-# Places in the text, for what only the one who reads it decides; see `roadseg.wording`.
+# Places in the text, for what only the one who reads it decides; see `roadseg.core.wording`.
 _USE_CPU, _SIZE = "<CPU>", "<SIZE>"
 
 _UPDATE = "update it from https://www.nvidia.com/drivers, or <CPU>"

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from ctypes import _SimpleCData
 from typing import Any
 
+from roadseg.core.errors import BackendError
 from roadseg.cuda.api import Stream
 from roadseg.cuda.driver import Driver
 from roadseg.cuda.failure import cuda_error
-from roadseg.errors import BackendError
 
 __all__ = [
     "BindingsGraph",

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import gpu_extra, install
+from roadseg.core.shadowing import shadowing_path
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
-from roadseg.errors import BackendError
-from roadseg.installing import gpu_extra, install
-from roadseg.shadowing import shadowing_path
 
 __all__ = ["load_cuda"]
 

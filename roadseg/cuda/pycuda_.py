@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import gpu_extra, install
 from roadseg.cuda import launch
 from roadseg.cuda.api import DeviceInfo, Kernel, Stream
 from roadseg.cuda.driver import Driver, check_version
@@ -24,8 +26,6 @@ from roadseg.cuda.pycuda_objects import (
     PycudaStream,
     host_memory,
 )
-from roadseg.errors import BackendError
-from roadseg.installing import gpu_extra, install
 
 __all__ = ["PycudaCuda"]
 
@@ -58,7 +58,7 @@ class PycudaCuda:
         self._set_current = set_current
         self._bindings = None if bindings is None else Driver(bindings)
         # For kernels: pycuda wants its own object where the interface has a handle.
-        self.streams: weakref.WeakValueDictionary[int, PycudaStream] = weakref.WeakValueDictionary()
+        self.streams: MutableMapping[int, PycudaStream] = weakref.WeakValueDictionary()
         self._modules: list[Any] = []
         with self.translated("starting CUDA"):
             driver_cuda = check_version(module.get_driver_version())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from ctypes import _SimpleCData
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import gpu_extra, install
 from roadseg.cuda.api import Event, Stream
 from roadseg.cuda.failure import cuda_error, out_of_memory
-from roadseg.errors import BackendError
-from roadseg.installing import gpu_extra, install
-
-if TYPE_CHECKING:
-    from roadseg.cuda.pycuda_ import PycudaCuda
 
 __all__ = [
     "PycudaBuffer",
@@ -30,6 +28,19 @@ __all__ = [
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which pycuda has no name
 
 
+class Owner(Protocol):
+    """What the objects ask of the GPU that they belong to; see `PycudaCuda`, which is one."""
+
+    pycuda: Any
+    streams: MutableMapping[int, PycudaStream]
+
+    def memory_info(self) -> tuple[int, int]: ...
+
+    def active(self, doing: str) -> AbstractContextManager[None]: ...
+
+    def translated(self, doing: str) -> AbstractContextManager[None]: ...
+
+
 def host_memory(address: int, nbytes: int) -> Any:
     """Host memory at an address, as the buffer that pycuda copies from or to."""
     return (ctypes.c_uint8 * nbytes).from_address(address)
@@ -38,7 +49,7 @@ def host_memory(address: int, nbytes: int) -> Any:
 class PycudaBuffer:
     """See `roadseg.cuda.DeviceBuffer`."""
 
-    def __init__(self, cuda: PycudaCuda, nbytes: int) -> None:
+    def __init__(self, cuda: Owner, nbytes: int) -> None:
         self._cuda = cuda
         self._nbytes = nbytes
         doing = f"allocating device memory, {nbytes} bytes"
@@ -69,7 +80,7 @@ class PycudaBuffer:
 class PycudaPinned:
     """See `roadseg.cuda.PinnedBuffer`."""
 
-    def __init__(self, cuda: PycudaCuda, nbytes: int) -> None:
+    def __init__(self, cuda: Owner, nbytes: int) -> None:
         self._cuda = cuda
         with cuda.active(f"page-locking host memory, {nbytes} bytes"):
             self._array: npt.NDArray[np.uint8] | None = cuda.pycuda.pagelocked_empty(
@@ -99,7 +110,7 @@ class PycudaPinned:
 class PycudaEvent:
     """See `roadseg.cuda.Event`."""
 
-    def __init__(self, cuda: PycudaCuda, *, timing: bool) -> None:
+    def __init__(self, cuda: Owner, *, timing: bool) -> None:
         self._cuda = cuda
         flags = cuda.pycuda.event_flags
         with cuda.active("creating an event"):
@@ -136,7 +147,7 @@ class PycudaEvent:
 class PycudaStream:
     """See `roadseg.cuda.Stream`."""
 
-    def __init__(self, cuda: PycudaCuda) -> None:
+    def __init__(self, cuda: Owner) -> None:
         self._cuda = cuda
         with cuda.active("creating a stream"):
             self._stream = cuda.pycuda.Stream(_NON_BLOCKING)
@@ -173,7 +184,7 @@ class PycudaStream:
 class PycudaKernel:
     """See `roadseg.cuda.Kernel`; only for streams that pycuda made."""
 
-    def __init__(self, cuda: PycudaCuda, function: Any, name: str) -> None:
+    def __init__(self, cuda: Owner, function: Any, name: str) -> None:
         self._cuda = cuda
         self._function = function
         self._name = name

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from roadseg.core.errors import RoadsegError
+from roadseg.core.installing import is_jetson
 from roadseg.doctor.engines import check_builder, check_engines, has_engine
 from roadseg.doctor.files import (
     check_documentation,
@@ -28,8 +30,6 @@ from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
 from roadseg.doctor.processor import check_processor
 from roadseg.doctor.report import Finding, Level, Report
-from roadseg.errors import RoadsegError
-from roadseg.installing import is_jetson
 
 __all__ = ["Surroundings", "diagnose", "gather", "judge"]
 
@@ -66,7 +66,7 @@ def diagnose() -> Report:
 
 def gather() -> Surroundings:
     """Look at this machine."""
-    from roadseg.cache import user_cache_dir
+    from roadseg.core.cache import user_cache_dir
 
     return Surroundings(
         probes=run_probes(PROBES),
@@ -81,7 +81,7 @@ def gather() -> Surroundings:
 
 def judge(around: Surroundings) -> Report:
     """Every finding about a machine, each check on its own: one that fails is a finding itself."""
-    import roadseg
+    from roadseg.core.version import __version__
 
     backend = str(around.probes["backend"].facts.get("backend", "openvino"))
     findings: list[Finding] = []
@@ -97,7 +97,7 @@ def judge(around: Surroundings) -> Report:
             found = Finding(check, title, Level.NOTE, " ".join(text.split()), "report it")
         findings += found if isinstance(found, list) else [found]
     return Report(
-        version=roadseg.__version__,
+        version=__version__,
         system=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
         backend=backend,
         findings=tuple(findings),

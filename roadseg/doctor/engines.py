@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadseg.core.installing import gpu_extra, install
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
-from roadseg.installing import gpu_extra, install
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo

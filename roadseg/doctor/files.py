@@ -6,11 +6,11 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from roadseg.core.errors import ModelError
+from roadseg.core.installing import reinstall
+from roadseg.core.shadowing import local_shadow, shadowing_path
+from roadseg.core.shipped import shipped_file
 from roadseg.doctor.report import Finding, Level, split_advice
-from roadseg.errors import ModelError
-from roadseg.installing import reinstall
-from roadseg.shadowing import local_shadow, shadowing_path
-from roadseg.shipped import shipped_file
 
 __all__ = ["check_documentation", "check_folder", "check_shadows", "check_weights"]
 

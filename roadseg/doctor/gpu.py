@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from roadseg.core.installing import gpu_extra, install, is_jetson
 from roadseg.cuda.failure import MINIMUM_CUDA, cuda_error, driver_too_old
 from roadseg.doctor.libraries import explain_failure
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
-from roadseg.installing import gpu_extra, install, is_jetson
 
 __all__ = ["check_backend", "check_cuda", "check_gpu", "check_nvrtc", "check_tensorrt", "has_gpu"]
 

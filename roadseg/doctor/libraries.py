@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from roadseg.cv2_check import explain_import_error
+from roadseg.core.cv2_check import explain_import_error
+from roadseg.core.installing import install, reinstall
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level, split_advice
-from roadseg.installing import install, reinstall
 
 __all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
 

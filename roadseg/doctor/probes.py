@@ -12,8 +12,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from roadseg.errors import RoadsegError
-from roadseg.wording import naming_options
+from roadseg.core.errors import RoadsegError
+from roadseg.core.wording import naming_options
 
 __all__ = ["DEFAULT_MODEL", "MARK", "PROBES", "main"]
 
@@ -47,7 +47,7 @@ def _opencv() -> dict[str, Any]:
 def _video() -> dict[str, Any]:
     import av
 
-    from roadseg.video.encoder import best_encoder
+    from roadseg.media.sinks.encoder import best_encoder
 
     return {"version": av.__version__, "encoder": best_encoder()}
 
@@ -84,7 +84,7 @@ def _tensorrt() -> dict[str, Any]:
 
 
 def _backend() -> dict[str, Any]:
-    from roadseg.backends.select import choose_backend
+    from roadseg.loading.select import choose_backend
 
     # Whether they are there, not whether they work: PyTorch takes seconds to load.
     facts: dict[str, Any] = {name: find_spec(name) is not None for name in ("torch", "onnx")}

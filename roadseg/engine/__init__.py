@@ -1,1 +1,1 @@
-"""TensorRT engines: found, judged, built and proved."""
+"""TensorRT engines as files: specification, manifest, where they lie and whether they fit."""

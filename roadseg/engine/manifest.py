@@ -35,10 +35,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from roadseg.core.errors import EngineError
+from roadseg.core.json_file import write_json
 from roadseg.engine.runtime import TARGETS, Target
 from roadseg.engine.spec import PRECISIONS, EngineSpec, Precision
-from roadseg.errors import EngineError
-from roadseg.json_file import write_json
 
 __all__ = [
     "CalibrationFacts",

@@ -16,9 +16,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from roadseg.errors import BackendError, UsageError
-from roadseg.installing import install_tensorrt, is_jetson, reinstall, upgrade
-from roadseg.shadowing import shadowing_path
+from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.installing import install_tensorrt, is_jetson, reinstall, upgrade
+from roadseg.core.shadowing import shadowing_path
 
 __all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
 

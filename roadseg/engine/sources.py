@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 from functools import cache
-from pathlib import Path
 
-import roadseg
+from roadseg.core.shipped import PACKAGE
 
 __all__ = ["SOURCES", "export_sha256"]
 
@@ -33,12 +32,11 @@ def export_sha256() -> str:
     Of what the code does: comments, docstrings and formatting do not count.
     """
     digest = hashlib.sha256()
-    package = Path(roadseg.__file__).resolve().parent
     for pattern in SOURCES:
-        for path in sorted(package.glob(pattern)):
+        for path in sorted(PACKAGE.glob(pattern)):
             if path.name in _NO_NETWORKS:
                 continue
-            digest.update(f"{path.relative_to(package).as_posix()}\n".encode())
+            digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
             digest.update(_meaning(path.read_bytes()))
     return digest.hexdigest()
 

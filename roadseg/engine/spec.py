@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from roadseg.core.errors import UsageError
 from roadseg.engine.runtime import TARGETS, Target
-from roadseg.errors import UsageError
 
 __all__ = ["PRECISIONS", "EngineSpec", "Precision", "parse_batch", "parse_sm"]
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import roadseg
-from roadseg.cache import user_cache_dir
+from roadseg.core.cache import user_cache_dir
+from roadseg.core.errors import EngineError, ModelError
+from roadseg.core.shipped import PACKAGE
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.sources import export_sha256
 from roadseg.engine.spec import EngineSpec
-from roadseg.errors import EngineError, ModelError
-from roadseg.export.scales import read_calibration, shipped_calibration
-from roadseg.plugin.kernels import source_hash
+from roadseg.kernels.kernels import source_hash
+from roadseg.weights.calibration import read_calibration, shipped_calibration
 from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def engines_dir() -> Path:
 
     It may not exist yet.
     """
-    checkout = Path(roadseg.__file__).resolve().parent.parent
+    checkout = PACKAGE.parent
     if (checkout / "pyproject.toml").is_file():
         return checkout / "engines"
     return user_cache_dir() / "engines"

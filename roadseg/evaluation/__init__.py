@@ -1,1 +1,1 @@
-"""Accuracy: confusion matrix (G, C, mIoU), boundary F1, and a backend's scores on a data set."""
+"""Accuracy: a backend's scores on a data set, and the report."""

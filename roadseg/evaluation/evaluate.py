@@ -10,21 +10,19 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.base import Backend
-from roadseg.backends.scores import ScoringBackend
-from roadseg.errors import DataError, ModelError
-from roadseg.evaluation.boundary import BoundaryF1
-from roadseg.evaluation.confusion import ConfusionMatrix
-from roadseg.labels import CAMVID, CLASS_NAMES, ClassSet
-from roadseg.postprocess import postprocess
-from roadseg.preprocess import preprocess
-from roadseg.types import Geometry, Image, Labels
+from roadseg.core.backend import Backend, ScoringBackend
+from roadseg.core.errors import DataError, ModelError
+from roadseg.core.geometry import Geometry, postprocess, preprocess
+from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
+from roadseg.core.types import Image, Labels
+from roadseg.metrics.boundary import BoundaryF1
+from roadseg.metrics.confusion import ConfusionMatrix
 
 __all__ = ["FrameResult", "LabelledFrames", "Scores", "evaluate_backend"]
 
 
 class LabelledFrames(Protocol):
-    """What can be scored: `roadseg.data.LabelledSet`, `roadseg.evaluation.clip.LabelledClip`."""
+    """What can be scored: a `LabelledSet` or a `LabelledClip` of `roadseg.datasets`."""
 
     def __len__(self) -> int:
         """Number of frames."""

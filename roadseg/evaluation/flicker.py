@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from roadseg.core.labels import NUM_CLASSES
+from roadseg.core.types import Labels
 from roadseg.evaluation.evaluate import FrameResult
-from roadseg.labels import NUM_CLASSES
-from roadseg.types import Labels
 
 __all__ = ["Flicker"]
 

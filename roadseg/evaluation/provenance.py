@@ -18,7 +18,7 @@ def weights_file(model: str, runtime: str) -> tuple[str, str] | None:
 
     Args:
         model: a name from `roadseg.weights`, or a path.
-        runtime: a backend's name; not `auto`, see `roadseg.backends.select.choose_backend`.
+        runtime: a backend's name; not `auto`, see `roadseg.loading.select.choose_backend`.
 
     Raises:
         UsageError, ModelError: as `roadseg.weights.resolve_model`.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadseg.errors import SinkError
-from roadseg.whole_file import replace_file
+from roadseg.core.errors import SinkError
+from roadseg.core.whole_file import replace_file
 
 __all__ = ["write_whole"]
 

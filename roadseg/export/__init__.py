@@ -1,1 +1,1 @@
-"""Networks as files: ONNX, OpenVINO, INT8, and what each says of itself."""
+"""Networks as graphs: ONNX in two lowerings, OpenVINO IR, explicit INT8."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 
 __all__ = ["OPSET", "OPSET_FLOAT16", "GraphBuilder"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
@@ -28,18 +28,25 @@ class Converter:
         graph: where nodes are emitted.
         lowering: what pooling with indices and unpooling become.
         input_scale: what the graph's input has to be multiplied with to suit the model.
+        modules: what emits a layer, by its type.
+        functions: what emits a call of a function or a method, by the function or its name.
     """
 
     def __init__(
-        self, trace: Trace, graph: GraphBuilder, lowering: Lowering, input_scale: float
+        self,
+        trace: Trace,
+        graph: GraphBuilder,
+        lowering: Lowering,
+        input_scale: float,
+        *,
+        modules: Mapping[type[nn.Module], Handler],
+        functions: Mapping[Any, Handler],
     ) -> None:
-        from roadseg.export.operators import FUNCTIONS, MODULES
-
         self.trace = trace
         self.graph = graph
         self.lowering = lowering
-        self._module_handlers: Mapping[type[nn.Module], Handler] = MODULES
-        self._function_handlers: Mapping[Any, Handler] = FUNCTIONS
+        self._module_handlers = modules
+        self._function_handlers = functions
         self._input_scale = input_scale
         self._values: dict[fx.Node, Any] = {}
         self._modules = dict(trace.module.named_modules())

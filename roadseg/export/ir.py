@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import SinkError
+from roadseg.core.errors import SinkError
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
 from roadseg.export.builder import GraphBuilder
 
 __all__ = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from roadseg.errors import BackendError
-from roadseg.installing import install, require
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.core.errors import BackendError
+from roadseg.core.installing import install, require
+from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.weights import resolve_weights
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from roadseg import __version__
-from roadseg.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.version import __version__
+from roadseg.core.whole_file import replace_file
 from roadseg.export.lowering import Lowering, get_lowering
-from roadseg.labels import CAMVID, ClassSet
-from roadseg.whole_file import replace_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,6 +75,7 @@ def build_onnx(
 
     from roadseg.export.builder import GraphBuilder
     from roadseg.export.convert import Converter
+    from roadseg.export.operators import FUNCTIONS, MODULES
     from roadseg.export.trace import trace_model
 
     rules = get_lowering(lowering, portable=portable) if isinstance(lowering, str) else lowering
@@ -88,7 +89,10 @@ def build_onnx(
     trace = trace_model(model, size_hw)
     as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=graph.float_type)
     planes = graph.add("Transpose", [as_float], name="to_nchw", perm=[0, 3, 1, 2])
-    scores = Converter(trace, graph, rules, input_scale=1 / 255).run(planes)
+    converter = Converter(
+        trace, graph, rules, input_scale=1 / 255, modules=MODULES, functions=FUNCTIONS
+    )
+    scores = converter.run(planes)
     channels = trace.output_channels
     frames = batch or "batch"
     height, width = size_hw or ("height", "width")

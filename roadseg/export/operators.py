@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.convert import Converter, Handler
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.quantizable import Layer, QuantizableGraph
-from roadseg.export.scales import Calibration, check_weights
+from roadseg.weights.calibration import Calibration, check_weights
 
 __all__ = ["insert_qdq", "quantize_weights"]
 

@@ -16,7 +16,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 __all__ = ["Trace", "trace_model"]

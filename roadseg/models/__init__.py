@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from roadseg.errors import ModelError, SinkError, UsageError
-from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet, known_class_set
+from roadseg.core.errors import ModelError, SinkError, UsageError
+from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet, known_class_set
+from roadseg.core.wording import option
 from roadseg.models.decoder_variants import (
     BilinearInterpolation,
     FCNBasic,
@@ -23,7 +24,6 @@ from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
 from roadseg.models.segnet_lite import SegNetLite
-from roadseg.wording import option
 
 __all__ = [
     "COMPARISON_NAMES",

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn_relu, initialise
 from roadseg.models.segnet_basic import SegNetBasic
 

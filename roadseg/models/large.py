@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import initialise
 from roadseg.models.decoder_variants import bilinear_upsampling
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices

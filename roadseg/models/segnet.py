@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
 from roadseg.models.vgg import VGG16_GROUPS, vgg_group

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn, conv_bn_relu, initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
 

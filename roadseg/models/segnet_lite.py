@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import ContextBlock, ResidualBlock, conv_bn_relu, initialise
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 

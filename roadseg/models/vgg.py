@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.models.blocks import conv_bn_relu
 
 __all__ = ["VGG16_GROUPS", "load_vgg16", "vgg_group"]

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from roadseg.core.types import Image
 from roadseg.render.panel import Panel, advance, capital_px, text_width
-from roadseg.types import Image
 
 __all__ = ["Hud", "HudStats"]
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import CLASS_NAMES
+from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.types import Image
 from roadseg.render.panel import SMALLEST_CAPITAL_PX, Panel, capital_px, text_width
-from roadseg.types import Image
 
 __all__ = ["Legend"]
 

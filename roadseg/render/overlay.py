@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.types import Image, LabelMap, Labels
+from roadseg.core.geometry import LabelMap
+from roadseg.core.types import Image, Labels
 
 __all__ = ["Painter"]
 

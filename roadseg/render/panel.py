@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.types import Image
+from roadseg.core.types import Image
 
 __all__ = ["SMALLEST_CAPITAL_PX", "Colour", "Panel", "advance", "capital_px", "text_width"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from roadseg.errors import UsageError
-from roadseg.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
+from roadseg.core.errors import UsageError
+from roadseg.core.geometry import LabelMap
+from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
+from roadseg.core.types import Image
+from roadseg.core.wording import option
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
-from roadseg.types import Image, LabelMap
-from roadseg.wording import option
 
 __all__ = ["VIEWS", "Renderer", "output_hw"]
 
@@ -33,7 +34,7 @@ class Renderer:
     """Draws label maps. One thread at a time: buffers are kept from frame to frame.
 
     Args:
-        palette: name of the class colours, see `roadseg.labels.palette_bgr`.
+        palette: name of the class colours, see `roadseg.core.labels.palette_bgr`.
         view: one of `VIEWS`.
         alpha: opacity of the colours in the overlay, 0..1.
         legend: show the names of the classes at the top right, or below the `HudStats`.

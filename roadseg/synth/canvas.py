@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.types import Labels
 from roadseg.synth.camera import Camera, Points
 from roadseg.synth.noise import Array
-from roadseg.types import Labels
 
 __all__ = ["Canvas", "Colour", "Texture", "Veil", "spread"]
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from roadseg.labels import class_id
+from roadseg.core.labels import class_id
 from roadseg.synth.camera import Points
 from roadseg.synth.canvas import Canvas, Colour
 from roadseg.synth.car_shapes import CarModel

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
+from roadseg.core.types import Image, Labels
 from roadseg.synth.camera import NEAR_M, Camera, Points
 from roadseg.synth.canvas import Canvas, Veil
 from roadseg.synth.car_shapes import car_model
@@ -25,7 +26,6 @@ from roadseg.synth.sky import Sky
 from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M, Item
 from roadseg.synth.traffic import Mover, Traffic
-from roadseg.types import Image, Labels
 
 __all__ = ["Drive", "random_scene"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roadseg.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.types import Labels
 from roadseg.synth.drive import Drive, random_scene
-from roadseg.types import Labels
 
 __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roadseg.labels import class_id
+from roadseg.core.labels import class_id
 from roadseg.synth.camera import Points
 from roadseg.synth.canvas import Canvas, Colour
 from roadseg.synth.light import Light

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import VOID_ID, class_id
+from roadseg.core.labels import VOID_ID, class_id
+from roadseg.core.types import Labels
 from roadseg.synth.camera import Points
 from roadseg.synth.canvas import Canvas, spread
 from roadseg.synth.decals import DecalMap
@@ -24,7 +25,6 @@ from roadseg.synth.shadows import ShadowMap
 from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M
 from roadseg.synth.walls import masonry
-from roadseg.types import Labels
 
 __all__ = ["FAR_M", "Ground"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from roadseg.core.types import Image
 from roadseg.synth.canvas import spread
 from roadseg.synth.light import Light
 from roadseg.synth.noise import Array, Rng
-from roadseg.types import Image
 
 __all__ = ["develop"]
 

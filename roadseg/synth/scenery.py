@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from roadseg.labels import class_id
+from roadseg.core.labels import class_id
 from roadseg.synth.camera import Points
 from roadseg.synth.canvas import Canvas, Texture
 from roadseg.synth.facades import Facade

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.labels import VOID_ID
+from roadseg.core.labels import VOID_ID
+from roadseg.core.types import Image, Labels
 from roadseg.training.balance import CAMVID_RARE_IDS
 from roadseg.training.recipes import Augmentation
-from roadseg.types import Image, Labels
 
 __all__ = [
     "CAMVID_TARGETS",

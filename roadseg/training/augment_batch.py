@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roadseg.labels import VOID_ID
+from roadseg.core.labels import VOID_ID
 from roadseg.training.augment import (
     MOTION_TAPS,
     colour_of,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.cache import user_cache_dir
-from roadseg.data import LabelledSet
-from roadseg.errors import UsageError
-from roadseg.labels import CAMVID, NUM_CLASSES, ClassSet
-from roadseg.types import Labels
-from roadseg.whole_file import replace_file
+from roadseg.core.cache import user_cache_dir
+from roadseg.core.errors import UsageError
+from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet
+from roadseg.core.types import Labels
+from roadseg.core.whole_file import replace_file
+from roadseg.datasets.labelled import LabelledSet
 
 __all__ = [
     "CAFFE_WEIGHTS",

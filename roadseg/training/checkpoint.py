@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import ModelError, SinkError
-from roadseg.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import SinkError
-from roadseg.labels import CLASS_NAMES
+from roadseg.core.errors import SinkError
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.training.log import read_log
 
 __all__ = ["Board", "draw_curves"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 
-from roadseg.errors import BackendError
+from roadseg.core.errors import BackendError
 
 __all__ = ["World", "world"]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from roadseg.core.types import Image, Labels
 from roadseg.training.augment import (
     CAMVID_TARGETS,
     CropTargets,
@@ -21,7 +22,6 @@ from roadseg.training.augment import (
 )
 from roadseg.training.augment_batch import crop_batch, draw_plan, on_its_way
 from roadseg.training.recipes import Recipe
-from roadseg.types import Image, Labels
 
 __all__ = ["DeviceFeed", "Feed", "HostFeed", "Share", "build_feed", "to_batch"]
 

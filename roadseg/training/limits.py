@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from roadseg.errors import BackendError, UsageError
+from roadseg.core.errors import BackendError, UsageError
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import SinkError
-from roadseg.whole_file import replace_file
+from roadseg.core.errors import SinkError
+from roadseg.core.whole_file import replace_file
 
 __all__ = ["append_line", "forget_after", "read_log"]
 

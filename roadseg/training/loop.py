@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from roadseg.data import LabelledSet
-from roadseg.errors import DataError, SinkError, UsageError
+from roadseg.core.errors import DataError, SinkError, UsageError
+from roadseg.datasets.labelled import LabelledSet
 from roadseg.models import build_model, load_weights
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s
 from roadseg.models.segnet import SegNet

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from roadseg.labels import VOID_ID
+from roadseg.core.labels import VOID_ID
 
 __all__ = ["SegmentationLoss", "distillation_loss"]
 

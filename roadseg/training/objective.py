@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.models import SegNetLite
 from roadseg.training.losses import SegmentationLoss, distillation_loss
 from roadseg.training.recipes import Recipe

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from roadseg.errors import UsageError
-from roadseg.shipped import page
+from roadseg.core.errors import UsageError
+from roadseg.core.shipped import page
 
 if sys.version_info >= (3, 11):
     import tomllib

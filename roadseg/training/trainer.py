@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import BackendError, ModelError, UsageError
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.core.errors import BackendError, ModelError, UsageError
+from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.models import (
     SegNetLite,
     build_model,

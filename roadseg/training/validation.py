@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from roadseg.evaluation.confusion import ConfusionMatrix
-from roadseg.labels import NUM_CLASSES
-from roadseg.postprocess import postprocess
-from roadseg.preprocess import network_size, preprocess
+from roadseg.core.geometry import network_size, postprocess, preprocess
+from roadseg.core.labels import NUM_CLASSES
+from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.training.feed import LabelledFrame, to_batch
 
 __all__ = ["confusion", "recompute_statistics"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import cv2
 
-from roadseg.errors import UsageError
-from roadseg.types import Image
+from roadseg.core.errors import UsageError
+from roadseg.core.types import Image
 
 __all__ = ["Window", "display_available", "open_window"]
 

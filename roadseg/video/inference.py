@@ -11,17 +11,57 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from roadseg.errors import RoadsegError
-from roadseg.types import Frame, Geometry, LabelMap
+from roadseg.core.errors import RoadsegError
+from roadseg.core.geometry import Geometry, LabelMap
+from roadseg.core.types import Frame, Image, Labels
 from roadseg.video.channel import Channel, Closed
 
 if TYPE_CHECKING:
-    from roadseg.segmenter import Segmenter
+    from roadseg.core.backend import BackendInfo
     from roadseg.video.meters import Meters
 
-__all__ = ["segment_frames"]
+__all__ = ["FrameSegmenter", "segment_frames"]
+
+
+class FrameSegmenter(Protocol):
+    """A network as the loop uses it, on one thread; see `roadseg.Segmenter`, which is one."""
+
+    @property
+    def network_hw(self) -> tuple[int, int] | None:
+        """Height and width of the network's latest input; None before the first frame."""
+        ...
+
+    @property
+    def backend_info(self) -> BackendInfo | None:
+        """What runs and where; None before the first frame."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """How many frames may be submitted and not yet collected."""
+        ...
+
+    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
+        """An (H, W, 3) frame to the network's input, and the way back."""
+        ...
+
+    def submit(self, network_bgr: Image) -> None:
+        """Start on an input."""
+        ...
+
+    def collect(self) -> Labels:
+        """Wait for the oldest input that was submitted: its (h, w) class ids."""
+        ...
+
+    def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:
+        """The labels with their way back to the frame."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what was submitted."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +74,7 @@ class _InFlight:
 
 
 def segment_frames(
-    segmenter: Segmenter,
+    segmenter: FrameSegmenter,
     frames: Channel[Frame],
     meters: Meters,
     *,
@@ -85,7 +125,7 @@ def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
         return None
 
 
-def _submit(frame: Frame, segmenter: Segmenter, meters: Meters) -> _InFlight:
+def _submit(frame: Frame, segmenter: FrameSegmenter, meters: Meters) -> _InFlight:
     with meters.preprocess:
         network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
     started_s = meters.clock()
@@ -93,7 +133,9 @@ def _submit(frame: Frame, segmenter: Segmenter, meters: Meters) -> _InFlight:
     return _InFlight(frame, geometry, (meters.clock() - started_s) * 1e3)
 
 
-def _collect(oldest: _InFlight, segmenter: Segmenter, meters: Meters) -> tuple[Frame, LabelMap]:
+def _collect(
+    oldest: _InFlight, segmenter: FrameSegmenter, meters: Meters
+) -> tuple[Frame, LabelMap]:
     started_s = meters.clock()
     network_ids = segmenter.collect()
     # What the frame costs this thread; the time between the two calls belongs to others.

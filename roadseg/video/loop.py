@@ -31,9 +31,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from roadseg.errors import SourceError
+from roadseg.core.errors import SourceError
+from roadseg.core.geometry import LabelMap
+from roadseg.core.types import Frame, Image
 from roadseg.render import HudStats
-from roadseg.types import Frame, Image, LabelMap
 from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
@@ -41,11 +42,11 @@ from roadseg.video.outputs import Outputs
 from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
+    from roadseg.media.sinks.sink import MaskSink, Sink
+    from roadseg.media.sources.base import Source, SourceInfo
     from roadseg.render import Renderer
-    from roadseg.segmenter import Segmenter
     from roadseg.video.display import Window
-    from roadseg.video.sink import MaskSink, Sink
-    from roadseg.video.source import Source, SourceInfo
+    from roadseg.video.inference import FrameSegmenter
 
 __all__ = ["VideoLoop"]
 
@@ -134,7 +135,7 @@ class VideoLoop:
     def __init__(
         self,
         source: Source,
-        segmenter: Segmenter,
+        segmenter: FrameSegmenter,
         renderer: Renderer | None = None,
         *,
         sink: Sink | None = None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from roadseg.types import Frame, Image, LabelMap
-from roadseg.video.png_sink import PngSink
+from roadseg.core.geometry import LabelMap
+from roadseg.core.types import Frame, Image
+from roadseg.media.sinks.png import PngSink
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from roadseg.video.sink import MaskSink, Sink
+    from roadseg.media.sinks.sink import MaskSink, Sink
 
 __all__ = ["GrowingSink", "Outputs"]
 

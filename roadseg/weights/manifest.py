@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import ModelError, SinkError
-from roadseg.labels import CLASS_NAMES
-from roadseg.whole_file import replace_file
+from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.whole_file import replace_file
 
 __all__ = [
     "WEIGHTS_DIR",

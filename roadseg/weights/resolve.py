@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.errors import ModelError, UsageError
-from roadseg.labels import CLASS_NAMES
+from roadseg.core.errors import ModelError, UsageError
+from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
-from roadseg.wording import option
 
 __all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 

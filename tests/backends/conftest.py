@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.engine.manifest import EngineManifest, Gpu, manifest_path, write_manifest
 from roadseg.engine.runtime import Runtime, Target
 from roadseg.engine.store import EngineFile, export_sha256
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.onnx import build_onnx, save_onnx
-from roadseg.labels import CLASS_NAMES
 from roadseg.models import build_model, save_weights
 
 

@@ -1,4 +1,4 @@
-"""What every backend promises; see `roadseg.backends.base`."""
+"""What every backend promises; see `roadseg.core.backend`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadseg.backends.base import Backend, PipelinedBackend
 from roadseg.backends.fake import FakePipelinedBackend
-from roadseg.backends.scores import ScoringBackend, create_scoring_backend
-from roadseg.backends.select import create_backend
-from roadseg.backends.tensorrt import TensorRtBackend
-from roadseg.backends.torch_cuda import TorchCudaBackend
-from roadseg.backends.torch_cuda_ops import TorchOperations
-from roadseg.cuda import SimulatedCuda
-from roadseg.labels import NUM_CLASSES
+from roadseg.backends.tensorrt.backend import TensorRtBackend
+from roadseg.backends.torch_cuda.backend import TorchCudaBackend
+from roadseg.backends.torch_cuda.ops import TorchOperations
+from roadseg.core.backend import Backend, PipelinedBackend, ScoringBackend
+from roadseg.core.labels import NUM_CLASSES
+from roadseg.loading.scores import create_scoring_backend
+from roadseg.loading.select import create_backend
 from roadseg.models import load_weights
+from roadseg.testing.cuda import SimulatedCuda
 
 SIZE_HW = (64, 96)
 SCORING = ("openvino-scores", "torch-scores")

@@ -10,19 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.backends import engines
-from roadseg.backends.engines import open_tensorrt
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
-from roadseg.cuda import SimulatedCuda
+from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.cuda.failure import no_driver
 from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
-from roadseg.errors import BackendError, EngineError, SinkError, UsageError
-from roadseg.export.scales import shipped_calibration
-from roadseg.segmenter import Segmenter
+from roadseg.loading import engines
+from roadseg.loading.engines import open_tensorrt
+from roadseg.loading.segmenter import Segmenter
+from roadseg.testing.cuda import SimulatedCuda
 from roadseg.weights import resolve_model
+from roadseg.weights.calibration import shipped_calibration
 from roadseg.weights.manifest import sha256_of
 
 SIZE_HW = (64, 96)
@@ -44,7 +44,7 @@ class Bench:
         monkeypatch.setattr(engines, "load_runtime", self._load_runtime)
         monkeypatch.setattr(engines, "build_engine", self._build)
         monkeypatch.setattr("roadseg.engine.store.engines_dir", lambda: folder)
-        monkeypatch.setattr("roadseg.plugin.tensorrt_plugin.register_plugins", lambda trt: None)
+        monkeypatch.setattr("roadseg.backends.tensorrt.plugin.register_plugins", lambda trt: None)
 
     def add(self, name: str, *, size_hw: tuple[int, int] = SIZE_HW, **manifest: Any) -> EngineFile:
         batch = manifest.get("batch", (1, 1, 1))

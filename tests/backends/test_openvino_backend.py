@@ -12,9 +12,9 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from roadseg.backends.openvino import OpenVinoBackend
-from roadseg.backends.torch import TorchBackend
-from roadseg.errors import BackendError, ModelError, UsageError
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.torch.backend import TorchBackend
+from roadseg.core.errors import BackendError, ModelError, UsageError
 
 EXPECTED = (
     "a roadseg network takes uint8 frames (N, H, W, 3) and gives uint8 labels (N, H, W): "

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
-from roadseg.backends import gpu, select, torch_gpu
+from roadseg.backends import gpu
 from roadseg.backends.fake import FakeBackend
-from roadseg.backends.openvino import OpenVinoBackend
-from roadseg.backends.select import (
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.torch import gpu as torch_gpu
+from roadseg.backends.torch.backend import TorchBackend
+from roadseg.core.errors import BackendError, EngineError, UsageError
+from roadseg.engine.runtime import Runtime
+from roadseg.loading import select
+from roadseg.loading.select import (
     BACKEND_NAMES,
     choose_backend,
     create_backend,
@@ -20,10 +25,7 @@ from roadseg.backends.select import (
     input_multiple,
     model_classes,
 )
-from roadseg.backends.torch import TorchBackend
-from roadseg.cuda import SimulatedCuda
-from roadseg.engine.runtime import Runtime
-from roadseg.errors import BackendError, EngineError, UsageError
+from roadseg.testing.cuda import SimulatedCuda
 
 
 class Machine:
@@ -214,7 +216,7 @@ def test_a_run_on_the_cpu_loads_neither_pytorch_nor_tensorrt() -> None:
     loaded = set(result.stdout.split())
     assert "openvino" in loaded
     assert not {"torch", "onnx", "cuda", "pycuda", "tensorrt", "tensorrt_rtx"} & loaded
-    assert "roadseg.engine.build" not in loaded
+    assert "roadseg.backends.tensorrt.build.builder" not in loaded
 
 
 # The sizes that a model takes.

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadseg.backends.base import Backend, PipelinedBackend
 from roadseg.backends.fake import FakeBackend
-from roadseg.backends.tensorrt import TensorRtBackend
-from roadseg.cuda import SimulatedCuda
-from roadseg.errors import BackendError, EngineError
+from roadseg.backends.tensorrt.backend import TensorRtBackend
+from roadseg.core.backend import Backend, PipelinedBackend
+from roadseg.core.errors import BackendError, EngineError
+from roadseg.testing.cuda import SimulatedCuda
 
 HERE = Path(__file__).resolve().parent
 SIZE_HW = (64, 96)
@@ -238,7 +238,7 @@ def test_where_no_graph_can_be_had_plain_calls_do(
     elif how == "stray":
         bench.world.stray = True  # the capture succeeds and misses the network
     elif how == "launch":
-        monkeypatch.setattr("roadseg.cuda.simulated.SimulatedGraph.launch", refuse)
+        monkeypatch.setattr("roadseg.testing.cuda.simulated.SimulatedGraph.launch", refuse)
     else:
         end = SimulatedCuda.end_capture
 
@@ -392,7 +392,7 @@ def test_a_gpu_that_fails_while_it_computes(bench: Bench, monkeypatch: pytest.Mo
             raise BackendError("CUDA failed while waiting: the GPU fell off the bus")
         wait(event)
 
-    monkeypatch.setattr("roadseg.cuda.simulated.SimulatedEvent.synchronize", fail_once)
+    monkeypatch.setattr("roadseg.testing.cuda.simulated.SimulatedEvent.synchronize", fail_once)
     # This submission finds the failure of the batch before it, and is not to blame.
     backend.submit(frames(2, 1))
     with pytest.raises(BackendError, match="^CUDA failed while waiting: the GPU fell off the bus$"):
@@ -401,7 +401,7 @@ def test_a_gpu_that_fails_while_it_computes(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_the_reason_of_a_plugin_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roadseg.plugin import tensorrt_plugin as plugin
+    from roadseg.backends.tensorrt import plugin
 
     registered: list[Any] = []
     monkeypatch.setattr(plugin, "register_plugins", registered.append)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from roadseg.backends.gpu import has_nvidia_driver, shared_cuda
-from roadseg.backends.tensorrt import TensorRtBackend
-from roadseg.backends.torch import TorchBackend
+from roadseg.backends.tensorrt.backend import TensorRtBackend
+from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.build.compile import choose_sm
+from roadseg.backends.torch.backend import TorchBackend
+from roadseg.core.errors import RoadsegError
 from roadseg.cuda import Cuda
-from roadseg.engine.build import build_engine
-from roadseg.engine.compile import choose_sm
 from roadseg.engine.runtime import TARGETS, Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
-from roadseg.errors import RoadsegError
 from roadseg.weights import resolve_model
 
 pytestmark = [

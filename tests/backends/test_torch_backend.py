@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from roadseg.backends.torch import TorchBackend, full_fp32
-from roadseg.errors import BackendError, ModelError
+from roadseg.backends.torch.backend import TorchBackend, full_fp32
+from roadseg.core.errors import BackendError, ModelError
 from roadseg.models import load_weights
 
 

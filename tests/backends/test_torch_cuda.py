@@ -17,24 +17,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadseg.backends import torch_cuda
-from roadseg.backends.base import PipelinedBackend
-from roadseg.backends.torch import TorchBackend, open_torch_backend
-from roadseg.backends.torch_cuda import TorchCudaBackend
-from roadseg.backends.torch_cuda_graph import (
+from roadseg.backends.torch.backend import TorchBackend, open_torch_backend
+from roadseg.backends.torch_cuda import backend as torch_cuda
+from roadseg.backends.torch_cuda.backend import TorchCudaBackend
+from roadseg.backends.torch_cuda.graph import (
     GraphSlot,
     capture,
     fastest_algorithms,
     graph_time_ms,
     tune,
 )
-from roadseg.backends.torch_cuda_kernels import KernelOperations, open_operations, variant_for
-from roadseg.backends.torch_cuda_layers import Convolution
-from roadseg.backends.torch_cuda_ops import FRAME_SCALE, ResponseNorm, TorchOperations
-from roadseg.backends.torch_cuda_rewrite import rewrite
-from roadseg.cuda import SimulatedCuda
-from roadseg.errors import BackendError
+from roadseg.backends.torch_cuda.kernels import KernelOperations, open_operations, variant_for
+from roadseg.backends.torch_cuda.layers import Convolution
+from roadseg.backends.torch_cuda.ops import FRAME_SCALE, ResponseNorm, TorchOperations
+from roadseg.backends.torch_cuda.rewrite import rewrite
+from roadseg.core.backend import PipelinedBackend
+from roadseg.core.errors import BackendError
 from roadseg.models import build_model, decoder_variants
+from roadseg.testing.cuda import SimulatedCuda
 
 SIZE_HW = (45, 60)
 
@@ -70,8 +70,7 @@ def lite() -> nn.Module:
 def kernels() -> KernelOperations:
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
-    from roadseg.plugin.frame import host_frame_kernels
-    from roadseg.plugin.host import host_kernels
+    from roadseg.testing.host_kernels import host_frame_kernels, host_kernels
 
     cuda = SimulatedCuda({**host_kernels(), **host_frame_kernels()})
     return KernelOperations(cuda, b"compiled as C++", b"compiled as C++")
@@ -682,7 +681,7 @@ def test_opening_picks_by_device(pt_file: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_fast_path_needs_no_runtime_of_others() -> None:
     code = (
-        "import sys, roadseg.backends.torch_cuda\n"
+        "import sys, roadseg.backends.torch_cuda.backend\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
@@ -698,6 +697,6 @@ def test_kernels_are_not_compiled_by_a_compiler_newer_than_the_driver(
 ) -> None:
     cuda = SimulatedCuda()
     cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
-    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 0))
     with pytest.raises(BackendError, match=r"^NVRTC 13\.0 writes machine code that this driver"):
         KernelOperations.compiled(cuda)

@@ -16,9 +16,9 @@ import torch
 from benchmarks import gpu, gpu_kernels, gpu_latency, gpu_networks, gpu_tests, gpu_timing
 from benchmarks.gpu_report import tables, verdicts
 from benchmarks.gpu_steps import Recorder, Settings, SkippedError, Step, plain, run_here, run_steps
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
+from roadseg.kernels.kernels import variants
 from roadseg.models import build_model
-from roadseg.plugin.kernels import variants
 
 ROOT = Path(__file__).resolve().parents[2]
 DRY = Settings(device="cpu", size_hw=(32, 48), batches=(1, 2))

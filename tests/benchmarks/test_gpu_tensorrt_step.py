@@ -14,10 +14,10 @@ import pytest
 from benchmarks import gpu_tensorrt
 from benchmarks.gpu_steps import MODELS, Recorder, Settings, SkippedError, Step, run_here
 from benchmarks.gpu_tensorrt import RefusedError, tensorrt, usable_runtime
-from roadseg.cuda import SimulatedCuda
+from roadseg.core.errors import BackendError, EngineError
 from roadseg.engine.messages import listen
 from roadseg.engine.runtime import Runtime
-from roadseg.errors import BackendError, EngineError
+from roadseg.testing.cuda import SimulatedCuda
 
 REFUSED = (
     "TensorRT-RTX 1.7.1.116 does not run on NVIDIA H200 (compute capability 9.0): use --target "

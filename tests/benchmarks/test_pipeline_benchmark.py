@@ -58,7 +58,7 @@ def files(tmp_path_factory):
 
 
 def test_the_plain_network_gives_the_labels_of_the_backend(benchmark, files):
-    from roadseg.segmenter import Segmenter
+    from roadseg.loading.segmenter import Segmenter
 
     plain = benchmark.PlainNetwork(str(files / "lite.pt"), SIZE_HW)
     frame = cv2.imread(str(files / "images" / "0.png"))

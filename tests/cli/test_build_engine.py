@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from roadseg.backends.tensorrt.build import builder as library
+from roadseg.backends.tensorrt.build.progress import BuildProgress
 from roadseg.cli import build_engine as command
 from roadseg.cli import main
-from roadseg.engine import build as library
+from roadseg.core.errors import BackendError, EngineError
 from roadseg.engine.manifest import CalibrationFacts, Gpu, ParityFacts, read_manifest
-from roadseg.engine.progress import BuildProgress
 from roadseg.engine.store import EngineFile, engines_dir
-from roadseg.errors import BackendError, EngineError
 from roadseg.models import build_model, save_weights
 
 rtx = pytest.mark.skipif(

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from roadseg.cli import main
+from roadseg.core.shipped import shipped_file
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
 from roadseg.export.qdq import insert_qdq
-from roadseg.export.scales import read_calibration
 from roadseg.models import build_model, save_weights
-from roadseg.shipped import shipped_file
+from roadseg.weights.calibration import read_calibration
 from roadseg.weights.manifest import sha256_of
 
 
@@ -87,11 +87,11 @@ def test_labels_that_change_are_refused_without_labels_to_judge_by(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("roadseg.export.int8.rank_layers", lambda *_, **__: ["a", "b"])
-    monkeypatch.setattr("roadseg.export.int8.float_layer_counts", lambda _: [])
-    monkeypatch.setattr("roadseg.export.accuracy.agreement", lambda *_: 0.99)
+    monkeypatch.setattr("roadseg.quantize.for_tensorrt.rank_layers", lambda *_, **__: ["a", "b"])
+    monkeypatch.setattr("roadseg.quantize.for_tensorrt.float_layer_counts", lambda _: [])
+    monkeypatch.setattr("roadseg.quantize.accuracy.agreement", lambda *_: 0.99)
     path = tmp_path / "a.json"
-    monkeypatch.setattr("roadseg.export.accuracy.label_miou", lambda *_: 0.90)
+    monkeypatch.setattr("roadseg.quantize.accuracy.label_miou", lambda *_: 0.90)
     assert calibrate(weights, tiny_camvid / "train", path) == 8
     assert not path.exists()
     assert capsys.readouterr().err.splitlines()[-1] == (
@@ -100,9 +100,9 @@ def test_labels_that_change_are_refused_without_labels_to_judge_by(
         "written; calibrate on more frames, or on labelled ones, which tell what it really costs, "
         "or use --force"
     )
-    monkeypatch.setattr("roadseg.export.accuracy.label_miou", lambda *_: 0.92)
+    monkeypatch.setattr("roadseg.quantize.accuracy.label_miou", lambda *_: 0.92)
     assert calibrate(weights, tiny_camvid / "train", path) == 0
-    monkeypatch.setattr("roadseg.export.accuracy.agreement", lambda *_: 0.984)
+    monkeypatch.setattr("roadseg.quantize.accuracy.agreement", lambda *_: 0.984)
     assert calibrate(weights, tiny_camvid / "train", path) == 8
 
 
@@ -127,12 +127,12 @@ def test_what_costs_too_much_is_not_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ranking = ["classifier", "decoder2.0"]
-    monkeypatch.setattr("roadseg.export.int8.rank_layers", lambda *_, **__: ranking)
+    monkeypatch.setattr("roadseg.quantize.for_tensorrt.rank_layers", lambda *_, **__: ranking)
     path = tmp_path / "a.json"
     path.write_text("what was there")
     # Whatever is left float, 0.60 in FP32 becomes 0.55.
     mious = itertools.cycle([0.6, 0.55])
-    monkeypatch.setattr("roadseg.export.accuracy.miou", lambda *_: next(mious))
+    monkeypatch.setattr("roadseg.quantize.accuracy.miou", lambda *_: next(mious))
     assert calibrate(weights, tiny_camvid, path) == 8
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("error: INT8 costs 5.00 points of mIoU on val.txt even with ")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from roadseg import cli
-from roadseg.evaluation import compare as library
-from roadseg.evaluation.compare import Comparison, Plan
+from roadseg.compare import run as library
+from roadseg.compare.run import Comparison, Plan
 from roadseg.training import loop
 
 

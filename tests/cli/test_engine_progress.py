@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from roadseg.backends.tensorrt.build.progress import BuildProgress
 from roadseg.cli import build_engine
-from roadseg.cli.progress import engine_progress
-from roadseg.engine.progress import BuildProgress
+from roadseg.cli.engine_display import engine_progress
 
 STATE = BuildProgress("building", "tactics", 0.5, 10.0, 10.0)
 

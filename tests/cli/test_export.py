@@ -11,12 +11,12 @@ import onnx
 import pytest
 import torch
 
-from roadseg.backends.select import create_backend
 from roadseg.cli import main
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
-from roadseg.export.scales import Calibration, Gate, write_calibration
+from roadseg.loading.select import create_backend
 from roadseg.models import build_model, save_weights
+from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from roadseg import __version__, cli
-from roadseg.errors import ModelError, SourceError
+from roadseg.core.errors import ModelError, SourceError
 
 COMMANDS = (
     "run",
@@ -26,7 +26,6 @@ COMMANDS = (
     "export",
     "render-sample",
     "doctor",
-    "release-weights",
 )
 
 
@@ -35,7 +34,6 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name in ("run", "bench", "eval", "train", "quantize", "export", "render-sample"):
         assert f" {name} " in out
-    assert "release-weights" not in out
     assert "130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP" in " ".join(out.split())
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from roadseg import cli
-from roadseg.backends.openvino import OpenVinoBackend
-from roadseg.backends.torch import TorchBackend
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.torch.backend import TorchBackend
 from roadseg.models import load_weights
 from roadseg.training import loop
 

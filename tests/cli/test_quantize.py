@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from roadseg.backends.select import create_backend
 from roadseg.cli import main
 from roadseg.cli import quantize as command
-from roadseg.data import open_dataset
-from roadseg.export.quantize import PLANS
+from roadseg.datasets.opening import open_dataset
+from roadseg.loading.classes import classes_of_model
+from roadseg.loading.select import create_backend
 from roadseg.models import build_model, save_weights
-from roadseg.weights.classes import classes_of_model
+from roadseg.quantize.for_openvino import PLANS
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_refused_network_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("roadseg.export.quantize.calibrate", lambda model, *_: model)
+    monkeypatch.setattr("roadseg.quantize.for_openvino.calibrate", lambda model, *_: model)
     monkeypatch.setattr(
         command, "_miou", lambda _model, precision, *_: 0.5 if precision == "int8" else 0.6
     )
@@ -154,13 +154,13 @@ def test_frames_without_labels(
     for number in range(2):
         shutil.copy(data / f"{number}.png", pictures)
     given = ["--model", str(weights), "--data", str(pictures), "--output", str(tmp_path)]
-    monkeypatch.setattr("roadseg.export.quantize.accuracy.label_miou", lambda *_: 0.5)
+    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.label_miou", lambda *_: 0.5)
     assert main(["quantize", *given, "--threads", "1"]) == 8
     err = capsys.readouterr().err
     assert "on pictures, mean IoU with them 0.500 (98.5% and 0.91 are needed" in err
     assert not (tmp_path / "mine-int8.xml").exists()
-    monkeypatch.setattr("roadseg.export.quantize.accuracy.label_miou", lambda *_: 0.95)
-    monkeypatch.setattr("roadseg.export.quantize.accuracy.agreement", lambda *_: 0.99)
+    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.label_miou", lambda *_: 0.95)
+    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.agreement", lambda *_: 0.99)
     assert main(["quantize", *given, "--threads", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"{tmp_path / 'mine-int8.xml'}: INT8 keeps 99.00% of the labels of FP32 on pictures, mean "
@@ -184,7 +184,7 @@ def test_nncf_is_looked_for_before_any_frame_is_read(
     def collect(*_: object, **__: object) -> None:
         raise AssertionError("frames were read")
 
-    monkeypatch.setattr("roadseg.export.calibration.collect_frames", collect)
+    monkeypatch.setattr("roadseg.datasets.frames.collect_frames", collect)
     monkeypatch.setitem(sys.modules, "nncf", None)
     assert quantize(weights, data, tmp_path / "out") == 6
     assert capsys.readouterr().err == (

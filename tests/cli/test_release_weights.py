@@ -1,4 +1,4 @@
-"""`roadseg release-weights`, whose work `tests/export/test_release.py` checks."""
+"""`python -m tools.release_weights`, whose work `test_release.py` checks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from roadseg.cli import main, release_weights
-from roadseg.export import release
-from roadseg.export.release import Release
+from roadseg.cli import main
+from tools import release, release_weights
+from tools.release import Release
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
@@ -33,7 +33,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_documents_follow_what_was_released(tmp_path: Path, steps: list[str]) -> None:
     data = ["--run", str(tmp_path), "--data", str(tmp_path), "--samples", str(SAMPLES)]
-    assert main(["release-weights", *data]) == 0
+    assert main(data, release_weights.program) == 0
     assert steps == ["release", "refresh"]
 
 
@@ -41,7 +41,7 @@ def test_an_impossible_drop_is_refused_first(
     tmp_path: Path, steps: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--run", str(tmp_path), "--data", str(tmp_path)]
-    assert main(["release-weights", *data, "--max-drop", "nan"]) == 2
+    assert main([*data, "--max-drop", "nan"], release_weights.program) == 2
     assert capsys.readouterr().err == (
         "error: a drop of nan points: use for example --max-drop 0.5\n"
     )

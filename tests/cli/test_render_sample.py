@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roadseg.cli import main
-from roadseg.data import CamVid
+from roadseg.datasets.camvid import CamVid
 from roadseg.synth import Drive
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
-from roadseg.errors import BackendError
-from roadseg.labels import DEFAULT_PALETTE, PALETTES, class_id
+from roadseg.core.errors import BackendError
+from roadseg.core.labels import DEFAULT_PALETTE, PALETTES, class_id
 
 FRAMES = 7
 SIZE_HW = (48, 64)
@@ -370,7 +370,7 @@ class TestNothingAskedFor:
         assert os.listdir(images.parent) == ["images"]
 
     def test_a_stream_over_http_is_live_too(self, images, capsys, monkeypatch):
-        from roadseg.video.source import open_source
+        from roadseg.media.sources.opening import open_source
 
         def opened(spec, **options):
             source = open_source(str(images))
@@ -388,7 +388,7 @@ class TestNothingAskedFor:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.chdir(clip.parent)
-        monkeypatch.setattr("roadseg.video.targets.new_part", refuse)
+        monkeypatch.setattr("roadseg.media.sinks.targets.new_part", refuse)
         assert run(clip) == 4
         err = capsys.readouterr().err
         assert err.startswith("error: no permission to write clip-roadseg.mp4: ")
@@ -462,7 +462,7 @@ def test_a_network_that_cannot_be_made_leaves_no_file(images, tmp_path, capsys, 
     def fail(*args, **kwargs):
         raise BackendError("the openvino backend needs OpenVINO: pip install openvino")
 
-    monkeypatch.setattr("roadseg.segmenter.create_backend", fail)
+    monkeypatch.setattr("roadseg.loading.segmenter.create_backend", fail)
     assert run(images, "--output", tmp_path / "out.mp4") == 6
     assert capsys.readouterr().err.count("\n") == 1
     assert os.listdir(tmp_path) == ["images"]

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadseg.cuda import Cuda, SimulatedCuda
+from roadseg.core.errors import BackendError
+from roadseg.cuda import Cuda
 from roadseg.cuda.bindings import BindingsCuda
 from roadseg.cuda.pycuda_ import PycudaCuda
 from roadseg.cuda.pycuda_errors import _CODES
-from roadseg.cuda.simulated_objects import SimulatedStream
-from roadseg.errors import BackendError
+from roadseg.testing.cuda import SimulatedCuda
+from roadseg.testing.cuda.objects import SimulatedStream
 
 TOTAL_BYTES = 64 * 2**20
 

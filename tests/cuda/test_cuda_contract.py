@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roadseg.core.errors import BackendError
 from roadseg.cuda import Cuda, Kernel, PinnedBuffer, Stream
-from roadseg.errors import BackendError
 
 KINDS = ["simulated", "bindings", "pycuda", "pycuda+bindings"]
 if os.environ.get("ROADSEG_TEST_FAKE_LIBCUDA"):

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from roadseg import installing
+from roadseg.core import installing
+from roadseg.core.errors import BackendError
 from roadseg.cuda import failure, load, load_cuda
 from roadseg.cuda.bindings import BindingsCuda
 from roadseg.cuda.pycuda_ import PycudaCuda
 from roadseg.cuda.pycuda_errors import code_of
-from roadseg.errors import BackendError
 
 CPU = 'or use backend="openvino"'
 UPDATE = f"update it from https://www.nvidia.com/drivers, {CPU}"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from roadseg.backends.gpu import has_nvidia_driver
+from roadseg.core.errors import BackendError
 from roadseg.cuda import Cuda, load_cuda
-from roadseg.errors import BackendError
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,7 +37,7 @@ def cuda() -> Iterator[Cuda]:
 
 @pytest.fixture(scope="module")
 def add(cuda: Cuda) -> Any:
-    from roadseg.plugin.nvrtc import compile_kernels
+    from roadseg.kernels.nvrtc import compile_kernels
 
     image = compile_kernels(cuda.device.compute_capability, text=SOURCE, cache=False)
     return cuda.load_kernels(image, ["add"])["add"]
@@ -155,7 +155,7 @@ def test_out_of_memory(cuda: Cuda) -> None:
 
 
 def test_a_kernel_that_is_not_there(cuda: Cuda) -> None:
-    from roadseg.plugin.nvrtc import compile_kernels
+    from roadseg.kernels.nvrtc import compile_kernels
 
     image = compile_kernels(cuda.device.compute_capability, text=SOURCE, cache=False)
     with pytest.raises(BackendError, match="looking for the kernel nope .CUDA_ERROR_NOT_FOUND"):

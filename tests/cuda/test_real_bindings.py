@@ -119,7 +119,7 @@ def test_the_contract_over_the_real_bindings(fake_driver: Path) -> None:
 
 LOAD = (
     "from roadseg.cuda import load_cuda\n"
-    "from roadseg.errors import BackendError\n"
+    "from roadseg.core.errors import BackendError\n"
     "try:\n"
     "    print(load_cuda({index}).name)\n"
     "except BackendError as exc:\n"

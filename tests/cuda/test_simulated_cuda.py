@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadseg.cuda import Cuda, SimulatedCuda
-from roadseg.errors import BackendError
+from roadseg.core.errors import BackendError
+from roadseg.cuda import Cuda
+from roadseg.testing.cuda import SimulatedCuda
 
 CPU = 'or use backend="openvino"'
 

@@ -150,7 +150,7 @@ def why_only_parsed(command: Command) -> str | None:
         return "minutes: other networks"
     if "--compile" in command.arguments:
         return "minutes: torch.compile"
-    if name in ("calibrate", "quantize", "release-weights"):
+    if name in ("calibrate", "quantize"):
         return "minutes: their own tests have small networks for them"
     if "sun" in (command.value("--data") or ""):
         return "SUN RGB-D: tests/test_data_sunrgbd.py"

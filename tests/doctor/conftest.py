@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from roadseg import installing
+from roadseg.core import installing
+from roadseg.core.wording import naming_options
 from roadseg.doctor.checkup import Surroundings
 from roadseg.doctor.probing import Probe
 from roadseg.weights.manifest import write_manifest_entry
-from roadseg.wording import naming_options
 
 GPU = {
     "library": True,

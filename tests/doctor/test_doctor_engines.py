@@ -20,7 +20,7 @@ from roadseg.engine.manifest import (
     write_manifest,
 )
 from roadseg.engine.store import export_sha256
-from roadseg.plugin.kernels import source_hash
+from roadseg.kernels.kernels import source_hash
 from roadseg.weights.manifest import load_manifest
 
 Machine = Callable[..., Surroundings]

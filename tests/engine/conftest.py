@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.cuda import SimulatedCuda
 from roadseg.engine.runtime import Runtime
 from roadseg.models import build_model, save_weights
+from roadseg.testing.cuda import SimulatedCuda
 
 HERE = Path(__file__).resolve().parent
 

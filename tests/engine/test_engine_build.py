@@ -15,11 +15,22 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.engine import build as subject
-from roadseg.engine import publish
-from roadseg.engine.build import build_engine
-from roadseg.engine.graph import Int8Options, export_graph
-from roadseg.engine.lock import build_lock
+from roadseg.backends.tensorrt.build import builder as subject
+from roadseg.backends.tensorrt.build import publish
+from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.build.graph import Int8Options, export_graph
+from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.backends.tensorrt.build.other_process import built_meanwhile
+from roadseg.backends.tensorrt.build.progress import BuildProgress
+from roadseg.core.errors import (
+    BackendError,
+    DataError,
+    EngineError,
+    ModelError,
+    SinkError,
+    UsageError,
+)
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.engine.manifest import (
     CalibrationFacts,
     Gpu,
@@ -28,13 +39,9 @@ from roadseg.engine.manifest import (
     read_manifest,
     write_manifest,
 )
-from roadseg.engine.meanwhile import built_meanwhile
-from roadseg.engine.progress import BuildProgress
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
-from roadseg.errors import BackendError, DataError, EngineError, ModelError, SinkError, UsageError
-from roadseg.export.scales import Calibration, Gate, write_calibration
-from roadseg.labels import CLASS_NAMES
+from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
 SIZE_HW = (64, 96)
@@ -608,7 +615,7 @@ def test_data_that_is_not_there_is_refused_before_any_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from roadseg.engine.parity import parity_frames
+    from roadseg.backends.tensorrt.build.parity import parity_frames
 
     monkeypatch.setattr(subject, "parity_frames", parity_frames)
     missing = tmp_path / "none"

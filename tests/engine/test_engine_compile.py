@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
+from roadseg.backends.tensorrt.build.compile import available_sm, choose_sm, compile_plan
+from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.cuda import DeviceInfo
-from roadseg.engine.compile import available_sm, choose_sm, compile_plan
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen
 from roadseg.engine.spec import EngineSpec
-from roadseg.errors import BackendError, EngineError, UsageError
 
 SIZE_HW = (64, 96)
 SPEC = EngineSpec("segnet-lite", "fp16", SIZE_HW, (1, 1, 1), "tensorrt", "native")
@@ -122,7 +122,7 @@ def test_the_portable_plugins_are_others(
         creator.plugin_namespace = "roadseg_portable"
         trt.get_plugin_registry().all_creators.append(creator)
 
-    monkeypatch.setattr("roadseg.plugin.portable.register_portable", register_portable)
+    monkeypatch.setattr("roadseg.backends.tensorrt.portable.register_portable", register_portable)
     spec = replace(SPEC, lowering="plugin", portable=True)
     assert compile_plan(graph(namespace="roadseg_portable"), spec, shop.runtime)
     assert given == [shop.trt]
@@ -262,7 +262,7 @@ def test_the_reason_is_the_plugins(
     workshop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = [None, "MaxPoolIndex.configure_plugin: no driver"]
-    monkeypatch.setattr("roadseg.plugin.tensorrt_plugin.last_plugin_error", lambda: errors.pop(0))
+    monkeypatch.setattr("roadseg.backends.tensorrt.plugin.last_plugin_error", lambda: errors.pop(0))
     shop = workshop()
     shop.world.fail = {"build"}
     line = failing(shop, replace(SPEC, lowering="plugin"), EngineError)

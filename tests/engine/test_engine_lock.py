@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.engine.lock import build_lock
-from roadseg.errors import SinkError
+from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.core.errors import SinkError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 HOLDER = """
 import sys
 from pathlib import Path
-from roadseg.engine.lock import build_lock
+from roadseg.backends.tensorrt.build.lock import build_lock
 with build_lock(Path(sys.argv[1]), lambda pid: None) as waited:
     print("holding", waited, flush=True)
     sys.stdin.readline()
@@ -118,7 +118,7 @@ def test_many_at_once_are_one_after_the_other(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from roadseg.engine.lock import build_lock
+from roadseg.backends.tensorrt.build.lock import build_lock
 folder = Path(sys.argv[1])
 for _ in range(40):
     with build_lock(folder / "x.engine", lambda pid: None, sleep=lambda seconds: None):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from roadseg.core.errors import EngineError
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.engine.manifest import (
     CalibrationFacts,
     EngineManifest,
@@ -19,8 +21,6 @@ from roadseg.engine.manifest import (
     read_manifest,
     write_manifest,
 )
-from roadseg.errors import EngineError
-from roadseg.labels import CLASS_NAMES
 
 FULL = EngineManifest(
     model="best",

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg import shipped
 from roadseg.backends.fake import FakeBackend
+from roadseg.backends.tensorrt.build.parity import check_parity, compare, parity_frames
+from roadseg.core import shipped
+from roadseg.core.errors import DataError, EngineError
 from roadseg.engine.manifest import ParityFacts
-from roadseg.engine.parity import check_parity, compare, parity_frames
-from roadseg.errors import DataError, EngineError
 
 SIZE_HW = (64, 96)
 
@@ -95,7 +95,7 @@ def test_frames_of_the_sample_clip() -> None:
 
 
 def test_frames_without_the_sample_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "roadseg")
+    monkeypatch.setattr(shipped, "PACKAGE", tmp_path / "roadseg")
     given, described = parity_frames(None, SIZE_HW, count=2)
     assert given.shape == (2, *SIZE_HW, 3)
     assert described == "rendered scenes"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadseg.engine.progress import PhaseTree, StageClock, make_monitor
+from roadseg.backends.tensorrt.build.progress import PhaseTree, StageClock, make_monitor
 
 
 class Clock:

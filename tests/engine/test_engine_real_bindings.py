@@ -25,7 +25,7 @@ sys.modules["tensorrt"] = trt
 from pathlib import Path
 import onnx
 from builder_standin import differences
-from roadseg.engine.compile import compile_plan
+from roadseg.backends.tensorrt.build.compile import compile_plan
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from roadseg.engine.build import build_engine
+from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.core.errors import BackendError, ModelError, QualityGateError, UsageError
 from roadseg.engine.manifest import CalibrationFacts, TensorFacts
 from roadseg.engine.messages import listen
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec, Precision
 from roadseg.engine.store import EngineFile, checksum_problem, list_engines, read_engine
-from roadseg.errors import BackendError, ModelError, QualityGateError, UsageError
-from roadseg.export.scales import Calibration, Gate, write_calibration
+from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
 pytest.importorskip(
@@ -283,7 +283,7 @@ BUILDER = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from roadseg.engine.build import build_engine
+from roadseg.backends.tensorrt.build.builder import build_engine
 from roadseg.engine.spec import EngineSpec
 spec = EngineSpec(sys.argv[1], "fp16", (64, 96), (1, 1, 1), "tensorrt-rtx", "native")
 def show(state):

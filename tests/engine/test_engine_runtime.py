@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from roadseg import installing
+from roadseg.core import installing
+from roadseg.core.errors import BackendError, UsageError
 from roadseg.engine import runtime
 from roadseg.engine.runtime import load_runtime
-from roadseg.errors import BackendError, UsageError
 
 FAKE = "__version__ = {version!r}\nclass Builder: pass\nclass Runtime: pass\n"
 NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")

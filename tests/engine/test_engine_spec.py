@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from roadseg.core.errors import UsageError
 from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm
-from roadseg.errors import UsageError
 
 TENSORRT = EngineSpec("segnet-lite", "fp16", (352, 480), (1, 1, 1), "tensorrt", "plugin")
 RTX = EngineSpec("segnet-lite", "fp16", (352, 480), (1, 1, 1), "tensorrt-rtx", "native")

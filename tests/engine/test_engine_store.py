@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import roadseg
+from roadseg.core.errors import EngineError
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.cuda import DeviceInfo
-from roadseg.engine import store
+from roadseg.engine import sources, store
 from roadseg.engine.manifest import (
     CalibrationFacts,
     EngineManifest,
@@ -34,9 +36,7 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.errors import EngineError
-from roadseg.labels import CLASS_NAMES
-from roadseg.plugin.kernels import source_hash
+from roadseg.kernels.kernels import source_hash
 
 DEVICE = DeviceInfo(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30, (13, 0))
 ORIN = DeviceInfo(0, "Orin", (8, 7), 8 << 30, (12, 6))
@@ -92,8 +92,8 @@ def test_engines_lie_in_the_checkout_or_in_the_cache(
 ) -> None:
     checkout = Path(roadseg.__file__).resolve().parent.parent
     assert engines_dir() == checkout / "engines"
-    installed = tmp_path / "site-packages" / "roadseg" / "__init__.py"
-    monkeypatch.setattr(roadseg, "__file__", str(installed))
+    installed = tmp_path / "site-packages" / "roadseg"
+    monkeypatch.setattr(store, "PACKAGE", installed)
     assert engines_dir() == own_cache / "engines"
 
 
@@ -350,7 +350,7 @@ def package_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             target = tmp_path / "roadseg" / path.relative_to(original)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    monkeypatch.setattr(roadseg, "__file__", str(tmp_path / "roadseg" / "__init__.py"))
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "roadseg")
     return tmp_path / "roadseg"
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from roadseg.evaluation.boundary import BoundaryF1, boundary_f1, boundary_map
+from roadseg.metrics.boundary import BoundaryF1, boundary_f1, boundary_map
 
 
 def reference(predicted: np.ndarray, true: np.ndarray, num_classes: int) -> np.ndarray:

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.data import CamVid
-from roadseg.errors import DataError
-from roadseg.evaluation.clip import LabelledClip
-from roadseg.labels import ClassSet
+from roadseg.core.errors import DataError
+from roadseg.core.labels import ClassSet
+from roadseg.datasets.camvid import CamVid
+from roadseg.datasets.clip import LabelledClip
 
 
 def write_clip(folder: Path, frames: int, hw: tuple[int, int] = (32, 48)) -> Path:

@@ -17,19 +17,19 @@ import torch
 from torch import nn
 
 from roadseg import cli
-from roadseg.errors import BackendError, ModelError, RoadsegError, SinkError, UsageError
-from roadseg.evaluation import compare_network as module
-from roadseg.evaluation.compare import Comparison, Plan, choose_models, compare
-from roadseg.evaluation.compare_chart import chart_png
-from roadseg.evaluation.compare_cost import (
+from roadseg.compare import network as module
+from roadseg.compare.chart import chart_png
+from roadseg.compare.cost import (
     TRAINING_BATCH,
     LiveBytes,
     check_size,
     measure_cost,
 )
-from roadseg.evaluation.compare_paper import TABLES, paper_figures, table_models
-from roadseg.evaluation.compare_rows import Row, RowFile
-from roadseg.evaluation.compare_table import csv_text, markdown, terminal_text
+from roadseg.compare.paper import TABLES, paper_figures, table_models
+from roadseg.compare.rows import Row, RowFile
+from roadseg.compare.run import Comparison, Plan, choose_models, compare
+from roadseg.compare.table import csv_text, markdown, terminal_text
+from roadseg.core.errors import BackendError, ModelError, RoadsegError, SinkError, UsageError
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, build_model, save_weights
 from roadseg.training.recipes import Recipe, load_recipe
 

@@ -5,8 +5,8 @@ import doctest
 import numpy as np
 import pytest
 
-from roadseg.evaluation import boundary, confusion
-from roadseg.evaluation.confusion import ConfusionMatrix
+from roadseg.metrics import boundary, confusion
+from roadseg.metrics.confusion import ConfusionMatrix
 
 
 def ids(*rows: list[int]) -> np.ndarray:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.errors import DataError
+from roadseg.core.errors import DataError
+from roadseg.core.types import Image, Labels
 from roadseg.evaluation.evaluate import Scores, evaluate_backend
-from roadseg.types import Image, Labels
 
 
 def picture_of(labels: Labels) -> Image:

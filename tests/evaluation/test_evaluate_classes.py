@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.errors import DataError, ModelError
-from roadseg.evaluation.boundary import boundary_f1
-from roadseg.evaluation.clip import LabelledClip
+from roadseg.core.errors import DataError, ModelError
+from roadseg.core.labels import SUNRGBD, ClassSet
+from roadseg.datasets.clip import LabelledClip
 from roadseg.evaluation.evaluate import evaluate_backend
-from roadseg.labels import SUNRGBD, ClassSet
+from roadseg.metrics.boundary import boundary_f1
 
 # What `FakeBackend` gives for black, grey and white is 0, 5 and 10.
 GREYS = ClassSet("greys", tuple("abcdefghijkl"), tuple((i, i, i) for i in range(12)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.evaluation.provenance import weights_file
 
 

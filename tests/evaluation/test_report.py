@@ -13,25 +13,26 @@ import pytest
 
 from roadseg import __version__
 from roadseg.backends.fake import FakeBackend
-from roadseg.backends.scores import ScoringBackend, create_scoring_backend
-from roadseg.backends.select import create_backend
-from roadseg.errors import ModelError, SinkError
-from roadseg.evaluation.boundary import BoundaryF1
+from roadseg.core.backend import ScoringBackend
+from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.labels import SUNRGBD, palette_bgr
+from roadseg.core.types import Image, Labels
 from roadseg.evaluation.evaluate import FrameResult, Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
-from roadseg.evaluation.report import Report
-from roadseg.evaluation.report_borders import FARTHEST_PX, BorderErrors, border_distance
-from roadseg.evaluation.report_calibration import BINS, Reliability, confidence
-from roadseg.evaluation.report_frames import (
+from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors, border_distance
+from roadseg.evaluation.report.frames import (
     BORDER_ERROR_RGB,
     INNER_ERROR_RGB,
     Extremes,
     frame_miou,
     paint,
 )
-from roadseg.evaluation.report_style import CSS
-from roadseg.labels import SUNRGBD, palette_bgr
-from roadseg.types import Image, Labels
+from roadseg.evaluation.report.reliability import BINS, Reliability, confidence
+from roadseg.evaluation.report.report import Report
+from roadseg.evaluation.report.style import CSS
+from roadseg.loading.scores import create_scoring_backend
+from roadseg.loading.select import create_backend
+from roadseg.metrics.boundary import BoundaryF1
 
 VOID_TAGS = {"meta", "img", "br", "path", "rect", "circle", "polyline"}
 
@@ -479,7 +480,7 @@ def test_backends_that_hold_labels_only() -> None:
 
 
 def test_classes_of_another_data_set(tmp_path: Path) -> None:
-    from roadseg.labels import ClassSet
+    from roadseg.core.labels import ClassSet
 
     classes = ClassSet("farm", ("wheat", "hay & straw"), ((255, 255, 0), (90, 60, 30)))
     report = Report(2, classes=classes)

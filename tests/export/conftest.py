@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadseg.labels import NUM_CLASSES
+from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 Array = npt.NDArray[Any]

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import BackendError, ModelError
-from roadseg.export.activations import (
+from roadseg.core.errors import BackendError, ModelError
+from roadseg.export.onnx import build_onnx
+from roadseg.export.quantizable import QuantizableGraph
+from roadseg.quantize.activations import (
     METHODS,
     Histogram,
     choose_scale,
     choose_scales,
     observe_activations,
 )
-from roadseg.export.onnx import build_onnx
-from roadseg.export.quantizable import QuantizableGraph
 
 Array = npt.NDArray[Any]
 

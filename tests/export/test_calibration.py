@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import DataError, SourceError
-from roadseg.export.calibration import (
+from roadseg.core.errors import DataError, SourceError
+from roadseg.datasets.frames import (
     collect_frames,
     evenly,
     read_frame_list,

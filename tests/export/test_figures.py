@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.export.figures import figures_of, refresh_documents, replace_figures, write_picture
+from roadseg.core.errors import SinkError
 from roadseg.weights import load_manifest
+from tools.figures import figures_of, refresh_documents, replace_figures, write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKED = re.compile(r"<!-- ([\w-]+):(\w+) -->(.*?)<!-- / -->", re.DOTALL)

@@ -21,7 +21,7 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.ir import finish_ir, from_onnx
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import BackendError, QualityGateError
-from roadseg.export import quantize
+from roadseg.core.errors import BackendError, QualityGateError
 from roadseg.export.ir import finish_ir, from_onnx
 from roadseg.export.onnx import build_onnx
-from roadseg.export.quantize import PLANS, QuantizationPlan, calibrate, quantize_within
-from roadseg.export.quantizers import index_operations
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+from roadseg.quantize import for_openvino as quantize
+from roadseg.quantize.for_openvino import PLANS, QuantizationPlan, calibrate, quantize_within
+from roadseg.quantize.quantizers import index_operations
 
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]

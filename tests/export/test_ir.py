@@ -14,7 +14,7 @@ import openvino as ov
 import pytest
 from torch import nn
 
-from roadseg.errors import SinkError
+from roadseg.core.errors import SinkError
 from roadseg.export.ir import dump_metadata, finish_ir, from_onnx, save_ir
 from roadseg.export.onnx import build_onnx
 from roadseg.weights import resolve_model

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import LOWERINGS, NativeLowering, get_lowering
 

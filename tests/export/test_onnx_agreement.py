@@ -20,12 +20,12 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.backends.select import create_backend
-from roadseg.data import CamVid
+from roadseg.core.geometry import preprocess
+from roadseg.datasets.camvid import CamVid
 from roadseg.export.ir import finish_ir, from_onnx
 from roadseg.export.onnx import build_onnx
+from roadseg.loading.select import create_backend
 from roadseg.models import MODEL_NAMES, build_model, load_weights
-from roadseg.preprocess import preprocess
 from roadseg.weights import load_manifest
 
 Array = npt.NDArray[Any]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from roadseg import __version__
-from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.core.errors import ModelError, SinkError, UsageError
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.export.onnx import build_onnx, save_onnx
-from roadseg.labels import CLASS_NAMES
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 Array = npt.NDArray[Any]

@@ -18,11 +18,11 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
 from roadseg.export.lowering import PluginLowering, get_lowering
 from roadseg.export.onnx import build_onnx
-from roadseg.export.reference import pool_with_index, reference_evaluator, unpool_with_index
 from roadseg.models import build_model
+from roadseg.testing.onnx_reference import pool_with_index, reference_evaluator, unpool_with_index
 
 Array = npt.NDArray[Any]
 Frames = Callable[..., Array]

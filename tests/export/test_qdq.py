@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.onnx import Precision, build_onnx
 from roadseg.export.qdq import insert_qdq, quantize_weights
 from roadseg.export.quantizable import QuantizableGraph
-from roadseg.export.reference import pool_with_index, reference_evaluator
-from roadseg.export.scales import Calibration
 from roadseg.models import build_model
+from roadseg.testing.onnx_reference import pool_with_index, reference_evaluator
+from roadseg.weights.calibration import Calibration
 
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]

@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.backends.openvino import OpenVinoBackend
-from roadseg.data import CamVid
-from roadseg.errors import DataError, QualityGateError
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.core.errors import DataError, QualityGateError
+from roadseg.core.geometry import network_size
+from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
-from roadseg.export import release as module
-from roadseg.export.figures import figures_of
-from roadseg.export.scales import read_calibration
-from roadseg.preprocess import network_size
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
 from roadseg.weights import load_manifest
+from roadseg.weights.calibration import read_calibration
+from tools import release as module
+from tools.figures import figures_of
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 from roadseg.export.onnx import Precision, build_onnx
 from roadseg.export.qdq import insert_qdq
 from roadseg.export.quantizable import QuantizableGraph
-from roadseg.export.scales import Calibration
 from roadseg.models import build_model
+from roadseg.weights.calibration import Calibration
 
 trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install -e '.[test]'"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from roadseg.errors import ModelError, QualityGateError, SinkError, UsageError
-from roadseg.export.gate import check_drop, check_gate
-from roadseg.export.scales import (
+from roadseg.core.errors import ModelError, QualityGateError, SinkError, UsageError
+from roadseg.weights import load_manifest
+from roadseg.weights.calibration import (
     Calibration,
     FrameRecord,
     Gate,
@@ -22,7 +22,7 @@ from roadseg.export.scales import (
     read_calibration,
     write_calibration,
 )
-from roadseg.weights import load_manifest
+from roadseg.weights.gate import check_drop, check_gate
 
 SHIPPED = Path(__file__).resolve().parents[2] / "calibration" / "segnet-lite.json"
 GATE = Gate("val.txt", 101, 0.7, 0.697, 0.3, 0.99, "openvino 2026.4.1", 0.94)

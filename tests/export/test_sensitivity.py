@@ -12,9 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import QualityGateError
-from roadseg.export import int8
-from roadseg.export.accuracy import (
+from roadseg.core.errors import QualityGateError
+from roadseg.core.labels import CAMVID
+from roadseg.datasets.frames import CalibrationFrames
+from roadseg.export.network import TrainedNetwork
+from roadseg.export.onnx import build_onnx
+from roadseg.export.quantizable import QuantizableGraph
+from roadseg.quantize import for_tensorrt as int8
+from roadseg.quantize.accuracy import (
     LabelledTruth,
     agreement,
     label_miou,
@@ -22,14 +27,9 @@ from roadseg.export.accuracy import (
     miou,
     predict,
 )
-from roadseg.export.calibration import CalibrationFrames
-from roadseg.export.int8 import calibrate_network
-from roadseg.export.network import TrainedNetwork
-from roadseg.export.onnx import build_onnx
-from roadseg.export.quantizable import QuantizableGraph
-from roadseg.export.scales import Calibration, FrameRecord, Gate
-from roadseg.export.sensitivity import float_layer_counts, rank_layers
-from roadseg.labels import CAMVID
+from roadseg.quantize.for_tensorrt import calibrate_network
+from roadseg.quantize.sensitivity import float_layer_counts, rank_layers
+from roadseg.weights.calibration import Calibration, FrameRecord, Gate
 
 Array = npt.NDArray[Any]
 HW = (32, 64)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmarks.gpu_kernels import check_pool, check_unpool, load_operations
-from roadseg.backends.torch_cuda_kernels import KernelOperations
-from roadseg.backends.torch_cuda_ops import ResponseNorm, TorchOperations
-from roadseg.plugin.kernels import Variant, variants
+from roadseg.backends.torch_cuda.kernels import KernelOperations
+from roadseg.backends.torch_cuda.ops import ResponseNorm, TorchOperations
+from roadseg.kernels.kernels import Variant, variants
 
 pytestmark = [
     pytest.mark.gpu,

@@ -34,9 +34,9 @@ def test_an_engine_gives_pytorchs_labels(lowering: str, precision: str, tmp_path
         pytest.skip(f"needs TensorRT: {exc}")
     if lowering == "plugin" and runtime.target == "tensorrt-rtx":
         pytest.skip("TensorRT-RTX has no Python plugins")
-    from roadseg.backends.tensorrt import TensorRtBackend
+    from roadseg.backends.tensorrt.backend import TensorRtBackend
+    from roadseg.backends.tensorrt.build.builder import build_engine
     from roadseg.cuda import load_cuda
-    from roadseg.engine.build import build_engine
     from roadseg.engine.spec import EngineSpec
 
     spec = EngineSpec(

@@ -9,9 +9,9 @@ import torch
 from benchmarks.gpu_latency import Staged, agreement, half_network, reference_labels
 from benchmarks.gpu_networks import Network, frames_bgr, load
 from benchmarks.gpu_steps import Settings
-from roadseg.backends.torch_cuda import TorchCudaBackend
-from roadseg.backends.torch_cuda_kernels import KernelOperations
-from roadseg.backends.torch_cuda_ops import TorchOperations
+from roadseg.backends.torch_cuda.backend import TorchCudaBackend
+from roadseg.backends.torch_cuda.kernels import KernelOperations
+from roadseg.backends.torch_cuda.ops import TorchOperations
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.export.onnx import build_onnx
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, build_model
 from roadseg.models.decoder_variants import FCNBasic, bilinear_upsampling

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.errors import ModelError, UsageError
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.core.errors import ModelError, UsageError
+from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.models import (
     COMPARISON_NAMES,
     MODEL_NAMES,

@@ -19,11 +19,6 @@ from pathlib import Path
 import av
 import cv2  # noqa: F401  (so that no child has to load it)
 
-import roadseg.backends.fake
-import roadseg.video.display
-import roadseg.video.file_source
-import roadseg.video.image_source
-import roadseg.video.mp4_sink  # noqa: F401
 from roadseg.cli import main
 
 _LIMIT_S = 120

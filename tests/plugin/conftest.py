@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from roadseg.plugin.host import HostKernel, host_kernels
+from roadseg.testing.host_kernels import HostKernel, host_kernels
 
 HERE = Path(__file__).resolve().parent
 

@@ -15,8 +15,8 @@ import numpy as np
 import tensorrt as trt
 import torch
 
-from roadseg.plugin.portable import register_portable
-from roadseg.plugin.tensorrt_plugin import last_plugin_error, register_plugins
+from roadseg.backends.tensorrt.plugin import last_plugin_error, register_plugins
+from roadseg.backends.tensorrt.portable import register_portable
 
 # Sixteen channels: HWC8 without padding, which is PyTorch's channels-last.
 SHAPE = (2, 16, 45, 60)

@@ -10,13 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from roadseg.plugin.frame import (
-    FRAME_SYMBOLS,
-    frame_launch,
-    frame_source,
-    host_frame_kernels,
-    labels_launch,
-)
+from roadseg.kernels.frame import FRAME_SYMBOLS, frame_launch, frame_source, labels_launch
+from roadseg.testing.host_kernels import host_frame_kernels
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
@@ -139,7 +134,7 @@ def test_scores_that_do_not_fit():
 @pytest.mark.parametrize("target", [(7, 5), (8, 7), (8, 9), (9, 0), (12, 0)])
 def test_nvrtc_compiles_them(target):
     pytest.importorskip("cuda.bindings.nvrtc", reason="needs cuda-bindings with NVRTC")
-    from roadseg.plugin.nvrtc import compile_kernels
+    from roadseg.kernels.nvrtc import compile_kernels
 
     code = compile_kernels(target, output="ptx", cache=False, text=frame_source()).decode()
     assert all(f".entry {symbol}(" in code for symbol in FRAME_SYMBOLS)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import BackendError
-from roadseg.plugin import host as host_module
-from roadseg.plugin.host import compile_host, host_kernels
-from roadseg.plugin.kernels import variants
+from roadseg.core.errors import BackendError
+from roadseg.kernels.kernels import variants
+from roadseg.testing import host_kernels as host_module
+from roadseg.testing.host_kernels import compile_host, host_kernels
 
 TINY = 'extern "C" int answer() { return 42; }\n'
 

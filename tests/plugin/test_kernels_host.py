@@ -13,8 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from roadseg.plugin.host import HostKernel, host_library
-from roadseg.plugin.kernels import (
+from roadseg.kernels.kernels import (
     Launch,
     Layout,
     Variant,
@@ -25,7 +24,8 @@ from roadseg.plugin.kernels import (
     unpooled_hw,
     variants,
 )
-from roadseg.plugin.layouts import from_layout, to_layout
+from roadseg.kernels.layouts import from_layout, to_layout
+from roadseg.testing.host_kernels import HostKernel, host_library
 
 Bits = npt.NDArray[np.unsignedinteger]
 Kernels = Mapping[str, HostKernel]

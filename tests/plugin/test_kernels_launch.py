@@ -10,8 +10,7 @@ from ctypes import c_int32, c_void_p
 import numpy as np
 import pytest
 
-from roadseg.plugin.host import host_library
-from roadseg.plugin.kernels import (
+from roadseg.kernels.kernels import (
     DTYPES,
     MAX_BLOCK,
     Launch,
@@ -26,7 +25,8 @@ from roadseg.plugin.kernels import (
     unpooled_hw,
     variants,
 )
-from roadseg.plugin.layouts import from_layout, padded_channels, to_layout
+from roadseg.kernels.layouts import from_layout, padded_channels, to_layout
+from roadseg.testing.host_kernels import host_library
 
 BASE = 1 << 40
 

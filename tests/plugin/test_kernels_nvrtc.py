@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from roadseg import installing
-from roadseg.errors import BackendError
-from roadseg.plugin import nvrtc as nvrtc_module
-from roadseg.plugin.kernels import Layout, Variant, source, variants
-from roadseg.plugin.nvrtc import cache_dir, compile_kernels
+from roadseg.core import installing
+from roadseg.core.errors import BackendError
+from roadseg.kernels import nvrtc as nvrtc_module
+from roadseg.kernels.kernels import Layout, Variant, source, variants
+from roadseg.kernels.nvrtc import cache_dir, compile_kernels
 
 # Compiles in no time, where it does not matter what is compiled.
 TINY = 'extern "C" __global__ void tiny(int *x) { *x = 1; }\n'

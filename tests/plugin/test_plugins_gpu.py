@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from roadseg.plugin.portable import ARGUMENT_ORDERS
+from roadseg.backends.tensorrt.portable import ARGUMENT_ORDERS
 
 HERE = Path(__file__).resolve().parent
 

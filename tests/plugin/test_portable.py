@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadseg.cuda import SimulatedCuda
-from roadseg.errors import BackendError
-from roadseg.plugin import portable
-from roadseg.plugin.formats import combinations
-from roadseg.plugin.host import host_kernels
-from roadseg.plugin.kernels import (
+from roadseg.backends.tensorrt import portable
+from roadseg.backends.tensorrt.formats import combinations
+from roadseg.backends.tensorrt.portable import ARGUMENT_ORDERS, register_portable
+from roadseg.core.errors import BackendError
+from roadseg.kernels.kernels import (
     Layout,
     Variant,
     pool_launch,
@@ -29,10 +28,11 @@ from roadseg.plugin.kernels import (
     unpool_launch,
     variants,
 )
-from roadseg.plugin.layouts import from_layout, to_layout
-from roadseg.plugin.nvrtc import compile_kernels
-from roadseg.plugin.portable import ARGUMENT_ORDERS, register_portable
-from roadseg.plugin.ptx import cuda_release, entry_ptx
+from roadseg.kernels.layouts import from_layout, to_layout
+from roadseg.kernels.nvrtc import compile_kernels
+from roadseg.kernels.ptx import cuda_release, entry_ptx
+from roadseg.testing.cuda import SimulatedCuda
+from roadseg.testing.host_kernels import host_kernels
 
 Ask = Callable[..., list[dict[str, Any]]]
 

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from roadseg.cuda import SimulatedCuda
-from roadseg.errors import BackendError
-from roadseg.plugin import index_ops
-from roadseg.plugin.formats import variant_of
-from roadseg.plugin.host import host_kernels
-from roadseg.plugin.kernels import Layout, source_hash, storage_bytes, variants
-from roadseg.plugin.layouts import from_layout, to_layout
-from roadseg.plugin.loaded import LoadedKernels
-from roadseg.plugin.tensorrt_plugin import last_plugin_error, register_plugins
+from roadseg.backends.device_kernels import LoadedKernels
+from roadseg.backends.tensorrt import index_ops
+from roadseg.backends.tensorrt.formats import variant_of
+from roadseg.backends.tensorrt.plugin import last_plugin_error, register_plugins
+from roadseg.core.errors import BackendError
+from roadseg.kernels.kernels import Layout, source_hash, storage_bytes, variants
+from roadseg.kernels.layouts import from_layout, to_layout
+from roadseg.testing.cuda import SimulatedCuda
+from roadseg.testing.host_kernels import host_kernels
 
 VERSIONS = ("10.3.0.26", "10.5.0", "10.6.0", "10.16.1.11", "11.4.0.106")
 NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8}
@@ -411,7 +411,7 @@ def test_a_context_without_a_gpu_says_so(standin: Any, monkeypatch: pytest.Monke
     def load_cuda() -> Any:
         raise BackendError("no NVIDIA driver")
 
-    monkeypatch.setattr("roadseg.plugin.loaded.load_cuda", load_cuda)
+    monkeypatch.setattr("roadseg.backends.device_kernels.load_cuda", load_cuda)
     monkeypatch.setattr(index_ops.STATE, "kernels", LoadedKernels())
     trt = standin.make("10.3.0")
     register_plugins(trt)
@@ -429,10 +429,10 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
         asked.append(compute_capability)
         return b"simulated"
 
-    monkeypatch.setattr("roadseg.plugin.loaded.load_cuda", lambda: cuda)
-    monkeypatch.setattr("roadseg.plugin.loaded.compile_kernels", compile_kernels)
+    monkeypatch.setattr("roadseg.backends.device_kernels.load_cuda", lambda: cuda)
+    monkeypatch.setattr("roadseg.backends.device_kernels.compile_kernels", compile_kernels)
     # A newer one of the same major version will do: machine code needs no more.
-    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 5))
+    monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 5))
     cuda._device = dataclasses.replace(cuda.device, driver_cuda=(13, 0))
     kernels = LoadedKernels()
     symbol = variants()[0].symbol
@@ -451,8 +451,8 @@ def test_the_compiler_must_not_be_newer_than_the_driver(
     def compile_kernels(compute_capability: tuple[int, int], *, text: str | None) -> bytes:
         raise AssertionError(f"compiled for {compute_capability}")
 
-    monkeypatch.setattr("roadseg.plugin.loaded.compile_kernels", compile_kernels)
-    monkeypatch.setattr("roadseg.plugin.loaded.nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr("roadseg.backends.device_kernels.compile_kernels", compile_kernels)
+    monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 0))
     cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
     with pytest.raises(BackendError) as caught:
         LoadedKernels(cuda).load()

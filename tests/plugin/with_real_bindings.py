@@ -20,10 +20,10 @@ import numpy as np
 import tensorrt as trt
 import tensorrt_standin as standin
 
-from roadseg.cuda import SimulatedCuda
-from roadseg.plugin.formats import combinations, version_of
-from roadseg.plugin.kernels import Layout, Variant, variants
-from roadseg.plugin.tensorrt_plugin import last_plugin_error, register_plugins
+from roadseg.backends.tensorrt.formats import combinations, version_of
+from roadseg.backends.tensorrt.plugin import last_plugin_error, register_plugins
+from roadseg.kernels.kernels import Layout, Variant, variants
+from roadseg.testing.cuda import SimulatedCuda
 
 # Attributes that the plugins set or read, by class.
 ATTRIBUTES = {
@@ -270,7 +270,7 @@ def portable(ptx_path: str, cases: list[dict[str, Any]], argument_order: str | N
     """
     import tensorrt.plugin._tensor as internals
 
-    from roadseg.plugin.portable import register_portable
+    from roadseg.backends.tensorrt.portable import register_portable
 
     with open(ptx_path, "rb") as file:
         register_portable(trt, (9, 0), ptx=file.read(), argument_order=argument_order)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.labels import PALETTES, SUNRGBD, palette_bgr
+from roadseg.core.labels import PALETTES, SUNRGBD, palette_bgr
 from roadseg.render import legend as legend_module
 from roadseg.render.legend import Legend
 from roadseg.render.panel import capital_px

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roadseg.errors import UsageError
-from roadseg.labels import DEFAULT_PALETTE, PALETTES, ClassSet, palette_bgr
+from roadseg.core.errors import UsageError
+from roadseg.core.geometry import Geometry, LabelMap
+from roadseg.core.labels import DEFAULT_PALETTE, PALETTES, ClassSet, palette_bgr
+from roadseg.core.types import Image
 from roadseg.render import VIEWS, HudStats, Renderer, output_hw
-from roadseg.types import Geometry, Image, LabelMap
 
 STATS = HudStats(fps=37.24, latency_ms=26.93, dropped=0, backend="openvino")
 

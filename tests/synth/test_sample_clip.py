@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.labels import NUM_CLASSES, VOID_ID
+from roadseg.core.labels import NUM_CLASSES, VOID_ID
 from roadseg.synth import Drive
 
 _SAMPLES = Path(__file__).resolve().parents[2] / "samples"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roadseg.errors import UsageError
-from roadseg.labels import CLASS_NAMES, NUM_CLASSES, VOID_ID, class_id
+from roadseg.core.errors import UsageError
+from roadseg.core.labels import CLASS_NAMES, NUM_CLASSES, VOID_ID, class_id
 from roadseg.synth import Drive, random_scene
 
 _SMALL = (72, 96)

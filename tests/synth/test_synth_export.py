@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.data import CamVid
-from roadseg.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.datasets.camvid import CamVid
 from roadseg.synth import Drive, random_scene
 from roadseg.synth.export import write_clip, write_dataset
 

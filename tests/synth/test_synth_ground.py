@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roadseg.labels import class_id
+from roadseg.core.labels import class_id
 from roadseg.synth.canvas import Canvas, Veil
 from roadseg.synth.drive import Drive
 from roadseg.synth.ground import Ground

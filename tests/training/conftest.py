@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadseg.data import CamVid
+from roadseg.datasets.camvid import CamVid
 from roadseg.training import loop, trainer
 from roadseg.training.recipes import Recipe, load_recipe
 

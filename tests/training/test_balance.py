@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-import roadseg.data
-from roadseg.data import CamVid
-from roadseg.labels import class_id
+import roadseg.datasets.labelled
+from roadseg.core.labels import class_id
+from roadseg.datasets.camvid import CamVid
 from roadseg.training.balance import ClassFrequencies, class_frequencies, class_weights
 
 # Two images of 8 and 4 labelled pixels; class 0 is in both, 1 in the first, 2 in the second.
@@ -65,13 +65,13 @@ def test_counts_are_cached_until_a_label_changes(
     monkeypatch.setenv("ROADSEG_CACHE", str(tmp_path / "cache"))
     data = CamVid(tiny_camvid, "train")
     with monkeypatch.context() as patch:
-        patch.setattr(roadseg.data, "read_image", None)  # only labels are counted
+        patch.setattr(roadseg.datasets.labelled, "read_image", None)  # only labels are counted
         first = class_frequencies(data)
     expected = ClassFrequencies.of([y for _, y in data])
     np.testing.assert_array_equal(first.pixels, expected.pixels)
     np.testing.assert_array_equal(first.shown, expected.shown)
     with monkeypatch.context() as patch:
-        patch.setattr(roadseg.data, "read_labels", None)
+        patch.setattr(roadseg.datasets.labelled, "read_labels", None)
         again = class_frequencies(data)
     np.testing.assert_array_equal(again.pixels, first.pixels)
     cv2.imwrite(str(data.pairs[0][1]), np.full((64, 96), 9, np.uint8))

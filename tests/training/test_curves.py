@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import pytest
 
-from roadseg.errors import SinkError
+from roadseg.core.errors import SinkError
 from roadseg.training.curves import Board, draw_curves
 
 LINES = [

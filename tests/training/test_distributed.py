@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from roadseg.errors import BackendError
+from roadseg.core.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world

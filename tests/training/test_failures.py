@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from roadseg.errors import BackendError, DataError, ModelError, UsageError
+from roadseg.core.errors import BackendError, DataError, ModelError, UsageError
 from roadseg.training import trainer
 from roadseg.training.distributed import World
 from roadseg.training.feed import Feed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.errors import ModelError
+from roadseg.core.errors import ModelError
 from roadseg.training import guard as guard_module
 from roadseg.training import loop, trainer
 from roadseg.training.checkpoint import CheckpointWriter

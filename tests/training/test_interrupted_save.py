@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.errors import SinkError
+from roadseg.core.errors import SinkError
 from roadseg.models import build_model, save_weights
 from roadseg.training.checkpoint import save_checkpoint
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import SinkError
+from roadseg.core.errors import SinkError
 from roadseg.training.log import append_line, forget_after, read_log
 
 

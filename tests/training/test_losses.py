@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from roadseg.labels import VOID_ID
+from roadseg.core.labels import VOID_ID
 from roadseg.training.losses import SegmentationLoss, distillation_loss
 
 ONES = np.ones(11, np.float32)

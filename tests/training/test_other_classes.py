@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from roadseg.data import LabelledSet, open_dataset
-from roadseg.errors import DataError, ModelError, UsageError
-from roadseg.labels import CAMVID, SUNRGBD, ClassSet
+from roadseg.core.errors import DataError, ModelError, UsageError
+from roadseg.core.labels import CAMVID, SUNRGBD, ClassSet
+from roadseg.datasets.labelled import LabelledSet
+from roadseg.datasets.opening import open_dataset
 from roadseg.models import (
     COMPARISON_NAMES,
     MODEL_NAMES,
@@ -289,7 +290,7 @@ def test_losses_leave_void_out_whatever_its_id(hard_share: float) -> None:
 
 
 def test_sun_rgbd_trains_and_is_scored(tmp_path: Path) -> None:
-    from roadseg.backends.torch import TorchBackend
+    from roadseg.backends.torch.backend import TorchBackend
     from roadseg.evaluation.evaluate import evaluate_backend
 
     root, rng = tmp_path / "sun", np.random.default_rng(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
 from roadseg.training import recipes
 from roadseg.training.recipes import load_recipe, recipe_names
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.data import CamVid
-from roadseg.errors import ModelError, SinkError, UsageError
+from roadseg.core.errors import ModelError, SinkError, UsageError
+from roadseg.datasets.camvid import CamVid
 from roadseg.models import build_model, save_weights
 from roadseg.training import checkpoint, loop, record, trainer
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint

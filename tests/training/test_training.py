@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError
 from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training import checkpoint, loop
 from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter

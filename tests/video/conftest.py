@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.types import Image
+from roadseg.core.types import Image
 
 MakeClip = Callable[..., Path]
 

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SourceError, UsageError
-from roadseg.picture_file import is_animated
-from roadseg.types import Frame
-from roadseg.video import animation
-from roadseg.video.source import Source, open_source
+from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.types import Frame
+from roadseg.media.picture_file import is_animated
+from roadseg.media.sources import animation
+from roadseg.media.sources.base import Source
+from roadseg.media.sources.opening import open_source
 
 DURATIONS_MS = [100, 50, 200, 100, 30]
 TIMES_S = [0.0, 0.1, 0.15, 0.35, 0.45]

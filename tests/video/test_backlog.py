@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roadseg.errors import SourceError
-from roadseg.video.backlog import newest
+from roadseg.core.errors import SourceError
+from roadseg.media.sources.backlog import newest
 
 
 class Camera:

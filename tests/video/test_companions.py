@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.video.sink import Sink, open_sink
-from roadseg.video.source import open_source
+from roadseg.media.sinks.sink import Sink, open_sink
+from roadseg.media.sources.opening import open_source
 
 _TICK = Fraction(1, 90_000)
 

@@ -7,7 +7,7 @@ import gc
 import av
 import numpy as np
 
-from roadseg.video.pictures.converter import BgrConverter
+from roadseg.media.pictures.converter import BgrConverter
 
 
 def test_converted_pictures_do_not_wait_for_the_garbage_collector() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.types import Frame
-from roadseg.video.default_output import default_name, open_default_sink
-from roadseg.video.source import SourceInfo
+from roadseg.core.errors import SinkError
+from roadseg.core.types import Frame
+from roadseg.media.sinks.default_output import default_name, open_default_sink
+from roadseg.media.sources.base import SourceInfo
 
 PICTURE = np.zeros((48, 64, 3), np.uint8)
 
@@ -115,7 +115,7 @@ def test_nothing_is_replaced_and_names_in_use_are_left_alone(tmp_path, source, s
 
 
 def test_a_file_that_appears_while_the_lock_is_taken_is_not_replaced(tmp_path, monkeypatch):
-    from roadseg.video import targets
+    from roadseg.media.sinks import targets
 
     take = targets.lock_target
 
@@ -135,6 +135,6 @@ def test_what_cannot_be_written_is_no_reason_for_another_number(tmp_path, monkey
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("roadseg.video.targets.new_part", refuse)
+    monkeypatch.setattr("roadseg.media.sinks.targets.new_part", refuse)
     with pytest.raises(SinkError, match="no permission to write .*x-roadseg.mp4"):
         open_default_sink(video(Path("x.mp4")), tmp_path)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import UsageError
+from roadseg.core.errors import UsageError
 from roadseg.video import display
 from roadseg.video.display import Window, display_available, open_window
 

@@ -11,15 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.types import Frame
-from roadseg.video import mp4_boxes
-from roadseg.video.leftovers import new_copy, new_part, settle_folder, settle_parts
-from roadseg.video.mp4_boxes import keep_whole_fragments, move_index_to_front
-from roadseg.video.mp4_sink import Mp4Sink
-from roadseg.video.png_sink import MaskSink, PngFolderSink
-from roadseg.video.sink import open_sink
-from roadseg.video.source import SourceInfo
+from roadseg.core.errors import SinkError
+from roadseg.core.types import Frame
+from roadseg.media.sinks import mp4_boxes
+from roadseg.media.sinks.leftovers import new_copy, new_part, settle_folder, settle_parts
+from roadseg.media.sinks.mp4 import Mp4Sink
+from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
+from roadseg.media.sinks.png import MaskSink, PngFolderSink
+from roadseg.media.sinks.sink import open_sink
+from roadseg.media.sources.base import SourceInfo
 
 INFO = SourceInfo("t", "file", None, Fraction(25), None, False, None, Fraction(1, 25))
 BLACK = np.zeros((48, 64, 3), np.uint8)
@@ -49,7 +49,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def in_place(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A file that is finished, but for its index at the end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("roadseg.video.mp4_sink.move_index_to_front", lambda *_: False)
+        patch.setattr("roadseg.media.sinks.mp4.move_index_to_front", lambda *_: False)
         path = tmp_path_factory.mktemp("finished") / "a.mp4"
         sink = Mp4Sink(path, INFO)
         for i in range(60):

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakePipelinedBackend
-from roadseg.errors import BackendError, SinkError, SourceError, UsageError
+from roadseg.core.errors import BackendError, SinkError, SourceError, UsageError
+from roadseg.core.types import Frame
+from roadseg.loading.segmenter import Segmenter
+from roadseg.media.sources.base import SourceInfo
 from roadseg.render import Renderer
-from roadseg.segmenter import Segmenter
-from roadseg.types import Frame
 from roadseg.video.loop import VideoLoop, _depth
 from roadseg.video.meters import STAGES, Meters
-from roadseg.video.source import SourceInfo
 
 PATIENCE_S = 30.0  # only a failing test waits that long
 SIZE_HW = (32, 64)
@@ -284,7 +284,7 @@ class PipelinedSegmenter(Segmenter):
 @pytest.fixture
 def pipelined(monkeypatch):
     monkeypatch.setattr(
-        "roadseg.segmenter.create_backend",
+        "roadseg.loading.segmenter.create_backend",
         lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roadseg.video.redaction import password_advice, redact, redact_text
+from roadseg.media.redaction import password_advice, redact, redact_text
 
 # Every secret below contains "hush", and so does no host, path or harmless parameter.
 SHOWN = {

@@ -15,14 +15,16 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.errors import SinkError, UsageError
-from roadseg.types import Frame, Image
-from roadseg.video import encoder, mp4_sink
-from roadseg.video.mp4_sink import Mp4Sink
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.types import Frame, Image
+from roadseg.media.sinks import encoder
+from roadseg.media.sinks import mp4 as mp4_sink
+from roadseg.media.sinks.mp4 import Mp4Sink
+from roadseg.media.sinks.pixels import even, letterbox, to_yuv420p
+from roadseg.media.sinks.sink import NullSink, Sink, open_sink
+from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.opening import open_source
 from roadseg.video.outputs import Outputs
-from roadseg.video.pixels import even, letterbox, to_yuv420p
-from roadseg.video.sink import NullSink, Sink, open_sink
-from roadseg.video.source import SourceInfo, open_source
 
 MakeClip = Callable[..., Path]
 
@@ -463,10 +465,10 @@ class TestEnds:
             import numpy as np
             from fractions import Fraction
             from pathlib import Path
-            from roadseg.errors import SinkError
-            from roadseg.types import Frame
-            from roadseg.video.mp4_sink import Mp4Sink
-            from roadseg.video.source import SourceInfo
+            from roadseg.core.errors import SinkError
+            from roadseg.core.types import Frame
+            from roadseg.media.sinks.mp4 import Mp4Sink
+            from roadseg.media.sources.base import SourceInfo
 
             info = SourceInfo("t", "file", None, Fraction(25), None, False, None, Fraction(1, 25))
             path, limit, frames = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

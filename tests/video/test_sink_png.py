@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.types import Frame
-from roadseg.video import png_sink
-from roadseg.video.png_sink import MaskSink, PngFolderSink
-from roadseg.video.sink import Sink, open_sink
-from roadseg.video.source import SourceInfo, open_source
+from roadseg.core.errors import SinkError
+from roadseg.core.types import Frame
+from roadseg.media.sinks import png as png_sink
+from roadseg.media.sinks.png import MaskSink, PngFolderSink
+from roadseg.media.sinks.sink import Sink, open_sink
+from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.opening import open_source
 
 INFO = SourceInfo("test", "images", None, Fraction(25), None, False, None, Fraction(1, 25))
 

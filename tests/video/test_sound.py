@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from roadseg.errors import SinkError
-from roadseg.video.sink import Sink, open_sink
-from roadseg.video.sound.clock import PictureClock
-from roadseg.video.source import open_source
+from roadseg.core.errors import SinkError
+from roadseg.media.sinks.sink import Sink, open_sink
+from roadseg.media.sound.clock import PictureClock
+from roadseg.media.sources.opening import open_source
 
 _RATE = 25
 _LISTEN_RATE = 48_000

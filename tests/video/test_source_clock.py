@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.errors import UsageError
-from roadseg.types import Frame
-from roadseg.video.file_source import open_file
-from roadseg.video.source import open_source
+from roadseg.core.errors import UsageError
+from roadseg.core.types import Frame
+from roadseg.media.sources.file import open_file
+from roadseg.media.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
 

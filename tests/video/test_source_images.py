@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SourceError
-from roadseg.types import Frame
-from roadseg.video.image_names import result_names
-from roadseg.video.image_source import natural_key
-from roadseg.video.source import Source, open_source
+from roadseg.core.errors import SourceError
+from roadseg.core.types import Frame
+from roadseg.media.sources.base import Source
+from roadseg.media.sources.image_names import result_names
+from roadseg.media.sources.images import natural_key
+from roadseg.media.sources.opening import open_source
 
 
 def save(path: Path, grey: int, size_hw: tuple[int, int] = (6, 8)) -> Path:

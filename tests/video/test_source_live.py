@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SourceError, UsageError
-from roadseg.types import Frame
-from roadseg.video import camera_source
-from roadseg.video.source import Source, open_source
+from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.types import Frame
+from roadseg.media.sources import camera as camera_source
+from roadseg.media.sources.base import Source
+from roadseg.media.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
 Serve = Callable[..., int]

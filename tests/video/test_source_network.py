@@ -14,10 +14,11 @@ import pytest
 
 from roadseg import cli
 from roadseg.cli import main
-from roadseg.errors import SourceError
-from roadseg.video import network
-from roadseg.video.jpeg_stream import split_jpegs
-from roadseg.video.source import Source, open_source
+from roadseg.core.errors import SourceError
+from roadseg.media.sources import network
+from roadseg.media.sources.base import Source
+from roadseg.media.sources.jpeg_stream import split_jpegs
+from roadseg.media.sources.opening import open_source
 
 _SECRET = "hunter2"
 

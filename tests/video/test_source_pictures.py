@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.types import Image
-from roadseg.video.pictures.hdr import to_sdr
-from roadseg.video.sink import open_sink
-from roadseg.video.source import open_source
+from roadseg.core.types import Image
+from roadseg.media.pictures.hdr import to_sdr
+from roadseg.media.sinks.sink import open_sink
+from roadseg.media.sources.opening import open_source
 
 MakeClip = Callable[..., Path]
 

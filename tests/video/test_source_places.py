@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.errors import SourceError
-from roadseg.video import places
-from roadseg.video.places import Camera, Images, Url, Video, find
+from roadseg.core.errors import SourceError
+from roadseg.media.sources import places
+from roadseg.media.sources.places import Camera, Images, Url, Video, find
 
 
 def save(path: Path) -> Path:

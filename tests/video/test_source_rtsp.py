@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from roadseg.errors import SourceError
-from roadseg.video.source import open_source
+from roadseg.core.errors import SourceError
+from roadseg.media.sources.opening import open_source
 
 _SECRET = "hunter2"
 _NO_TCP = {"RTP/AVP/TCP": "461 Unsupported Transport"}

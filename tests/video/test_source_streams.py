@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from roadseg.errors import SourceError
-from roadseg.video.file_source import open_file
+from roadseg.core.errors import SourceError
+from roadseg.media.sources.file import open_file
 
 MakeClip = Callable[..., Path]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.video.timeline import Timeline
-from roadseg.video.truncation import is_cut_off
+from roadseg.media.sources.timeline import Timeline
+from roadseg.media.sources.truncation import is_cut_off
 
 
 @pytest.mark.parametrize(

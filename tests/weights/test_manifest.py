@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.errors import ModelError, SinkError, UsageError
-from roadseg.labels import CLASS_NAMES
+from roadseg.core.errors import ModelError, SinkError, UsageError
+from roadseg.core.labels import CLASS_NAMES
 from roadseg.weights import (
     WEIGHTS_DIR,
     load_manifest,

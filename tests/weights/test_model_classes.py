@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from roadseg.cli import main
-from roadseg.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.onnx import build_onnx, save_onnx
-from roadseg.labels import CAMVID, ClassSet
+from roadseg.loading.classes import classes_of_model
+from roadseg.loading.segmenter import Segmenter
 from roadseg.models import build_model, save_weights
-from roadseg.segmenter import Segmenter
 from roadseg.weights import WEIGHTS_DIR, model_names
-from roadseg.weights.classes import classes_of_model
 
 FARM = ClassSet("farm", ("track", "field", "sky"), ((90, 60, 30), (60, 140, 40), (0, 0, 255)))
 SHOWN = "the 3 classes of its own data set (track, field, sky)"

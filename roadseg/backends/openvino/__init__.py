@@ -1,0 +1,1 @@
+"""OpenVINO: any x86 or Arm processor."""

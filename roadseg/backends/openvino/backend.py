@@ -1,0 +1,212 @@
+"""OpenVINO on the CPU: the default where there is no GPU."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
+from roadseg.core.errors import BackendError, ModelError, UsageError
+from roadseg.core.installing import install, upgrade
+from roadseg.core.wording import option
+
+__all__ = ["OpenVinoBackend"]
+
+
+_EXPECTED = (
+    "a roadseg network takes uint8 frames (N, H, W, 3) and gives uint8 labels (N, H, W): "
+    "write one with 'roadseg export'"
+)
+
+
+class OpenVinoBackend:
+    """A network compiled for one input size on the CPU.
+
+    Latency is what is optimised: one frame at a time on all the threads given. A batch is run
+    frame by frame, which costs nothing on a CPU and keeps the network compiled for one shape.
+    Layers that are not INT8 run in FP32, on processors with BF16 units, too, so that results do
+    not depend on the machine.
+
+    Args:
+        model: a `.xml` or `.onnx` file, or an `openvino.Model`, which is not changed.
+        network_hw: height and width of the input.
+        name: the model's name, for reports.
+        precision: `int8`, `fp32`..., for reports.
+        threads: CPU threads; default: OpenVINO's choice, one per core.
+
+    Raises:
+        BackendError: OpenVINO is missing or cannot compile the network.
+        ModelError: the file is damaged, or not one of ours.
+        UsageError: the network does not take that size.
+    """
+
+    def __init__(
+        self,
+        model: Path | Any,
+        network_hw: tuple[int, int],
+        *,
+        name: str,
+        precision: str,
+        threads: int | None = None,
+    ) -> None:
+        ov = _import_openvino()
+        core = ov.Core()
+        _load_cpu_plugin(core)
+        network = _read(core, model) if isinstance(model, Path) else model.clone()
+        shown = str(model) if isinstance(model, Path) else name
+        _check_ports(network, shown)
+        _set_size(network, network_hw, shown)
+        network = self._with_outputs(network, shown)
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._compiled: Any = core.compile_model(network, "CPU", options)
+            self._request: Any = self._compiled.create_infer_request()
+            used = self._compiled.get_property("INFERENCE_NUM_THREADS")
+        except RuntimeError as exc:
+            raise BackendError(f"OpenVINO cannot compile {shown}: {_last_line(exc)}") from exc
+        self._network_hw = network_hw
+        count = f"{used} thread" if used == 1 else f"{used} threads"
+        self._info = BackendInfo(
+            name="openvino", model=name, precision=precision, device=f"CPU ({count})"
+        )
+
+    def _with_outputs(self, network: Any, shown: str) -> Any:
+        """The network to compile: this one, unless a subclass wants other outputs."""
+        del shown
+        return network
+
+    @property
+    def info(self) -> BackendInfo:
+        """What runs and where."""
+        return self._info
+
+    @property
+    def network_hw(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self._network_hw
+
+    @property
+    def compiled_model(self) -> Any:
+        """The `openvino.CompiledModel`, for profiles; None after `close`."""
+        return self._compiled
+
+    def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """See `Backend.infer`.
+
+        Raises:
+            ValueError: the batch has another shape or dtype.
+            BackendError: OpenVINO failed, or the backend is closed.
+        """
+        check_batch(batch_bgr, self._network_hw)
+        if self._request is None:
+            raise BackendError("the openvino backend is closed: create another one")
+        labels = np.empty((len(batch_bgr), *self._network_hw), np.uint8)
+        for position in range(len(batch_bgr)):
+            frame = np.ascontiguousarray(batch_bgr[position : position + 1])
+            try:
+                results = self._request.infer([frame], share_inputs=True, share_outputs=True)
+            except RuntimeError as exc:
+                raise BackendError(f"OpenVINO failed while inferring: {_last_line(exc)}") from exc
+            # The result is a view of memory that the next request overwrites.
+            np.copyto(labels[position], results[0][0])
+        return labels
+
+    def close(self) -> None:
+        """Give the compiled network back; a second call does nothing."""
+        self._request = self._compiled = None
+
+
+def _load_cpu_plugin(core: Any) -> None:
+    """Load the CPU plugin on a thread of its own.
+
+    Where the processor has AMX, the plugin gives the thread that loads it a stack for signal
+    handlers. That stack is too small for what Ctrl-C does in Python (a signal frame with AMX
+    state takes 11 kB of its 20), and the process would die of a segmentation fault instead of
+    finishing its file. Signals are handled on the main thread: keep the stack away from it.
+    """
+    errors: list[RuntimeError] = []
+
+    def load() -> None:
+        try:
+            core.get_property("CPU", "FULL_DEVICE_NAME")
+        except RuntimeError as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    if errors:
+        raise BackendError(
+            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): {upgrade('openvino')}"
+        ) from errors[0]
+
+
+def _import_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as exc:
+        raise BackendError(
+            "the openvino backend needs OpenVINO, which cannot be loaded "
+            f"({_last_line(exc)}): {install()}"
+        ) from exc
+    return openvino
+
+
+def _last_line(exc: BaseException) -> str:
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1] if lines else type(exc).__name__
+
+
+def _read(core: Any, path: Path) -> Any:
+    try:
+        return core.read_model(str(path))
+    except RuntimeError as exc:
+        raise ModelError(
+            f"{path} is damaged or no model for OpenVINO ({_last_line(exc)}): "
+            "copy it again or write it with 'roadseg export'"
+        ) from exc
+
+
+def _check_ports(network: Any, shown: str) -> None:
+    inputs, outputs = network.inputs, network.outputs
+    fits = len(inputs) == 1 and len(outputs) == 1
+    if fits:
+        frame, labels = inputs[0].get_partial_shape(), outputs[0].get_partial_shape()
+        kinds = {
+            inputs[0].get_element_type().to_string(),
+            outputs[0].get_element_type().to_string(),
+        }
+        fits = kinds == {"u8"} and len(frame) == 4 and len(labels) == 3
+        fits = fits and frame[3].is_static and frame[3].get_length() == 3
+    if not fits:
+        raise ModelError(f"{shown} has other inputs or outputs: {_EXPECTED}")
+
+
+def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
+    h, w = network_hw
+    shape = network.inputs[0].get_partial_shape()
+    if shape[1].is_static and shape[2].is_static:
+        own_hw = (shape[1].get_length(), shape[2].get_length())
+        if own_hw != network_hw:
+            raise UsageError(
+                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
+            )
+    elif h <= 0 or w <= 0 or h % SIDE_MULTIPLE or w % SIDE_MULTIPLE:
+        near = tuple(max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw)
+        raise UsageError(
+            f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}: "
+            f"use {option('--size', near)}"
+        )
+    try:
+        network.reshape([1, h, w, 3])
+    except RuntimeError as exc:
+        raise ModelError(f"{shown} does not take {h}x{w} frames: {_last_line(exc)}") from exc

@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX, with the plugins for index pooling and unpooling."""

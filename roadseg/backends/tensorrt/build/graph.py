@@ -1,0 +1,167 @@
+"""The ONNX graph of an engine, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadseg.engine.manifest import CalibrationFacts
+from roadseg.engine.spec import EngineSpec
+from roadseg.core.errors import QualityGateError
+
+if TYPE_CHECKING:
+    from roadseg.export.network import TrainedNetwork
+    from roadseg.weights.calibration import Calibration
+    from roadseg.core.labels import ClassSet
+
+__all__ = ["Int8Options", "NetworkGraph", "export_graph"]
+
+
+@dataclass(frozen=True)
+class Int8Options:
+    """What an INT8 engine is made with.
+
+    Attributes:
+        calibration: what `roadseg calibrate` wrote; None: see `find_calibration`.
+        max_drop_points: points (hundredths) of mIoU that INT8 may cost.
+        force: build although it costs more, or nobody knows how much.
+    """
+
+    calibration: Path | None = None
+    max_drop_points: float = 0.5
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkGraph:
+    """An exported network.
+
+    Attributes:
+        content: the serialised ONNX model; the same network gives the same bytes.
+        sha256: of the graph in it, without what the file says of itself, such as the version of
+            roadseg: that makes no other engine.
+        architecture: the network's name in `roadseg.models`.
+        weights_sha256: of the weights' file.
+        classes: what the network tells apart.
+        calibration: None unless INT8.
+    """
+
+    content: bytes
+    sha256: str
+    architecture: str
+    weights_sha256: str
+    classes: ClassSet
+    calibration: CalibrationFacts | None
+
+
+def export_graph(
+    spec: EngineSpec,
+    int8: Int8Options,
+    *,
+    report: Callable[[str], None] = lambda _line: None,
+    progress: Callable[[float], None] = lambda _fraction: None,
+) -> NetworkGraph:
+    """Load a network and write its graph, as the engine wants it.
+
+    Args:
+        spec: the engine.
+        int8: for INT8 only.
+        report: told if an INT8 engine is made only because it is forced.
+        progress: told the fraction done.
+
+    Raises:
+        UsageError: unknown model.
+        ModelError: the weights or the calibration are missing, damaged, or of another network; or
+            the network cannot take frames of that size.
+        BackendError: PyTorch or ONNX is missing.
+        QualityGateError: INT8 costs too much.
+    """
+    from roadseg.export.network import load_network
+
+    network = load_network(spec.model)
+    calibration = facts = None
+    if spec.precision == "int8":
+        calibration, facts = _read(network, spec.model, int8, report)
+    progress(0.3)
+    from roadseg.export.onnx import build_onnx
+
+    model = build_onnx(
+        network.module,
+        network.architecture,
+        size_hw=spec.size_hw,
+        batch=None if spec.is_dynamic else spec.batch[0],
+        lowering=spec.lowering,
+        precision="fp32" if spec.precision == "fp32" else "fp16",
+        weights_sha256=network.weights_sha256,
+        portable=spec.portable,
+        classes=network.classes,
+    )
+    progress(0.7)
+    if calibration is not None:
+        from roadseg.export.qdq import insert_qdq
+
+        model = insert_qdq(model, calibration)
+    content: bytes = model.SerializeToString(deterministic=True)
+    progress(1.0)
+    return NetworkGraph(
+        content=content,
+        sha256=_graph_sha256(model),
+        architecture=network.architecture,
+        weights_sha256=network.weights_sha256,
+        classes=network.classes,
+        calibration=facts,
+    )
+
+
+def _graph_sha256(model: Any) -> str:
+    digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    for opset in model.opset_import:
+        digest.update(f"{opset.domain} {opset.version};".encode())
+    return digest.hexdigest()
+
+
+def _read(
+    network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
+) -> tuple[Calibration, CalibrationFacts]:
+    from roadseg.weights.gate import check_gate
+    from roadseg.weights.calibration import (
+        check_weights,
+        find_calibration,
+        read_calibration,
+        shipped_calibration,
+    )
+    from roadseg.weights.manifest import sha256_of
+
+    usual = find_calibration(network.architecture, network.weights_sha256)
+    path = int8.calibration or usual
+    calibration = read_calibration(path, source=source)
+    check_weights(
+        calibration,
+        model=network.architecture,
+        weights_sha256=network.weights_sha256,
+        source=source,
+    )
+    forced = False
+    try:
+        check_gate(calibration, max_drop_points=int8.max_drop_points)
+    except QualityGateError as exc:
+        if not int8.force:
+            raise
+        forced = True
+        # Without its advice, which is what the user has followed.
+        report(f"--force: {str(exc).rpartition(': ')[0] or exc}")
+    gate = calibration.gate
+    return calibration, CalibrationFacts(
+        sha256=sha256_of(path),
+        float_layers=calibration.float_layers,
+        drop_points=gate.drop_points if gate else None,
+        measured_on=gate.measured_on if gate else None,
+        forced=forced,
+        # Wherever a run is started from, it finds the file that may have changed.
+        path=None if path == shipped_calibration(network.architecture) else str(path.resolve()),
+        agreement=gate.agreement if gate else None,
+        label_miou=gate.label_miou if gate else None,
+    )

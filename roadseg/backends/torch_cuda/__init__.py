@@ -1,0 +1,1 @@
+"""PyTorch's layers with our kernels, on NVIDIA GPUs without TensorRT."""

@@ -1,0 +1,1 @@
+"""Networks side by side, trained and measured alike: the paper's tables."""

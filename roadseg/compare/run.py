@@ -1,0 +1,243 @@
+"""`roadseg compare`: networks trained or loaded, scored and timed in one way, in one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roadseg.compare.chart import chart_png
+from roadseg.compare.cost import check_size
+from roadseg.compare.network import (
+    Display,
+    Plan,
+    measure_network,
+    no_display,
+    training_recipe,
+)
+from roadseg.compare.paper import table_models
+from roadseg.compare.rows import Row, RowFile
+from roadseg.compare.table import csv_text, markdown, terminal_text
+from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageError
+from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.machine import describe_machine
+from roadseg.core.wording import option
+from roadseg.datasets.opening import open_dataset
+from roadseg.evaluation.whole_file import write_whole
+from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
+from roadseg.training.limits import check_batch
+from roadseg.training.trainer import BEST
+from roadseg.weights.manifest import sha256_of
+
+__all__ = ["Comparison", "Failure", "Plan", "choose_models", "compare"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A network that could not be measured: its name, and the error's kind and message."""
+
+    model: str
+    error: type[RoadsegError]
+    message: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes:
+        title: what is compared.
+        conditions: data, size and machine, in words.
+        paper: whether the paper's figures stand beside ours: they are CamVid's.
+        rows, failures: what was measured, and what was not and why.
+        files: what was written.
+    """
+
+    title: str
+    conditions: str
+    paper: bool
+    rows: tuple[Row, ...]
+    failures: tuple[Failure, ...]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """All of it as Markdown."""
+        return markdown(
+            self.title, self.rows, self.conditions, paper=self.paper, left_out=self._left_out
+        )
+
+    def for_terminal(self, width: int) -> str:
+        """The columns that say most, for a terminal of so many characters."""
+        return terminal_text(
+            self.title, self.rows, self.conditions, width, paper=self.paper, left_out=self._left_out
+        )
+
+    @property
+    def _left_out(self) -> list[tuple[str, str]]:
+        return [(failure.model, failure.message) for failure in self.failures]
+
+
+def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
+    """The networks that a table of the paper and a comma-separated list name together.
+
+    Raises:
+        UsageError: they name none, or one that does not exist.
+    """
+    names = list(table_models(table)) if table is not None else []
+    names += [name.strip() for name in (models or "").split(",") if name.strip()]
+    if not names:
+        raise UsageError(
+            f"nothing to compare: use {option('--table', 1, 3, 6)}, "
+            f"or {option('--models', 'a,b,c')}"
+        )
+    known = MODEL_NAMES + COMPARISON_NAMES
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"unknown model {name!r}: {option('--models')} takes {', '.join(known)}"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def compare(
+    models: Sequence[str],
+    plan: Plan,
+    folder: Path,
+    *,
+    title: str = "Comparison",
+    threads: int | None = None,
+    report: Callable[[str], None] = lambda _: None,
+    training_display: Display = no_display,
+) -> Comparison:
+    """Measure networks and write the table.
+
+    `folder` receives `rows.json`, `compare.md`, `compare.csv` and `compare.png`, all brought up to
+    date after every network, and the training runs in `runs` (`quick` under `plan.quick`). A
+    network whose row was measured in the same way before is not measured again, and a run that
+    was interrupted goes on from its last checkpoint. A network that fails by itself, by a loss
+    that is not finite or for want of memory, is left out, and the others are measured.
+
+    Args:
+        models: names for `build_model`.
+        plan: how they are treated.
+        folder: created where it is missing.
+        title: of the table.
+        threads: CPU threads, of the whole process; default: PyTorch's choice.
+        report: told what is done, in one line each.
+        training_display: entered for each training; gives what is called after every step.
+
+    Raises:
+        UsageError: `folder` holds a run or rows that do not fit; the size, or the recipe's batches,
+            are too small for a network.
+        ModelError: weights to be loaded are missing, damaged or of another network.
+        DataError: the data set is missing or damaged.
+        SinkError: `folder` cannot be written.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    stored = RowFile(folder, plan.data)
+    scored = open_dataset(plan.data, plan.split)
+    for model in models:
+        check_size(model, plan.size_hw)
+        if plan.weights is None:
+            check_batch(model, scored.classes.num_classes, training_recipe(plan))
+        else:
+            _check_weights(plan.weights / model / BEST, model, scored.classes)
+    stored.claim()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine = _machine(device)
+    rows: list[Row] = []
+    failures: list[Failure] = []
+    height, width = plan.size_hw
+    conditions = f"{plan.data.name} {plan.split}, {height}x{width}, {machine}"
+    # The paper's figures are of CamVid's classes; beside others they would mislead.
+    paper = scored.classes.same_classes(CAMVID)
+    result = Comparison(title, conditions, paper, (), ())
+    for number, model in enumerate(models, start=1):
+        say = _prefixed(report, f"{number}/{len(models)} {model}: ")
+        configuration = _configuration(model, plan, machine)
+        row = stored.find(model, configuration)
+        if row is not None:
+            say("measured before")
+        else:
+            try:
+                row = measure_network(
+                    model, plan, folder, scored, device, say=say, training_display=training_display
+                )
+                stored.keep(row, configuration)
+            except (ModelError, BackendError) as exc:
+                failures.append(Failure(model, type(exc), str(exc)))
+                say(f"not measured: {exc}")
+            _release_memory(device)
+        if row is not None:
+            rows.append(row)
+        result = Comparison(title, conditions, paper, tuple(rows), tuple(failures))
+        result = _write(folder, result)
+    return result
+
+
+def _prefixed(report: Callable[[str], None], prefix: str) -> Callable[[str], None]:
+    return lambda text: report(prefix + text)
+
+
+def _release_memory(device: torch.device) -> None:
+    # An error's traceback held a failed network's tensors until now.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _check_weights(path: Path, model: str, classes: ClassSet) -> None:
+    if not path.is_file():
+        raise ModelError(
+            f"no weights at {path}: train them with 'roadseg train --model {model} --output "
+            f"{path.parent}', or leave {option('--weights')} out"
+        )
+    found = load_weights(path, classes)[1]["model"]
+    if found != model:
+        raise ModelError(f"{path} holds {found}: put weights of {model} there")
+
+
+def _configuration(model: str, plan: Plan, machine: str) -> dict[str, Any]:
+    """All that a row depends on, but for the data."""
+    how: dict[str, Any] = {
+        "split": plan.split,
+        "size_hw": plan.size_hw,
+        "quick": plan.quick,
+        "machine": machine,
+    }
+    if plan.weights is not None:
+        return how | {"weights_sha256": sha256_of(plan.weights / model / BEST)}
+    return how | {
+        "recipe": dataclasses.asdict(plan.recipe),
+        "time_budget_s": plan.time_budget_s,
+        "seed": plan.seed,
+    }
+
+
+def _write(folder: Path, result: Comparison) -> Comparison:
+    title, conditions, paper, rows = result.title, result.conditions, result.paper, result.rows
+    contents: dict[str, bytes | None] = {
+        "compare.md": result.table.encode(),
+        "compare.csv": csv_text(rows, paper=paper).encode(),
+        "compare.png": chart_png(title, rows, conditions, paper=paper) if rows else None,
+    }
+    written = []
+    for name, content in contents.items():
+        if content is not None:
+            write_whole(folder / name, content, option("--output", parameter="folder"))
+            written.append(folder / name)
+    return dataclasses.replace(result, files=tuple(written))
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    count = torch.get_num_threads()
+    return f"{describe_machine().cpu}, {count} {'thread' if count == 1 else 'threads'}"

@@ -1,0 +1,1 @@
+"""What every other room stands on: types, errors, labels, geometry, files, the machine."""

@@ -1,0 +1,40 @@
+"""Files of the checkout that an installed roadseg has, too: `calibration/`, `samples/`, `docs/`.
+
+In a checkout they lie beside the package. A wheel carries copies inside of it (see `setup.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["COPIES", "PACKAGE", "page", "shipped_file"]
+
+COPIES = "shipped_files"
+"""The folder in the package that a wheel has them in."""
+
+PACKAGE = Path(__file__).resolve().parent.parent
+"""The folder of the package itself."""
+
+
+def shipped_file(name: str) -> Path:
+    """Where a file or folder lies that comes with roadseg; it may be missing.
+
+    >>> shipped_file("samples/drive.mp4").name
+    'drive.mp4'
+
+    Args:
+        name: as in the checkout: `samples/drive.mp4`.
+    """
+    copies = PACKAGE / COPIES
+    return (copies if copies.is_dir() else PACKAGE.parent) / name
+
+
+def page(name: str) -> str:
+    """A page of the documentation, as a path from here if it lies below, for messages.
+
+    >>> page("data.md")
+    'docs/data.md'
+    """
+    path = shipped_file(f"docs/{name}")
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

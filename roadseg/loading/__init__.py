@@ -1,0 +1,1 @@
+"""From what the user names to a network that runs: backend, file, classes, size; decided once."""

@@ -1,0 +1,144 @@
+"""Which classes a model knows, read from its file without loading the model."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.installing import install, is_installed
+from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.weights.manifest import WEIGHTS_DIR, load_manifest
+
+__all__ = ["classes_of_model", "require_torch"]
+
+_KEYS = ("classes", "palette_rgb")
+
+# Field numbers of onnx.proto: ModelProto.metadata_props; StringStringEntryProto.key and value.
+_METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+
+
+def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
+    """The classes of a model.
+
+    Args:
+        model: a shipped model's name, or a path to `.xml`, `.onnx`, `.pt` or `.engine`. A file
+            that does not say, or is none, counts as one for CamVid's; what is wrong with it, the
+            backend says.
+        directory: where the manifest lies.
+
+    Raises:
+        ModelError: what the file says of its classes is damaged, or it is no weights file.
+        EngineError: an engine is not there, or its manifest is missing or damaged.
+        BackendError: the classes of a `.pt` file, without PyTorch.
+    """
+    entry = load_manifest(directory).get(model)
+    if entry is not None:
+        return known_class_set(entry.classes)
+    path = Path(model)
+    suffix = path.suffix.lower()
+    if suffix == ".engine":
+        from roadseg.engine.store import read_engine
+
+        manifest = read_engine(path).manifest
+        return known_class_set(manifest.classes, manifest.palette_rgb)
+    if not path.is_file() or suffix not in (".pt", ".xml", ".onnx"):
+        return CAMVID
+    if suffix == ".pt":
+        return _of_weights(path)
+    try:
+        facts = _of_ir(path) if suffix == ".xml" else _of_onnx(path)
+        if "classes" not in facts:
+            return CAMVID
+        colours = json.loads(facts.get("palette_rgb", "null"))
+        return known_class_set(
+            tuple(json.loads(facts["classes"])),
+            tuple((int(r), int(g), int(b)) for r, g, b in colours) if colours else None,
+        )
+    except (OSError, ValueError, TypeError) as exc:
+        raise ModelError(
+            f"{path} does not say which classes it knows ({exc}): write it again with "
+            "'roadseg export'"
+        ) from exc
+
+
+def _of_weights(path: Path) -> ClassSet:
+    try:
+        from roadseg.models import weights_classes
+    except ImportError as exc:
+        raise _no_torch(str(path)) from exc
+    return weights_classes(path)
+
+
+def require_torch(model: str) -> None:
+    """Make sure that there is PyTorch to load a `.pt` file with.
+
+    Raises:
+        BackendError: there is not.
+    """
+    if not is_installed("torch"):
+        raise _no_torch(model)
+
+
+def _no_torch(model: str) -> BackendError:
+    return BackendError(
+        f"{model} is a file of PyTorch, which is not installed: {install('train')}, or turn it "
+        f"into a file for OpenVINO where PyTorch is: 'roadseg export --model {model} --output "
+        f"{Path(model).stem}.onnx'"
+    )
+
+
+def _of_ir(path: Path) -> dict[str, str]:
+    facts = {}
+    try:
+        # An IR is large, and what is looked for is at its end.
+        for _event, element in ET.iterparse(path):
+            if element.tag == "roadseg":
+                facts = {e.tag: e.get("value", "") for e in element if e.tag in _KEYS}
+            elif element.tag == "layer":
+                element.clear()
+    except ET.ParseError:
+        return {}  # damaged: OpenVINO says how
+    return facts
+
+
+def _of_onnx(path: Path) -> dict[str, str]:
+    facts = {}
+    for number, entry in _fields(path.read_bytes()):
+        if number == _METADATA_PROPS:
+            pair = dict(_fields(entry))
+            facts[pair.get(_KEY, b"").decode()] = pair.get(_VALUE, b"").decode()
+    return {key: value for key, value in facts.items() if key in _KEYS}
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Length-delimited fields of a protobuf message; stops where it is damaged."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 2:
+            size, at = _varint(message, at)
+            if at + size > len(message):
+                return
+            yield tag >> 3, message[at : at + size]
+            at += size
+        elif kind == 0:
+            _, at = _varint(message, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            return
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message):
+        byte = message[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            break
+    return value, at

@@ -1,0 +1,365 @@
+"""The network on frames: what `roadseg run` uses, for your own programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roadseg.core.backend import SIDE_MULTIPLE, PipelinedBackend
+from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.geometry import Geometry, LabelMap, network_size, postprocess, preprocess
+from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
+from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
+from roadseg.loading.select import (
+    choose_backend,
+    create_backend,
+    fixed_size,
+    input_multiple,
+    model_classes,
+)
+
+if TYPE_CHECKING:
+    from roadseg.backends.tensorrt.build.builder import BuildProgress
+    from roadseg.core.backend import Backend, BackendInfo
+
+__all__ = ["Segmenter", "check_size"]
+
+# Compiled networks to keep. A stream that switches between portrait and landscape needs two;
+# each costs tens of megabytes.
+_MAX_BACKENDS = 3
+
+_ADVICE = "give each thread one of its own, or let them take turns with a lock"
+
+
+class Segmenter:
+    """Labels the pixels of road scenes: with the 11 CamVid classes, or those of your own model.
+
+    >>> import cv2
+    >>> from roadseg import Segmenter
+    >>> from roadseg.core.labels import class_id
+    >>> with Segmenter() as segmenter:
+    ...     label_map = segmenter(cv2.imread("street.jpg"))
+    >>> label_map.ids                                 # (H, W) uint8, the size of the picture
+    >>> (label_map.ids == class_id("road")).mean()    # share of the picture that is road
+
+    Frames may have any size, and may change size: the network's input follows the aspect ratio
+    of the frame, and networks compiled for earlier sizes are kept. An instance is for one thread
+    at a time, and says so when a second one comes; threads of your own need one each.
+
+    Args:
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        backend: `auto` (see `roadseg.loading.select.choose_backend`), `tensorrt`, `openvino`,
+            `torch` or `fake`.
+        size_hw: height and width of the network's input; default: chosen for each frame size.
+        threads: CPU threads of the backend; default: the backend's choice.
+        report: told, in one line each, what takes long and why: the first engine of a GPU takes
+            minutes to build.
+        progress: told how far that is.
+
+    Attributes:
+        size_hw: as given, or the only size that an engine takes.
+        classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
+        backend_info: what runs; None before the first frame.
+        network_hw: input size of the network in use; None before the first frame.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1.
+        ModelError: the model file is damaged or has the wrong checksum.
+        EngineError: the model is an engine without a usable manifest.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "segnet-lite",
+        backend: str = "auto",
+        *,
+        size_hw: tuple[int, int] | None = None,
+        threads: int | None = None,
+        report: Callable[[str], None] | None = None,
+        progress: Callable[[BuildProgress], None] | None = None,
+    ) -> None:
+        model = model_text(model)
+        if size_hw is not None:
+            size_hw = size_pair(size_hw)
+        if threads is not None and threads < 1:
+            raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
+        self._model = model
+        self._backend_name = choose_backend(model, backend, report=report)
+        self._threads = threads
+        self._report = report
+        self._progress = progress
+        multiple = input_multiple(model, self._backend_name)
+        if size_hw is not None:
+            check_size(size_hw, multiple)
+        self.size_hw = size_hw or fixed_size(model)
+        self.classes = model_classes(model, self._backend_name)
+        self.backend_info: BackendInfo | None = None
+        self.network_hw: tuple[int, int] | None = None
+        self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
+        self._pipelined: PipelinedBackend | None = None
+        # A backend: it owes the result. Labels: they are the result.
+        self._in_flight: deque[PipelinedBackend | Labels] = deque()
+        self._submitter: int | None = None
+        self._one_at_a_time = _OneAtATime()
+        self._own = _Buffers()
+        self._batch: Image | None = None
+
+    def __call__(self, frame_bgr: Image) -> LabelMap:
+        """Segment one picture.
+
+        Args:
+            frame_bgr: (H, W, 3) uint8 BGR, as `cv2.imread` returns it.
+
+        Returns:
+            The labels; `.ids` is (H, W) uint8 at the size of the picture.
+
+        Raises:
+            TypeError: no array.
+            ValueError: not (H, W, 3) uint8; grey and BGRA pictures name their conversion.
+            RuntimeError: another thread uses this instance right now.
+            BackendError: the runtime is missing or failed.
+        """
+        with self._one_at_a_time:
+            network_bgr, geometry = self.preprocess(frame_bgr)
+            network_ids = self.infer(network_bgr)
+        return self.postprocess(network_ids, geometry)
+
+    def prepare(self, source_hw: tuple[int, int]) -> None:
+        """Compile the network for frames of this size now, rather than at the first frame.
+
+        Raises:
+            ModelError: the model file cannot be used.
+            RuntimeError: another thread uses this instance right now.
+            BackendError: the runtime is missing or failed.
+        """
+        with self._one_at_a_time:
+            self._backend(self._network_hw(source_hw))
+
+    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
+        """The network's input, (h, w, 3) uint8 BGR, and the way back.
+
+        The array may be overwritten by this thread's next call.
+
+        Raises:
+            TypeError, ValueError: see `__call__`.
+        """
+        check_frame(frame_bgr)
+        network_hw = self._network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
+        if frame_bgr.shape[:2] == network_hw:
+            return preprocess(frame_bgr, network_hw)
+        out = self._own.resized
+        if out is None or out.shape[:2] != network_hw:
+            out = self._own.resized = np.empty((*network_hw, 3), np.uint8)
+        return preprocess(frame_bgr, network_hw, out=out)
+
+    def infer(self, network_bgr: Image) -> Labels:
+        """(h, w, 3) uint8 BGR at the network's size to (h, w) uint8 class ids.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: see `__call__`.
+            BackendError: the runtime is missing or failed.
+        """
+        check_frame(network_bgr)
+        with self._one_at_a_time:
+            backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
+            ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
+        return ids
+
+    @property
+    def depth(self) -> int:
+        """How many frames may be in flight at once; 1 where the backend is not pipelined."""
+        return 1 if self._pipelined is None else self._pipelined.depth
+
+    def submit(self, network_bgr: Image) -> None:
+        """Start on a frame: `infer` in two halves, for several frames at once.
+
+        `collect` returns the labels in the order of submission.
+
+        Args:
+            network_bgr: see `infer`; may be overwritten once this returns.
+
+        Raises:
+            TypeError, ValueError: see `__call__`.
+            RuntimeError: `depth` frames are in flight already, or frames of another size or thread
+                are, or another thread uses this instance right now.
+            BackendError: the runtime is missing or failed. The frame is not in flight.
+        """
+        check_frame(network_bgr)
+        with self._one_at_a_time:
+            self._submit(network_bgr)
+
+    def _submit(self, network_bgr: Image) -> None:
+        network_hw = (network_bgr.shape[0], network_bgr.shape[1])
+        if self._in_flight and self._submitter != threading.get_ident():
+            # It would collect the labels of the other one's frames.
+            raise RuntimeError(f"frames of another thread are in flight: {_ADVICE}")
+        if self._in_flight and (
+            len(self._in_flight) >= self.depth or network_hw != self.network_hw
+        ):
+            raise RuntimeError(f"{len(self._in_flight)} frames are in flight: collect them first")
+        self._backend(network_hw)
+        if self._pipelined is None:
+            self._in_flight.append(self.infer(network_bgr))
+        else:
+            self._pipelined.submit(network_bgr[np.newaxis])
+            self._in_flight.append(self._pipelined)
+        self._submitter = threading.get_ident()
+
+    def collect(self) -> Labels:
+        """(h, w) uint8 class ids of the oldest frame in flight; waits for them.
+
+        Raises:
+            RuntimeError: nothing is in flight, or another thread uses this instance right now.
+            BackendError: the runtime failed. The frame is lost, and no longer in flight.
+        """
+        with self._one_at_a_time:
+            if not self._in_flight:
+                raise RuntimeError("no frame is in flight: submit one first")
+            oldest = self._in_flight.popleft()
+            if isinstance(oldest, np.ndarray):
+                return oldest
+            ids: Labels = oldest.collect()[0]
+            return ids
+
+    def discard(self) -> None:
+        """Wait for the frames in flight and throw their labels away, and their errors."""
+        with self._one_at_a_time:
+            while self._in_flight:
+                with contextlib.suppress(BackendError):
+                    self.collect()
+
+    def segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
+        """Segment several pictures in one call of the backend, as from several cameras.
+
+        Worth its while on a GPU; on a CPU it takes as long as one picture after the other.
+
+        Args:
+            frames_bgr: (H, W, 3) uint8 BGR each. Their sizes may differ if the network's input is
+                the same for all: that of frames with one aspect ratio is, and so is `size_hw`.
+
+        Returns:
+            The labels of each picture, in order.
+
+        Raises:
+            TypeError, RuntimeError: see `__call__`.
+            ValueError: see `__call__`; or the pictures need networks of different sizes.
+            BackendError: the runtime is missing or failed.
+        """
+        check_batch(frames_bgr)
+        with self._one_at_a_time:
+            return self._segment_batch(frames_bgr) if len(frames_bgr) else []
+
+    def _segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
+        sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
+        for position, size_hw in enumerate(sizes_hw):
+            if size_hw != sizes_hw[0]:
+                raise ValueError(
+                    f"frame 0 needs a {sizes_hw[0][0]}x{sizes_hw[0][1]} network and frame "
+                    f"{position} a {size_hw[0]}x{size_hw[1]} one: give Segmenter a size_hw for all"
+                )
+        shape = (len(frames_bgr), *sizes_hw[0], 3)
+        if self._batch is None or self._batch.shape != shape:
+            self._batch = np.empty(shape, np.uint8)
+        geometries = [
+            preprocess(frame_bgr, sizes_hw[0], out=out)[1]
+            for frame_bgr, out in zip(frames_bgr, self._batch, strict=True)
+        ]
+        batch_ids = self._backend(sizes_hw[0]).infer(self._batch)
+        return [postprocess(ids, geo) for ids, geo in zip(batch_ids, geometries, strict=True)]
+
+    def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:
+        """Network labels with the way back to the frame."""
+        return postprocess(network_ids, geometry)
+
+    def close(self) -> None:
+        """Give all compiled networks back; a second call does nothing.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+        """
+        with self._one_at_a_time:
+            self._in_flight.clear()
+            self._pipelined = None
+            while self._backends:
+                self._backends.popitem()[1].close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        return self.size_hw or network_size(source_hw, multiple=SIDE_MULTIPLE)
+
+    def _backend(self, network_hw: tuple[int, int]) -> Backend:
+        backend = self._backends.get(network_hw)
+        is_new = backend is None
+        if backend is None:
+            if len(self._backends) >= _MAX_BACKENDS:
+                self._backends.popitem(last=False)[1].close()
+            backend = create_backend(
+                self._model,
+                self._backend_name,
+                network_hw,
+                threads=self._threads,
+                report=self._report,
+                progress=self._progress,
+            )
+            self._backends[network_hw] = backend
+        if is_new or network_hw != self.network_hw:
+            self._backends.move_to_end(network_hw)
+            self.network_hw = network_hw
+            self.backend_info = backend.info
+            self._pipelined = backend if isinstance(backend, PipelinedBackend) else None
+        return backend
+
+
+class _OneAtATime:
+    """Refuses a second thread instead of making it wait: nobody notices a wait that doubles the
+    latency of every frame, and without either, labels would be those of another frame."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        # The thread that has it may take it again: one method calls another.
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(f"this Segmenter is in use by another thread: {_ADVICE}")
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+class _Buffers(threading.local):
+    """Of each thread its own, so that none overwrites what another one is about to infer."""
+
+    resized: Image | None = None
+
+
+def check_size(size_hw: tuple[int, int], multiple: int) -> None:
+    """Refuse a size of the network's input whose sides are not multiples of `multiple`.
+
+    Raises:
+        UsageError: the message names the nearest sizes that fit.
+    """
+    height, width = size_hw
+    if height > 0 and width > 0 and height % multiple == 0 and width % multiple == 0:
+        return
+    below = tuple(max(side // multiple, 1) * multiple for side in size_hw)
+    above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
+    nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
+    raise UsageError(
+        f"size {height}x{width} does not fit the network, whose sides are multiples of "
+        f"{multiple}: use {nearest}"
+    )

@@ -1,0 +1,84 @@
+"""FFmpeg's pictures to `image_bgr` arrays that look as players show them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roadseg.core.types import Image
+from roadseg.media.pictures.hdr import ToneMap, is_hdr
+from roadseg.media.pictures.orientation import Orientation, orientation_of, swaps_sides, turn
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+__all__ = ["BgrConverter"]
+
+# Colour matrices by the numbers of ISO/IEC 23091-2; swscale has one of its own for each of these.
+_UNSPECIFIED_MATRICES = (2, 3)
+_BT709 = 1
+_BT601 = 5
+
+# Without tags, players take video from so many rows on for BT.709.
+_HD_ROWS = 720
+
+# Pixels twice as wide as high and more exist; what is further off is a damaged header.
+_WIDEST_PIXEL = 4
+
+
+class BgrConverter:
+    """FFmpeg's pictures to upright `image_bgr` arrays, whatever their size and pixel format.
+
+    The display matrix, the shape of the pixels, colour matrix and range are honoured; HDR becomes
+    SDR, alpha is dropped and deeper pictures are brought to 8 bits. It keeps the conversion tables
+    of the last size and format, which is five times faster than building them for every frame.
+
+    Args:
+        sample_aspect: width of a pixel over its height. Pictures are widened or heightened so that
+            their pixels are square: what is drawn, and what the network sees, has the shape that is
+            shown.
+    """
+
+    def __init__(self, sample_aspect: Fraction | None = None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
+        self._tone_map = ToneMap()
+        aspect = sample_aspect or Fraction(1)
+        self._aspect = aspect if 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL else Fraction(1)
+        self._orientation: tuple[object, Orientation] | None = None
+
+    def __call__(self, picture: VideoFrame) -> Image:
+        """(H, W, 3) uint8 BGR, in square pixels, turned and mirrored as the file asks for."""
+        orientation = self._orientation_of(picture)
+        height, width = self._square(picture)
+        if is_hdr(picture):
+            picture = self._tone_map(picture)
+        matrix = int(picture.colorspace)
+        if matrix in _UNSPECIFIED_MATRICES:
+            matrix = _BT709 if picture.height >= _HD_ROWS else _BT601
+        bgr = self._reformatter.reformat(
+            picture, width, height, format="bgr24", src_colorspace=matrix
+        ).to_ndarray()
+        return turn(np.asarray(bgr, dtype=np.uint8), orientation)
+
+    def size_hw(self, picture: VideoFrame) -> tuple[int, int]:
+        """Height and width of the array that a picture becomes."""
+        height, width = self._square(picture)
+        return (width, height) if swaps_sides(self._orientation_of(picture)) else (height, width)
+
+    def _orientation_of(self, picture: VideoFrame) -> Orientation:
+        """Looked up where something of the picture has changed. Up to PyAV 18 a picture whose side
+        data were looked at is kept until Python collects its garbage: a gigabyte in minutes."""
+        key = (picture.rotation, picture.width, picture.height)
+        if self._orientation is None or self._orientation[0] != key:
+            self._orientation = key, orientation_of(picture)
+        return self._orientation[1]
+
+    def _square(self, picture: VideoFrame) -> tuple[int, int]:
+        """Height and width in square pixels; nothing is made smaller."""
+        if self._aspect > 1:
+            return picture.height, round(picture.width * self._aspect)
+        return round(picture.height / self._aspect), picture.width

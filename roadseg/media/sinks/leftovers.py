@@ -1,0 +1,100 @@
+"""What runs that were killed left beside their results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+from roadseg.core.whole_file import hidden_beside
+
+__all__ = ["new_copy", "new_part", "settle_folder", "settle_parts"]
+
+_PART = re.compile(r"\.\d+-[0-9a-f]{6}(\.copy)?\.part")
+_MAX_BYTES = 255
+
+
+def new_part(target: Path) -> Path:
+    """A hidden name beside `target` for what is written now."""
+    return hidden_beside(target, f".{os.getpid()}-{secrets.token_hex(3)}.part")
+
+
+def new_copy(target: Path) -> Path:
+    """A hidden name for a copy of what has its final name already; nobody needs half of one."""
+    return hidden_beside(target, f".{os.getpid()}-{secrets.token_hex(3)}.copy.part")
+
+
+def settle_parts(target: Path) -> list[str]:
+    """Name the recordings that runs into this mp4 file left when they were killed.
+
+    To be called by whoever has the target's lock: nobody else writes to its parts then.
+
+    Returns:
+        Warnings, one for each.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
+
+    start = hidden_beside(target, "").name
+    warnings = []
+    for part in sorted(target.parent.iterdir()):
+        match = part.name.startswith(start) and _PART.fullmatch(part.name[len(start) :])
+        if not match:
+            continue
+        # What cannot be touched, on whatever grounds, stays: this run does not depend on it.
+        with contextlib.suppress(OSError):
+            pictures = 0 if match[1] else keep_whole_fragments(part)
+            if pictures:
+                place = _free_name(target)
+                part.rename(place)
+                warnings.append(
+                    f"an earlier run into {target.name} was killed: what it wrote, "
+                    f"{pictures} frames, is now {place}"
+                )
+            else:
+                part.unlink()
+                if not match[1]:
+                    warnings.append(
+                        f"an earlier run into {target.name} was killed before it wrote anything "
+                        "that plays: its unfinished file was removed"
+                    )
+    return warnings
+
+
+def settle_folder(folder: Path) -> list[str]:
+    """Remove PNGs that runs into this folder had not finished when they were killed.
+
+    To be called by whoever has the folder's lock.
+
+    Returns:
+        A warning, if there were any.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    removed = 0
+    for part in folder.glob(".*.png.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+            removed += 1
+    if not removed:
+        return []
+    count = "one PNG file" if removed == 1 else f"{removed} PNG files"
+    return [f"an earlier run into {folder} was killed: {count} that it had not finished removed"]
+
+
+def _free_name(target: Path) -> Path:
+    """`out-interrupted-1.mp4` or the next number that nothing has."""
+    number = 1
+    while True:
+        stem, ending = target.stem, f"-interrupted-{number}{target.suffix}"
+        while len(os.fsencode(stem + ending)) > _MAX_BYTES:
+            stem = stem[:-1]
+        place = target.with_name(stem + ending)
+        if not os.path.lexists(place):
+            return place
+        number += 1

@@ -1,0 +1,126 @@
+"""Where results go: an H.264 file, a folder of PNGs, one PNG, masks, or nowhere.
+
+Sinks are synchronous and start no thread of their own; one thread at a time uses a sink.
+Everything that can be refused is refused when a sink is opened, before any work is done.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from roadseg.core.errors import UsageError
+from roadseg.core.types import Frame, Image
+from roadseg.media.sinks.png import MaskSink, PngFileSink, PngFolderSink
+from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.images import is_image
+
+__all__ = ["MaskSink", "NullSink", "Sink", "open_sink"]
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes rendered frames, in order.
+
+    Attributes:
+        frames_out: frames written so far.
+        warnings: one line each, for people; complete after `close`.
+        path: what is written: a file or a folder; None for a sink that writes nothing.
+    """
+
+    frames_out: int
+    warnings: list[str]
+    path: Path | None
+
+    def write(self, image_bgr: Image, frame: Frame) -> None:
+        """Write one picture: (H, W, 3) uint8 BGR; `frame` gives its time and number.
+
+        Raises:
+            SinkError: it could not be written, for example because the disk is full. A video
+                then ends before it, under its final name.
+        """
+        ...
+
+    def close(self, *, ok: bool) -> None:
+        """Finish; a second call does nothing.
+
+        With `ok` what was written so far becomes a complete, playable result (also the right
+        call after Ctrl-C or a lost camera). Without it, an unfinished file is removed, but what
+        a failed `write` has put under the final name stays.
+
+        Raises:
+            SinkError: the result could not be completed; `warnings` say what is left of it.
+        """
+        ...
+
+
+class NullSink:
+    """Counts frames and writes nothing."""
+
+    def __init__(self) -> None:
+        self.frames_out = 0
+        self.warnings: list[str] = []
+        self.path: Path | None = None
+
+    def write(self, image_bgr: Image, frame: Frame) -> None:  # noqa: ARG002
+        """See `Sink.write`."""
+        self.frames_out += 1
+
+    def close(self, *, ok: bool) -> None:
+        """See `Sink.close`."""
+
+
+_OTHER_VIDEOS = frozenset([".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".gif", ".flv", ".wmv"])
+
+
+def open_sink(
+    output: Path | None,
+    source_info: SourceInfo,
+    size_hw: tuple[int, int] | None = None,
+    *,
+    overwrite: bool = True,
+) -> Sink:
+    """Open the sink that `output` names, making sure that it can be written.
+
+    Args:
+        output: a path that ends in `.mp4` for a video, in `.png` for the one picture of a source
+            of one frame, a name without a suffix or a folder for PNGs, None for nothing. Missing
+            folders are created.
+        source_info: gives the video its rate, clock and sound; must not be what is written.
+        size_hw: size of the pictures to come; that of the first one when None.
+        overwrite: replace what is there already; otherwise refuse.
+
+    Raises:
+        UsageError: another kind of file is asked for.
+        SinkError: it cannot be written, or is the source itself.
+    """
+    if output is None:
+        return NullSink()
+    if output.suffix.lower() == ".mp4":
+        from roadseg.media.sinks.mp4 import Mp4Sink
+
+        return Mp4Sink(output, source_info, size_hw, overwrite=overwrite)
+    # A folder may be called anything; `run.2` and `2024.11.26` name one as well.
+    if not os.path.isdir(output) and re.search("[a-z]", output.suffix, re.IGNORECASE):
+        if output.suffix.lower() == ".png" and source_info.frame_count == 1:
+            return PngFileSink(output, source_info, overwrite=overwrite)
+        raise UsageError(_why_not(output, source_info))
+    return PngFolderSink(output, source_info, overwrite=overwrite)
+
+
+def _why_not(output: Path, source_info: SourceInfo) -> str:
+    if is_image(output):
+        if source_info.frame_count == 1:
+            return f"cannot write {output.suffix} files: use --output {output.with_suffix('.png')}"
+        return (
+            "cannot write several frames into a single image: "
+            f"give a folder, --output {output.with_suffix('')}"
+        )
+    if output.suffix.lower() in _OTHER_VIDEOS:
+        return f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}"
+    return (
+        f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}, or a "
+        f"folder for PNGs, --output {output.with_suffix('')}"
+    )

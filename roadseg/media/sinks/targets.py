@@ -1,0 +1,193 @@
+"""Checks of what `--output` and `--save-masks` name, made before any work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roadseg.core.errors import SinkError
+from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
+from roadseg.core.whole_file import hidden_beside
+from roadseg.media.sinks.leftovers import new_part, settle_folder, settle_parts
+from roadseg.media.sources.base import SourceInfo
+
+__all__ = [
+    "Claim",
+    "TargetTakenError",
+    "claim_file",
+    "claim_folder",
+    "replace_file",
+    "write_failure",
+]
+
+
+@dataclass
+class Claim:
+    """A target that no other run writes to until it is released.
+
+    Attributes:
+        temporary: a new, empty file, hidden, to write into and to rename at the end; for a
+            folder the folder itself.
+        warnings: one line each.
+        lock: None where the file system has no locks.
+    """
+
+    temporary: Path
+    warnings: list[str] = field(default_factory=list)
+    lock: FileLock | None = None
+
+    def release(self) -> None:
+        """Let others write there; a second call does nothing."""
+        if self.lock is not None:
+            self.lock.release()
+
+
+def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
+    """Make sure that `path` can be written, creating its folder where it is missing.
+
+    The target itself (or an older file there) is untouched until the end. Recordings that killed
+    runs left hidden beside it get names.
+
+    Raises:
+        TargetTakenError: another run is writing it, or it is there and not to be overwritten.
+        SinkError: it is the source or a folder, or cannot be created.
+    """
+    target = path.resolve()
+    inputs = [Path(origin) for origin, _name in source.names]
+    if source.path is not None:
+        inputs.append(source.path)
+    if any(_same(target, each) for each in inputs if not each.is_dir()):
+        raise SinkError(f"--output {path} is the source itself: give the result another name")
+    # Of os.path, for which a name that cannot be is one that is not there: writing says why.
+    if os.path.isdir(target):
+        raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
+    taken = TargetTakenError(f"--output {path} exists: remove it or give another name")
+    if os.path.exists(target) and not overwrite:
+        raise taken
+    lock = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is too long is found here: the hidden ones beside it are short enough.
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
+        lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
+        if target.exists() and not overwrite:
+            # Between the look above and the lock, the run that had it has ended.
+            if lock is not None:
+                lock.release()
+            raise taken
+        # Without locks a part may be one that another run is writing.
+        warnings = [] if lock is None else settle_parts(target)
+        temporary = new_part(target)
+        # Plain open and not tempfile, whose files nobody but the owner may read.
+        with temporary.open("xb"):
+            pass
+    except OSError as exc:
+        if lock is not None:
+            lock.release()
+        raise write_failure(path, exc) from exc
+    return Claim(temporary, warnings, lock)
+
+
+def claim_folder(
+    folder: Path, source: SourceInfo, *, option: str, overwrite: bool, other: Path | None = None
+) -> Claim:
+    """Make sure that files can be written into `folder`, creating it where it is missing.
+
+    Args:
+        folder: where PNGs will go.
+        source: must not read images from that folder.
+        option: for messages, `--output` or `--save-masks`.
+        overwrite: whether PNGs that are there already may be replaced.
+        other: another sink's folder or file, which must not be this one.
+
+    Returns:
+        The claim, with warnings, for example that older PNGs lie there.
+
+    Raises:
+        TargetTakenError: another run is writing to it, or PNGs are there and not to be replaced.
+        SinkError: it is the source's folder or a file, or cannot be written to.
+    """
+    target = folder.resolve()
+    if any(_same(target, d) for d in source.input_dirs):
+        raise SinkError(
+            f"{option} {folder} is the folder that the source is read from: give another"
+        )
+    if other is not None and _same(target, other):
+        raise SinkError(
+            f"{option} {folder} is also the folder of --output: give each a folder of its own"
+        )
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise SinkError(f"{option} {folder} is a file: give a folder")
+    lock = None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        lock = lock_target(target / ".roadseg.lock", f"{option} {folder}")
+        warnings = [] if lock is None else settle_folder(target)
+        older = sum(1 for p in target.iterdir() if p.suffix == ".png")
+    except OSError as exc:
+        if lock is not None:
+            lock.release()
+        raise write_failure(folder, exc) from exc
+    if older and not overwrite:
+        if lock is not None:
+            lock.release()
+        raise TargetTakenError(
+            f"{option} {folder} holds {older} PNG files: empty it or give another folder"
+        )
+    if older:
+        warnings.append(
+            f"{option} {folder} already holds {older} PNG files; those of equal name are replaced"
+        )
+    return Claim(target, warnings, lock)
+
+
+def replace_file(temporary: Path, path: Path) -> None:
+    """Put a finished file under its final name, in one step.
+
+    Raises:
+        SinkError: it cannot be renamed; the temporary file is removed.
+    """
+    try:
+        os.replace(temporary, path.resolve())
+    except BaseException as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(exc, OSError):
+            raise
+        raise write_failure(path, exc) from exc
+
+
+def write_failure(path: Path, exc: BaseException) -> SinkError:
+    """The error to raise for a failure of the system or of FFmpeg while writing `path`."""
+    code = getattr(exc, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return SinkError(f"the disk is full while writing {path}: free some space and run it again")
+    if code == errno.EFBIG:
+        return SinkError(
+            f"{path} grew larger than this system allows a file to be: "
+            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+        )
+    if code == errno.ENAMETOOLONG:
+        return SinkError(
+            f"cannot write {path}: this system has no names of that length; shorten it"
+        )
+    if code == errno.EROFS:
+        return SinkError(f"the disk of {path} is read-only: give a folder on another one")
+    if code in (errno.EACCES, errno.EPERM):
+        return SinkError(
+            f"no permission to write {path}: give a folder that you own, or change its permissions"
+        )
+    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return SinkError(f"cannot write {path}: {text[:1].lower()}{text[1:]}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """The same file or folder, also through links or on a system that ignores case."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()

@@ -1,0 +1,137 @@
+"""Webcams, through OpenCV, which knows every system's camera API."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from roadseg.core.cv2_check import quiet_opencv
+from roadseg.core.errors import SourceError
+from roadseg.core.types import Frame, Image
+from roadseg.core.wording import option
+from roadseg.media.sources.backlog import newest
+from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.timeline import WALL_TIME_BASE, Timeline
+
+__all__ = ["CameraSource"]
+
+_FALLBACK_RATE = Fraction(25)
+
+
+class CameraSource:
+    """A webcam by its index; see `roadseg.media.sources.base.Source`.
+
+    Raises (also `read`):
+        SourceError: there is no such camera, another program holds it, or it was unplugged.
+    """
+
+    def __init__(self, index: int, *, max_frames: int | None = None) -> None:
+        self.frames_lost = 0
+        self.warnings: list[str] = []
+        self._camera = index
+        self._max_frames = max_frames
+        self._index = 0
+        # The other capture APIs that OpenCV would try on Linux take files for cameras.
+        api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+        with quiet_opencv():
+            try:
+                self._capture = cv2.VideoCapture(index, api)
+            except cv2.error as exc:
+                raise SourceError(_no_camera(index)) from exc
+            if not self._capture.isOpened():
+                self._capture.release()
+                raise SourceError(_no_camera(index))
+        self._pending: tuple[Image, float] | None = None
+        try:
+            self._pending = self._grab()
+        except SourceError:
+            self._capture.release()
+            raise
+        image = self._pending[0]
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._step_s = 1 / fps if 0 < fps <= 1000 else float(1 / _FALLBACK_RATE)
+        self._timeline = Timeline(self._step_s / float(WALL_TIME_BASE), 90_000)
+        self.info = SourceInfo(
+            name=f"webcam {index}",
+            kind="live",
+            size_hw=(image.shape[0], image.shape[1]),
+            rate=Fraction(fps).limit_denominator(1001) if 0 < fps <= 1000 else None,
+            frame_count=max_frames,
+            has_audio=False,
+            path=None,
+            time_base=WALL_TIME_BASE,
+        )
+
+    def _grab(self) -> tuple[Image, float]:
+        with quiet_opencv():
+            try:
+                good = self._capture.grab()
+                captured_s = time.monotonic()
+                good, image = self._capture.retrieve() if good else (False, None)
+            except cv2.error as exc:
+                raise SourceError(f"webcam {self._camera} failed: {exc.err}") from exc
+        if not good or image is None:
+            raise SourceError(
+                f"webcam {self._camera} gives no picture: check that it is plugged in and that "
+                "no other program uses it"
+            )
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        return np.asarray(image, dtype=np.uint8), captured_s
+
+    def read(self) -> Frame | None:
+        """See `Source.read`."""
+        if self._max_frames is not None and self._index >= self._max_frames:
+            return None
+        if self._index == 0 and self._pending is not None:
+            # The driver has kept some while the network was compiled.
+            self._pending = newest(self._pending, self._grab, self._step_s, time.monotonic)
+        (image, captured_s), self._pending = self._pending or self._grab(), None
+        # A clock of our own, so that every gap is real.
+        ticks = self._timeline.ticks(round(captured_s / WALL_TIME_BASE), longest=sys.maxsize)
+        frame = Frame(image, self._index, float(ticks * WALL_TIME_BASE), captured_s)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._capture.release()
+
+    def __enter__(self) -> CameraSource:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _devices() -> list[int]:
+    """Indices of the video devices that Linux lists; empty elsewhere."""
+    names = (re.fullmatch(r"video(\d+)", p.name) for p in Path("/dev").glob("video*"))
+    return sorted(int(m[1]) for m in names if m)
+
+
+def _no_camera(index: int) -> str:
+    if not sys.platform.startswith("linux"):
+        return f"no webcam {index}: check that it is plugged in and that this program may use it"
+    devices = _devices()
+    if not devices:
+        return f"no webcam {index}: no /dev/video* device found; plug one in, or give a file or URL"
+    if index not in devices:
+        found = ", ".join(f"/dev/video{i}" for i in devices)
+        return f"no webcam {index}: found {found}; use {option('--source', str(devices[0]))}"
+    if not os.access(f"/dev/video{index}", os.R_OK | os.W_OK):
+        return (
+            f"no permission to use webcam {index} (/dev/video{index}): "
+            "add yourself to the group video and log in again"
+        )
+    return (
+        f"webcam {index} (/dev/video{index}) cannot be opened: "
+        "it is in use by another program, or not a camera"
+    )

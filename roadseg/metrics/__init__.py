@@ -1,0 +1,1 @@
+"""How good labels are: confusion matrix (G, C, mIoU) and boundary F1."""

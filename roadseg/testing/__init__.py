@@ -1,0 +1,1 @@
+"""Doubles that tests use: a simulated GPU, kernels compiled for the host, ONNX by reference."""

@@ -1,0 +1,224 @@
+"""From a finished training run to the files that ship: one call, every figure measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.core.errors import DataError, SinkError
+from roadseg.core.geometry import network_size
+from roadseg.core.json_file import claim_json
+from roadseg.core.labels import CAMVID
+from roadseg.datasets.camvid import CamVid
+from roadseg.datasets.clip import LabelledClip
+from roadseg.datasets.frames import collect_frames
+from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
+from roadseg.export.ir import finish_ir, from_onnx, save_ir
+from roadseg.export.network import TrainedNetwork
+from roadseg.export.onnx import build_onnx
+from roadseg.models import load_weights
+from roadseg.quantize.for_openvino import quantize_within
+from roadseg.quantize.for_tensorrt import calibrate_network
+from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
+from roadseg.weights.calibration import write_calibration
+from roadseg.weights.manifest import sha256_of
+
+__all__ = ["Release", "release"]
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was written and how it scores, by precision and data: `int8` on `val`, for example."""
+
+    name: str
+    scores: dict[tuple[str, str], Scores]
+
+
+def release(
+    run: Path,
+    data: Path,
+    frame_list: Path | None = None,
+    *,
+    sample: LabelledClip | None = None,
+    note: str = "",
+    int8: bool = True,
+    max_drop_points: float = 0.5,
+    directory: Path = WEIGHTS_DIR,
+    scales_dir: Path | None = None,
+    report: Callable[[str], None] = lambda _line: None,
+) -> Release:
+    """Turn the best weights of a run into shipped files, and write their manifest entries.
+
+    Nothing is replaced before every measurement is made and every gate is passed.
+
+    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are what `roadseg run`
+    takes on a CPU. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
+
+    Args:
+        run: folder of `roadseg train`.
+        data: CamVid layout; `val` judges.
+        frame_list: names the frames on which INT8 ranges are measured; default: every 4th of
+            `train`.
+        sample: further labelled frames to score on, recorded as `sample`.
+        note: anything about the training that its configuration does not tell.
+        int8: quantise for the CPU, too; without it the FP16 weights ship alone.
+        max_drop_points: points of validation mIoU that INT8 may cost.
+        directory: where shipped weights lie.
+        scales_dir: where `NAME.json` with TensorRT's INT8 scales goes; None: it is not made.
+        report: takes a line after each step.
+
+    Raises:
+        DataError: `run` is not the folder of a run, or the data cannot be read.
+        ModelError: its weights are damaged, or for other classes than CamVid's.
+        QualityGateError: INT8 costs too much; what shipped before is untouched.
+        SinkError: the folder cannot be written.
+    """
+    config = _read_config(run)
+    weights = run / "best.pt"
+    module, meta = load_weights(weights, CAMVID)
+    name = str(meta["model"])
+    frames = collect_frames(data, frame_list=frame_list)
+    datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
+    if sample is not None:
+        datasets["sample"] = sample
+    onnx_model = build_onnx(module, name, weights_sha256=sha256_of(weights))
+    scores: dict[tuple[str, str], Scores] = {}
+
+    def measure(model: Any, precision: str) -> float:
+        for key, dataset in datasets.items():
+            scores[precision, key] = _score(model, precision, name, dataset)
+        return scores[precision, "val"].miou
+
+    network = from_onnx(onnx_model)
+    quantized = None
+    if int8:
+        quantized = quantize_within(
+            network, frames.batches, measure, max_drop_points=max_drop_points, report=report
+        )
+    else:
+        finish_ir(network)
+        report(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+    scales = None
+    if int8 and scales_dir is not None:
+        scales_path = scales_dir / f"{name}.json"
+        claim_json(scales_path)
+        trained = TrainedNetwork(module, name, sha256_of(weights))
+        scales = calibrate_network(
+            trained, frames, datasets["val"], max_drop_points=max_drop_points, report=report
+        )
+    with _replaced_together(directory) as staging:
+        files: dict[str, tuple[str, list[Path]]] = {}
+        if quantized is not None:
+            xml = staging / f"{name}-int8.xml"
+            save_ir(quantized.model, xml, precision="int8")
+            # The manifest says all of the sidecar and more; two records could come to disagree.
+            xml.with_name(f"{xml.name}.json").unlink()
+            files["openvino"] = ("int8", [xml])
+        shutil.copyfile(weights, staging / f"{name}.pt")
+        files["torch"] = ("fp16", [staging / f"{name}.pt"])
+        write_manifest_entry(
+            name,
+            architecture=name,
+            files=files,
+            training=_training(config, meta, note),
+            validation={
+                **({"quantization": quantized.plan.name} if quantized is not None else {}),
+                **{
+                    f"{precision} on {key}": _rounded(s.to_json())
+                    for (precision, key), s in scores.items()
+                },
+            },
+            directory=staging,
+        )
+    if scales is not None:
+        write_calibration(scales, scales_path)
+        report(f"{scales_path}: {len(scales.scales)} scales")
+    return Release(name, scores)
+
+
+@contextmanager
+def _replaced_together(directory: Path) -> Iterator[Path]:
+    """A folder whose files take their places in `directory` when the block succeeds.
+
+    The manifest starts as a copy of the present one and is replaced last: a failure before that
+    leaves what shipped untouched.
+    """
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".release.", dir=directory))
+    except OSError as exc:
+        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+    try:
+        manifest = directory / MANIFEST
+        if manifest.exists():
+            shutil.copyfile(manifest, staging / MANIFEST)
+        yield staging
+        for path in sorted(staging.iterdir(), key=lambda p: p.name == MANIFEST):
+            path.replace(directory / path.name)
+    except OSError as exc:
+        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:
+    image, _ = next(iter(dataset))
+    size = network_size((image.shape[0], image.shape[1]))
+    backend = OpenVinoBackend(model, size, name=name, precision=precision)
+    try:
+        return evaluate_backend(backend, dataset)
+    finally:
+        backend.close()
+
+
+def _rounded(value: Any) -> Any:
+    """Figures of a JSON value, to four digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[str, Any]:
+    recipe = config["recipe"]["name"]
+    budget = config["time_budget_s"]
+    command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
+    command += " --extra SCENES" if config["extra_frames"] else ""
+    command += " --init WEIGHTS" if config.get("init_sha256") else ""
+    command += " --encoder-weights VGG16" if config.get("encoder_sha256") else ""
+    command += " --teacher TEACHER" if config.get("teacher_sha256") else ""
+    # `--epochs` may have changed the recipe's.
+    length = f"time-budget {budget / 60:g}" if budget else f"epochs {config['recipe']['epochs']}"
+    command += f" --{length}"
+    command += f" --seed {config['seed']}"
+    facts = {
+        "command": command,
+        "data": "CamVid, for research use"
+        + (", and rendered scenes, CC0" if config["extra_frames"] else ""),
+        "frames": config["frames"],
+        "rendered_scenes": config["extra_frames"],
+        "epochs": config["epochs"],
+        "best_epoch": meta["epoch"],
+        "minutes": config["minutes"],
+        "device": config["device"],
+        **{key: value for key, value in config.items() if key.endswith("_sha256")},
+        "torch": config["torch"],
+    }
+    return facts | ({"note": note} if note else {})
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError) as exc:
+        raise DataError(f"{run} is not the folder of a training run ({exc})") from exc
+    return config | {"epochs": last["epoch"], "minutes": round(last["elapsed_s"] / 60, 1)}
