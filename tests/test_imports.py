@@ -37,7 +37,7 @@ ROOMS_OF_LIBRARIES = {
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
-    "onnx": ("export/", "backends/tensorrt/build/", "testing/"),
+    "onnx": ("export/", "quantize/", "backends/tensorrt/build/", "testing/"),
     "torch": (
         "models/",
         "training/",
