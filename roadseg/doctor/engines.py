@@ -37,12 +37,10 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
     )
 
     findings: list[Finding] = []
-
-    def note(line: str) -> None:
-        text, fix = split_advice(line)
+    engines, damaged = list_engines(folder)
+    for problem in damaged:
+        text, fix = split_advice(str(problem))
         findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, fix))
-
-    engines = list_engines(folder, problem=note)
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:
@@ -95,7 +93,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
         return False
-    for engine in list_engines(folder):
+    for engine in list_engines(folder)[0]:
         manifest = engine.manifest
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:

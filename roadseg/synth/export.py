@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Labels
 from roadseg.synth.drive import Drive, random_scene
 
@@ -23,16 +24,13 @@ LABEL_NAME = "{:06d}.png"
 _CRF = "20"
 _ENCODER = "libx264"
 
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
-
 
 def write_clip(
     drive: Drive,
     output: Path,
     labels_dir: Path | None = None,
     labels_npz: Path | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Render a drive into an H.264 MP4 (yuv420p, faststart), with its labels beside it.
 
@@ -44,7 +42,7 @@ def write_clip(
         output: the .mp4 to write.
         labels_dir: folder for one 8-bit PNG of class ids a frame, `000000.png` and so on.
         labels_npz: file for all labels in one compressed array, key `labels`, (T, H, W) uint8.
-        progress: called after every frame.
+        progress: shows how many frames are done.
 
     Raises:
         UsageError: not an .mp4, or odd sides, which the video format cannot hold.
@@ -56,6 +54,7 @@ def write_clip(
     if height % 2 or width % 2:
         raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides")
     stacked: list[Labels] = []
+    clock = StageClock("frames", progress)
     with _translated(output):
         if labels_dir is not None:
             labels_dir.mkdir(parents=True, exist_ok=True)
@@ -68,8 +67,7 @@ def write_clip(
                     _write_png(labels_dir / LABEL_NAME.format(index), labels)
                 if labels_npz is not None:
                     stacked.append(labels)
-                if progress is not None:
-                    progress(index + 1, drive.frames)
+                clock.step(index + 1, drive.frames)
         if labels_npz is not None:
             labels_npz.parent.mkdir(parents=True, exist_ok=True)
             with _whole(labels_npz) as temporary, temporary.open("wb") as file:
@@ -82,7 +80,7 @@ def write_dataset(
     size_hw: tuple[int, int] = (360, 480),
     seed: int = 0,
     split: str = "train",
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Write `count` random scenes as ROOT/SPLIT/*.png, ROOT/SPLITannot/*.png and ROOT/SPLIT.txt.
 
@@ -101,6 +99,7 @@ def write_dataset(
     if not split or not split.replace("_", "").replace("-", "").isalnum():
         raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
     lines = []
+    clock = StageClock("scenes", progress)
     with _translated(root):
         for folder in (split, f"{split}annot"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -110,8 +109,7 @@ def write_dataset(
             _write_png(root / split / name, image)
             _write_png(root / f"{split}annot" / name, labels)
             lines.append(f"{split}/{name} {split}annot/{name}\n")
-            if progress is not None:
-                progress(index + 1, count)
+            clock.step(index + 1, count)
         with _whole(root / f"{split}.txt") as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
 
