@@ -173,8 +173,8 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
     if match is None:
         raise UsageError(
-            f"size {text!r} is not HxW (height x width of the network's input): "
-            "use for example --size 352x480"
+            f"size {text!r} is not HxW (height x width of the network's input)",
+            fix="use for example --size 352x480",
         )
     return int(match[1]), int(match[2])
 
@@ -224,6 +224,7 @@ def _refuse_endless(options: RunOptions, live_name: str | None) -> None:
     else:
         return
     raise UsageError(
-        f"nothing to do: {why}: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
-        f"(no window: {_why_no_window(options)})"
+        f"nothing to do: {why}",
+        fix="give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE (no window: "
+        f"{_why_no_window(options)})",
     )

@@ -31,7 +31,7 @@ def test_a_folder_is_refused(tmp_path):
     with pytest.raises(SinkError) as caught:
         claim_json(tmp_path)
     assert str(caught.value) == (
-        f"cannot write {tmp_path}: it is a folder; give a file such as {tmp_path}/run.json"
+        f"cannot write {tmp_path}: it is a folder: give a file such as {tmp_path}/run.json"
     )
 
 
@@ -60,7 +60,7 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path, monkeyp
     with pytest.raises(SinkError) as caught:
         write_json(path, {})
     assert str(caught.value) == (
-        f"cannot write {path}: No space left on device; "
+        f"cannot write {path}: No space left on device: "
         "give another name or free the space it needs"
     )
     assert os.listdir(tmp_path) == ["run.json"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
-from roadseg.core.errors import DataError, SinkError
+from roadseg.core.errors import DataError, SinkError, os_reason
 from roadseg.core.geometry import network_size
 from roadseg.core.json_file import claim_json
 from roadseg.core.labels import CAMVID
@@ -155,7 +155,7 @@ def _replaced_together(directory: Path) -> Iterator[Path]:
     try:
         staging = Path(tempfile.mkdtemp(prefix=".release.", dir=directory))
     except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+        raise SinkError(f"cannot write into {directory}: {os_reason(exc)}") from exc
     try:
         manifest = directory / MANIFEST
         if manifest.exists():
@@ -164,7 +164,7 @@ def _replaced_together(directory: Path) -> Iterator[Path]:
         for path in sorted(staging.iterdir(), key=lambda p: p.name == MANIFEST):
             path.replace(directory / path.name)
     except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
+        raise SinkError(f"cannot write into {directory}: {os_reason(exc)}") from exc
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

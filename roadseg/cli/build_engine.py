@@ -113,7 +113,7 @@ def build_engine(
     only_int8 = {"--calibration": calibration, "--max-drop": max_drop, "--force": force or None}
     option = next((name for name, value in only_int8.items() if value is not None), None)
     if precision != "int8" and option is not None:
-        raise UsageError(f"{option} is not for --{precision}: use it with --int8")
+        raise UsageError(f"{option} is not for --{precision}", fix="use it with --int8")
     size_hw, frames = parse_size(size), parse_batch(batch)
     targets = parse_sm(sm) if sm is not None else ()
     runtime = load_runtime(target)
@@ -172,7 +172,7 @@ def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
     if fp32:
         given.append("fp32")
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(f'--{name}' for name in given)}: give one of them")
+        raise UsageError(" and ".join(f"--{name}" for name in given), fix="give one of them")
     return given[0] if given else "fp16"
 
 

@@ -129,7 +129,7 @@ def _check_method(method: str) -> None:
     from roadseg.quantize.activations import METHODS
 
     if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}", fix=f"use --method {'|'.join(METHODS)}")
 
 
 @contextmanager

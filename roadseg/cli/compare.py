@@ -66,7 +66,7 @@ def compare(
     from roadseg.training.recipes import load_recipe
 
     if time_budget is not None and time_budget <= 0:
-        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
     if recipe is None:
         recipe = "paper-large" if table in (3, 6) else "paper"
     settings, size_hw = load_recipe(recipe), parse_size(size)

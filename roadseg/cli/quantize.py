@@ -60,8 +60,8 @@ def quantize(
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
     if path.parent.resolve() == WEIGHTS_DIR:
         raise UsageError(
-            f"{path.parent} holds what ships, under checksums: use --output out, "
-            "or 'make weights' to replace what ships"
+            f"{path.parent} holds what ships, under checksums",
+            fix="use --output out, or 'make weights' to replace what ships",
         )
     resolve_weights(model)
     from roadseg.quantize.for_openvino import check_libraries

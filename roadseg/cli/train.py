@@ -88,7 +88,7 @@ def train(
     from roadseg.training.record import epochs_of
 
     if time_budget is not None and not 0 < time_budget < math.inf:
-        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
     _refuse_both({"--epochs": epochs, "--time-budget": time_budget})
     _refuse_both({"--init": init, "--encoder-weights": encoder_weights})
     settings, folder = load_recipe(recipe), output or Path("runs") / model
@@ -153,7 +153,7 @@ def _refuse_both(options: dict[str, Any]) -> None:
     from roadseg.core.errors import UsageError
 
     if all(value is not None for value in options.values()):
-        raise UsageError(f"{' and '.join(options)} exclude each other: give one of them")
+        raise UsageError(f"{' and '.join(options)} exclude each other", fix="give one of them")
 
 
 def _say_what_is_missing() -> None:

@@ -113,7 +113,7 @@ def lock_target(file: Path, what: str) -> FileLock | None:
         owner = lock.owner()
         by = "" if owner is None else f" (process {owner})"
         raise TargetTakenError(
-            f"{what} is being written by another run{by}: give another, or wait for it"
+            f"{what} is being written by another run{by}", fix="give another, or wait for it"
         )
     return lock
 

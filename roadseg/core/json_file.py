@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import lock_target
 from roadseg.core.whole_file import hidden_beside, replace_file
 
@@ -25,7 +25,9 @@ def claim_json(path: Path) -> None:
         SinkError: it is a folder, or cannot be written.
     """
     if os.path.isdir(path):
-        raise SinkError(f"cannot write {path}: it is a folder; give a file such as {path}/run.json")
+        raise SinkError(
+            f"cannot write {path}: it is a folder", fix=f"give a file such as {path}/run.json"
+        )
     probe = hidden_beside(path, f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,5 +79,5 @@ def write_json(path: Path, value: object) -> None:
 
 def _failure(path: Path, exc: OSError) -> SinkError:
     return SinkError(
-        f"cannot write {path}: {exc.strerror or exc}; give another name or free the space it needs"
+        f"cannot write {path}: {os_reason(exc)}", fix="give another name or free the space it needs"
     )

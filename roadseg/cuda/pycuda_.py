@@ -187,7 +187,7 @@ class PycudaCuda:
 
     def _for_graphs(self) -> Driver:
         if self._bindings is None:
-            raise BackendError(f"pycuda alone has no CUDA graphs: {install(gpu_extra())}")
+            raise BackendError("pycuda alone has no CUDA graphs", fix=install(gpu_extra()))
         return self._bindings
 
 

@@ -53,30 +53,32 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise UsageError(f"unknown precision {self.precision!r}: use --fp16, --int8 or --fp32")
+            raise UsageError(
+                f"unknown precision {self.precision!r}", fix="use --fp16, --int8 or --fp32"
+            )
         if self.target not in TARGETS:
             raise UsageError(
-                f"unknown target {self.target!r}: use --target auto|{'|'.join(TARGETS)}"
+                f"unknown target {self.target!r}", fix=f"use --target auto|{'|'.join(TARGETS)}"
             )
         if self.lowering not in ("plugin", "native"):
-            raise UsageError(f"unknown lowering {self.lowering!r}: use plugin or native")
+            raise UsageError(f"unknown lowering {self.lowering!r}", fix="use plugin or native")
         low, high = _SIDES
         if len(self.size_hw) != 2 or not all(low <= side <= high for side in self.size_hw):
             shown = "x".join(map(str, self.size_hw))
             raise UsageError(
-                f"network input {shown}: its sides must be {low} to {high}: "
-                "use for example --size 352x480"
+                f"network input {shown}: its sides must be {low} to {high}",
+                fix="use for example --size 352x480",
             )
         fewest, usual, most = self.batch
         if not 1 <= fewest <= usual <= most <= _MAX_BATCH:
             raise UsageError(
-                f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first: "
-                "use for example --batch 1 or --batch 1-8"
+                f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first",
+                fix="use for example --batch 1 or --batch 1-8",
             )
         if self.workspace_mb is not None and not 1 <= self.workspace_mb <= _MAX_WORKSPACE_MB:
             raise UsageError(
-                f"workspace of {self.workspace_mb} MiB: it must be 1 to {_MAX_WORKSPACE_MB}: "
-                "use for example --workspace 1024"
+                f"workspace of {self.workspace_mb} MiB: it must be 1 to {_MAX_WORKSPACE_MB}",
+                fix="use for example --workspace 1024",
             )
         self._check_target()
 
@@ -84,22 +86,25 @@ class EngineSpec:
         if self.target == "tensorrt":
             if self.sm:
                 raise UsageError(
-                    "full TensorRT builds for the GPU of this machine: leave --sm out, or use "
-                    "--target tensorrt-rtx, whose engines are for several"
+                    "full TensorRT builds for the GPU of this machine",
+                    fix="leave --sm out, or use --target tensorrt-rtx, whose engines are for "
+                    "several",
                 )
         elif self.lowering == "plugin":
             raise UsageError(
-                "TensorRT-RTX has no Python plugins: use the native lowering (without --portable), "
-                "or --target tensorrt"
+                "TensorRT-RTX has no Python plugins",
+                fix="use the native lowering (without --portable), or --target tensorrt",
             )
         if self.portable and self.lowering == "native":
             raise UsageError(
-                "the native lowering needs no plugin and is portable as it is: leave --portable out"
+                "the native lowering needs no plugin and is portable as it is",
+                fix="leave --portable out",
             )
         if 75 in self.sm and len(self.sm) > 1:
             raise UsageError(
-                "an engine for compute capability 75 (Turing) is for that alone: build two, one "
-                f"with --sm 75 and one with --sm {','.join(str(sm) for sm in self.sm if sm != 75)}"
+                "an engine for compute capability 75 (Turing) is for that alone",
+                fix="build two, one with --sm 75 and one with --sm "
+                f"{','.join(str(sm) for sm in self.sm if sm != 75)}",
             )
 
     @property
@@ -130,7 +135,8 @@ def parse_batch(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?(?:-([0-9]{1,4}))?", text.strip())
     if match is None:
         raise UsageError(
-            f"batch {text!r} is not a number of frames: use for example --batch 1 or --batch 1-8"
+            f"batch {text!r} is not a number of frames",
+            fix="use for example --batch 1 or --batch 1-8",
         )
     numbers = [int(number) for number in match.groups() if number is not None]
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]
@@ -145,6 +151,6 @@ def parse_sm(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{2,3}", part) for part in parts):
         raise UsageError(
-            f"compute capability {text!r}: use for example --sm 89, or --sm 86,89 for both"
+            f"compute capability {text!r}", fix="use for example --sm 89, or --sm 86,89 for both"
         )
     return tuple(sorted({int(part) for part in parts}))

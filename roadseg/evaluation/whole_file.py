@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.whole_file import replace_file
 
 __all__ = ["write_whole"]
@@ -26,6 +26,6 @@ def write_whole(path: Path, content: bytes, option: str) -> None:
         replace_file(path, content)
     except OSError as exc:
         raise SinkError(
-            f"cannot write {path}: {exc.strerror or exc}; free some space, or choose another "
-            f"{option}"
+            f"cannot write {path}: {os_reason(exc)}",
+            fix=f"free some space, or choose another {option}",
         ) from exc

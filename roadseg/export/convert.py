@@ -110,8 +110,9 @@ class Converter:
             handler, what = None, f"the parameter {node.target}"
         if handler is None:
             raise ModelError(
-                f"export does not cover {what} (at {self.name(node)}): write the network with "
-                "convolutions, pooling, interpolation, concatenation and sums"
+                f"export does not cover {what} (at {self.name(node)})",
+                fix="write the network with convolutions, pooling, interpolation, concatenation "
+                "and sums",
             )
         return handler
 
@@ -204,8 +205,8 @@ def _shape_source(node: fx.Node) -> tuple[Any, list[int]]:
         at = at.args[0]
     if not _is_shape(at):
         raise ModelError(
-            f"export cannot follow how {node.name} is computed from the input's size: "
-            "give a fixed --size HxW"
+            f"export cannot follow how {node.name} is computed from the input's size",
+            fix="give a fixed --size HxW",
         )
     axes: Any = [0, 1, 2, 3]
     for key in reversed(keys):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]
@@ -106,7 +106,7 @@ def save_ir(
         os.replace(staged, path)
         os.replace(staging / sidecar.name, sidecar)
     except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        raise SinkError(f"cannot write {path}: {os_reason(exc)}") from exc
     except RuntimeError as exc:
         detail = str(exc).strip().splitlines()[-1]
         raise SinkError(f"cannot write {path}: {detail}") from exc

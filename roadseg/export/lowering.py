@@ -236,11 +236,11 @@ def get_lowering(name: str, *, portable: bool = False) -> Lowering:
         UsageError: there is none, or it has no portable form.
     """
     if name not in LOWERINGS:
-        raise UsageError(f"unknown lowering {name!r}: use --lowering {'|'.join(LOWERINGS)}")
+        raise UsageError(f"unknown lowering {name!r}", fix=f"use --lowering {'|'.join(LOWERINGS)}")
     if not portable:
         return LOWERINGS[name]()
     if name != "plugin":
         raise UsageError(
-            f"--portable is for plugins, not the {name} lowering: use --lowering plugin"
+            f"--portable is for plugins, not the {name} lowering", fix="use --lowering plugin"
         )
     return PluginLowering(portable=True)

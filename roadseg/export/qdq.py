@@ -60,7 +60,7 @@ def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
         detail = str(exc).strip().splitlines()[0]
         raise ModelError(
-            f"the quantised graph is not valid ONNX ({detail}): use --precision fp16"
+            f"the quantised graph is not valid ONNX ({detail})", fix="use --precision fp16"
         ) from exc
     return model
 
@@ -222,14 +222,15 @@ class _Quantizer:
         if value is None:
             model = self._calibration.model
             raise ModelError(
-                f"the calibration of {model} has no scale for {source}: "
-                f"run 'roadseg calibrate --model {model} --data DIR|VIDEO'"
+                f"the calibration of {model} has no scale for {source}",
+                fix=f"run 'roadseg calibrate --model {model} --data DIR|VIDEO'",
             )
         kind = np.dtype(self._types[tensor])
         if kind == np.float16 and value * _QUANTIZED_MAX > float(np.finfo(np.float16).max):
             raise ModelError(
-                f"{source} reaches {value * _QUANTIZED_MAX:g} on the calibration frames, and FP16 "
-                "ends at 65504: use --precision fp32 or train with weight decay"
+                f"{source} reaches {value * _QUANTIZED_MAX:g} on the calibration frames, and "
+                "FP16 ends at 65504",
+                fix="use --precision fp32 or train with weight decay",
             )
         return self._constant(f"{source}/scale", _as_scale(value, kind))
 

@@ -147,7 +147,8 @@ def trace_model(model: nn.Module, size_hw: tuple[int, int] | None) -> Trace:
         except RuntimeError as exc:
             detail = str(exc).strip().splitlines()[0]
             raise ModelError(
-                f"{type(model).__name__} cannot take {h}x{w} frames ({detail}): use a larger --size"
+                f"{type(model).__name__} cannot take {h}x{w} frames ({detail})",
+                fix="use a larger --size",
             ) from exc
         shapes.append(interpreter.shapes)
     return Trace(

@@ -205,8 +205,8 @@ def quantize_within(
         best = min(best, drop)
     raise QualityGateError(
         f"INT8 costs {best:.2f} points of validation mIoU ({100 * fp32_miou:.2f} in FP32), "
-        f"allowed are {max_drop_points:g}: nothing was written; calibrate on more frames, or "
-        "allow more with --max-drop"
+        f"allowed are {max_drop_points:g}: nothing was written",
+        fix="calibrate on more frames, or allow more with --max-drop",
     )
 
 
@@ -261,8 +261,8 @@ def quantize_alike(
             best = gate
     assert best is not None
     raise QualityGateError(
-        f"{cost_text(best)} ({bounds_text()}): nothing was written; calibrate on more frames, or "
-        "on labelled ones, which tell what it really costs"
+        f"{cost_text(best)} ({bounds_text()}): nothing was written",
+        fix="calibrate on more frames, or on labelled ones, which tell what it really costs",
     )
 
 
@@ -281,8 +281,8 @@ def _import_nncf() -> Any:
         import nncf
     except ImportError as exc:
         raise BackendError(
-            "quantising needs NNCF, which cannot be loaded "
-            f"({str(exc).splitlines()[0]}): {install('export')}"
+            f"quantising needs NNCF, which cannot be loaded ({str(exc).splitlines()[0]})",
+            fix=install("export"),
         ) from exc
     import logging
 

@@ -116,12 +116,13 @@ def calibrate_network(
     assert best.gate is not None
     if best.gate.drop_points is None:
         raise QualityGateError(
-            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written; calibrate "
-            "on more frames, or on labelled ones, which tell what it really costs, or use --force"
+            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written",
+            fix="calibrate on more frames, or on labelled ones, which tell what it really costs, "
+            "or use --force",
         )
     raise QualityGateError(
-        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was "
-        "written; calibrate on more frames, allow more with --max-drop, or use --force"
+        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was written",
+        fix="calibrate on more frames, allow more with --max-drop, or use --force",
     )
 
 

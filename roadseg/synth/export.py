@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError, os_reason
 from roadseg.core.types import Labels
 from roadseg.synth.drive import Drive, random_scene
 
@@ -97,9 +97,11 @@ def write_dataset(
         SinkError: a file cannot be written.
     """
     if count < 1:
-        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+        raise UsageError(f"cannot write {count} scenes", fix="use --count 1 or more")
     if not split or not split.replace("_", "").replace("-", "").isalnum():
-        raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
+        raise UsageError(
+            f"split {split!r} is not a plain name", fix="use letters and digits, like train"
+        )
     lines = []
     with _translated(root):
         for folder in (split, f"{split}annot"):
@@ -123,8 +125,8 @@ def _translated(place: Path) -> Iterator[None]:
     except OSError as exc:
         where = exc.filename or place
         raise SinkError(
-            f"cannot write {where}: {exc.strerror or exc}; choose a folder you may write to "
-            "that has room"
+            f"cannot write {where}: {os_reason(exc)}",
+            fix="choose a folder you may write to that has room",
         ) from exc
 
 
@@ -132,7 +134,7 @@ def _translated(place: Path) -> Iterator[None]:
 def _whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block succeeds."""
     if path.is_dir():
-        raise SinkError(f"cannot write {path}: it is a folder; give a file name")
+        raise SinkError(f"cannot write {path}: it is a folder", fix="give a file name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -145,7 +147,7 @@ def _whole(path: Path) -> Iterator[Path]:
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
-        raise SinkError(f"cannot encode {path} as PNG; please report this")
+        raise SinkError(f"cannot encode {path} as PNG", fix="please report this")
     with _whole(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
@@ -177,9 +179,9 @@ def _encoder(path: Path, drive: Drive) -> Iterator[Callable[[np.ndarray], None]]
             container.close()
     except av.codec.codec.UnknownCodecError as exc:
         raise SinkError(
-            "this PyAV has no H.264 encoder: run pip install --force-reinstall av"
+            "this PyAV has no H.264 encoder", fix="run pip install --force-reinstall av"
         ) from exc
     except av.FFmpegError as exc:
         raise SinkError(
-            f"cannot write the clip: {exc.strerror or exc}; check the disk, or reinstall av"
+            f"cannot write the clip: {os_reason(exc)}", fix="check the disk, or reinstall av"
         ) from exc

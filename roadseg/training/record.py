@@ -77,40 +77,46 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     started = _read_config(folder)
     if started["model"] != record["model"]:
-        raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
+        raise ModelError(
+            f"{folder} is a run of {started['model']}", fix=f"use --model {started['model']}"
+        )
     # Runs of the first versions, which knew CamVid only, do not say.
     first, now = (known_class_set(tuple(c.get("classes", CAMVID.names))) for c in (started, record))
     if not first.same_classes(now):
         raise UsageError(
-            f"{folder} was started on {first.brief}, and the data has {now.brief}: give the same "
-            "--data to resume"
+            f"{folder} was started on {first.brief}, and the data has {now.brief}",
+            fix="give the same --data to resume",
         )
     if started.get("frames", record["frames"]) != record["frames"]:
         raise UsageError(
             f"{folder} was started on {started['frames']} frames, and the data has "
-            f"{record['frames']}: give the same --data to resume"
+            f"{record['frames']}",
+            fix="give the same --data to resume",
         )
     for key, option in _OPTIONS.items():
         before, given = _plan(started, key), _plan(record, key)
         if before and not given:
-            raise UsageError(f"{folder} was started with --{option}: give it again to resume")
+            raise UsageError(f"{folder} was started with --{option}", fix="give it again to resume")
         if given and not before:
-            raise UsageError(f"{folder} was started without --{option}: leave it out to resume")
+            raise UsageError(
+                f"{folder} was started without --{option}", fix="leave it out to resume"
+            )
         if before != given:
             raise UsageError(
-                f"{folder} was started with another --{option}: give the same one to resume"
+                f"{folder} was started with another --{option}", fix="give the same one to resume"
             )
     for role, option in (("init", "init"), ("encoder", "encoder-weights")):
         given = record.get(f"{role}_sha256")
         if given is not None and given != started.get(f"{role}_sha256"):
             raise UsageError(
-                f"{folder} did not start from the weights of --{option}: leave it out to resume"
+                f"{folder} did not start from the weights of --{option}",
+                fix="leave it out to resume",
             )
     budget = record["time_budget_s"] or started.get("time_budget_s")
     if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):
         raise UsageError(
-            f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
-            "--epochs"
+            f"{folder} was started with --time-budget, which ends it",
+            fix="give a longer one instead of --epochs",
         )
     # Weights that a run starts from are used once, and need not be given again.
     used = {key: value for key, value in started.items() if key.endswith("_sha256")}
@@ -128,11 +134,12 @@ def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) ->
     budget = started.get("time_budget_s")
     if budget != time_budget_s:
         before = f"with --time-budget {budget / 60:g}" if budget else "without --time-budget"
-        raise UsageError(f"{folder} was started {before}: do the same to resume")
+        raise UsageError(f"{folder} was started {before}", fix="do the same to resume")
     if budget is None and _epochs(started) != recipe.epochs:
         raise UsageError(
             f"{folder} was started for {_epochs(started)} epochs, and the recipe has "
-            f"{recipe.epochs}: use the same recipe to resume"
+            f"{recipe.epochs}",
+            fix="use the same recipe to resume",
         )
 
 
@@ -151,10 +158,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["model"], config["recipe"]["epochs"]
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+        raise ModelError(f"no checkpoint at {folder}", fix="start without --resume") from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(
-            f"{path} is damaged: remove the folder and start again, or choose another --output"
+            f"{path} is damaged",
+            fix="remove the folder and start again, or choose another --output",
         ) from exc
     checked: dict[str, Any] = config
     return checked

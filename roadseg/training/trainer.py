@@ -289,7 +289,8 @@ class Trainer:
             kept = f"{self.folder / LAST} is the last checkpoint"
         start = f", from {self.folder / BEST} with --init" if self.best_epoch else ""
         raise ModelError(
-            f"{trouble}: {kept}; start another run with a lower learning_rate or a clip_norm{start}"
+            f"{trouble}: {kept}",
+            fix=f"start another run with a lower learning_rate or a clip_norm{start}",
         )
 
     @contextmanager
@@ -309,7 +310,8 @@ class Trainer:
                 advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
             raise BackendError(
                 f"{self.device} has too little memory for batches of {self.recipe.batch_size} "
-                f"crops of {height}x{width}: {advice} (in a --recipe FILE.toml)"
+                f"crops of {height}x{width}",
+                fix=f"{advice} (in a --recipe FILE.toml)",
             ) from exc
 
     def _try_batch(self, count: int) -> None:
@@ -403,8 +405,8 @@ class Trainer:
             yield
         except (RuntimeError, KeyError, ValueError) as exc:
             raise ModelError(
-                f"{path} does not fit {self.model_name} as it is now: start again with another "
-                "--output"
+                f"{path} does not fit {self.model_name} as it is now",
+                fix="start again with another --output",
             ) from exc
 
     def start_from(self, weights: Path) -> str:
@@ -422,7 +424,8 @@ class Trainer:
         model, meta = load_weights(weights)
         if meta["model"] != self.model_name:
             raise UsageError(
-                f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"
+                f"{weights} holds {meta['model']}",
+                fix=f"use --model {meta['model']}, or other weights",
             )
         own, state = weights_classes(weights), model.state_dict()
         if own.same_classes(self.classes):

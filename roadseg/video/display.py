@@ -151,7 +151,8 @@ def open_window(title: str, *, required: bool) -> Window | None:
         return Window(title)
     if required:
         raise UsageError(
-            f"cannot show a window: {obstacle}; use --no-show, with --output to keep the result"
+            f"cannot show a window: {obstacle}",
+            fix="use --no-show, with --output to keep the result",
         )
     return None
 
@@ -206,7 +207,9 @@ class Window:
             self._seen = self._seen or visible
         except cv2.error as exc:
             self._closed = True
-            raise UsageError(f"cannot show a window: {exc.err or exc}; use --no-show") from exc
+            raise UsageError(
+                f"cannot show a window: {exc.err or exc}", fix="use --no-show"
+            ) from exc
         if gone or key in _CLOSE_KEYS:
             self.close()
         return not self._closed

@@ -417,7 +417,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     with pytest.raises(SinkError) as caught:
         publish.claim_engine(tmp_path / "x.engine")
     assert str(caught.value) == (
-        f"cannot write {tmp_path / 'x.engine'}: it is a folder; give another --output"
+        f"cannot write {tmp_path / 'x.engine'}: it is a folder: give another --output"
     )
 
 

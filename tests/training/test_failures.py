@@ -54,7 +54,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_ends_the_run(
     with pytest.raises(ModelError) as caught:
         run(folder, recipe(epochs=3))
     assert str(caught.value) == (
-        f"the loss is nan in batch {batch} of 2 of epoch 1: there is no checkpoint yet; start "
+        f"the loss is nan in batch {batch} of 2 of epoch 1: there is no checkpoint yet: start "
         "another run with a lower learning_rate or a clip_norm"
     )
     assert not (folder / "log.jsonl").exists()

@@ -475,7 +475,7 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
         save_checkpoint(path, {"epoch": 2})
     assert str(caught.value) == (
         f"cannot write the checkpoint {path} (No space left on device): the previous one is "
-        "intact; free some space and go on with --resume"
+        "intact: free some space and go on with --resume"
     )
     assert torch.load(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]

@@ -653,7 +653,7 @@ class TestTargets:
             ),
             (30, "the disk of {} is read-only: give a folder on another one"),
             (28, "the disk is full while writing {}: free some space and run it again"),
-            (36, "cannot write {}: this system has no names of that length; shorten it"),
+            (36, "cannot write {}: this system has no names of that length: shorten it"),
         ],
     )
     def test_folder_that_refuses(

@@ -98,8 +98,8 @@ def register_plugins(trt: Any, cuda: Cuda | None = None, *, image: bytes | None 
     if str(trt.__name__).startswith("tensorrt_rtx") or not hasattr(trt, "IPluginV3OneCore"):
         # Registering with TensorRT-RTX succeeds, and parsing then aborts the process.
         raise BackendError(
-            f"{trt.__name__} {trt.__version__} has no Python plugins;"
-            " use --target tensorrt with TensorRT 10.3 or newer, or the native lowering"
+            f"{trt.__name__} {trt.__version__} has no Python plugins",
+            fix="use --target tensorrt with TensorRT 10.3 or newer, or the native lowering",
         )
     if cuda is not None or image is not None:
         STATE.kernels = LoadedKernels(cuda, image)

@@ -101,8 +101,9 @@ def register_portable(
     # The Python layer tells by this type, too, whether the library can do it.
     if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
-            f"TensorRT {trt.__version__} has no ahead-of-time plugins;"
-            " build without --portable, or install TensorRT 10.9 or newer: " + upgrade("tensorrt")
+            f"TensorRT {trt.__version__} has no ahead-of-time plugins",
+            fix="build without --portable, or install TensorRT 10.9 or newer: "
+            f"{upgrade('tensorrt')}",
         )
     if ptx is not None:
         _TARGET.ptx = ptx

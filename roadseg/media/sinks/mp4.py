@@ -223,8 +223,8 @@ class Mp4Sink:
         if refused and self.frames_out == 0 and self._coded_hw is not None:
             height, width = self._coded_hw
             raise SinkError(
-                f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)}): "
-                f"write images instead, --output {self._target.with_suffix('')}"
+                f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)})",
+                fix=f"write images instead, --output {self._target.with_suffix('')}",
             ) from exc
         raise write_failure(self._target, exc) from exc
 

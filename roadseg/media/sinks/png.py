@@ -104,7 +104,8 @@ class PngFileSink(PngSink):
         """See `Sink.write`."""
         if self.frames_out:
             raise SinkError(
-                f"cannot write several frames into {self.path}: give a folder, or --max-frames 1"
+                f"cannot write several frames into {self.path}",
+                fix="give a folder, or --max-frames 1",
             )
         self._put(image_bgr, frame)
 

@@ -60,11 +60,13 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
     if source.path is not None:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
-        raise SinkError(f"--output {path} is the source itself: give the result another name")
+        raise SinkError(f"--output {path} is the source itself", fix="give the result another name")
     # Of os.path, for which a name that cannot be is one that is not there: writing says why.
     if os.path.isdir(target):
-        raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
-    taken = TargetTakenError(f"--output {path} exists: remove it or give another name")
+        raise SinkError(
+            f"--output {path} is a folder", fix=f"give a file name such as {path / 'out.mp4'}"
+        )
+    taken = TargetTakenError(f"--output {path} exists", fix="remove it or give another name")
     if os.path.exists(target) and not overwrite:
         raise taken
     lock = None
@@ -114,14 +116,14 @@ def claim_folder(
     target = folder.resolve()
     if any(_same(target, d) for d in source.input_dirs):
         raise SinkError(
-            f"{option} {folder} is the folder that the source is read from: give another"
+            f"{option} {folder} is the folder that the source is read from", fix="give another"
         )
     if other is not None and _same(target, other):
         raise SinkError(
-            f"{option} {folder} is also the folder of --output: give each a folder of its own"
+            f"{option} {folder} is also the folder of --output", fix="give each a folder of its own"
         )
     if os.path.exists(target) and not os.path.isdir(target):
-        raise SinkError(f"{option} {folder} is a file: give a folder")
+        raise SinkError(f"{option} {folder} is a file", fix="give a folder")
     lock = None
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def claim_folder(
         if lock is not None:
             lock.release()
         raise TargetTakenError(
-            f"{option} {folder} holds {older} PNG files: empty it or give another folder"
+            f"{option} {folder} holds {older} PNG files", fix="empty it or give another folder"
         )
     if older:
         warnings.append(
@@ -165,21 +167,24 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
     """The error to raise for a failure of the system or of FFmpeg while writing `path`."""
     code = getattr(exc, "errno", None)
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return SinkError(f"the disk is full while writing {path}: free some space and run it again")
+        return SinkError(
+            f"the disk is full while writing {path}", fix="free some space and run it again"
+        )
     if code == errno.EFBIG:
         return SinkError(
-            f"{path} grew larger than this system allows a file to be: "
-            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+            f"{path} grew larger than this system allows a file to be",
+            fix="raise the limit (ulimit -f) or process fewer frames (--max-frames)",
         )
     if code == errno.ENAMETOOLONG:
         return SinkError(
-            f"cannot write {path}: this system has no names of that length; shorten it"
+            f"cannot write {path}: this system has no names of that length", fix="shorten it"
         )
     if code == errno.EROFS:
-        return SinkError(f"the disk of {path} is read-only: give a folder on another one")
+        return SinkError(f"the disk of {path} is read-only", fix="give a folder on another one")
     if code in (errno.EACCES, errno.EPERM):
         return SinkError(
-            f"no permission to write {path}: give a folder that you own, or change its permissions"
+            f"no permission to write {path}",
+            fix="give a folder that you own, or change its permissions",
         )
     text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
     return SinkError(f"cannot write {path}: {text[:1].lower()}{text[1:]}")

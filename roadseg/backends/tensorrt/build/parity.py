@@ -60,7 +60,7 @@ def parity_frames(
         data, count=count, network_hw=size_hw, progress=progress, purpose="compare labels on"
     )
     if not frames.batches:
-        raise DataError(f"no frames at {data} to compare labels on: give another --data")
+        raise DataError(f"no frames at {data} to compare labels on", fix="give another --data")
     return np.concatenate(frames.batches), frames.described
 
 
@@ -113,15 +113,12 @@ def check_parity(parity: ParityFacts, precision: Precision, *, name: str) -> Non
     if precision == "int8" or parity.agreement >= MIN_AGREEMENT:
         return
     raise EngineError(
-        f"the engine that {name} built gives {100 * parity.agreement:.2f}% of the labels of "
-        f"{parity.reference} on {parity.frames} frames of {parity.measured_on} "
-        f"({100 * MIN_AGREEMENT:g}% are needed), so it was not kept: "
-        + (
-            "use --fp32, or --data with frames like yours"
+f"the engine that {name} built gives {100 * parity.agreement:.2f}% of the labels of "
+f"{parity.reference} on {parity.frames} frames of {parity.measured_on} "
+f"({100 * MIN_AGREEMENT:g}% are needed), so it was not kept", fix=
+"use --fp32, or --data with frames like yours"
             if precision == "fp16"
-            else "report it with this line, and use --backend torch"
-        )
-    )
+            else "report it with this line, and use --backend torch")
 
 
 def _parts(frames_bgr: npt.NDArray[np.uint8], batch: int) -> Iterator[npt.NDArray[np.uint8]]:
