@@ -23,12 +23,13 @@ from roadseg.render import Renderer
 from roadseg.segmenter import Segmenter
 from roadseg.video import places
 from roadseg.video.default_output import open_default_sink
-from roadseg.video.display import Window, display_available, open_window
+from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.redaction import redact
 from roadseg.video.sink import MaskSink, open_sink
 from roadseg.video.source import RtspTransport, open_source
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from roadseg.engine.build import BuildProgress
@@ -139,12 +140,12 @@ def open_loop(
             try:
                 sink = open_default_sink(source.info)
             except SinkError as exc:
-                raise SinkError(f"{exc} (--output chooses another place)") from exc
+                raise SinkError(f"{exc} ({option('--output')} chooses another place)") from exc
             stack.callback(sink.close, ok=False)
             if report is not None:
                 report(
                     f"no window ({_why_no_window(options)}): writing {sink.path}; "
-                    "choose with --output, --save-masks or --stats-json"
+                    f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
                 )
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
@@ -173,7 +174,7 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(
             f"size {text!r} is not HxW (height x width of the network's input): "
-            "use for example --size 352x480"
+            f"use for example {option('--size', (352, 480))}"
         )
     return int(match[1]), int(match[2])
 
@@ -200,7 +201,7 @@ def _has_results(options: RunOptions) -> bool:
 
 
 def _why_no_window(options: RunOptions) -> str:
-    return "--no-show" if options.show is False else str(display_available())
+    return without_window() if options.show is False else str(display_available())
 
 
 def _live_name(source: str) -> str | None:
@@ -219,10 +220,16 @@ def _refuse_endless(options: RunOptions, live_name: str | None) -> None:
     if live_name is not None:
         why = f"{live_name} is live and is recorded only when you say so"
     elif options.loop and options.max_frames is None:
-        why = "with --loop the source has no end"
+        why = f"with {option('--loop', True)} the source has no end"
     else:
         return
     raise UsageError(
-        f"nothing to do: {why}: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
-        f"(no window: {_why_no_window(options)})"
+        f"nothing to do: {why}: give {option('--output', 'FILE.mp4')}, "
+        f"{option('--save-masks', 'FOLDER')} or "
+        f"{_measured(' FILE')} (no window: {_why_no_window(options)})"
     )
+
+
+def _measured(value: str = "") -> str:
+    """How to ask for figures, for a message."""
+    return option(f"--stats-json{value}", parameter="measure=True")

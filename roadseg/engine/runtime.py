@@ -19,6 +19,7 @@ from typing import Any, Literal
 from roadseg.errors import BackendError, UsageError
 from roadseg.installing import install_tensorrt, is_jetson, reinstall, upgrade
 from roadseg.shadowing import shadowing_path
+from roadseg.wording import option
 
 __all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
 
@@ -79,7 +80,7 @@ def load_runtime(target: str = "auto") -> Runtime:
         if target == known:
             return _load(known)
     if target != "auto":
-        raise UsageError(f"unknown target {target!r}: use --target auto|{'|'.join(TARGETS)}")
+        raise UsageError(f"unknown target {target!r}: use {option('--target', 'auto', *TARGETS)}")
     problems: list[BackendError] = []
     for candidate in TARGETS:
         try:

@@ -16,6 +16,7 @@ from roadseg.errors import DataError
 from roadseg.export.scales import FrameRecord
 from roadseg.preprocess import network_size, preprocess
 from roadseg.types import Image
+from roadseg.wording import option
 
 __all__ = [
     "CalibrationFrames",
@@ -82,7 +83,8 @@ def collect_frames(
         return _from_folder(data, count, network_hw, progress, purpose)
     if not data.is_file():
         raise DataError(
-            f"nothing at {data} to {purpose}: give --data a folder of images or a video file"
+            f"nothing at {data} to {purpose}: give {option('--data')} a folder of images or a "
+            "video file"
         )
     return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress, purpose)
 
@@ -117,8 +119,8 @@ def _from_folder(
             raise DataError(f"cannot read {root}: {exc.strerror or exc}") from exc
         if not images:
             raise DataError(
-                f"no images in {root} to {purpose}: give --data a folder of .png or .jpg "
-                "files, one in the CamVid layout (train.txt), or a video file"
+                f"no images in {root} to {purpose}: give {option('--data')} a folder of .png or "
+                ".jpg files, one in the CamVid layout (train.txt), or a video file"
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
         described = root.resolve().name
@@ -174,7 +176,7 @@ def _from_video(
             progress(done, source.info.frame_count)
         warnings = tuple(source.warnings)
     if not kept or network_hw is None:
-        raise DataError(f"{path} has no frames to {purpose}: give another --data")
+        raise DataError(f"{path} has no frames to {purpose}: give another {option('--data')}")
     chosen = evenly(kept, count)
     return CalibrationFrames(
         tuple(record for record, _batch in chosen),
@@ -200,7 +202,8 @@ def read_frame_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"no list of frames at {path}: give one with --frame-list, one frame per line"
+            f"no list of frames at {path}: give one with {option('--frame-list')}, one frame per "
+            "line"
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read {path}: {exc}") from exc
@@ -215,8 +218,8 @@ def _listed(root: Path, frame_list: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise DataError(
-                f"no calibration frame at {path}: --data must be the folder that the list's "
-                "paths are relative to"
+                f"no calibration frame at {path}: {option('--data')} must be the folder that the "
+                "list's paths are relative to"
             )
     return paths
 

@@ -14,6 +14,7 @@ from roadseg.errors import ModelError
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
+from roadseg.wording import option
 
 __all__ = ["Converter", "Handler"]
 
@@ -198,7 +199,7 @@ def _shape_source(node: fx.Node) -> tuple[Any, list[int]]:
     if not _is_shape(at):
         raise ModelError(
             f"export cannot follow how {node.name} is computed from the input's size: "
-            "give a fixed --size HxW"
+            f"give a fixed {option('--size')}"
         )
     axes: Any = [0, 1, 2, 3]
     for key in reversed(keys):

@@ -20,6 +20,7 @@ from roadseg.export.scales import Calibration, Gate
 from roadseg.export.sensitivity import float_layer_counts, rank_layers
 from roadseg.labels import ClassSet
 from roadseg.types import Labels
+from roadseg.wording import option
 
 __all__ = ["calibrate_network"]
 
@@ -117,11 +118,13 @@ def calibrate_network(
     if best.gate.drop_points is None:
         raise QualityGateError(
             f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written; calibrate "
-            "on more frames, or on labelled ones, which tell what it really costs, or use --force"
+            "on more frames, or on labelled ones, which tell what it really costs, or use "
+            f"{option('--force', True)}"
         )
     raise QualityGateError(
         f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was "
-        "written; calibrate on more frames, allow more with --max-drop, or use --force"
+        f"written; calibrate on more frames, allow more with {option('--max-drop')}, or use "
+        f"{option('--force', True)}"
     )
 
 

@@ -21,6 +21,7 @@ from roadseg.export.quantizers import index_operations, place_quantizers
 from roadseg.export.scales import Gate
 from roadseg.installing import install, require
 from roadseg.types import Labels
+from roadseg.wording import option
 
 __all__ = [
     "PLANS",
@@ -206,7 +207,7 @@ def quantize_within(
     raise QualityGateError(
         f"INT8 costs {best:.2f} points of validation mIoU ({100 * fp32_miou:.2f} in FP32), "
         f"allowed are {max_drop_points:g}: nothing was written; calibrate on more frames, or "
-        "allow more with --max-drop"
+        f"allow more with {option('--max-drop')}"
     )
 
 

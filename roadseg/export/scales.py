@@ -35,6 +35,7 @@ from roadseg.errors import ModelError, UsageError
 from roadseg.json_file import write_json
 from roadseg.shipped import shipped_file
 from roadseg.weights import load_manifest
+from roadseg.wording import option
 
 __all__ = [
     "DEFAULT_FOLDER",
@@ -165,8 +166,9 @@ def check_not_shipped(path: Path) -> None:
     folder = shipped_file("calibration")
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
-            f"{path} comes with roadseg: give another name with --output, or a folder; "
-            "'make weights' replaces what ships"
+            f"{path} comes with roadseg: give another name with "
+            f"{option('--output', parameter='path')}, or a folder; 'make weights' replaces "
+            "what ships"
         )
 
 

@@ -32,6 +32,7 @@ from roadseg.plugin.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.plugin.layouts import ITEM_BYTES
 from roadseg.plugin.nvrtc import compile_kernels, newer_than_driver
 from roadseg.plugin.ptx import cuda_release, entry_ptx
+from roadseg.wording import option
 
 __all__ = ["ARGUMENT_ORDERS", "NAMESPACE", "ArgumentOrder", "register_portable"]
 
@@ -102,7 +103,8 @@ def register_portable(
     if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
             f"TensorRT {trt.__version__} has no ahead-of-time plugins;"
-            " build without --portable, or install TensorRT 10.9 or newer: " + upgrade("tensorrt")
+            f" build without {option('--portable', True)}, or install TensorRT 10.9 or newer: "
+            + upgrade("tensorrt")
         )
     if ptx is not None:
         _TARGET.ptx = ptx

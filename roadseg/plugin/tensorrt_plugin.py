@@ -29,6 +29,7 @@ from roadseg.plugin.index_ops import (
     remembered,
 )
 from roadseg.plugin.loaded import LoadedKernels
+from roadseg.wording import option
 
 __all__ = ["NAMESPACE", "VERSION", "last_plugin_error", "register_plugins"]
 
@@ -99,7 +100,8 @@ def register_plugins(trt: Any, cuda: Cuda | None = None, *, image: bytes | None 
         # Registering with TensorRT-RTX succeeds, and parsing then aborts the process.
         raise BackendError(
             f"{trt.__name__} {trt.__version__} has no Python plugins;"
-            " use --target tensorrt with TensorRT 10.3 or newer, or the native lowering"
+            f" use {option('--target', 'tensorrt')} with TensorRT 10.3 or newer, or the native"
+            " lowering"
         )
     if cuda is not None or image is not None:
         STATE.kernels = LoadedKernels(cuda, image)

@@ -14,6 +14,7 @@ import numpy as np
 from roadseg.errors import SinkError, UsageError
 from roadseg.synth.drive import Drive, random_scene
 from roadseg.types import Labels
+from roadseg.wording import option
 
 __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
 
@@ -97,7 +98,7 @@ def write_dataset(
         SinkError: a file cannot be written.
     """
     if count < 1:
-        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+        raise UsageError(f"cannot write {count} scenes: use {option('--count', 1)} or more")
     if not split or not split.replace("_", "").replace("-", "").isalnum():
         raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
     lines = []

@@ -11,6 +11,7 @@ from typing import Any
 from roadseg.errors import SinkError
 from roadseg.labels import CLASS_NAMES
 from roadseg.training.log import read_log
+from roadseg.wording import option
 
 __all__ = ["Board", "draw_curves"]
 
@@ -68,7 +69,7 @@ class Board:
         except OSError as exc:
             raise SinkError(
                 f"cannot write {self._folder} ({exc.strerror or exc}): free some space and go on "
-                "with --resume"
+                f"with {option('--resume', True)}"
             ) from exc
 
 

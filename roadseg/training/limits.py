@@ -11,6 +11,7 @@ import torch
 from roadseg.errors import BackendError, UsageError
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
+from roadseg.wording import option
 
 __all__ = ["check_batch", "failures_explained", "is_out_of_memory", "largest_batch"]
 
@@ -97,7 +98,8 @@ def failures_explained(device: torch.device) -> Iterator[None]:
         compiler = sys.modules.get("torch._dynamo.exc")  # imported once something is compiled
         if compiler is not None and isinstance(exc, compiler.TorchDynamoException):
             raise BackendError(
-                f"torch.compile cannot fuse the step ({reason}): leave out --compile, or install "
-                "what it needs, a C++ compiler and on a GPU Triton"
+                f"torch.compile cannot fuse the step ({reason}): leave out "
+                f"{option('--compile', True, parameter='compile_step')}, or install what "
+                "it needs, a C++ compiler and on a GPU Triton"
             ) from exc
         raise

@@ -23,6 +23,7 @@ from roadseg.video.sound.track import AudioTrack
 from roadseg.video.source import SourceInfo
 from roadseg.video.tags import kept_tags
 from roadseg.video.targets import claim_file, write_failure
+from roadseg.wording import option
 
 if TYPE_CHECKING:
     from av import Packet
@@ -224,7 +225,7 @@ class Mp4Sink:
             height, width = self._coded_hw
             raise SinkError(
                 f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)}): "
-                f"write images instead, --output {self._target.with_suffix('')}"
+                f"write images instead, {option('--output', self._target.with_suffix(''))}"
             ) from exc
         raise write_failure(self._target, exc) from exc
 

@@ -37,6 +37,8 @@ from roadseg.export.scales import Calibration, Gate, write_calibration
 from roadseg.labels import CLASS_NAMES
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 
 

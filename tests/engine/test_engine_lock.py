@@ -14,6 +14,8 @@ import pytest
 from roadseg.engine.lock import build_lock
 from roadseg.errors import SinkError
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 HOLDER = """

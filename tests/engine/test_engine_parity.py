@@ -14,6 +14,8 @@ from roadseg.engine.manifest import ParityFacts
 from roadseg.engine.parity import check_parity, compare, parity_frames
 from roadseg.errors import DataError, EngineError
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 
 

@@ -22,6 +22,8 @@ from roadseg.export.quantize import PLANS, QuantizationPlan, calibrate, quantize
 from roadseg.export.quantizers import index_operations
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 

@@ -22,6 +22,8 @@ from roadseg.export.reference import pool_with_index, reference_evaluator
 from roadseg.export.scales import Calibration
 from roadseg.models import build_model
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 

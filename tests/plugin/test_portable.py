@@ -34,6 +34,8 @@ from roadseg.plugin.nvrtc import compile_kernels
 from roadseg.plugin.portable import ARGUMENT_ORDERS, register_portable
 from roadseg.plugin.ptx import cuda_release, entry_ptx
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Ask = Callable[..., list[dict[str, Any]]]
 
 VARIANTS = [

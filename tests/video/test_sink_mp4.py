@@ -24,6 +24,8 @@ from roadseg.video.pixels import even, letterbox, to_yuv420p
 from roadseg.video.sink import NullSink, Sink, open_sink
 from roadseg.video.source import SourceInfo, open_source
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 MakeClip = Callable[..., Path]
 
 INFO = SourceInfo(
@@ -501,7 +503,7 @@ class TestEnds:
         error, warning = done.stdout.splitlines()
         assert error == (
             f"{out} grew larger than this system allows a file to be: "
-            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+            "raise the limit (ulimit -f) or process fewer frames (max_frames)"
         )
         if not least:
             assert (warning, leftovers(tmp_path)) == ("", [])

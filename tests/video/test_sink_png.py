@@ -17,6 +17,8 @@ from roadseg.video.png_sink import MaskSink, PngFolderSink
 from roadseg.video.sink import Sink, open_sink
 from roadseg.video.source import SourceInfo, open_source
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 INFO = SourceInfo("test", "images", None, Fraction(25), None, False, None, Fraction(1, 25))
 
 
