@@ -21,6 +21,8 @@ from roadseg.core.installing import (
     require,
 )
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:

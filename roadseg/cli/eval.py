@@ -56,8 +56,8 @@ def eval_(
 ) -> None:
     """Score a model on labelled frames.
 
-    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored. For a video,
-    the flicker score, too: label changes on pixels whose true class did not change.
+    Accuracies, mIoU and boundary F1 are taken at the labels' own resolution, without void. A video
+    gets a flicker score, too: how often labels change where the true class does not.
     """
     from rich.console import Console
 

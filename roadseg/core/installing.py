@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from roadseg.core.errors import BackendError
+from roadseg.core.wording import option
 
 __all__ = [
     "cuda_extra",
@@ -110,11 +111,11 @@ def install_tensorrt(target: str = "auto") -> str:
         target: `tensorrt`, `tensorrt-rtx`, or `auto` for the one that suits the machine.
     """
     if sys.platform == "darwin":
-        return "there is none for macOS, use --backend openvino"
+        return f"there is none for macOS, use {option('--backend', 'openvino')}"
     extra = gpu_extra()
     if target == "tensorrt-rtx":
         if not _has_rtx():
-            return "there is none for this processor, use --target tensorrt"
+            return f"there is none for this processor, use {option('--target', 'tensorrt')}"
         return install("tensorrt-rtx")
     if extra == "jetson":
         return (

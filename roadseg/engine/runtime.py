@@ -19,6 +19,7 @@ from typing import Any, Literal
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.installing import install_tensorrt, is_jetson, reinstall, upgrade
 from roadseg.core.shadowing import shadowing_path
+from roadseg.core.wording import option
 
 __all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
 
@@ -79,7 +80,7 @@ def load_runtime(target: str = "auto") -> Runtime:
         if target == known:
             return _load(known)
     if target != "auto":
-        raise UsageError(f"unknown target {target!r}: use --target auto|{'|'.join(TARGETS)}")
+        raise UsageError(f"unknown target {target!r}: use {option('--target', 'auto', *TARGETS)}")
     problems: list[BackendError] = []
     for candidate in TARGETS:
         try:

@@ -18,6 +18,7 @@ from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.version import __version__
 from roadseg.core.whole_file import replace_file
+from roadseg.core.wording import option
 from roadseg.export.lowering import Lowering, get_lowering
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def build_onnx(
     if precision not in ("fp32", "fp16"):
         raise UsageError(f"unknown precision {precision!r}: use fp32 or fp16")
     if batch is not None and batch < 1:
-        raise UsageError(f"a batch has 1 frame or more, got {batch}: use for example --batch 4")
+        raise UsageError(
+            f"a batch has 1 frame or more, got {batch}: use for example {option('--batch', 4)}"
+        )
     graph = GraphBuilder(float16=precision == "fp16")
     trace = trace_model(model, size_hw)
     as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=graph.float_type)

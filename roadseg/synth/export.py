@@ -13,6 +13,7 @@ import numpy as np
 
 from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.synth.drive import Drive, random_scene
 
 __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
@@ -97,7 +98,7 @@ def write_dataset(
         SinkError: a file cannot be written.
     """
     if count < 1:
-        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+        raise UsageError(f"cannot write {count} scenes: use {option('--count', 1)} or more")
     if not split or not split.replace("_", "").replace("-", "").isalnum():
         raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
     lines = []

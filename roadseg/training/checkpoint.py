@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from roadseg.core.errors import ModelError, SinkError
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.wording import option
 from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
@@ -68,7 +69,10 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     except OSError as exc:
         advice = "free some space and start again"
         if path.exists():
-            advice = "the previous one is intact; free some space and go on with --resume"
+            advice = (
+                "the previous one is intact; free some space and go on with "
+                f"{option('--resume', True)}"
+            )
         raise SinkError(
             f"cannot write the checkpoint {path} ({exc.strerror or exc}): {advice}"
         ) from exc
@@ -188,16 +192,22 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
         # Those of the first versions, which knew CamVid only, do not say.
         own = known_class_set(tuple(content.get("classes", CAMVID.names)))
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {path}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {path}: start without {option('--resume', True)}"
+        ) from None
     except Exception as exc:
         raise ModelError(
-            f"{path} is damaged: remove it and start again, or choose another --output"
+            f"{path} is damaged: remove it and start again, or choose another "
+            f"{option('--output', parameter='folder')}"
         ) from exc
     if found != model_name:
-        raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+        raise ModelError(
+            f"{path} is a checkpoint of {found}: use "
+            f"{option('--model', found, parameter='model_name')}"
+        )
     if not own.same_classes(classes):
         raise ModelError(
-            f"{path} is a checkpoint for {own.brief}, not {classes}: give the --data it was "
-            "trained on"
+            f"{path} is a checkpoint for {own.brief}, not {classes}: give the "
+            f"{option('--data')} it was trained on"
         )
     return content

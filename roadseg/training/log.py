@@ -10,6 +10,7 @@ from typing import Any
 
 from roadseg.core.errors import SinkError
 from roadseg.core.whole_file import replace_file
+from roadseg.core.wording import option
 
 __all__ = ["append_line", "forget_after", "read_log"]
 
@@ -43,14 +44,16 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as exc:
         raise SinkError(
-            f"cannot read {path} ({exc}): remove it, or choose another --output"
+            f"cannot read {path} ({exc}): remove it, or choose another "
+            f"{option('--output', parameter='folder')}"
         ) from exc
     # A line is whole once its end is there.
     try:
         return [json.loads(row) for row in text[: text.rfind("\n") + 1].splitlines()]
     except ValueError as exc:
         raise SinkError(
-            f"{path} is damaged ({exc}): remove it, or choose another --output"
+            f"{path} is damaged ({exc}): remove it, or choose another "
+            f"{option('--output', parameter='folder')}"
         ) from exc
 
 
@@ -79,5 +82,6 @@ def _strict(value: Any) -> Any:
 
 def _failure(path: Path, exc: OSError) -> SinkError:
     return SinkError(
-        f"cannot write {path} ({exc.strerror or exc}): free some space and go on with --resume"
+        f"cannot write {path} ({exc.strerror or exc}): free some space and go on with "
+        f"{option('--resume', True)}"
     )

@@ -34,6 +34,7 @@ from typing import Any
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.json_file import write_json
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
 __all__ = [
@@ -165,8 +166,9 @@ def check_not_shipped(path: Path) -> None:
     folder = shipped_file("calibration")
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
-            f"{path} comes with roadseg: give another name with --output, or a folder; "
-            "'make weights' replaces what ships"
+            f"{path} comes with roadseg: give another name with "
+            f"{option('--output', parameter='path')}, or a folder; 'make weights' replaces "
+            "what ships"
         )
 
 

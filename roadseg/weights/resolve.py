@@ -96,7 +96,9 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
-    raise UsageError(f"{problem}: use --model {'|'.join(names)}, or a .pt file of 'roadseg train'")
+    raise UsageError(
+        f"{problem}: use {option('--model', *names)}, or a .pt file of 'roadseg train'"
+    )
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:

@@ -44,6 +44,8 @@ from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 
 

@@ -14,6 +14,8 @@ import pytest
 from roadseg.backends.tensorrt.build.lock import build_lock
 from roadseg.core.errors import SinkError
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 HOLDER = """

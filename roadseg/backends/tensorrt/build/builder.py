@@ -39,6 +39,7 @@ from roadseg.engine.store import (
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.weights.gate import check_drop
 from roadseg.weights import resolve_weights
+from roadseg.core.wording import option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,8 +107,8 @@ def build_engine(
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
-            f"an engine for {spec.target} cannot be built by {runtime.name}: use --target "
-            f"{runtime.target}"
+            f"an engine for {spec.target} cannot be built by {runtime.name}: use "
+            f"{option('--target', runtime.target)}"
         )
     with ExitStack() as stack:
         cuda, no_gpu = _open(spec, open_cuda)
@@ -179,8 +180,8 @@ def _path(
         if output.suffix.lower() in (SUFFIX, ".plan"):
             return output
         raise UsageError(
-            f"{output} is neither an engine's name nor a folder: use --output FILE{SUFFIX}, or a "
-            "folder that exists"
+            f"{output} is neither an engine's name nor a folder: use "
+            f"{option('--output', f'FILE{SUFFIX}')}, or a folder that exists"
         )
     return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
 

@@ -18,6 +18,7 @@ from roadseg.backends.tensorrt.build.progress import make_monitor
 from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.core.errors import BackendError, EngineError, UsageError
+from roadseg.core.wording import option
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -51,8 +52,8 @@ def choose_sm(
         unknown = [sm for sm in wanted if sm not in known]
         if unknown:
             raise UsageError(
-                f"{runtime.name} does not build for compute capability {unknown[0]}: use --sm "
-                f"{'|'.join(map(str, known))}"
+                f"{runtime.name} does not build for compute capability {unknown[0]}: use "
+                f"{option('--sm', *known)}"
             )
         return wanted
     here = None if device is None else 10 * device.compute_capability[0]
@@ -61,7 +62,7 @@ def choose_sm(
         if here not in known:
             raise EngineError(
                 f"{runtime.name} does not run on {device.name} (compute capability "
-                f"{here // 10}.{here % 10}): use --target tensorrt"
+                f"{here // 10}.{here % 10}): use {option('--target', 'tensorrt')}"
             )
     return (75,) if here == 75 else tuple(sm for sm in known if sm > 75)
 
@@ -238,11 +239,13 @@ class _Build:
         if is_out_of_memory(errors):
             return EngineError(
                 f"the GPU's memory is full: {self._runtime.name} cannot build {model}: close other "
-                "programs that use the GPU, or use a smaller --size, --batch or --workspace"
+                f"programs that use the GPU, or use a smaller {option('--size')}, "
+                f"{option('--batch')} or {option('--workspace')}"
             )
         return EngineError(
             f"{self._runtime.name} cannot build {model} "
-            f"({plugin_error or first_reason(errors)}): try another --size, or see 'roadseg doctor'"
+            f"({plugin_error or first_reason(errors)}): try another {option('--size')}, "
+            "or see 'roadseg doctor'"
         )
 
     def _plugin_error(self) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 from roadseg.core.errors import SinkError
+from roadseg.core.wording import option
 
 __all__ = ["Draft", "claim_engine"]
 
@@ -21,7 +22,7 @@ def claim_engine(path: Path) -> None:
         SinkError: it is a folder, or cannot be written.
     """
     if path.is_dir():
-        raise SinkError(f"cannot write {path}: it is a folder; give another --output")
+        raise SinkError(f"cannot write {path}: it is a folder; give another {option('--output')}")
     probe = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,5 +108,5 @@ def _escaped(name: str) -> str:
 def _failure(path: Path, exc: OSError) -> SinkError:
     return SinkError(
         f"cannot write the engine {path} ({exc.strerror or exc}): give another folder with "
-        "--output, or free the space it needs"
+        f"{option('--output')}, or free the space it needs"
     )
