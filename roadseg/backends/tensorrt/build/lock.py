@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import FileLock
 
 __all__ = ["build_lock"]
@@ -56,5 +56,5 @@ def _take(lock: FileLock) -> bool:
         return lock.take()
     except OSError as exc:
         raise SinkError(
-            f"cannot lock {lock.path} ({exc.strerror or exc}): give another folder with --output"
+            f"cannot lock {lock.path} ({os_reason(exc)})", fix="give another folder with --output"
         ) from exc
