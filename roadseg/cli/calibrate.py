@@ -60,7 +60,7 @@ def calibrate(
     Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
     points of mIoU; without, it is how far the labels of INT8 are from those of FP32.
     """
-    from roadseg.core.json_file import claim_json
+    from roadseg.core.files import claim_file
 
     size_hw = parse_network_size(size)
     _check_method(method)
@@ -75,7 +75,7 @@ def calibrate(
     check_libraries()
     if output.suffix == ".json":
         check_not_shipped(output)
-        claim_json(output)
+        claim_file(output)
     from roadseg.datasets.frames import collect_frames
     from roadseg.datasets.opening import has_split, open_dataset
 
@@ -93,7 +93,7 @@ def calibrate(
     path = output
     if output.suffix != ".json":
         path = calibration_path(network.architecture, network.weights_sha256, output)
-        claim_json(path)
+        claim_file(path)
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)

@@ -54,7 +54,7 @@ def quantize(
     Frames without labels do, too: then INT8's own labels are compared with those of FP32.
     """
     from roadseg.core.errors import UsageError
-    from roadseg.core.json_file import claim_json
+    from roadseg.core.files import claim_file
     from roadseg.datasets.opening import has_split, open_dataset
     from roadseg.weights import WEIGHTS_DIR, resolve_weights
     from roadseg.weights.gate import check_drop
@@ -70,7 +70,7 @@ def quantize(
     from roadseg.quantize.for_openvino import check_libraries
 
     check_libraries()
-    claim_json(path)
+    claim_file(path)
     labelled = has_split(data, split)
     # A data set without the split that was asked for is a mistake, and says which it has.
     validation = open_dataset(data, split) if labelled or _is_dataset(data) else None

@@ -14,10 +14,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.errors import UsageError
+from roadseg.core.files import write_bytes
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.version import __version__
-from roadseg.core.whole_file import replace_file
 from roadseg.core.wording import option
 from roadseg.export.lowering import Lowering, get_lowering
 
@@ -157,7 +157,4 @@ def save_onnx(model: Any, path: Path) -> None:
     Raises:
         SinkError: the file cannot be written.
     """
-    try:
-        replace_file(path, model.SerializeToString())
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_bytes(path, model.SerializeToString(), fix="free some space, or give another path")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.wording import option
 from roadseg.training.recipes import Augmentation, Recipe

@@ -32,7 +32,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
 from roadseg.core.shipped import shipped_file
 from roadseg.core.wording import option
 from roadseg.weights import load_manifest

@@ -401,8 +401,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as error:
         report.write(tmp_path / "file", "x", [], scores)
     assert str(error.value) == (
-        f"cannot write {tmp_path}/file/frames/worst-1-frame.jpg: Not a directory; free some "
-        "space, or choose another folder"
+        f"cannot write {tmp_path}/file (Not a directory): free some space, or choose another folder"
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError
 from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
-from roadseg.core.whole_file import hidden_beside
+from roadseg.core.files import hidden_beside, new_part
 from roadseg.core.wording import option
-from roadseg.media.sinks.leftovers import new_part, settle_folder, settle_parts
+from roadseg.media.sinks.leftovers import settle_folder, settle_parts
 from roadseg.media.sources.base import SourceInfo
 
 __all__ = [

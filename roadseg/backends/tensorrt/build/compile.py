@@ -17,6 +17,7 @@ from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, li
 from roadseg.backends.tensorrt.build.progress import make_monitor
 from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
+from roadseg.core.cache import keep_in_cache
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.core.wording import option
 
@@ -141,7 +142,7 @@ class _Build:
         plan = builder.build_serialized_network(network, config)
         if cache is not None and timing_cache is not None:
             # What was measured before a failure or Ctrl-C was measured all the same.
-            _save(timing_cache, bytes(config.get_timing_cache().serialize()))
+            keep_in_cache(timing_cache, bytes(config.get_timing_cache().serialize()))
         if monitor.error is not None:
             raise monitor.error
         if plan is None:
@@ -254,15 +255,3 @@ class _Build:
         from roadseg.backends.tensorrt.plugin import last_plugin_error
 
         return last_plugin_error()
-
-
-def _save(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    # Without the cache the next build is slower, and nothing else.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
