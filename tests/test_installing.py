@@ -17,10 +17,12 @@ from roadseg.core.installing import (
     gpu_extra,
     install,
     install_tensorrt,
-    no_tensorrt_here,
     is_installed,
+    no_tensorrt_here,
     require,
 )
+
+pytestmark = pytest.mark.usefixtures("as_typed")
 
 if sys.version_info >= (3, 11):
     import tomllib

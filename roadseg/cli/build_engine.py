@@ -27,7 +27,9 @@ def build_engine(
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
     ] = False,
     fp32: Annotated[bool, typer.Option("--fp32", help="Single precision.")] = False,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Network input.")] = "352x480",
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Size of the network's input.")
+    ] = "352x480",
     batch: Annotated[
         str,
         typer.Option(
@@ -39,8 +41,8 @@ def build_engine(
     target: Annotated[
         str,
         typer.Option(
-            help="auto, tensorrt (for the GPU of this machine) or tensorrt-rtx (needs no GPU to "
-            "build)."
+            help="What builds the engine: auto, tensorrt (for the GPU of this machine) or "
+            "tensorrt-rtx (needs no GPU to build)."
         ),
     ] = "auto",
     sm: Annotated[
@@ -80,7 +82,7 @@ def build_engine(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="Scales that calibrate wrote, for --int8.",
+            help="Scales that 'roadseg calibrate' wrote, for --int8.",
         ),
     ] = None,
     data: Annotated[

@@ -34,7 +34,7 @@ SourceArgument = Annotated[
     ),
 ]
 SourceOption = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="The source may also be given so.")
+    str | None, typer.Option(metavar="SOURCE", help="Another way to name the source.")
 ]
 ModelOption = Annotated[
     str,

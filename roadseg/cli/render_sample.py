@@ -24,7 +24,7 @@ def render_sample(
         typer.Option(metavar="FILE", help="Write all class ids here, as one array 'labels'."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the clip.")] = 10.0,
-    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15.0,
+    fps: Annotated[float, typer.Option(help="Frames per second of the clip.")] = 15.0,
     dataset: Annotated[
         Path | None,
         typer.Option(

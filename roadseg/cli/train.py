@@ -23,7 +23,9 @@ def train(
     ],
     model: Annotated[
         str,
-        typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md."),
+        typer.Option(
+            help="Name of a network: segnet, segnet-basic, segnet-lite, or one of docs/compare.md."
+        ),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[
@@ -34,12 +36,13 @@ def train(
         typer.Option(help="More training frames in the same layout, such as rendered scenes."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data, instead of the recipe's.")
+        int | None,
+        typer.Option(min=1, help="How many passes over the data, instead of the recipe's number."),
     ] = None,
     time_budget: Annotated[
         float | None,
         typer.Option(
-            help="Minutes of training, validation not counted; the schedule ends in time."
+            help="How many minutes to train, validation not counted; the schedule fits them."
         ),
     ] = None,
     init: Annotated[
@@ -52,7 +55,10 @@ def train(
     ] = None,
     encoder_weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="VGG16's ImageNet weights in torchvision's layout."),
+        typer.Option(
+            metavar="FILE",
+            help="Start the encoder from these ImageNet weights of VGG16, in torchvision's layout.",
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
@@ -66,7 +72,7 @@ def train(
         int,
         typer.Option(min=0, max=2**32 - 1, help="Random seed of weights, order and crops."),
     ] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="How many CPU threads to use.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
     deterministic: Annotated[
         bool,

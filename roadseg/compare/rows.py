@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import UsageError
-from roadseg.core.json_file import claim_json, write_json
+from roadseg.core.files import claim_file, write_json
 from roadseg.core.wording import option
 
 __all__ = ["ROWS", "Row", "RowFile"]
@@ -101,7 +101,7 @@ class RowFile:
         Raises:
             SinkError: they cannot be written.
         """
-        claim_json(self._path)
+        claim_file(self._path)
         self._write()
 
     def find(self, model: str, configuration: dict[str, Any]) -> Row | None:

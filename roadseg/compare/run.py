@@ -24,11 +24,11 @@ from roadseg.compare.paper import table_models
 from roadseg.compare.rows import Row, RowFile
 from roadseg.compare.table import csv_text, markdown, terminal_text
 from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageError
+from roadseg.core.files import write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.machine import describe_machine
 from roadseg.core.wording import option
 from roadseg.datasets.opening import open_dataset
-from roadseg.evaluation.whole_file import write_whole
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
 from roadseg.training.limits import check_batch
 from roadseg.training.trainer import BEST
@@ -229,10 +229,13 @@ def _write(folder: Path, result: Comparison) -> Comparison:
         "compare.csv": csv_text(rows, paper=paper).encode(),
         "compare.png": chart_png(title, rows, conditions, paper=paper) if rows else None,
     }
+    fix = f"free some space, or choose another {option('--output', parameter='folder')}"
     written = []
+    with writing(folder, fix):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         if content is not None:
-            write_whole(folder / name, content, option("--output", parameter="folder"))
+            write_bytes(folder / name, content, fix=fix)
             written.append(folder / name)
     return dataclasses.replace(result, files=tuple(written))
 

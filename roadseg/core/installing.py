@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from roadseg.core.errors import BackendError
+from roadseg.core.wording import option
 
 __all__ = [
     "cuda_extra",
@@ -112,10 +113,12 @@ def install_tensorrt(target: str = "auto") -> str:
         target: `tensorrt`, `tensorrt-rtx`, or `auto` for the one that suits the machine.
     """
     if sys.platform == "darwin":
-        return "use --backend openvino"
+        return f"there is none for macOS, use {option('--backend', 'openvino')}"
     extra = gpu_extra()
     if target == "tensorrt-rtx":
-        return install("tensorrt-rtx") if _has_rtx() else "use --target tensorrt"
+        if not _has_rtx():
+            return f"there is none for this processor, use {option('--target', 'tensorrt')}"
+        return install("tensorrt-rtx")
     if extra == "jetson":
         return (
             f"{_JETPACK} && {install(extra)} (in a virtual environment made with "

@@ -203,7 +203,7 @@ class PycudaKernel:
         stream = self._cuda.streams.get(stream_handle)
         if stream is None:
             raise BackendError(
-                "pycuda alone cannot run kernels in a stream of TensorRT or PyTorch",
+                "pycuda cannot run kernels in a stream of TensorRT or PyTorch",
                 fix=install(gpu_extra()),
             )
         # The driver reads parameters as it would a C struct of them.

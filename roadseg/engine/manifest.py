@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from roadseg.core.errors import EngineError, os_reason
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
 from roadseg.engine.runtime import TARGETS, Target
 from roadseg.engine.spec import PRECISIONS, EngineSpec, Precision
 

@@ -25,6 +25,7 @@ from roadseg.core.installing import (
     upgrade,
 )
 from roadseg.core.shadowing import shadowing_path
+from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 
 __all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
@@ -93,7 +94,9 @@ def load_runtime(target: str = "auto") -> Runtime:
         if target == known:
             return _load(known)
     if target != "auto":
-        raise UsageError(f"unknown target {target!r}", fix=f"use --target auto|{'|'.join(TARGETS)}")
+        raise UsageError(
+            f"unknown target {target!r}", fix=f"use {option('--target', 'auto', *TARGETS)}"
+        )
     problems: list[BackendError] = []
     for candidate in TARGETS:
         try:

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from roadseg.core.errors import ModelError
+from roadseg.core.wording import option
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
@@ -206,7 +207,7 @@ def _shape_source(node: fx.Node) -> tuple[Any, list[int]]:
     if not _is_shape(at):
         raise ModelError(
             f"export cannot follow how {node.name} is computed from the input's size",
-            fix="give a fixed --size HxW",
+            fix=f"give a fixed {option('--size')}",
         )
     axes: Any = [0, 1, 2, 3]
     for key in reversed(keys):

@@ -5,14 +5,11 @@ Neither a CUDA toolkit nor a C++ compiler is needed, and neither is a GPU or a d
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from roadseg.core.cache import user_cache_dir
+from roadseg.core.cache import keep_in_cache, user_cache_dir
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import cuda_extra, install, reinstall, upgrade
 from roadseg.kernels.kernels import source, source_hash
@@ -68,7 +65,7 @@ def compile_kernels(
         _check_known(nvrtc, compute_capability, version)
         image = _compile(nvrtc, compute_capability, output, unit)
         if cache:
-            _write(path, image)
+            keep_in_cache(path, hashlib.sha256(image).digest() + image)
     return image
 
 
@@ -188,21 +185,3 @@ def _read(path: Path) -> bytes | None:
         return None
     digest, image = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return image if hashlib.sha256(image).digest() == digest else None
-
-
-def _write(path: Path, image: bytes) -> None:
-    """Keep an image, under its name only when it is complete; without a cache folder, do not."""
-    part = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(image).digest() + image)
-        os.replace(part, path)
-        part = None
-    except OSError:
-        pass
-    finally:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(part)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from roadseg.core.errors import BackendError, QualityGateError
 from roadseg.core.installing import install, require
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.datasets.frames import CalibrationFrames
 from roadseg.export.ir import finish_ir
 from roadseg.quantize import accuracy
@@ -206,7 +207,7 @@ def quantize_within(
     raise QualityGateError(
         f"INT8 costs {best:.2f} points of validation mIoU ({100 * fp32_miou:.2f} in FP32), "
         f"allowed are {max_drop_points:g}: nothing was written",
-        fix="calibrate on more frames, or allow more with --max-drop",
+        fix=f"calibrate on more frames, or allow more with {option('--max-drop')}",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.wording import option
 from roadseg.training.log import read_log
 
 __all__ = ["Board", "draw_curves"]
@@ -68,7 +69,7 @@ class Board:
         except OSError as exc:
             raise SinkError(
                 f"cannot write {self._folder} ({os_reason(exc)})",
-                fix="free some space and go on with --resume",
+                fix=f"free some space and go on with {option('--resume', True)}",
             ) from exc
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
 
@@ -100,7 +101,7 @@ def failures_explained(device: torch.device) -> Iterator[None]:
         if compiler is not None and isinstance(exc, compiler.TorchDynamoException):
             raise BackendError(
                 f"torch.compile cannot fuse the step ({reason})",
-                fix="leave out --compile, or install what it needs, a C++ compiler and on a GPU "
-                "Triton",
+                fix=f"leave out {option('--compile', True, parameter='compile_step')}, or install "
+                "what it needs, a C++ compiler and on a GPU Triton",
             ) from exc
         raise

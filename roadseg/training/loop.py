@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from roadseg.core.errors import DataError, SinkError, UsageError, os_reason
+from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.models import build_model, load_weights
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s
@@ -132,7 +133,9 @@ def train(
         record = check_resumption(folder, record)
     elif (folder / LAST).exists():
         raise UsageError(
-            f"{folder} holds a run", fix="go on with --resume or choose another --output"
+            f"{folder} holds a run",
+            fix=f"go on with {option('--resume', True)} or choose another "
+            f"{option('--output', parameter='folder')}",
         )
     with (
         world() as place,
@@ -196,7 +199,8 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SinkError(
-            f"cannot create {folder} ({os_reason(exc)})", fix="choose another --output"
+            f"cannot create {folder} ({os_reason(exc)})",
+            fix=f"choose another {option('--output', parameter='folder')}",
         ) from exc
 
 
@@ -254,9 +258,9 @@ def build_network(model_name: str, num_classes: int, recipe: Recipe) -> nn.Modul
 def _load_encoder(trainer: Trainer, weights: Path) -> None:
     if not isinstance(trainer.model, (SegNet, FCN8s, DeepLabLargeFOV, DeconvNet)):
         raise UsageError(
-            "--encoder-weights is for networks with VGG16's encoder, which "
+            f"{option('--encoder-weights')} is for networks with VGG16's encoder, which "
             f"{trainer.model_name} has not",
-            fix="use --model segnet",
+            fix=f"use {option('--model', 'segnet', parameter='model_name')}",
         )
     load_vgg16(trainer.model.encoder, weights)
     trainer.average = AveragedWeights(trainer.model, trainer.recipe.ema_decay)

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from roadseg.core.errors import UsageError
 from roadseg.core.shipped import page
+from roadseg.core.wording import option
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -199,7 +200,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         if name_or_path not in recipe_names():
             raise UsageError(
                 f"unknown recipe {name_or_path!r}",
-                fix=f"use --recipe {'|'.join(recipe_names())} or the path of a .toml file",
+                fix=f"use {option('--recipe', *recipe_names())} or the path of a .toml file",
             )
         file = resources.files("roadseg.training") / "recipes" / f"{name_or_path}.toml"
         name = name_or_path
@@ -214,7 +215,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     if recipe.batch_size == round(recipe.batch_size * recipe.extra_share):
         raise UsageError(
             f"recipe {name!r}: extra_share = {recipe.extra_share:g} leaves no room in a batch "
-            f"of {recipe.batch_size} for the frames of --data",
+            f"of {recipe.batch_size} for the frames of {option('--data')}",
             fix="lower it",
         )
     return recipe

@@ -32,8 +32,9 @@ from types import MappingProxyType
 from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError, os_reason
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
 __all__ = [
@@ -166,7 +167,8 @@ def check_not_shipped(path: Path) -> None:
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
             f"{path} comes with roadseg",
-            fix="give another name with --output, or a folder; 'make weights' replaces what ships",
+            fix=f"give another name with {option('--output', parameter='path')}, or a folder; "
+            "'make weights' replaces what ships",
         )
 
 

@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import ModelError, SinkError, os_reason
+from roadseg.core.errors import ModelError, os_reason
+from roadseg.core.files import write_json
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.core.whole_file import replace_file
 
 __all__ = [
     "WEIGHTS_DIR",
@@ -134,11 +134,7 @@ def write_manifest_entry(
         "training": dict(training),
         "validation": dict(validation),
     }
-    text = json.dumps(raw, indent=2, allow_nan=False) + "\n"
-    try:
-        replace_file(path, text.encode("utf-8"))
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {os_reason(exc)}") from exc
+    write_json(path, raw)
 
 
 def sha256_of(path: Path) -> str:

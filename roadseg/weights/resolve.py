@@ -97,7 +97,7 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
     raise UsageError(
-        problem, fix=f"use --model {'|'.join(names)}, or a .pt file of 'roadseg train'"
+        problem, fix=f"use {option('--model', *names)}, or a .pt file of 'roadseg train'"
     )
 
 

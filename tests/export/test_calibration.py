@@ -17,6 +17,8 @@ from roadseg.datasets.frames import (
     write_frame_list,
 )
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SHIPPED = Path(__file__).resolve().parents[2] / "calibration" / "frames.txt"
 
 

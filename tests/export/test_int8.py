@@ -22,6 +22,8 @@ from roadseg.quantize import for_openvino as quantize
 from roadseg.quantize.for_openvino import PLANS, QuantizationPlan, calibrate, quantize_within
 from roadseg.quantize.quantizers import index_operations
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 

@@ -25,6 +25,8 @@ from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, run_record
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Make = Callable[..., Any]
 
 

@@ -23,6 +23,8 @@ from roadseg.core.errors import UsageError
 from roadseg.video import display
 from roadseg.video.display import Window, display_available, open_window
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 IMAGE = np.zeros((4320, 7680, 3), dtype=np.uint8)
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 and Wayland")

@@ -27,6 +27,8 @@ from roadseg.render import Renderer
 from roadseg.video.loop import VideoLoop, _depth
 from roadseg.video.meters import STAGES, Meters
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 PATIENCE_S = 30.0  # only a failing test waits that long
 SIZE_HW = (32, 64)
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from roadseg.backends.tensorrt.formats import ROLES, Op, combinations, variant_of, version_of
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import upgrade
+from roadseg.core.wording import option
 from roadseg.cuda import load_cuda
 from roadseg.kernels.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.kernels.layouts import ITEM_BYTES
@@ -102,7 +103,7 @@ def register_portable(
     if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
             f"TensorRT {trt.__version__} has no ahead-of-time plugins",
-            fix="build without --portable, or install TensorRT 10.9 or newer: "
+            fix=f"build without {option('--portable', True)}, or install TensorRT 10.9 or newer: "
             f"{upgrade('tensorrt')}",
         )
     if ptx is not None:
