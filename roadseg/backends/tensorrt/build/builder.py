@@ -15,17 +15,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.core.version import __version__
-from roadseg.core.cache import user_cache_dir
 from roadseg.backends.tensorrt.build.compile import choose_sm, compile_plan
 from roadseg.backends.tensorrt.build.graph import Int8Options, NetworkGraph, export_graph
 from roadseg.backends.tensorrt.build.interrupt import DeferredInterrupt
 from roadseg.backends.tensorrt.build.lock import build_lock
-from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.backends.tensorrt.build.other_process import built_meanwhile
 from roadseg.backends.tensorrt.build.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.backends.tensorrt.build.progress import BuildProgress, StageClock
 from roadseg.backends.tensorrt.build.publish import Draft, claim_engine
+from roadseg.core.cache import user_cache_dir
+from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.version import __version__
+from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
@@ -36,9 +37,8 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.core.errors import BackendError, UsageError
-from roadseg.weights.gate import check_drop
 from roadseg.weights import resolve_weights
+from roadseg.weights.gate import check_drop
 
 if TYPE_CHECKING:
     import numpy as np

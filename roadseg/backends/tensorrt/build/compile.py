@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
 from roadseg.backends.tensorrt.build.progress import make_monitor
+from roadseg.core.errors import BackendError, EngineError, UsageError
+from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
 from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
-from roadseg.core.errors import BackendError, EngineError, UsageError
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo

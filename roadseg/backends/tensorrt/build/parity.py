@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.engine.manifest import ParityFacts
-from roadseg.engine.spec import Precision
 from roadseg.core.errors import DataError, EngineError
 from roadseg.core.shipped import shipped_file
+from roadseg.engine.manifest import ParityFacts
+from roadseg.engine.spec import Precision
 
 __all__ = ["MIN_AGREEMENT", "Labeller", "check_parity", "compare", "parity_frames"]
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 from roadseg.core.errors import SinkError
+from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
 __all__ = ["Draft", "claim_engine"]
 
