@@ -15,8 +15,7 @@ from roadseg.core.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 RECIPE = """
 description = "two steps"
