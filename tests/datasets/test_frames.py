@@ -17,6 +17,7 @@ from roadseg.datasets.frames import (
     write_frame_list,
 )
 from tests.support import ROOT
+from tests.support.clips import write_clip
 
 SHIPPED = ROOT / "calibration" / "frames.txt"
 
@@ -83,17 +84,10 @@ def test_a_missing_frame(tmp_path: Path) -> None:
     )
 
 
-def write_clip(path: Path, count: int) -> None:
+def write_grey(path: Path, count: int) -> None:
     """A clip whose frame i is grey of brightness 50 + 2i."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(count):
-            picture = np.full((48, 64, 3), 50 + 2 * i, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
-        container.mux(stream.encode())
+    images = [np.full((48, 64, 3), 50 + 2 * i, np.uint8) for i in range(count)]
+    write_clip(path, codec="ffv1", images=images)
 
 
 def test_evenly() -> None:
@@ -146,7 +140,7 @@ def test_camvid_gives_the_list_that_ships(camvid_dir: Path) -> None:
 )
 def test_a_video(tmp_path: Path, frames: int, count: int, chosen: list[int]) -> None:
     clip = tmp_path / "clip.mkv"
-    write_clip(clip, frames)
+    write_grey(clip, frames)
     found = collect_frames(clip, count=count, network_hw=(32, 64))
     assert [r.name for r in found.records] == [f"clip.mkv#{i}" for i in chosen]
     assert found.described == "clip.mkv"
@@ -159,13 +153,13 @@ def test_a_video(tmp_path: Path, frames: int, count: int, chosen: list[int]) -> 
 
 def test_a_video_decides_on_the_size(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mkv"
-    write_clip(clip, 2)
+    write_grey(clip, 2)
     assert collect_frames(clip).network_hw == (352, 480)
 
 
 def test_a_video_that_was_cut_off(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mkv"
-    write_clip(clip, 40)
+    write_grey(clip, 40)
     whole = collect_frames(clip, network_hw=(32, 64))
     assert whole.warnings == ()
     data = clip.read_bytes()
