@@ -15,10 +15,9 @@ from roadseg.core.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world
+from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("as_typed")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 RECIPE = """
 description = "two steps"
