@@ -45,8 +45,10 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     list_path = root / f"{split}.txt"
     if not list_path.is_file():
         found = camvid_splits(root)
-        hint = f"; use one of its splits: {', '.join(found)}" if found else f": expected {layout}"
-        raise DataError(f"{root} has no split {split!r}{hint}")
+        what = f"{root} has no split {split!r}"
+        if not found:
+            raise DataError(f"{what}: expected {layout}")
+        raise DataError(what, fix=f"use one of its splits: {', '.join(found)}")
     try:
         lines = list_path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
