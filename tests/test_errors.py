@@ -75,7 +75,7 @@ def test_all_lists_everything_public_of_the_module() -> None:
         if value.__module__ == errors.__name__
     ]
     assert sorted(classes) == sorted(EXIT_CODES)
-    assert sorted(errors.__all__) == sorted([*classes, "os_reason"])
+    assert sorted(errors.__all__) == sorted([*classes, "first_line", "last_line", "os_reason"])
 
 
 def test_the_module_docstring_states_every_exit_code() -> None:

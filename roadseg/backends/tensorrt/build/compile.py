@@ -8,18 +8,17 @@ as TensorRT-RTX is. No flag is used that 11 removed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
 from roadseg.backends.tensorrt.build.progress import make_monitor
-from roadseg.engine.runtime import Runtime
-from roadseg.engine.spec import EngineSpec
 from roadseg.core.cache import keep_in_cache
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.core.wording import option
+from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
+from roadseg.engine.runtime import Runtime
+from roadseg.engine.spec import EngineSpec
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -52,15 +51,20 @@ def choose_sm(
     if wanted:
         unknown = [sm for sm in wanted if sm not in known]
         if unknown:
-            raise UsageError(f"{runtime.name} does not build for compute capability {unknown[0]}", fix=f"use {option('--sm', *known)}")
+            raise UsageError(
+                f"{runtime.name} does not build for compute capability {unknown[0]}",
+                fix=f"use {option('--sm', *known)}",
+            )
         return wanted
     here = None if device is None else 10 * device.compute_capability[0]
     if device is not None and here is not None:
         here += device.compute_capability[1]
         if here not in known:
             raise EngineError(
-f"{runtime.name} does not run on {device.name} (compute capability "
-f"{here // 10}.{here % 10})", fix=f"use {option('--target', 'tensorrt')}")
+                f"{runtime.name} does not run on {device.name} (compute capability "
+                f"{here // 10}.{here % 10})",
+                fix=f"use {option('--target', 'tensorrt')}",
+            )
     return (75,) if here == 75 else tuple(sm for sm in known if sm > 75)
 
 
@@ -152,7 +156,9 @@ class _Build:
             return self._trt.Builder(self._logger)
         except (TypeError, RuntimeError) as exc:  # what pybind11 makes of a null pointer
             reason = first_reason(self._messages.errors)
-            raise BackendError(f"{self._runtime.name} cannot start ({reason})", fix="see 'roadseg doctor'") from exc
+            raise BackendError(
+                f"{self._runtime.name} cannot start ({reason})", fix="see 'roadseg doctor'"
+            ) from exc
 
     def _parse(self, builder: Any, graph: bytes) -> Any:
         trt = self._trt
@@ -222,17 +228,25 @@ class _Build:
             reason = (f"node {node}: " if node else "") + first_reason([error.desc()])
         else:
             reason = first_reason(self._messages.errors)
-        return EngineError(f"{self._runtime.name} refuses the network {name} ({plugin_error or reason})", fix="report it with this line")
+        return EngineError(
+            f"{self._runtime.name} refuses the network {name} ({plugin_error or reason})",
+            fix="report it with this line",
+        )
 
     def _failure(self) -> EngineError:
         errors = self._messages.errors
         model = self._spec.model_name
         plugin_error = self._plugin_error()
         if is_out_of_memory(errors):
-            return EngineError(f"the GPU's memory is full: {self._runtime.name} cannot build {model}", fix=
-f"close other programs that use the GPU, or use a smaller {option('--size')}, "
-f"{option('--batch')} or {option('--workspace')}")
-        return EngineError(f"{self._runtime.name} cannot build {model} ({plugin_error or first_reason(errors)})", fix=f"try another {option('--size')}, or see 'roadseg doctor'")
+            return EngineError(
+                f"the GPU's memory is full: {self._runtime.name} cannot build {model}",
+                fix=f"close other programs that use the GPU, or use a smaller {option('--size')}, "
+                f"{option('--batch')} or {option('--workspace')}",
+            )
+        return EngineError(
+            f"{self._runtime.name} cannot build {model} ({plugin_error or first_reason(errors)})",
+            fix=f"try another {option('--size')}, or see 'roadseg doctor'",
+        )
 
     def _plugin_error(self) -> str | None:
         if self._spec.lowering != "plugin" or self._spec.portable:

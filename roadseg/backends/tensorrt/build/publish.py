@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 
 from roadseg.core.errors import SinkError
-from roadseg.core.wording import option
 from roadseg.core.files import claim_file, hidden_beside, new_part, writing
+from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
 __all__ = ["Draft", "claim_engine"]
-
 
 
 def claim_engine(path: Path) -> None:
