@@ -99,9 +99,13 @@ class EngineError(RoadsegError):
     exit_code = 9
 
 
-def os_reason(exc: OSError) -> str:
-    """What the system says, without the number and the path: `No space left on device`."""
-    return exc.strerror or str(exc)
+def os_reason(exc: OSError | ValueError) -> str:
+    """Why a file cannot be read or written, without number and path: `No space left on device`.
+
+    Args:
+        exc: what the system says, or what is wrong with the file's text.
+    """
+    return (isinstance(exc, OSError) and exc.strerror) or str(exc)
 
 
 def first_line(exc: BaseException) -> str:

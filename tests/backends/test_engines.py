@@ -319,7 +319,7 @@ def test_sizes_out_of_range(bench: Bench) -> None:
     with pytest.raises(UsageError) as caught:
         bench.open(size_hw=(31, 64))
     assert str(caught.value) == (
-        "network input 31x64: its sides must be 32 to 4096: use for example --size 352x480"
+        "network input 31x64: its sides must be 32 to 4096: use for example size_hw=(352, 480)"
     )
 
 
