@@ -12,11 +12,13 @@ import pytest
 from roadseg.core import errors
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted([*ROOT.glob("roadseg/**/*.py"), *ROOT.glob("tools/**/*.py")])
+FILES = sorted(
+    path for room in ("roadseg", "tools", "benchmarks") for path in ROOT.glob(f"{room}/**/*.py")
+)
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in FILES}
 
 _ORDERS = (
-    "add|build|calibrate|check|choose|close|convert|copy|correct|create|delete|download|empty|end|"
+    "add|build|calibrate|check|choose|close|compare|convert|copy|correct|create|delete|download|empty|end|"
     "export|free|give|go|install|leave|lower|make|measure|name|pip|plug|put|raise|record|reinstall|"
     "remove|rename|replace|report|run|save|score|see|set|shorten|start|train|try|update|upgrade|"
     "use|wait|write"

@@ -307,7 +307,7 @@ def test_an_explicit_tensorrt_tells_what_is_missing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
-        raise BackendError("there is no NVIDIA driver: install one")
+        raise BackendError("there is no NVIDIA driver", fix="install one")
 
     monkeypatch.setattr(engines, "shared_cuda", fail)
     segmenter = Segmenter(backend="tensorrt")
@@ -327,7 +327,7 @@ def test_a_truncated_engine_is_named_also_without_a_driver(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
-        raise BackendError("there is no NVIDIA driver: install one")
+        raise BackendError("there is no NVIDIA driver", fix="install one")
 
     monkeypatch.setattr(engines, "shared_cuda", fail)
     engine = bench.add("mine")
