@@ -141,7 +141,10 @@ def open_loop(
             try:
                 sink = open_default_sink(source.info)
             except SinkError as exc:
-                raise SinkError(f"{exc} ({option('--output')} chooses another place)") from exc
+                another = f"({option('--output')} chooses another place)"
+                if exc.fix:
+                    raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
+                raise SinkError(f"{exc.what} {another}") from exc
             stack.callback(sink.close, ok=False)
             if report is not None:
                 report(

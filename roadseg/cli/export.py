@@ -65,7 +65,7 @@ def export(
     if suffix not in _PRECISIONS:
         raise UsageError(f"cannot export to {output}", fix="use --output FILE.onnx or FILE.xml")
     if suffix == ".xml" and precision == "int8":
-        raise UsageError("export writes float .xml files: for INT8 use 'roadseg quantize'")
+        raise UsageError("export writes float .xml files", fix="for INT8 use 'roadseg quantize'")
     if precision not in _PRECISIONS[suffix]:
         raise UsageError(
             f"precision {precision!r} is not for {suffix} files",

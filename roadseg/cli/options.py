@@ -84,11 +84,14 @@ def one_source(positional: list[str] | None, option: str | None, command: str) -
         return given[0]
     see = f"(see 'roadseg {command} --help')"
     if not any(given):
-        raise UsageError(f"no source is given: for example 'roadseg {command} drive.mp4' {see}")
+        raise UsageError(
+            "no source is given", fix=f"for example 'roadseg {command} drive.mp4' {see}"
+        )
     if option is None:
         raise UsageError(
             f"{len(given)} sources are given, {redact(given[0])} to {redact(given[-1])}, and one "
-            f'at a time is read: put a pattern of images in quotes, as in "drive/*.png" {see}'
+            "at a time is read",
+            fix=f'put a pattern of images in quotes, as in "drive/*.png" {see}',
         )
     raise UsageError(
         f"two sources are given, {redact(given[0])} and --source {redact(option)}",

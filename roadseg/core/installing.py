@@ -113,12 +113,12 @@ def install_tensorrt(target: str = "auto") -> str:
         target: `tensorrt`, `tensorrt-rtx`, or `auto` for the one that suits the machine.
     """
     if sys.platform == "darwin":
-        return f"there is none for macOS, use {option('--backend', 'openvino')}"
+        return f"use {option('--backend', 'openvino')}"
     extra = gpu_extra()
     if target == "tensorrt-rtx":
-        if not _has_rtx():
-            return f"there is none for this processor, use {option('--target', 'tensorrt')}"
-        return install("tensorrt-rtx")
+        if _has_rtx():
+            return install("tensorrt-rtx")
+        return f"use {option('--target', 'tensorrt')}"
     if extra == "jetson":
         return (
             f"{_JETPACK} && {install(extra)} (in a virtual environment made with "

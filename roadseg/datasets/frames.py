@@ -211,7 +211,7 @@ def read_frame_list(path: Path) -> list[str]:
             fix=f"give one with {option('--frame-list')}, one frame per line",
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     frames = [text for line in lines if (text := line.partition("#")[0].strip())]
     if not frames:
         raise DataError(f"{path} lists no frames", fix="write one path per line")

@@ -25,7 +25,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.core.labels import SUNRGBD
 from roadseg.datasets.label_code import LabelCode
 from roadseg.datasets.labelled import LabelledSet
@@ -123,7 +123,7 @@ def _read_list(root: Path, part: str) -> list[str]:
             f"{root} is SUN RGB-D without {path.name}, the official split", fix=_SOURCE
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     return [line.strip() for line in lines if line.strip()]
 
 

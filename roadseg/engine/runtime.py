@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.errors import BackendError, UsageError, first_line
 from roadseg.core.installing import (
     install_tensorrt,
     is_jetson,
@@ -160,7 +160,7 @@ def _import(module_name: str, target: Target) -> Any:
 
 
 def _unloadable(exc: Exception, target: Target) -> BackendError:
-    detail = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    detail = first_line(exc)
     what = f"{_NAMES[target]} is installed and cannot be loaded ({detail})"
     none = no_tensorrt_here(target)
     if none or is_jetson():

@@ -126,20 +126,20 @@ def read_engine(path: Path) -> EngineFile:
 
 
 def list_engines(
-    folder: Path | None = None, *, problem: Callable[[str], None] = lambda _line: None
+    folder: Path | None = None, *, problem: Callable[[EngineError], None] = lambda _error: None
 ) -> list[EngineFile]:
     """Every engine in a folder that has a manifest, by name.
 
     Args:
         folder: default: `engines_dir()`.
-        problem: takes a line for each engine whose manifest is missing or damaged.
+        problem: takes the error of each engine whose manifest is missing or damaged.
     """
     engines = []
     for path in _plans(folder or engines_dir()):
         try:
             engines.append(read_engine(path))
         except EngineError as exc:  # noqa: PERF203
-            problem(str(exc))
+            problem(exc)
     return engines
 
 
@@ -152,7 +152,7 @@ def find_engine(
     calibration_of: Callable[[EngineManifest], str | None] = lambda _manifest: None,
     graph_sha256: Callable[[], str] | None = None,
     folder: Path | None = None,
-    problem: Callable[[str], None] = lambda _line: None,
+    problem: Callable[[EngineError], None] = lambda _error: None,
 ) -> Found:
     """The engine to run, whatever its name.
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, first_line
 from roadseg.core.wording import option
 from roadseg.export.quantizable import Layer, QuantizableGraph
 from roadseg.weights.calibration import Calibration, check_weights
@@ -59,7 +59,7 @@ def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
-        detail = str(exc).strip().splitlines()[0]
+        detail = first_line(exc)
         raise ModelError(
             f"the quantised graph is not valid ONNX ({detail})",
             fix=f"use {option('--precision', 'fp16')}",

@@ -148,6 +148,10 @@ def _find(
 ) -> EngineFile | None:
     """The best engine that fits; None, and why, where the first choice has to be built again."""
     stale: list[tuple[EngineFile, list[str]]] = []
+
+    def explain(error: EngineError) -> None:
+        say(str(error))
+
     for wanted in _preferences(spec):
         found = find_engine(
             wanted,
@@ -155,7 +159,7 @@ def _find(
             cuda.device,
             weights_sha256=weights_sha256,
             calibration_of=calibration_sha256,
-            problem=say if wanted == spec else _say_nothing,  # of the whole folder, so once
+            problem=explain if wanted == spec else _say_nothing,  # of the whole folder, so once
         )
         if found.engine is not None:
             return found.engine
@@ -185,7 +189,7 @@ def _duration(runtime: Runtime) -> str:
     return "about a minute" if runtime.target == "tensorrt-rtx" else "some minutes"
 
 
-def _say_nothing(_line: str) -> None:
+def _say_nothing(_line: object) -> None:
     pass
 
 

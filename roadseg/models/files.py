@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from roadseg.core.errors import first_line
 from roadseg.core.files import whole_file
 
 __all__ = ["save_in_one_step"]
@@ -26,4 +27,4 @@ def save_in_one_step(path: Path, content: dict[str, Any]) -> None:
             # the file.
             if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
                 raise exc.__context__ from None
-            raise OSError(str(exc).partition("\n")[0]) from exc
+            raise OSError(first_line(exc)) from exc

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import BackendError, QualityGateError
+from roadseg.core.errors import BackendError, QualityGateError, first_line, last_line
 from roadseg.core.installing import install, require
 from roadseg.core.types import Labels
 from roadseg.core.wording import option
@@ -156,9 +156,7 @@ def calibrate(
                 ignored_scope=nncf.IgnoredScope(names=ignored),
             )
         except (RuntimeError, nncf.ValidationError, nncf.InternalError) as exc:
-            raise BackendError(
-                f"NNCF cannot quantise the network: {str(exc).strip().splitlines()[-1]}"
-            ) from exc
+            raise BackendError(f"NNCF cannot quantise the network: {last_line(exc)}") from exc
     place_quantizers(quantized, shared_pools=not plan.float_indices)
     finish_ir(quantized)
     return quantized
@@ -282,7 +280,7 @@ def _import_nncf() -> Any:
         import nncf
     except ImportError as exc:
         raise BackendError(
-            f"quantising needs NNCF, which cannot be loaded ({str(exc).splitlines()[0]})",
+            f"quantising needs NNCF, which cannot be loaded ({first_line(exc)})",
             fix=install("export"),
         ) from exc
     import logging

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 
 __all__ = ["World", "world"]
 
@@ -74,7 +74,7 @@ def world() -> Iterator[World]:
     if gpus and local >= gpus:
         raise BackendError(
             f"torchrun started {local + 1} or more processes for {gpus} GPUs",
-            fix=f"use --nproc-per-node {gpus}",
+            fix=f"torchrun --nproc-per-node {gpus}",
         )
     device = torch.device("cuda", local) if gpus else torch.device("cpu")
     if gpus:
@@ -85,7 +85,7 @@ def world() -> Iterator[World]:
     try:
         distributed.init_process_group("nccl" if gpus else "gloo")
     except (RuntimeError, ValueError) as exc:
-        detail = str(exc).splitlines()[0]
+        detail = first_line(exc)
         raise BackendError(
             f"the processes of torchrun cannot find each other ({detail})",
             fix="start them with torchrun --nproc-per-node GPUS -m roadseg train ...",

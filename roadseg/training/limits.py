@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.errors import BackendError, UsageError, first_line
 from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
@@ -46,7 +46,7 @@ def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: in
     except (RuntimeError, ValueError) as exc:
         raise UsageError(
             f"{model_name} cannot be trained on batches of {len(crops)} crops of "
-            f"{height}x{width} ({str(exc).splitlines()[0]})",
+            f"{height}x{width} ({first_line(exc)})",
             fix="use a larger crop_hw, or batch_size, in the recipe",
         ) from exc
 
@@ -90,7 +90,7 @@ def failures_explained(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as exc:
-        reason = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        reason = first_line(exc)
         if is_out_of_memory(exc):
             raise BackendError(
                 f"{device} has too little memory ({reason})",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.files import write_text, writing
 from roadseg.core.wording import option
 
@@ -42,7 +42,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as exc:
         raise SinkError(
-            f"cannot read {path} ({exc})",
+            f"cannot read {path} ({os_reason(exc)})",
             fix=f"remove it, or choose another {option('--output', parameter='folder')}",
         ) from exc
     # A line is whole once its end is there.

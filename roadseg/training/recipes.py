@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.shipped import page
 from roadseg.core.wording import option
 
@@ -207,7 +207,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"recipe {name!r} cannot be read: {exc}") from exc
+        raise UsageError(f"recipe {name!r} cannot be read: {os_reason(exc)}") from exc
     table = values.pop("augmentation", {})
     checked = _checked(Recipe, values, f"recipe {name!r}", given=("name", "augmentation"))
     augmentation = Augmentation(**_checked(Augmentation, table, f"recipe {name!r}"))

@@ -66,6 +66,14 @@ def test_the_reason_of_a_system_error_is_without_number_and_path() -> None:
         os.strerror(errno.ENOSPC)
     )
     assert errors.os_reason(OSError("no JPEG encoder")) == "no JPEG encoder"
+    assert errors.os_reason(ValueError("no number")) == "no number"
+
+
+def test_a_librarys_error_is_shortened_to_one_line() -> None:
+    error = RuntimeError(" Check failed at a.cpp:1:\n\n the file is damaged \n")
+    assert errors.first_line(error) == "Check failed at a.cpp:1:"
+    assert errors.last_line(error) == "the file is damaged"
+    assert errors.first_line(RuntimeError()) == errors.last_line(RuntimeError()) == "RuntimeError"
 
 
 def test_all_lists_everything_public_of_the_module() -> None:
@@ -75,7 +83,7 @@ def test_all_lists_everything_public_of_the_module() -> None:
         if value.__module__ == errors.__name__
     ]
     assert sorted(classes) == sorted(EXIT_CODES)
-    assert sorted(errors.__all__) == sorted([*classes, "os_reason"])
+    assert sorted(errors.__all__) == sorted([*classes, "first_line", "last_line", "os_reason"])
 
 
 def test_the_module_docstring_states_every_exit_code() -> None:

@@ -79,7 +79,7 @@ def test_label_ids_out_of_range(tiny_farm: Path, bad: int) -> None:
     cv2.imwrite(str(tiny_farm / "train/labels/3.png"), np.full((64, 96), bad, np.uint8))
     assert message(tiny_farm) == (
         f"label {tiny_farm}/train/labels/3.png holds class id {bad}: ids are 0..2, and 3 or 255 "
-        f"for void; correct the label, or add its class to {tiny_farm}/classes.txt"
+        f"for void: correct the label, or add its class to {tiny_farm}/classes.txt"
     )
 
 

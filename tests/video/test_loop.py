@@ -652,7 +652,7 @@ def test_a_window_alone_is_enough():
 
 def test_a_failing_window_ends_the_run():
     sink = FakeSink()
-    window = FakeWindow(error=UsageError("cannot show a window: gone: use --no-show"))
+    window = FakeWindow(error=UsageError("cannot show a window: gone", fix="use --no-show"))
     with pytest.raises(UsageError, match="^cannot show a window: gone: use --no-show$"):
         make_loop(FakeSource(None), sink=sink, window=window).run()
     assert sink.indices == list(range(len(sink.indices)))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino, _last_line
+from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino
 from roadseg.core.backend import check_batch
-from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError, last_line
 from roadseg.core.wording import option
 
 __all__ = ["OpenVinoScoringBackend"]
@@ -47,7 +47,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
             try:
                 results = self._request.infer([frame], share_inputs=True)
             except RuntimeError as exc:
-                raise BackendError(f"OpenVINO failed while inferring: {_last_line(exc)}") from exc
+                raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
             scores.append(results[0][0].astype(np.float32))
         return np.stack(scores)
 

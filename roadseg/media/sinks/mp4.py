@@ -281,7 +281,9 @@ class Mp4Sink:
         except OSError as exc:
             self._claim.release()
             failure = write_failure(self._target, exc)
-            raise SinkError(f"{failure}; what was recorded is in {self._temporary}") from exc
+            kept = f"what was recorded is in {self._temporary}"
+            fix = f"{failure.fix}; {kept}" if failure.fix else kept
+            raise SinkError(failure.what, fix=fix) from exc
 
     def _move_index(self) -> None:
         """Make browsers play while they load; a disk without room for a copy leaves it as it is."""

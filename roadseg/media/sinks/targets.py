@@ -12,6 +12,7 @@ from roadseg.core.errors import SinkError
 from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
 from roadseg.core.files import hidden_beside, new_part
 from roadseg.core.wording import option
+from roadseg.media.container import reason
 from roadseg.media.sinks.leftovers import settle_folder, settle_parts
 from roadseg.media.sources.base import SourceInfo
 
@@ -184,8 +185,7 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
             f"no permission to write {path}",
             fix="give a folder that you own, or change its permissions",
         )
-    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    return SinkError(f"cannot write {path}: {text[:1].lower()}{text[1:]}")
+    return SinkError(f"cannot write {path}: {reason(exc)}")
 
 
 def _same(one: Path, other: Path) -> bool:

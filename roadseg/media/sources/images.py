@@ -125,13 +125,16 @@ class ImageSource:
         self._delivered = 0
         self._animated: list[Path] = []
         self._animated_line = 0
+        self._first_failure: SourceError | None = None
         first = self._find()
         if first is None:
-            why = self.warnings[len(warnings)]
+            assert self._first_failure is not None
             if len(self._paths) == 1:
-                raise SourceError(why)
+                raise self._first_failure
             raise SourceError(
-                f"none of the {len(self._paths)} images in {name} can be read; the first: {why}"
+                f"none of the {len(self._paths)} images in {name} can be read; the first: "
+                f"{self._first_failure.what}",
+                fix=self._first_failure.fix,
             )
         self._pending: tuple[int, Image] | None = first
         count = None if loop else len(self._paths)
@@ -161,6 +164,7 @@ class ImageSource:
                 data = _read(path)
                 image = _decode(data, path)
             except SourceError as exc:
+                self._first_failure = self._first_failure or exc
                 failed += 1
                 self.frames_lost += 1
                 if position < len(self._paths):

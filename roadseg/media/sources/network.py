@@ -239,6 +239,8 @@ def _why(exc: BaseException) -> str:
         return "what it sends is not a video"
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:
         return "it refuses this transport"
+    if isinstance(exc, av.error.ProtocolNotFoundError):
+        return f"{reason(exc)}: FFmpeg as it comes with this PyAV does not speak it"
     return reason(exc)
 
 
@@ -248,7 +250,7 @@ def _advice(exc: BaseException) -> str:
     if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return "check the user name and password in the URL"
     if isinstance(exc, av.error.ProtocolNotFoundError):
-        return "FFmpeg as it comes with this PyAV does not speak it: give an rtsp or http(s) URL"
+        return "give an rtsp or http(s) URL"
     if isinstance(exc, av.error.HTTPClientError):
         return "check the path in the URL"
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:

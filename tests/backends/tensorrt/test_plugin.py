@@ -493,7 +493,7 @@ def test_modules_without_python_plugins_are_refused(name: str) -> None:
     with pytest.raises(BackendError) as caught:
         register_plugins(trt)
     assert str(caught.value) == (
-        f"{name} 1.7.1 has no Python plugins;"
+        f"{name} 1.7.1 has no Python plugins:"
         " use --target tensorrt with TensorRT 10.3 or newer, or the native lowering"
     )
     assert trt.get_plugin_registry().all_creators == []

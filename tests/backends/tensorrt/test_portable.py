@@ -319,7 +319,7 @@ def test_a_tensorrt_without_ahead_of_time_plugins(version: str) -> None:
     with pytest.raises(BackendError) as caught:
         register_portable(standin.make(version))
     assert str(caught.value) == (
-        f"TensorRT {version} has no ahead-of-time plugins;"
+        f"TensorRT {version} has no ahead-of-time plugins:"
         " build without --portable, or install TensorRT 10.9 or newer: pip install "
         "--upgrade tensorrt"
     )

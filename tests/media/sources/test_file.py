@@ -297,7 +297,7 @@ class TestRefusals:
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "gone.mp4"
         assert self.refused(path) == (
-            f"no such file: {path}; spec takes a video file, a webcam number, an rtsp:// or "
+            f"no such file: {path}: spec takes a video file, a webcam number, an rtsp:// or "
             "http(s):// URL, an image, a folder or a glob"
         )
 

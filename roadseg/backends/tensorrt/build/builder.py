@@ -165,7 +165,7 @@ def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda 
         if spec.target == "tensorrt":
             raise
         # Without its advice: nothing is wrong here.
-        return None, str(exc).partition(": ")[0]
+        return None, exc.what
 
 
 def _path(

@@ -153,7 +153,7 @@ def _read(
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        report(f"{option('--force', True)}: {str(exc).rpartition(': ')[0] or exc}")
+        report(f"{option('--force', True)}: {exc.what}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),

@@ -320,7 +320,7 @@ def test_frames_of_the_users_are_compared(
 
 
 def no_gpu() -> Any:
-    raise BackendError("there is no NVIDIA driver (libcuda cannot be loaded): install it")
+    raise BackendError("there is no NVIDIA driver (libcuda cannot be loaded)", fix="install it")
 
 
 def test_full_tensorrt_wants_a_gpu(
