@@ -111,6 +111,9 @@ def _polygon_mask(points: Points, size_hw: tuple[int, int]) -> Mask:
     x = (np.arange(width) + 0.5) / width
     y = (np.arange(height) + 0.5) / height
     inside = np.zeros(size_hw, bool)
+    # A trifle wider, so that a centre on the edge is inside on the left as well as on the right.
+    middle = (min(x for x, _ in points) + max(x for x, _ in points)) / 2
+    points = [(at_x + (at_x - middle) * 1e-9, at_y) for at_x, at_y in points]
     for (x0, y0), (x1, y1) in zip(points, [*points[1:], points[0]], strict=True):
         if y0 == y1:
             continue

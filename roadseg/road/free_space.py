@@ -75,14 +75,14 @@ def free_space(
     blocked = cv2.LUT(labels, free).reshape(height, width)
     if ignore is not None:
         blocked = cv2.bitwise_and(blocked, ignore.counts((height, width)))
-    if gap_px:
-        upright = np.ones((gap_px + 1, 1), np.uint8)
-        # The border blocks, so that what reaches the upper edge ends the road, however low it is.
-        blocked = cv2.morphologyEx(
-            blocked, cv2.MORPH_OPEN, upright, borderType=cv2.BORDER_CONSTANT, borderValue=255
-        ).reshape(height, width)
     # Columns become rows in memory, from the lower edge on, where argmax ends at its first hit.
     columns = cv2.rotate(blocked, cv2.ROTATE_90_CLOCKWISE).reshape(width, height)
+    if gap_px:
+        # Blocked is what is blocked, and the next pixels upwards, too; the upper edge blocks.
+        run = np.ones((1, gap_px + 1), np.uint8)
+        columns = cv2.erode(
+            columns, run, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=255
+        ).reshape(width, height)
     first = columns.view(np.bool_).argmax(axis=1)
     nothing = columns[np.arange(width), first] == 0
     return Profile(np.where(nothing, height, first).astype(np.float64), height)

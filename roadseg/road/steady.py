@@ -1,15 +1,16 @@
 """Steady labels: each frame's labels, voted upon by the frame before and the frame after.
 
 Where the labels of a pixel change over time, the classes that are seen there, now, before and
-after, stand for election. Votes are the pixels of 3x3 neighbourhoods:
+after, stand for election. A pixel and its four neighbours vote:
 
-- now, around the pixel;
-- before and after, around the place where optical flow says that the pixel was and will be;
-- before and after, around the pixel itself: a wall or a road moves, and is still there;
+- now;
+- before and after, at the place where optical flow says that the pixel was and will be;
+- before and after, at the pixel itself: a wall or a road moves, and is still there;
 - and the label that the pixel had before has a bonus.
 
-Slender things (poles, signs, people) would be outvoted by what they move across: where one is seen
-now, votes that do not follow the flow hardly count.
+Slender things (poles, people on foot) would be outvoted by what they move across: where one is seen
+now, votes that do not follow the flow hardly count. Weights and slender classes were searched for
+on rendered drives; docs/road.md has what they do to flicker and to accuracy.
 
 Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) at
 half size. The flow to the next frame is that of the next frame to this one, turned round.
@@ -26,11 +27,11 @@ from roadseg.road.vocabulary import Vocabulary, check_labels
 
 __all__ = ["Steady"]
 
-_BEFORE, _AFTER = 0.3, 0.3  # votes along the flow, where those around the pixel now weigh 1
-_STILL = 0.4  # votes at the same place before and after
-_SAME = 0.7  # bonus for the label before
-_SLENDER = 0.1  # of the last two where a slender thing is seen now
-_SLENDER_NAMES = ("pole", "sign", "people", "traffic sign", "traffic light")
+_BEFORE, _AFTER = 0.4, 0.5  # votes along the flow, where those around the pixel now weigh 1
+_STILL = 0.6  # votes at the same place before and after
+_SAME = 0.85  # bonus for the label before
+_SLENDER = 0.05  # of the last two where a slender thing is seen now
+_SLENDER_NAMES = ("pole", "pedestrian", "person")
 
 _LEAST_SIDE = 48  # DIS needs some pixels; smaller pictures are taken to stand still
 _MOST_CHANGED = 0.3  # a cut, rather than movement: there is nothing to learn from the frame before
@@ -135,22 +136,19 @@ class Steady:
         before, now, after = flat
         candidates = [now.take(here), before.take(was), after.take(will_be), before.take(here)]
         still = self._still.take(candidates[0])
-        fields: list[tuple[_Flat, _Places, float | npt.NDArray[np.float32]]] = [
-            (now, here, 1.0),
-            (before, was, _BEFORE),
-            (after, will_be, _AFTER),
-            (before, here, _STILL * still),
-            (after, here, _STILL * still),
+        steps = (0, -stride, stride, -1, 1)
+        around = [here + step for step in steps]
+        moving: list[tuple[list[_Flat], list[_Places], float]] = [
+            ([now], around, 1.0),
+            ([before], [was + step for step in steps], _BEFORE),
+            ([after], [will_be + step for step in steps], _AFTER),
         ]
-        neighbours = [dy * stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
         votes = np.zeros((len(candidates), here.size), np.float32)
-        for labels, place, weight in fields:
-            agreeing = np.zeros((len(candidates), here.size), np.uint8)
-            for neighbour in neighbours:
-                seen = labels.take(place + neighbour)
-                for position, candidate in enumerate(candidates):
-                    agreeing[position] += seen == candidate
-            votes += agreeing * (np.float32(1 / 9) * np.asarray(weight, np.float32))
+        for labels, places, weight in moving:
+            votes += _agreeing(labels, places, candidates) * np.float32(weight / len(steps))
+        votes += _agreeing([before, after], around, candidates) * (
+            still * np.float32(_STILL / len(steps))
+        )
         last = candidates[3]
         bonus = self._same.take(last) * still
         winner, most = candidates[0], votes[0] + np.where(candidates[0] == last, bonus, 0)
@@ -160,6 +158,19 @@ class Steady:
             wins = total > most + 1e-4
             winner, most = np.where(wins, candidate, winner), np.where(wins, total, most)
         return winner
+
+
+def _agreeing(labels: list[_Flat], places: list[_Places], candidates: list[_Flat]) -> _Flat:
+    """(candidates, pixels): at how many places each candidate is seen."""
+    count = np.zeros((len(candidates), candidates[0].size), np.uint8)
+    same = np.empty(candidates[0].size, np.bool_)
+    for each in labels:
+        for place in places:
+            seen = each.take(place)
+            for candidate, number in zip(candidates, count, strict=True):
+                np.equal(seen, candidate, out=same)
+                np.add(number, same.view(np.uint8), out=number)
+    return count
 
 
 def _half_grey(frame_bgr: Image) -> Image:
