@@ -18,8 +18,8 @@ LEAST_FRAMES = 12
 
 _WIDTH = 240
 _HIGHEST = 0.55  # of the picture's height: a bonnet ends below
-_STILL = 0.4  # of the picture's usual change over time
-_LEAST_CHANGE = 4.0  # grey levels: below, the car stands
+_STILL = 0.25  # of the change over time that three in four pixels do not exceed
+_LEAST_CHANGE = 6.0  # grey levels: below, the car stands
 _EDGE = 6.0  # grey levels a pixel
 _COLUMNS = 0.6  # of the picture's width must show the bonnet's edge
 _MOST_FRAMES = 64
@@ -64,7 +64,7 @@ def find_bonnet(frames: Iterable[Image]) -> IgnoreMask | None:
         return None
     stack = np.stack(grey)
     change = stack.std(axis=0)
-    usual = float(np.median(change))
+    usual = float(np.percentile(change, 75))
     if usual < _LEAST_CHANGE:
         return None
     edge = np.percentile([_steepness(each) for each in stack], 20, axis=0) >= _EDGE

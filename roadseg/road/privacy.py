@@ -97,8 +97,8 @@ class PrivacyMask:
             self._seen_s = np.full(labels.shape, -math.inf)
         self._last_s = time_s
         self._seen_s[mask > 0] = time_s
-        held: Mask = cv2.compare(self._seen_s, time_s - self.hold_s, cv2.CMP_GE)
-        return held.reshape(labels.shape)
+        held = self._seen_s >= time_s - self.hold_s
+        return held.view(np.uint8) * np.uint8(255)
 
 
 def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
@@ -116,8 +116,8 @@ def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
 
     Args:
         image_bgr: (H, W, 3) uint8 BGR, written to.
-        mask: (h, w) uint8 of any size, 0 where nothing is hidden. Scaled up, every pixel of the
-            frame that a hidden one touches is hidden.
+        mask: (h, w) uint8 of any size, 0 where nothing is hidden. Every pixel of the frame that a
+            hidden one touches is hidden.
         style: one of `STYLES`.
 
     Returns:
@@ -142,10 +142,10 @@ def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
     part = image_bgr[y0:y1, x0:x1]
     full = mask
     if mask.shape != (rows, columns):
-        # Linear and above 0, so that an edge between two rows hides both.
-        full = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_LINEAR).reshape(
-            rows, columns
-        )
+        # Whatever is above 0 is hidden: linear and area shares reach all pixels that touch.
+        shrinks = rows < mask.shape[0] or columns < mask.shape[1]
+        sampling = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        full = cv2.resize(mask, (columns, rows), interpolation=sampling).reshape(rows, columns)
     hidden = full[y0:y1, x0:x1]
     if style == "fill":
         part[hidden > 0] = _FILL_BGR

@@ -30,7 +30,7 @@ __all__ = ["Steady"]
 _BEFORE, _AFTER = 0.4, 0.5  # votes along the flow, where those around the pixel now weigh 1
 _STILL = 0.6  # votes at the same place before and after
 _SAME = 0.85  # bonus for the label before
-_SLENDER = 0.05  # of the last two where a slender thing is seen now
+_SLENDER = 0.02  # of the last two where a slender thing is seen now
 _SLENDER_NAMES = ("pole", "pedestrian", "person")
 
 _LEAST_SIDE = 48  # DIS needs some pixels; smaller pictures are taken to stand still
@@ -146,9 +146,8 @@ class Steady:
         votes = np.zeros((len(candidates), here.size), np.float32)
         for labels, places, weight in moving:
             votes += _agreeing(labels, places, candidates) * np.float32(weight / len(steps))
-        votes += _agreeing([before, after], around, candidates) * (
-            still * np.float32(_STILL / len(steps))
-        )
+        weights = still * np.float32(_STILL / len(steps))
+        votes += _agreeing([before, after], around, candidates) * weights
         last = candidates[3]
         bonus = self._same.take(last) * still
         winner, most = candidates[0], votes[0] + np.where(candidates[0] == last, bonus, 0)

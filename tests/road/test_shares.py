@@ -26,9 +26,8 @@ def test_shares_sum_to_one(
 def test_shares_are_those_of_numpy(words: Vocabulary, random_labels: Make) -> None:
     labels = random_labels((97, 131))
     counted = labels[labels < 11]
-    assert shares(labels, words).tolist() == [
-        (counted == c).sum() / counted.size for c in range(11)
-    ]
+    expected = [(counted == c).sum() / counted.size for c in range(11)]
+    assert shares(labels, words).tolist() == expected
 
 
 def test_a_mirrored_picture_has_the_same_shares(words: Vocabulary, random_labels: Make) -> None:

@@ -19,7 +19,7 @@ from roadseg.road.vocabulary import Vocabulary
 __all__ = ["Event", "EventWatch"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Event:
     """Something that a rule saw; it goes on changing until it ends.
 
@@ -147,7 +147,9 @@ class EventWatch:
         changes: list[Event] = []
         if not rule.when.holds(readings):
             # Until an event has begun, the rule must hold without a break.
-            if state.open and (not state.is_event or time_s - state.last_s >= rule.hold_off_s):
+            if state.open and (
+                not state.is_event or time_s - state.last_s >= rule.hold_off_s - 1e-9
+            ):
                 changes = _end(state)
             return changes
         peak, unit = _reading(state.leading, readings)
