@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import av
+import cv2
 import numpy as np
 import pytest
 
 from roadseg.core.types import Image
 from roadseg.road import find_bonnet
 from roadseg.road.bonnet import LEAST_FRAMES
-from roadseg.synth import Drive
 
 
 @pytest.fixture(scope="module")
 def drive() -> list[Image]:
-    """Twenty frames of a street, a fifth of a second apart."""
-    rendered = Drive(53, (180, 240), fps=5.0)
-    return [rendered.render(i)[0] for i in range(20)]
+    """Thirty frames of the sample, a third of a second apart, at half size."""
+    clip = Path(__file__).resolve().parents[2] / "samples" / "drive.mp4"
+    with av.open(str(clip)) as container:
+        frames = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
+    return [cv2.resize(frame, (240, 180), interpolation=cv2.INTER_AREA) for frame in frames[::5]]
 
 
 def with_bonnet(frames: list[Image], height: float = 0.2) -> tuple[list[Image], np.ndarray]:
@@ -47,7 +52,7 @@ def test_a_clip_without_one_has_none(drive: list[Image]) -> None:
 
 
 def test_while_the_car_stands_nothing_can_be_told(drive: list[Image]) -> None:
-    frames, _ = with_bonnet([drive[0]] * 20)
+    frames, _ = with_bonnet([drive[0]] * 30)
     assert find_bonnet(frames) is None
 
 

@@ -147,9 +147,8 @@ class EventWatch:
         changes: list[Event] = []
         if not rule.when.holds(readings):
             # Until an event has begun, the rule must hold without a break.
-            if state.open and (
-                not state.is_event or time_s - state.last_s >= rule.hold_off_s - 1e-9
-            ):
+            quiet_s = time_s - state.last_s
+            if state.open and (not state.is_event or quiet_s >= rule.hold_off_s - 1e-9):
                 changes = _end(state)
             return changes
         peak, unit = _reading(state.leading, readings)
