@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,3 +30,10 @@ def test_every_read_out_has_an_example() -> None:
     without = {"Doubt", "DoubtMaps", "Event", "Occupancy", "Profile", "Rule", "GROUPS"}
     for name in set(roadseg.road.__all__) - without:
         assert ">>>" in (getattr(roadseg.road, name).__doc__ or ""), name
+
+
+def test_examples_of_the_page_are_right() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "road.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 20
+    assert result.failed == 0
