@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from roadseg.core.wording import naming_options
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,3 +82,10 @@ def tiny_farm(tmp_path: Path) -> Path:
             cv2.imwrite(str(root / split / "labels" / f"{i}.png"), labels)
     (root / "classes.txt").write_text("track 90 60 30\nfield 60 140 40  # of any crop\nsky\n")
     return root
+
+
+@pytest.fixture
+def as_typed() -> Iterator[None]:
+    """Messages as the command line words them; tests/test_wording.py has those of Python."""
+    with naming_options():
+        yield

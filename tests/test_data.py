@@ -191,7 +191,7 @@ def test_truncated_png(camvid: Path, keep: int) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
-        f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {path}: the file is empty, damaged or not a picture: copy it again"
     )
 
 

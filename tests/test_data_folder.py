@@ -62,7 +62,7 @@ def test_truncated_jpeg(tiny_farm: Path, kept: float) -> None:
     picture.unlink()
     jpeg.write_bytes(data[: int(len(data) * kept)])
     assert message(tiny_farm, "val") == (
-        f"cannot decode {jpeg}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {jpeg}: the file is empty, damaged or not a picture: copy it again"
     )
     jpeg.write_bytes(data + b"some cameras add their own")
     assert len(list(open_dataset(tiny_farm, "val"))) == 2
@@ -103,7 +103,7 @@ def test_corrupt_picture(tiny_farm: Path) -> None:
     path = tiny_farm / "train/images/3.png"
     path.write_bytes(path.read_bytes()[:100])
     assert message(tiny_farm) == (
-        f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {path}: the file is empty, damaged or not a picture: copy it again"
     )
 
 

@@ -95,8 +95,8 @@ def _check_names(list_path: Path, pairs: list[tuple[Path, Path]]) -> None:
     for image, label in pairs:
         if label.stem != image.stem and label.stem in pictures:
             raise DataError(
-                f"{list_path} pairs {image} with {label}, which has the name of another picture: "
-                "correct the list"
+                f"{list_path} pairs {image} with {label}, which has the name of another picture",
+                fix="correct the list",
             )
 
 

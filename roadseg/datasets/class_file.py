@@ -95,7 +95,9 @@ def _from_json(path: Path, text: str) -> list[tuple[str, RGB | None]]:
             raise DataError(f"{path} has {name!r} with the colour {value!r}: expected {form}")
         rows.append((name, colour))
     if len(rows) != len(names):
-        raise DataError(f"{path} has {len(names)} classes and {len(colours)} colours: give as many")
+        raise DataError(
+            f"{path} has {len(names)} classes and {len(colours)} colours", fix="give as many"
+        )
     return rows
 
 

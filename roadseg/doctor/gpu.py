@@ -85,7 +85,7 @@ def check_backend(probe: Probe, *, gpu: bool) -> Finding:
 
 
 def check_cuda(probe: Probe, *, gpu: bool) -> Finding:
-    """CUDA from Python: pycuda or cuda-bindings.
+    """CUDA from Python: cuda-bindings or pycuda.
 
     Args:
         probe: how it loaded.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.errors import ModelError
+from roadseg.core.wording import option
 
 __all__ = ["OPSET", "OPSET_FLOAT16", "GraphBuilder"]
 
@@ -137,8 +138,8 @@ class GraphBuilder:
         peak = float(np.abs(array).max(initial=0))
         if not peak <= _FLOAT16_MAX:
             raise ModelError(
-                f"{name} holds {peak:g}, and FP16 ends at {_FLOAT16_MAX:g}: "
-                "use --precision fp32 or train with weight decay"
+                f"{name} holds {peak:g}, and FP16 ends at {_FLOAT16_MAX:g}",
+                fix=f"use {option('--precision', 'fp32')} or train with weight decay",
             )
         return self.constant(array, np.float16, name)
 

@@ -60,7 +60,7 @@ def load_network(model: str) -> TrainedNetwork:
     except ImportError as exc:
         detail = str(exc).splitlines()[0]
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail}): {install('export')}"
+            f"export needs PyTorch and ONNX ({detail})", fix=install("export")
         ) from exc
     from roadseg.models import load_weights, weights_classes
 

@@ -17,6 +17,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roadseg.core.errors import ModelError
+from roadseg.core.wording import option
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 __all__ = ["Trace", "trace_model"]
@@ -147,7 +148,8 @@ def trace_model(model: nn.Module, size_hw: tuple[int, int] | None) -> Trace:
         except RuntimeError as exc:
             detail = str(exc).strip().splitlines()[0]
             raise ModelError(
-                f"{type(model).__name__} cannot take {h}x{w} frames ({detail}): use a larger --size"
+                f"{type(model).__name__} cannot take {h}x{w} frames ({detail})",
+                fix=f"use a larger {option('--size')}",
             ) from exc
         shapes.append(interpreter.shapes)
     return Trace(

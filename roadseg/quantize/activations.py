@@ -73,8 +73,9 @@ class Histogram:
         peak = float(magnitudes.max(initial=0))
         if not np.isfinite(peak):
             raise ModelError(
-                "the network yields infinite values or NaN on a calibration frame: "
-                "its weights are damaged; train it again"
+                "the network yields infinite values or NaN on a calibration frame: its weights "
+                "are damaged",
+                fix="train it again",
             )
         self.counts += np.bincount(magnitudes.view(np.uint32) >> _SHIFT, minlength=_BINS)
         self.peak = max(self.peak, peak)

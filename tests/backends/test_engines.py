@@ -397,8 +397,8 @@ def test_a_folder_for_engines_that_cannot_be_written(
 ) -> None:
     def fail(*args: Any, **options: Any) -> None:
         raise SinkError(
-            "cannot write the engine x (Permission denied): give another folder with --output, or "
-            "free the space it needs"
+            "cannot write the engine x (Permission denied)",
+            fix="give another folder with --output, or free the space it needs",
         )
 
     monkeypatch.setattr(engines, "build_engine", fail)

@@ -173,7 +173,7 @@ def test_damaged_frame_leaves_no_json(
     assert main(arguments) == 7
     assert capsys.readouterr().err == (
         f"error: cannot decode {camvid}/valannot/1.png: the file is empty, damaged or not a "
-        "picture; copy it again\n"
+        "picture: copy it again\n"
     )
     assert not path.exists()
 

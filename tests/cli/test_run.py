@@ -610,7 +610,7 @@ def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsy
     assert run(images, "--output", tmp_path / "out") == 0
     captured = capsys.readouterr()
     assert captured.err == (
-        f"warning: cannot read {images / 'cut.jpg'}: it was cut off; copy it again\n"
+        f"warning: cannot read {images / 'cut.jpg'}: it was cut off: copy it again\n"
     )
     assert ", 1 lost" in captured.out
     assert "cut.png" not in os.listdir(tmp_path / "out")

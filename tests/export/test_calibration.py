@@ -17,6 +17,8 @@ from roadseg.datasets.frames import (
     write_frame_list,
 )
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SHIPPED = Path(__file__).resolve().parents[2] / "calibration" / "frames.txt"
 
 
@@ -197,7 +199,7 @@ def test_frames_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         collect_frames(tmp_path)
     assert str(caught.value) == (
-        f"cannot decode {bad}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {bad}: the file is empty, damaged or not a picture: copy it again"
     )
     text = tmp_path / "clip.mp4"
     text.write_text("no video")

@@ -27,6 +27,8 @@ from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
 from roadseg.models import MODEL_NAMES, build_model
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Frames = Callable[..., Array]
 Runner = Callable[[Any, Array], Array]

@@ -34,6 +34,8 @@ from roadseg.kernels.ptx import cuda_release, entry_ptx
 from roadseg.testing.cuda import SimulatedCuda
 from roadseg.testing.host_kernels import host_kernels
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Ask = Callable[..., list[dict[str, Any]]]
 
 VARIANTS = [

@@ -22,6 +22,8 @@ from roadseg.kernels.layouts import from_layout, to_layout
 from roadseg.testing.cuda import SimulatedCuda
 from roadseg.testing.host_kernels import host_kernels
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 VERSIONS = ("10.3.0.26", "10.5.0", "10.6.0", "10.16.1.11", "11.4.0.106")
 NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8}
 DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}

@@ -16,6 +16,8 @@ from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 RECIPE = """

@@ -194,7 +194,7 @@ def test_live_stream_that_falls_silent(serve: Serve) -> None:
     source.close()
 
     assert str(caught.value) == (
-        f"lost http://127.0.0.1:{port}/cam: no data for 0.5 s; check the camera and the network"
+        f"lost http://127.0.0.1:{port}/cam: no data for 0.5 s: check the camera and the network"
     )
 
 
@@ -400,4 +400,4 @@ def test_http_file_whose_connection_breaks(serve: Serve, make_clip: MakeClip) ->
 
     assert 5 <= len(frames) < 30
     assert str(caught.value).startswith(f"lost http://127.0.0.1:{port}/a.mp4: ")
-    assert str(caught.value).endswith("; check the network and run it again")
+    assert str(caught.value).endswith(": check the network and run it again")

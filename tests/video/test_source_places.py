@@ -175,7 +175,7 @@ class TestPatterns:
         (tmp_path / "a.txt").touch()
         spec = tmp_path / "*"
         assert refused(spec) == (
-            f"no image matches {spec}: it matches {tmp_path / 'a.txt'}; give a pattern of images, "
+            f"no image matches {spec}: it matches {tmp_path / 'a.txt'}: give a pattern of images, "
             'for example "drive/*.png"'
         )
 

@@ -108,7 +108,7 @@ class OpenVinoBackend:
         """
         check_batch(batch_bgr, self._network_hw)
         if self._request is None:
-            raise BackendError("the openvino backend is closed: create another one")
+            raise BackendError("the openvino backend is closed", fix="create another one")
         labels = np.empty((len(batch_bgr), *self._network_hw), np.uint8)
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
@@ -146,7 +146,7 @@ def _load_cpu_plugin(core: Any) -> None:
     thread.join()
     if errors:
         raise BackendError(
-            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): {upgrade('openvino')}"
+            f"OpenVINO cannot use the CPU ({_last_line(errors[0])})", fix=upgrade("openvino")
         ) from errors[0]
 
 
@@ -155,8 +155,8 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as exc:
         raise BackendError(
-            "the openvino backend needs OpenVINO, which cannot be loaded "
-            f"({_last_line(exc)}): {install()}"
+            f"the openvino backend needs OpenVINO, which cannot be loaded ({_last_line(exc)})",
+            fix=install(),
         ) from exc
     return openvino
 
@@ -171,8 +171,8 @@ def _read(core: Any, path: Path) -> Any:
         return core.read_model(str(path))
     except RuntimeError as exc:
         raise ModelError(
-            f"{path} is damaged or no model for OpenVINO ({_last_line(exc)}): "
-            "copy it again or write it with 'roadseg export'"
+            f"{path} is damaged or no model for OpenVINO ({_last_line(exc)})",
+            fix="copy it again or write it with 'roadseg export'",
         ) from exc
 
 
@@ -198,13 +198,14 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
         own_hw = (shape[1].get_length(), shape[2].get_length())
         if own_hw != network_hw:
             raise UsageError(
-                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
+                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only",
+                fix=f"use {option('--size', own_hw)}",
             )
     elif h <= 0 or w <= 0 or h % SIDE_MULTIPLE or w % SIDE_MULTIPLE:
         near = tuple(max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw)
         raise UsageError(
-            f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}: "
-            f"use {option('--size', near)}"
+            f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}",
+            fix=f"use {option('--size', near)}",
         )
     try:
         network.reshape([1, h, w, 3])

@@ -26,8 +26,8 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         scores = _scores_behind(network.outputs[0])
         if scores is None:
             raise ModelError(
-                f"{shown} picks its classes in a way that shows no scores: "
-                f"write it again with 'roadseg export', or use {option('--backend', 'torch')}"
+                f"{shown} picks its classes in a way that shows no scores",
+                fix=f"write it again with 'roadseg export', or use {option('--backend', 'torch')}",
             )
         return ov.Model([scores], network.get_parameters(), network.get_name())
 
@@ -40,7 +40,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         """
         check_batch(batch_bgr, self.network_hw)
         if self._request is None:
-            raise BackendError("the openvino backend is closed: create another one")
+            raise BackendError("the openvino backend is closed", fix="create another one")
         scores = []
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])

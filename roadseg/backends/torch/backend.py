@@ -114,7 +114,7 @@ class TorchBackend:
             placed = cast(Any, model).to(self._device, memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as exc:
             raise BackendError(
-                f"PyTorch cannot use the device {chosen!r} ({_first_line(exc)}): use cpu"
+                f"PyTorch cannot use the device {chosen!r} ({_first_line(exc)})", fix="use cpu"
             ) from exc
         self._model: Any = placed.eval()
         self._network_hw = network_hw
@@ -154,7 +154,7 @@ class TorchBackend:
         """What `finish` makes of the scores, (N, classes, h, w) float32, as an array."""
         check_batch(batch_bgr, self._network_hw)
         if self._model is None:
-            raise BackendError("the torch backend is closed: create another one")
+            raise BackendError("the torch backend is closed", fix="create another one")
         torch = _import_torch()
         try:
             with torch.inference_mode(), full_fp32(self._device):
@@ -175,8 +175,8 @@ def _import_torch() -> Any:
         import torch
     except ImportError as exc:
         raise BackendError(
-            f"the torch backend needs PyTorch, which cannot be loaded ({_first_line(exc)}): "
-            + install("train")
+            f"the torch backend needs PyTorch, which cannot be loaded ({_first_line(exc)})",
+            fix=install("train"),
         ) from exc
     return torch
 

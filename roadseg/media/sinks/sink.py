@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Frame, Image
+from roadseg.core.wording import option
 from roadseg.media.sinks.png import MaskSink, PngFileSink, PngFolderSink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.images import is_image
@@ -113,14 +114,17 @@ def open_sink(
 def _why_not(output: Path, source_info: SourceInfo) -> str:
     if is_image(output):
         if source_info.frame_count == 1:
-            return f"cannot write {output.suffix} files: use --output {output.with_suffix('.png')}"
+            return f"cannot write {output.suffix} files: use {_named(output, '.png')}"
         return (
-            "cannot write several frames into a single image: "
-            f"give a folder, --output {output.with_suffix('')}"
+            f"cannot write several frames into a single image: give a folder, {_named(output, '')}"
         )
     if output.suffix.lower() in _OTHER_VIDEOS:
-        return f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}"
+        return f"cannot write {output.suffix} files: use {_named(output, '.mp4')}"
     return (
-        f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}, or a "
-        f"folder for PNGs, --output {output.with_suffix('')}"
+        f"cannot write {output.suffix} files: use {_named(output, '.mp4')}, or a "
+        f"folder for PNGs, {_named(output, '')}"
     )
+
+
+def _named(output: Path, suffix: str) -> str:
+    return option("--output", output.with_suffix(suffix))

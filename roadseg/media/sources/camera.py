@@ -79,8 +79,8 @@ class CameraSource:
                 raise SourceError(f"webcam {self._camera} failed: {exc.err}") from exc
         if not good or image is None:
             raise SourceError(
-                f"webcam {self._camera} gives no picture: check that it is plugged in and that "
-                "no other program uses it"
+                f"webcam {self._camera} gives no picture",
+                fix="check that it is plugged in and that no other program uses it",
             )
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)

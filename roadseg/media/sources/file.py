@@ -84,19 +84,19 @@ def open_file(
 
     try:
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{path} is empty (0 bytes): copy or record it again")
+            raise SourceError(f"{path} is empty (0 bytes)", fix="copy or record it again")
         container = open_container()
     except (av.error.FFmpegError, OSError) as exc:
         raise SourceError(_why_unreadable(path, exc)) from exc
     # FFmpeg would render any text file called .txt or .nfo as a film of scrolling characters.
     if container.format.name == "tty":
         container.close()
-        raise SourceError(f"{path} is not a video: give a video file, an image or a folder")
+        raise SourceError(f"{path} is not a video", fix="give a video file, an image or a folder")
     if fps is not None and not _is_elementary(container):
         container.close()
         raise UsageError(
-            f"{option('--fps')} is for images and bare streams; {path} has its own rate: "
-            "leave it out"
+            f"{option('--fps')} is for images and bare streams; {path} has its own rate",
+            fix="leave it out",
         )
     reopen = open_container if loop else None
     return FileSource(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated, is_cut_off
@@ -68,12 +68,12 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
 
 
 def _decode(data: bytes, path: Path) -> Image:
     if is_cut_off(data):
-        raise SourceError(f"cannot read {path}: it was cut off; copy it again")
+        raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
     try:
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

@@ -150,8 +150,8 @@ class _Attempt:
         found = self._jpegs()
         if found is None:
             raise SourceError(
-                f"cannot open {self.name}: it sends parts, but no JPEG in them; "
-                "check the path in the URL"
+                f"cannot open {self.name}: it sends parts, but no JPEG in them",
+                fix="check the path in the URL",
             )
         return found
 
@@ -213,7 +213,7 @@ class _Attempt:
     def _failure(self, exc: BaseException, tried: str = "") -> SourceError:
         why = f"no answer within {self._timeout_s:g} s" if self._timed_out(exc) else _why(exc)
         hint = password_advice(self._url)
-        return SourceError(f"cannot open {self.name}: {why}{tried}; {_advice(exc)}{hint}")
+        return SourceError(f"cannot open {self.name}: {why}{tried}", fix=f"{_advice(exc)}{hint}")
 
     def _clean(self, exc: BaseException) -> BaseException:
         """The same without the URL, which a traceback would show with its password."""

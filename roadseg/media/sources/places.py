@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sources.images import images_in, is_image, natural_key
@@ -99,7 +99,7 @@ def find(spec: str) -> Place:
         if path.exists():
             return _existing(spec, path)
     except OSError as exc:
-        raise SourceError(f"cannot read {redact(spec)}: {exc.strerror or exc}") from exc
+        raise SourceError(f"cannot read {redact(spec)}: {os_reason(exc)}") from exc
     if re.fullmatch("[0-9]+", spec):
         return _numbered(spec)
     if is_url:
@@ -165,8 +165,9 @@ def _matching(spec: str, path: Path) -> Images:
     videos = sorted((p for p in matches if p.suffix.lower() in _VIDEO_SUFFIXES), key=natural_key)
     if videos:
         raise SourceError(
-            f"{shown} matches {len(videos)} video{'s' if len(videos) > 1 else ''}, and a pattern "
-            f"is for images: give one video, for example {option('--source', videos[0])}"
+            f"{shown} matches {len(videos)} video{'s' if len(videos) > 1 else ''}, and a "
+            "pattern is for images",
+            fix=f"give one video, for example {option('--source', videos[0])}",
         )
     if matches:
         raise SourceError(

@@ -39,6 +39,7 @@ from roadseg.engine.store import (
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.weights.gate import check_drop
 from roadseg.weights import resolve_weights
+from roadseg.core.wording import option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,10 +106,7 @@ def build_engine(
     check_drop(max_drop_points)
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
-        raise UsageError(
-            f"an engine for {spec.target} cannot be built by {runtime.name}: use --target "
-            f"{runtime.target}"
-        )
+        raise UsageError(f"an engine for {spec.target} cannot be built by {runtime.name}", fix=f"use {option('--target', runtime.target)}")
     with ExitStack() as stack:
         cuda, no_gpu = _open(spec, open_cuda)
         if cuda is not None and open_cuda is None:
@@ -178,10 +176,7 @@ def _path(
     if output is not None and output.suffix and not output.is_dir():
         if output.suffix.lower() in (SUFFIX, ".plan"):
             return output
-        raise UsageError(
-            f"{output} is neither an engine's name nor a folder: use --output FILE{SUFFIX}, or a "
-            "folder that exists"
-        )
+        raise UsageError(f"{output} is neither an engine's name nor a folder", fix=f"use {option('--output', f'FILE{SUFFIX}')}, or a folder that exists")
     return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
 from roadseg.core.errors import QualityGateError
+from roadseg.core.wording import option
 
 if TYPE_CHECKING:
     from roadseg.export.network import TrainedNetwork
@@ -152,7 +153,7 @@ def _read(
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        report(f"--force: {str(exc).rpartition(': ')[0] or exc}")
+        report(f"{option('--force', True)}: {str(exc).rpartition(': ')[0] or exc}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),
