@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
-from roadseg.core.errors import RoadsegError, SourceError, UsageError
+from roadseg.core.errors import RoadsegError, UsageError
 from roadseg.core.types import Frame
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.config import SourceConfig
@@ -80,6 +80,8 @@ class _Connection:
     Attributes:
         busy_since_s: since when the thread waits for the source; None while it hands a frame on.
         frames: read so far.
+        began_s: when the first one came.
+        stalled: the supervisor wants to hear of the next frame.
         error: why it ended; None for the end of a file.
         ended: the source is closed and the thread about to return.
         abandoned: nobody listens to it any more.
@@ -216,35 +218,42 @@ class Camera:
 
     def _watch(self, connection: _Connection) -> None:
         """Follow a connection, through live and stalled, until it ends or is given up."""
-        config = self.config
         state = CameraState.CONNECTING
         while True:
             with self._turn:
-                if connection.ended:
-                    return
-                now_s, since_s = self._clock(), connection.busy_since_s
-                silent_s = 0.0 if since_s is None else now_s - since_s
-                if silent_s >= _STUCK * config.timeout:
-                    return
-                stalled = connection.frames > 0 and silent_s >= config.stall_timeout
-                connection.stalled = stalled
-                wanted = state
-                if connection.frames:
-                    wanted = CameraState.STALLED if stalled else CameraState.LIVE
-                if wanted is state and self._stopping:
-                    break
+                wanted, due_s = self._look(connection, state)
                 if wanted is state:
-                    limit_s = _STUCK * config.timeout
-                    if state is CameraState.LIVE:
-                        limit_s = config.stall_timeout
-                    self._clock.wait_until(self._turn, (since_s or now_s) + limit_s)
-                    continue
+                    if connection.ended or due_s is None:
+                        return
+                    if not self._stopping:
+                        self._clock.wait_until(self._turn, due_s)
+                        continue
+            if wanted is state:
+                self._wait(lambda: connection.ended, self._clock() + _STOP_GRACE_S)
+                return
             state = wanted
-            if state is CameraState.LIVE and connection.began_s is None:
-                connection.began_s = now_s
-                self.connects += 1
             self._change(state)
-        self._wait(lambda: connection.ended, self._clock() + _STOP_GRACE_S)
+
+    def _look(
+        self, connection: _Connection, state: CameraState
+    ) -> tuple[CameraState, float | None]:
+        """What a connection's state is, and when to look again; None when it is given up."""
+        stall_s, stuck_s = self.config.stall_timeout, _STUCK * self.config.timeout
+        now_s, since_s = self._clock(), connection.busy_since_s
+        silent_s = 0.0 if since_s is None else now_s - since_s
+        if not connection.frames:
+            wanted, limit_s = CameraState.CONNECTING, stuck_s
+        elif state is CameraState.CONNECTING or connection.ended or silent_s < stall_s:
+            # Also where it was over before anybody looked.
+            wanted, limit_s = CameraState.LIVE, stall_s
+        else:
+            wanted, limit_s = CameraState.STALLED, stuck_s
+        if connection.ended and state is not CameraState.CONNECTING:
+            wanted = state
+        connection.stalled = wanted is CameraState.STALLED
+        if silent_s >= stuck_s and wanted is state:
+            return wanted, None
+        return wanted, (now_s if since_s is None else since_s) + limit_s
 
     def _judge(self, connection: _Connection) -> LossReason | None:
         """Report a connection that is over, and say whether to try again."""
@@ -268,7 +277,9 @@ class Camera:
         silent = since_s is not None and self._clock() - since_s >= 0.9 * config.timeout
         opened = connection.info is not None
         why = reason_of(error, config.url, opened=opened, silent=silent)
-        self._change(CameraState.LOST, why, redact_text(str(error), (config.url,)))
+        known = isinstance(error, RoadsegError)
+        message = str(error) if known else f"{config_name(config)}: {type(error).__name__}"
+        self._change(CameraState.LOST, why, redact_text(message, (config.url,)))
         return None if is_file else why
 
     def _await_room(self) -> bool:
@@ -313,8 +324,7 @@ class Camera:
         except Exception as exc:  # noqa: BLE001  (logged; one camera shall not end the others)
             text = redact_text(traceback.format_exc(), (self.config.url,))
             _LOG.error("%s: reading failed unexpectedly\n%s", self.config.name, text)
-            connection.error = SourceError(f"{config_name(self.config)}: {type(exc).__name__}")
-            connection.error.__cause__ = exc
+            connection.error = exc
         finally:
             with self._turn:
                 connection.ended = True
@@ -341,6 +351,9 @@ class Camera:
                 connection.busy_since_s = None
                 if frame is not None:
                     connection.frames += 1
+                    if connection.frames == 1:
+                        connection.began_s = self._clock()
+                        self.connects += 1
                 # The supervisor sleeps while frames come as they should.
                 if connection.frames == 1 or connection.stalled:
                     self._turn.notify_all()
