@@ -72,7 +72,7 @@ class HealthLimits:
 
     hold_s: float = _seconds(1.0)
     clear_s: float = _seconds(1.0)
-    frozen_s: float = _seconds(1.4)
+    frozen_s: float = _seconds(1.25)
     frozen_change: float = _share(0.001)
     black_level: float = _level(32.0)
     bright_share: float = _share(0.6)
@@ -132,7 +132,10 @@ class HealthMonitor:
         for kind in _LIGHT:
             self._set(kind, kind is wrong, now_s)
         if before is not None:
-            self._set(HealthKind.FROZEN, self._unchanged(before, self._small), now_s)
+            # In front of a lens cap nothing could move.
+            blind = wrong is not None and wrong is not HealthKind.OUT_OF_FOCUS
+            frozen = not blind and self._unchanged(before, self._small)
+            self._set(HealthKind.FROZEN, frozen, now_s)
         if self._limits.shifted and not self._even and wrong is None:
             self._watch_view(self._small, now_s)
 
