@@ -105,7 +105,6 @@ class Output:
     Args:
         name: for the thread.
         writer: opened, used and closed by that thread.
-        every: take every result; `put` is then only called while `ready`.
         on_free: called when it has become ready again.
         on_error: gets the error that ended it; results that come after that are left out.
 
@@ -133,7 +132,7 @@ class Output:
 
     @property
     def ready(self) -> bool:
-        """Whether `put` replaces nothing."""
+        """Whether `put` replaces nothing; where every result counts, `put` waits for that."""
         return self._slot.empty or self.ended.is_set()
 
     @property

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame
-from roadseg.media.sources.base import SourceInfo, SourceKind
+from roadseg.media.sources.base import Source, SourceInfo, SourceKind
 
-__all__ = ["PATIENCE_S", "FakeClock", "FakeSource", "Paced", "eventually", "make_frame"]
+__all__ = ["PATIENCE_S", "FakeClock", "FakeSource", "Paced", "RealTime", "eventually", "make_frame"]
 
 # Long enough for the slowest machine: it is only waited out by a test that fails.
 PATIENCE_S = 60.0
@@ -134,6 +135,33 @@ class Paced:
         self._closed.set()
 
     def __enter__(self) -> Paced:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class RealTime:
+    """A file played like a camera: live, at its own rate, stamped when its time has come."""
+
+    def __init__(self, source: Source) -> None:
+        self.info = replace(source.info, kind="live", frame_count=None)
+        self.frames_lost = 0
+        self.warnings: list[str] = []
+        self._source = source
+        self._began_s = time.monotonic()
+
+    def read(self) -> Frame | None:
+        frame = self._source.read()
+        if frame is None:
+            return None
+        time.sleep(max(self._began_s + frame.time_s - time.monotonic(), 0))
+        return replace(frame, captured_s=time.monotonic())
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> RealTime:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
