@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+
+from roadseg.core.wording import naming_options
 
 pytest_plugins = ["tests.support.datasets", "tests.support.fixtures"]
 pytest.register_assert_rewrite("tests.support")
@@ -14,3 +17,10 @@ pytest.register_assert_rewrite("tests.support")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def as_typed() -> Iterator[None]:
+    """Messages as the command line words them; tests/core/test_wording.py has those of Python."""
+    with naming_options():
+        yield

@@ -303,13 +303,14 @@ def palette_bgr(name: str = DEFAULT_PALETTE, classes: ClassSet = CAMVID) -> npt.
         UsageError: no palette has that name, or it is not for these classes.
     """
     if name not in PALETTES:
-        raise UsageError(f"unknown palette {name!r}: use {option('--palette', *PALETTES)}")
+        raise UsageError(f"unknown palette {name!r}", fix=f"use {option('--palette', *PALETTES)}")
     if classes.same_classes(CAMVID):
         return PALETTES[name]
     if name != DEFAULT_PALETTE:
         raise UsageError(
             f"palette {name!r} has colours for CamVid's classes only, and the model knows "
-            f"{classes}: leave {option('--palette')} out"
+            f"{classes}",
+            fix=f"leave {option('--palette')} out",
         )
     return classes.palette_bgr
 

@@ -137,7 +137,7 @@ def test_nothing_to_measure(
     what: str, hopper: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
-        raise BackendError("there is none: install it")
+        raise BackendError("there is none", fix="install it")
 
     monkeypatch.setattr(what, fail)
     assert outcome() == {

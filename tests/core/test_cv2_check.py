@@ -23,14 +23,14 @@ HEADLESS = (
 )
 def test_missing_libraries_name_their_packages(library, packages):
     exc = ImportError(f"{library}: cannot open shared object file: No such file or directory")
-    assert explain_import_error(exc) == (
+    assert str(explain_import_error(exc)) == (
         f"OpenCV cannot load ({library} is missing): apt install {packages}, {HEADLESS}"
     )
 
 
 def test_opencv_not_installed():
     exc = ModuleNotFoundError("No module named 'cv2'", name="cv2")
-    assert explain_import_error(exc) == "OpenCV is not installed: pip install roadseg"
+    assert str(explain_import_error(exc)) == "OpenCV is not installed: pip install roadseg"
 
 
 @pytest.mark.parametrize(

@@ -54,16 +54,18 @@ def test_refusal_and_what_is_no_refusal(tmp_path: Path, monkeypatch: pytest.Monk
         "wait for it"
     )
     lock.release()
-    with pytest.raises(FileNotFoundError):
-        lock_target(tmp_path / "missing" / "lock", "--output x")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        lock_target(tmp_path / "file" / "lock", "--output x")
+    (tmp_path / "file").unlink()
 
-    def fail(_handle: int) -> bool:
+    def fail(_handle: int, _how: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("roadseg.core.file_lock._lock", fail)
+    monkeypatch.setattr("fcntl.flock", fail)
     code = errno.ENOLCK
     assert lock_target(path, "--output x") is None
+    assert list(tmp_path.iterdir()) == []
     code = errno.EIO
     with pytest.raises(OSError, match="Input/output"):
         lock_target(path, "--output x")
-    assert list(tmp_path.iterdir()) == []

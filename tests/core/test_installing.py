@@ -17,9 +17,12 @@ from roadseg.core.installing import (
     install,
     install_tensorrt,
     is_installed,
+    no_tensorrt_here,
     require,
 )
 from tests.support import ROOT
+
+pytestmark = pytest.mark.usefixtures("as_typed")
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,7 +42,7 @@ MACHINES = [
     ("linux", "aarch64", True, (12, 6), "jetson",
      "sudo apt install python3-libnvinfer && pip install 'roadseg[jetson]' (in a virtual "
      "environment made with --system-site-packages)"),
-    ("darwin", "arm64", False, None, "tensorrt", "there is none for macOS, use --backend openvino"),
+    ("darwin", "arm64", False, None, "tensorrt", "use --backend openvino"),
 ]  # fmt: skip
 
 
@@ -59,14 +62,14 @@ def test_one_command_for_the_machine(
     monkeypatch.setattr(installing, "driver_cuda", lambda: cuda)
     assert gpu_extra() == extra
     assert install_tensorrt() == command
+    assert no_tensorrt_here() == ("there is none for macOS" if system == "darwin" else "")
     # TensorRT-RTX has no compiler of kernels.
     assert cuda_extra() == ("tensorrt" if extra == "tensorrt-rtx" else extra)
     if extra == "tensorrt-rtx":
         assert install_tensorrt("tensorrt") == "pip install 'roadseg[tensorrt]'"
     if system == "linux" and processor == "aarch64":
-        assert install_tensorrt("tensorrt-rtx") == (
-            "there is none for this processor, use --target tensorrt"
-        )
+        assert no_tensorrt_here("tensorrt-rtx") == "there is none for this processor"
+        assert install_tensorrt("tensorrt-rtx") == "use --target tensorrt"
 
 
 def test_what_is_missing_is_named_with_the_extra_that_brings_all(

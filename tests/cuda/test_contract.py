@@ -17,7 +17,7 @@ import pytest
 from roadseg.core.errors import BackendError
 from roadseg.cuda import Cuda, Kernel, PinnedBuffer, Stream
 
-KINDS = ["simulated", "bindings", "pycuda", "pycuda+bindings"]
+KINDS = ["simulated", "bindings", "pycuda"]
 if os.environ.get("ROADSEG_TEST_FAKE_LIBCUDA"):
     KINDS = ["fake-libcuda"]
 
@@ -36,7 +36,7 @@ def cuda(request: pytest.FixtureRequest, make_cuda: Callable[[str], Any]) -> Cud
 @pytest.fixture
 def graphs(cuda: Cuda) -> Cuda:
     if not cuda.supports_graphs:
-        pytest.skip("pycuda alone has no graphs")
+        pytest.skip("pycuda has no graphs")
     return cuda
 
 

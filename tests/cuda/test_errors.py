@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -170,7 +169,7 @@ def test_other_gpu(stand_in_driver: Any, stand_in_pycuda: Any) -> None:
         PycudaCuda(stand_in_pycuda, "2026.1", 2, set_current=stand_in_pycuda.set_current)
 
 
-@pytest.mark.parametrize("kind", ["bindings", "pycuda", "pycuda+bindings"])
+@pytest.mark.parametrize("kind", ["bindings", "pycuda"])
 def test_closing_after_a_crash_is_quiet(
     kind: str, stand_in_driver: Any, stand_in_pycuda: Any
 ) -> None:
@@ -178,12 +177,7 @@ def test_closing_after_a_crash_is_quiet(
     if kind == "bindings":
         cuda = BindingsCuda(stand_in_driver, "13.5.0")
     else:
-        cuda = PycudaCuda(
-            stand_in_pycuda,
-            "2026.1",
-            set_current=stand_in_pycuda.set_current,
-            bindings=stand_in_driver if kind == "pycuda+bindings" else None,
-        )
+        cuda = PycudaCuda(stand_in_pycuda, "2026.1", set_current=stand_in_pycuda.set_current)
     cuda.load_kernels(b"// fill", ["fill"])
     stand_in_driver.failures["cuModuleUnload"] = "CUDA_ERROR_ILLEGAL_ADDRESS"
     cuda.close()
@@ -238,7 +232,7 @@ def test_set_current_fails(stand_in_pycuda: Any) -> None:
     )
 
 
-def test_pycuda_alone_has_neither_graphs_nor_foreign_streams(stand_in_pycuda: Any) -> None:
+def test_pycuda_has_neither_graphs_nor_foreign_streams(stand_in_pycuda: Any) -> None:
     cuda = PycudaCuda(stand_in_pycuda, "2026.1", set_current=stand_in_pycuda.set_current)
     assert cuda.name == "pycuda 2026.1"
     assert not cuda.supports_graphs
@@ -246,37 +240,14 @@ def test_pycuda_alone_has_neither_graphs_nor_foreign_streams(stand_in_pycuda: An
     for call in (cuda.begin_capture, cuda.end_capture):
         with pytest.raises(BackendError) as error:
             call(stream)
-        assert str(error.value) == f"pycuda alone has no CUDA graphs: {INSTALL}"
+        assert str(error.value) == f"pycuda has no CUDA graphs: {INSTALL}"
     kernel = cuda.load_kernels(b"// fill", ["fill"])["fill"]
     with pytest.raises(BackendError) as error:
         kernel.launch((1, 1, 1), (1, 1, 1), [], 0x1234)
     assert str(error.value) == (
-        "pycuda alone cannot run kernels in a stream of TensorRT or PyTorch: "
+        "pycuda cannot run kernels in a stream of TensorRT or PyTorch: "
         "pip install 'roadseg[tensorrt]'"
     )
-
-
-def test_pycuda_with_bindings_runs_in_foreign_streams(
-    stand_in_pycuda: Any, stand_in_driver: Any
-) -> None:
-    stand_in_driver.simulation = stand_in_pycuda.simulation
-    cuda = PycudaCuda(
-        stand_in_pycuda,
-        "2026.1",
-        set_current=stand_in_pycuda.set_current,
-        bindings=stand_in_driver,
-    )
-    assert cuda.name == "pycuda 2026.1 with cuda-bindings"
-    buffer = cuda.malloc(4)
-    kernel = cuda.load_kernels(b"// fill", ["fill"])["fill"]
-    args = [
-        ctypes.c_void_p(buffer.pointer),
-        ctypes.c_int(4),
-        ctypes.c_float(3),
-        ctypes.c_int64(0),
-    ]
-    kernel.launch((1, 1, 1), (1, 1, 1), args, 0x1234)
-    assert ctypes.string_at(buffer.pointer, 4) == b"\6\6\6\6"
 
 
 def test_pycuda_is_given_back_when_forgotten(stand_in_pycuda: Any) -> None:
@@ -329,31 +300,34 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Libraries:
     return Libraries(monkeypatch)
 
 
-def test_bindings_alone_are_taken(libraries: Libraries, stand_in_driver: Any) -> None:
+@pytest.mark.parametrize("both", [False, True])
+def test_bindings_are_taken_first(
+    both: bool, libraries: Libraries, stand_in_driver: Any, stand_in_pycuda: Any
+) -> None:
     libraries.found["cuda.bindings.driver"] = stand_in_driver
+    if both:
+        libraries.found["pycuda.driver"] = stand_in_pycuda
     cuda = load_cuda()
     assert isinstance(cuda, BindingsCuda)
     assert cuda.name.startswith("cuda-bindings ")
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_pycuda_is_taken_first(
-    both: bool,
-    libraries: Libraries,
-    stand_in_driver: Any,
-    stand_in_pycuda: Any,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("broken", [False, True])
+def test_pycuda_is_taken_where_bindings_cannot_be_loaded(
+    broken: bool, libraries: Libraries, stand_in_pycuda: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load, "_set_current_of_driver", lambda: stand_in_pycuda.set_current)
     libraries.found["pycuda.driver"] = stand_in_pycuda
-    if both:
-        libraries.found["cuda.bindings.driver"] = stand_in_driver
+    if broken:
+        libraries.found["cuda.bindings.driver"] = ImportError("undefined symbol: PyLong_Type")
     cuda = load_cuda()
     assert isinstance(cuda, PycudaCuda)
-    assert cuda.supports_graphs is both
+    assert not cuda.supports_graphs
 
 
-def test_a_broken_pycuda_is_passed_over(libraries: Libraries, stand_in_driver: Any) -> None:
+def test_a_broken_pycuda_changes_nothing_beside_bindings(
+    libraries: Libraries, stand_in_driver: Any
+) -> None:
     libraries.found["pycuda.driver"] = ImportError("numpy.core.multiarray failed to import")
     libraries.found["cuda.bindings.driver"] = stand_in_driver
     assert isinstance(load_cuda(), BindingsCuda)

@@ -105,7 +105,7 @@ def test_missing_split_names_those_that_exist(camvid: Path) -> None:
     (camvid / "label_colors.txt").write_text("64 128 64\tAnimal\n")
     with pytest.raises(DataError) as error:
         CamVid(camvid, "test")
-    assert str(error.value) == f"{camvid} has no split 'test'; use one of its splits: train, val"
+    assert str(error.value) == f"{camvid} has no split 'test': use one of its splits: train, val"
 
 
 def test_folder_without_any_list(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_truncated_png(camvid: Path, keep: int) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
-        f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {path}: the file is empty, damaged or not a picture: copy it again"
     )
 
 
@@ -216,7 +216,7 @@ def test_label_id_above_void(camvid: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
-        f"label {label} holds class id 255: ids are 0..10, and 11 for void; "
+        f"label {label} holds class id 255: ids are 0..10, and 11 for void: "
         "convert the labels to the 11 CamVid classes first"
     )
 

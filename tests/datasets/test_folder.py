@@ -62,7 +62,7 @@ def test_truncated_jpeg(tiny_farm: Path, kept: float) -> None:
     picture.unlink()
     jpeg.write_bytes(data[: int(len(data) * kept)])
     assert message(tiny_farm, "val") == (
-        f"cannot decode {jpeg}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {jpeg}: the file is empty, damaged or not a picture: copy it again"
     )
     jpeg.write_bytes(data + b"some cameras add their own")
     assert len(list(open_dataset(tiny_farm, "val"))) == 2
@@ -79,7 +79,7 @@ def test_label_ids_out_of_range(tiny_farm: Path, bad: int) -> None:
     cv2.imwrite(str(tiny_farm / "train/labels/3.png"), np.full((64, 96), bad, np.uint8))
     assert message(tiny_farm) == (
         f"label {tiny_farm}/train/labels/3.png holds class id {bad}: ids are 0..2, and 3 or 255 "
-        f"for void; correct the label, or add its class to {tiny_farm}/classes.txt"
+        f"for void: correct the label, or add its class to {tiny_farm}/classes.txt"
     )
 
 
@@ -103,7 +103,7 @@ def test_corrupt_picture(tiny_farm: Path) -> None:
     path = tiny_farm / "train/images/3.png"
     path.write_bytes(path.read_bytes()[:100])
     assert message(tiny_farm) == (
-        f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {path}: the file is empty, damaged or not a picture: copy it again"
     )
 
 

@@ -19,6 +19,8 @@ from roadseg.datasets.frames import (
 from tests.support import ROOT
 from tests.support.clips import write_clip
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SHIPPED = ROOT / "calibration" / "frames.txt"
 
 
@@ -192,7 +194,7 @@ def test_frames_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         collect_frames(tmp_path)
     assert str(caught.value) == (
-        f"cannot decode {bad}: the file is empty, damaged or not a picture; copy it again"
+        f"cannot decode {bad}: the file is empty, damaged or not a picture: copy it again"
     )
     text = tmp_path / "clip.mp4"
     text.write_text("no video")

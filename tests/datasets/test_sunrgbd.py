@@ -160,7 +160,7 @@ def test_labels_of_all_objects(official: Path) -> None:
     path = official / "sunrgbd_train_test_labels/img-000001.png"
     label(path, 201)
     assert failure(official, "test") == (
-        f"label {path} holds class id 201: ids are 1..37, and 0 for void; use the labels of 37 "
+        f"label {path} holds class id 201: ids are 1..37, and 0 for void: use the labels of 37 "
         "classes, not those of all objects"
     )
 

@@ -64,7 +64,8 @@ def test_an_error_of_roadsegs_own(instead: Any) -> None:
     error = run_probes(["cuda"])["cuda"]
     assert error.kind == "explained"
     assert error.error is not None
-    assert error.error.endswith("/cuda.py hides the Python package cuda: rename it")
+    assert error.error.endswith("/cuda.py hides the Python package cuda")
+    assert error.fix == "rename it"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")

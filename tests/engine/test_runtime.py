@@ -14,6 +14,8 @@ from roadseg.core.errors import BackendError, UsageError
 from roadseg.engine import runtime
 from roadseg.engine.runtime import load_runtime
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 FAKE = "__version__ = {version!r}\nclass Builder: pass\nclass Runtime: pass\n"
 NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 

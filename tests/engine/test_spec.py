@@ -10,6 +10,8 @@ import pytest
 from roadseg.core.errors import UsageError
 from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 TENSORRT = EngineSpec("segnet-lite", "fp16", (352, 480), (1, 1, 1), "tensorrt", "plugin")
 RTX = EngineSpec("segnet-lite", "fp16", (352, 480), (1, 1, 1), "tensorrt-rtx", "native")
 
@@ -61,12 +63,12 @@ def test_what_is_no_compute_capability(text: str) -> None:
         (
             TENSORRT,
             {"precision": "bf16"},
-            "unknown precision 'bf16': use --fp16, --int8 or --fp32",
+            "unknown precision 'bf16': use fp16, int8 or fp32",
         ),
         (
             TENSORRT,
             {"target": "cpu"},
-            "unknown target 'cpu': use --target auto|tensorrt|tensorrt-rtx",
+            "unknown target 'cpu': use --target tensorrt|tensorrt-rtx",
         ),
         (
             TENSORRT,

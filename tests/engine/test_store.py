@@ -316,9 +316,9 @@ def test_the_list_leaves_out_what_has_no_manifest_and_says_so(tmp_path: Path) ->
     (tmp_path / "alone.engine").write_bytes(PLAN)
     (tmp_path / ".good.engine.77.part").write_bytes(PLAN)
     (tmp_path / "folder.engine").mkdir()
-    lines: list[str] = []
-    assert list_engines(tmp_path, problem=lines.append) == [engine]
-    assert lines == [
+    problems: list[EngineError] = []
+    assert list_engines(tmp_path, problem=problems.append) == [engine]
+    assert [str(problem) for problem in problems] == [
         f"{tmp_path / 'alone.engine'} has no manifest (alone.engine.json beside it): copy it "
         "along, or build the engine again with 'roadseg build-engine'"
     ]

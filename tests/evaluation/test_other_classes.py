@@ -69,6 +69,6 @@ def test_labels_of_a_clip(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         LabelledClip("drive.mp4", tmp_path / "labels.npy", SUNRGBD)
     assert str(error.value) == (
-        f"labels {tmp_path}/labels.npy holds class id 38: ids are 0..36, and 37 or 255 for void; "
+        f"labels {tmp_path}/labels.npy holds class id 38: ids are 0..36, and 37 or 255 for void: "
         "label the frames with the classes that the model knows"
     )

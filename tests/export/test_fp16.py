@@ -27,6 +27,8 @@ from roadseg.export.onnx import build_onnx
 from roadseg.models import MODEL_NAMES, build_model
 from tests.support import ROOT
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Frames = Callable[..., Array]
 Runner = Callable[[Any, Array], Array]

@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nvrtc_module.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     assert compile_kernels((8, 9), output="ptx", text=TINY).startswith(b"//")
     assert list(cache_folder.iterdir()) == []
 

@@ -306,7 +306,7 @@ def test_an_explicit_tensorrt_tells_what_is_missing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
-        raise BackendError("there is no NVIDIA driver: install one")
+        raise BackendError("there is no NVIDIA driver", fix="install one")
 
     monkeypatch.setattr(engines, "shared_cuda", fail)
     segmenter = Segmenter(backend="tensorrt")
@@ -318,7 +318,7 @@ def test_sizes_out_of_range(bench: Bench) -> None:
     with pytest.raises(UsageError) as caught:
         bench.open(size_hw=(31, 64))
     assert str(caught.value) == (
-        "network input 31x64: its sides must be 32 to 4096: use for example --size 352x480"
+        "network input 31x64: its sides must be 32 to 4096: use for example size_hw=(352, 480)"
     )
 
 
@@ -326,7 +326,7 @@ def test_a_truncated_engine_is_named_also_without_a_driver(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
-        raise BackendError("there is no NVIDIA driver: install one")
+        raise BackendError("there is no NVIDIA driver", fix="install one")
 
     monkeypatch.setattr(engines, "shared_cuda", fail)
     engine = bench.add("mine")
@@ -396,8 +396,8 @@ def test_a_folder_for_engines_that_cannot_be_written(
 ) -> None:
     def fail(*args: Any, **options: Any) -> None:
         raise SinkError(
-            "cannot write the engine x (Permission denied): give another folder with --output, or "
-            "free the space it needs"
+            "cannot write the engine x (Permission denied)",
+            fix="give another folder with --output, or free the space it needs",
         )
 
     monkeypatch.setattr(engines, "build_engine", fail)

@@ -147,7 +147,7 @@ def test_other_names_mean_themselves(machine: Machine, name: str) -> None:
 
 def test_why_tensorrt_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: Any) -> None:
-        raise BackendError("there is no NVIDIA driver: install one")
+        raise BackendError("there is no NVIDIA driver", fix="install one")
 
     runtime = Runtime(None, "tensorrt", (10, 13), "10.13")
     monkeypatch.setattr(gpu, "shared_cuda", lambda: SimulatedCuda())

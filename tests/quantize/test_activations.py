@@ -114,7 +114,7 @@ def test_values_that_are_not_finite(bad: float) -> None:
         of(np.array([1.0, bad]))
     assert str(caught.value) == (
         "the network yields infinite values or NaN on a calibration frame: "
-        "its weights are damaged; train it again"
+        "its weights are damaged: train it again"
     )
 
 

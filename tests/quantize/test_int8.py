@@ -22,6 +22,8 @@ from roadseg.quantize import for_openvino as quantize
 from roadseg.quantize.for_openvino import PLANS, QuantizationPlan, calibrate, quantize_within
 from roadseg.quantize.quantizers import index_operations
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 
@@ -238,7 +240,7 @@ def test_the_gate_refuses_a_large_loss(monkeypatch: pytest.MonkeyPatch, fp32: An
         gate(monkeypatch, fp32, [0.6, 0.5, 0.55, 0.594, float("nan"), 0.59])
     assert str(caught.value) == (
         "INT8 costs 0.60 points of validation mIoU (60.00 in FP32), allowed are 0.5: nothing was "
-        "written; calibrate on more frames, or allow more with --max-drop"
+        "written: calibrate on more frames, or allow more with --max-drop"
     )
     assert caught.value.exit_code == 8
 

@@ -216,7 +216,7 @@ def test_a_gate_that_never_holds(
         calibrate_network(trained, collected, None, threads=1)
     assert str(caught.value) == (
         "INT8 costs 1.00 points of mIoU on val.txt even with 2 layers left float, allowed are "
-        "0.5: nothing was written; calibrate on more frames, allow more with --max-drop, or use "
+        "0.5: nothing was written: calibrate on more frames, allow more with --max-drop, or use "
         "--force"
     )
     forced = calibrate_network(trained, collected, None, threads=1, force=True)

@@ -78,13 +78,14 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as error:
         write_clip(drive, file / "drive.mp4")
     assert str(error.value) == (
-        f"cannot write {file}: File exists; choose a folder you may write to that has room"
+        f"cannot write {file / 'drive.mp4'} ({file} is no folder): choose a folder you may write "
+        "to that has room"
     )
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     with pytest.raises(SinkError) as error:
         write_clip(drive, folder)
-    assert str(error.value) == f"cannot write {folder}: it is a folder; give a file name"
+    assert str(error.value) == f"cannot write {folder}: it is a folder: give a file name"
     with pytest.raises(SinkError, match="choose a folder you may write to"):
         write_dataset(file, 1, _SMALL)
 

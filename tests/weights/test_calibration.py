@@ -25,6 +25,8 @@ from roadseg.weights.calibration import (
 from roadseg.weights.gate import check_drop, check_gate
 from tests.support import ROOT
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SHIPPED = ROOT / "calibration" / "segnet-lite.json"
 GATE = Gate("val.txt", 101, 0.7, 0.697, 0.3, 0.99, "openvino 2026.4.1", 0.94)
 CALIBRATION = Calibration(
@@ -74,7 +76,7 @@ def test_an_unwritable_file(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
         write_calibration(CALIBRATION, target)
     assert str(caught.value) == (
-        f"cannot write {target}: {os.strerror(2)}; give another name or free the space it needs"
+        f"cannot write {target}: {os.strerror(2)}: give another name or free the space it needs"
     )
 
 

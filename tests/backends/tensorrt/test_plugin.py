@@ -24,6 +24,8 @@ from roadseg.testing.host_kernels import host_kernels
 from tests.support import pooling as pytorch
 from tests.support.tensorrt import plugins as standin
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 VERSIONS = ("10.3.0.26", "10.5.0", "10.6.0", "10.16.1.11", "11.4.0.106")
 NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8}
 DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
@@ -491,7 +493,7 @@ def test_modules_without_python_plugins_are_refused(name: str) -> None:
     with pytest.raises(BackendError) as caught:
         register_plugins(trt)
     assert str(caught.value) == (
-        f"{name} 1.7.1 has no Python plugins;"
+        f"{name} 1.7.1 has no Python plugins:"
         " use --target tensorrt with TensorRT 10.3 or newer, or the native lowering"
     )
     assert trt.get_plugin_registry().all_creators == []

@@ -36,6 +36,8 @@ from roadseg.testing.host_kernels import host_kernels
 from tests.support import pooling as pytorch
 from tests.support.tensorrt import plugins as standin
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Ask = Callable[..., list[dict[str, Any]]]
 
 VARIANTS = [
@@ -317,7 +319,7 @@ def test_a_tensorrt_without_ahead_of_time_plugins(version: str) -> None:
     with pytest.raises(BackendError) as caught:
         register_portable(standin.make(version))
     assert str(caught.value) == (
-        f"TensorRT {version} has no ahead-of-time plugins;"
+        f"TensorRT {version} has no ahead-of-time plugins:"
         " build without --portable, or install TensorRT 10.9 or newer: pip install "
         "--upgrade tensorrt"
     )

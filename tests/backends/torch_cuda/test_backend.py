@@ -304,7 +304,7 @@ def test_without_cuda_pytorchs_own_operations(monkeypatch: pytest.MonkeyPatch) -
     import roadseg.cuda
 
     def missing(_index: int = 0) -> None:
-        raise BackendError("no driver: install one")
+        raise BackendError("no driver", fix="install one")
 
     monkeypatch.setattr(roadseg.cuda, "load_cuda", missing)
     operations, why = open_operations(0)

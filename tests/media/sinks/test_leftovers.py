@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import SinkError
+from roadseg.core.files import new_part
 from roadseg.core.types import Frame
 from roadseg.media.sinks import mp4_boxes
-from roadseg.media.sinks.leftovers import new_copy, new_part, settle_folder, settle_parts
+from roadseg.media.sinks.leftovers import new_copy, settle_folder, settle_parts
 from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
 from roadseg.media.sinks.png import MaskSink, PngFolderSink

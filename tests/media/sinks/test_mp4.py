@@ -26,6 +26,8 @@ from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
 from roadseg.video.outputs import Outputs
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 MakeClip = Callable[..., Path]
 
 INFO = SourceInfo(
@@ -503,7 +505,7 @@ class TestEnds:
         error, warning = done.stdout.splitlines()
         assert error == (
             f"{out} grew larger than this system allows a file to be: "
-            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+            "raise the limit (ulimit -f) or process fewer frames (max_frames)"
         )
         if not least:
             assert (warning, leftovers(tmp_path)) == ("", [])
@@ -653,7 +655,7 @@ class TestTargets:
             ),
             (30, "the disk of {} is read-only: give a folder on another one"),
             (28, "the disk is full while writing {}: free some space and run it again"),
-            (36, "cannot write {}: this system has no names of that length; shorten it"),
+            (36, "cannot write {}: this system has no names of that length: shorten it"),
         ],
     )
     def test_folder_that_refuses(

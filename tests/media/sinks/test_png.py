@@ -18,6 +18,8 @@ from roadseg.media.sinks.sink import Sink, open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 INFO = SourceInfo("test", "images", None, Fraction(25), None, False, None, Fraction(1, 25))
 
 

@@ -297,7 +297,7 @@ class TestRefusals:
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "gone.mp4"
         assert self.refused(path) == (
-            f"no such file: {path}; spec takes a video file, a webcam number, an rtsp:// or "
+            f"no such file: {path}: spec takes a video file, a webcam number, an rtsp:// or "
             "http(s):// URL, an image, a folder or a glob"
         )
 
@@ -326,7 +326,7 @@ class TestRefusals:
         path.write_bytes(whole[: whole.index(b"moov") - 4])
         assert self.refused(path) == (
             f"{path} was cut off: its index (the moov atom) is missing, so none of it can be "
-            "decoded; copy it again, or repair it with a tool such as untrunc"
+            "decoded: copy it again, or repair it with a tool such as untrunc"
         )
 
     def test_cut_right_after_the_index(self, make_clip: MakeClip) -> None:
@@ -335,7 +335,7 @@ class TestRefusals:
         path.write_bytes(whole[: whole.index(b"mdat") + 20])
         text = self.refused(path)
         assert text.startswith(f"{path} holds no frame that can be decoded")
-        assert text.endswith(": it is damaged or was cut off; copy or record it again")
+        assert text.endswith(": it is damaged or was cut off: copy or record it again")
 
     def test_sound_only(self, tmp_path: Path) -> None:
         import wave

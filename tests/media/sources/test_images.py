@@ -170,7 +170,7 @@ class TestRefusals:
         (tmp_path / "b.mp4").touch()
         (tmp_path / "a.MP4").touch()
         assert self.refused(tmp_path) == (
-            f"no images in the folder {tmp_path}: it holds videos; give one of them, for example "
+            f"no images in the folder {tmp_path}: it holds videos: give one of them, for example "
             f'spec="{tmp_path}/a.MP4"'
         )
 
@@ -202,7 +202,7 @@ def test_a_picture_that_was_cut_off_is_lost_and_named(
     source = open_source(str(tmp_path))
     assert greys(read_all(source)) == [1]
     assert source.frames_lost == 1
-    assert source.warnings == [f"cannot read {path}: it was cut off; copy it again"]
+    assert source.warnings == [f"cannot read {path}: it was cut off: copy it again"]
 
 
 def test_a_whole_picture_may_have_something_behind_its_end(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_server_that_never_answers(serve: Serve, scheme: str) -> None:
     text = refused(f"{scheme}://admin:{_SECRET}@127.0.0.1:{port}/live", timeout_s=0.3)
     tried = " (tried RTSP over TCP)" if scheme == "rtsp" else ""
     assert text == (
-        f"cannot open {scheme}://***@127.0.0.1:{port}/live: no answer within 0.3 s{tried}; "
+        f"cannot open {scheme}://***@127.0.0.1:{port}/live: no answer within 0.3 s{tried}: "
         "check the address, the port and that the camera is on"
     )
 
@@ -108,7 +108,7 @@ def test_server_that_never_answers(serve: Serve, scheme: str) -> None:
 def test_server_that_answers_and_then_sends_nothing(serve: Serve) -> None:
     port = serve(http(b"", "video/mp2t"), hang=True)
     assert refused(f"http://127.0.0.1:{port}/x?key={_SECRET}", timeout_s=0.3) == (
-        f"cannot open http://127.0.0.1:{port}/x?key=***: no answer within 0.3 s; "
+        f"cannot open http://127.0.0.1:{port}/x?key=***: no answer within 0.3 s: "
         "check the address, the port and that the camera is on"
     )
 
@@ -119,7 +119,7 @@ def test_closed_port(scheme: str) -> None:
         port = listener.getsockname()[1]
     tried = " (tried RTSP over TCP)" if scheme == "rtsp" else ""
     assert refused(f"{scheme}://127.0.0.1:{port}/live") == (
-        f"cannot open {scheme}://127.0.0.1:{port}/live: connection refused{tried}; "
+        f"cannot open {scheme}://127.0.0.1:{port}/live: connection refused{tried}: "
         "check the address, the port and that the camera is on"
     )
 
@@ -138,7 +138,7 @@ def test_closed_port(scheme: str) -> None:
 def test_server_that_refuses(serve: Serve, status: str, why: str, advice: str) -> None:
     port = serve(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode(), hang=False)
     assert refused(f"http://u:{_SECRET}@127.0.0.1:{port}/x") == (
-        f"cannot open http://***@127.0.0.1:{port}/x: {why}; {advice}"
+        f"cannot open http://***@127.0.0.1:{port}/x: {why}: {advice}"
     )
 
 
@@ -146,7 +146,7 @@ def test_page_instead_of_a_video(serve: Serve) -> None:
     page = b"<html>" + b"hello " * 50
     port = serve(http(page, "text/html", length=len(page)), hang=False)
     assert refused(f"http://127.0.0.1:{port}/x") == (
-        f"cannot open http://127.0.0.1:{port}/x: what it sends is not a video; "
+        f"cannot open http://127.0.0.1:{port}/x: what it sends is not a video: "
         "check the address, the port and that the camera is on"
     )
 
@@ -180,7 +180,7 @@ def test_live_stream_lost_when_the_other_side_hangs_up(serve: Serve) -> None:
     assert frames[0].time_s == 0.0
     assert all(a.time_s < b.time_s for a, b in itertools.pairwise(frames))
     assert str(caught.value) == (
-        f"lost http://***@127.0.0.1:{port}/cam: the connection was closed; "
+        f"lost http://***@127.0.0.1:{port}/cam: the connection was closed: "
         "check the camera and the network"
     )
 
@@ -194,7 +194,7 @@ def test_live_stream_that_falls_silent(serve: Serve) -> None:
     source.close()
 
     assert str(caught.value) == (
-        f"lost http://127.0.0.1:{port}/cam: no data for 0.5 s; check the camera and the network"
+        f"lost http://127.0.0.1:{port}/cam: no data for 0.5 s: check the camera and the network"
     )
 
 
@@ -344,13 +344,13 @@ class TestWebcam:
     def test_none_at_all(self, capture: FakeCapture, devices: list[int]) -> None:
         capture.opens = False
         assert refused("0") == (
-            "no webcam 0: no /dev/video* device found; plug one in, or give a file or URL"
+            "no webcam 0: no /dev/video* device found: plug one in, or give a file or URL"
         )
 
     def test_others_found(self, capture: FakeCapture, devices: list[int]) -> None:
         capture.opens = False
         devices += [1, 4]
-        assert refused("7") == 'no webcam 7: found /dev/video1, /dev/video4; use spec="1"'
+        assert refused("7") == 'no webcam 7: found /dev/video1, /dev/video4: use spec="1"'
 
     @pytest.mark.parametrize(
         ("allowed", "text"),
@@ -400,4 +400,4 @@ def test_http_file_whose_connection_breaks(serve: Serve, make_clip: MakeClip) ->
 
     assert 5 <= len(frames) < 30
     assert str(caught.value).startswith(f"lost http://127.0.0.1:{port}/a.mp4: ")
-    assert str(caught.value).endswith("; check the network and run it again")
+    assert str(caught.value).endswith(": check the network and run it again")

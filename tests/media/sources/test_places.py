@@ -76,18 +76,18 @@ class TestCameras:
         save(here / "0" / "a.png")
         save(here / "2024" / "b.png")
         (here / "7").write_bytes(b"a video")
-        note = 'reading the folder 0; for webcam 0, give spec="/dev/video0"'
+        note = 'reading the folder 0: for webcam 0, give spec="/dev/video0"'
         assert find("0") == Images((Path("0/a.png"),), "0", Path("0"), (note,))
         assert images_of("2024") == [Path("2024/b.png")]
         assert find("7") == Video(
-            Path("7"), ('reading the file 7; for webcam 7, give spec="/dev/video7"',)
+            Path("7"), ('reading the file 7: for webcam 7, give spec="/dev/video7"',)
         )
 
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
-            ("00", 'no such file: 00; for webcam 0, spec="0"'),
-            ("007", 'no such file: 007; for webcam 7, spec="7"'),
+            ("00", 'no such file: 00: for webcam 0, spec="0"'),
+            ("007", 'no such file: 007: for webcam 7, spec="7"'),
             ("20241126", "no such file: 20241126"),
         ],
     )
@@ -175,14 +175,14 @@ class TestPatterns:
         (tmp_path / "a.txt").touch()
         spec = tmp_path / "*"
         assert refused(spec) == (
-            f"no image matches {spec}: it matches {tmp_path / 'a.txt'}; give a pattern of images, "
+            f"no image matches {spec}: it matches {tmp_path / 'a.txt'}: give a pattern of images, "
             'for example "drive/*.png"'
         )
 
     def test_nothing(self, tmp_path: Path) -> None:
         spec = tmp_path / "*.png"
         assert refused(spec) == (
-            f"no such file: {spec}, and nothing in {tmp_path} matches it as a pattern; a pattern "
+            f"no such file: {spec}, and nothing in {tmp_path} matches it as a pattern: a pattern "
             'of images is for example "drive/*.png"'
         )
         spec = tmp_path / "none" / "x" / "*.png"
@@ -191,7 +191,7 @@ class TestPatterns:
         )
 
     def test_a_typing_error(self, here: Path) -> None:
-        assert refused("typo.mp4").startswith("no such file: typo.mp4; spec takes a video file")
+        assert refused("typo.mp4").startswith("no such file: typo.mp4: spec takes a video file")
 
     def test_a_name_that_is_too_long(self, here: Path) -> None:
         assert refused("x" * 5000).startswith("cannot read xxx")

@@ -115,7 +115,7 @@ def test_a_codec_that_nobody_knows(make_clip: MakeClip) -> None:
     with pytest.raises(SourceError) as caught:
         open_file(path, loop=False, max_frames=None)
     assert str(caught.value) == (
-        f"{path}: there is no decoder for its video codec; convert it to H.264"
+        f"{path}: there is no decoder for its video codec: convert it to H.264"
     )
 
 

@@ -30,9 +30,4 @@ class Implementation:
             self.simulation = None
             self.cuda = load_cuda()
         else:
-            self.cuda = PycudaCuda(
-                self.pycuda,
-                "2026.1",
-                set_current=self.pycuda.set_current,
-                bindings=self.driver if kind == "pycuda+bindings" else None,
-            )
+            self.cuda = PycudaCuda(self.pycuda, "2026.1", set_current=self.pycuda.set_current)

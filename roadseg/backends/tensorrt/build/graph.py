@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import QualityGateError
+from roadseg.core.wording import option
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
 
@@ -152,7 +153,7 @@ def _read(
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        report(f"--force: {str(exc).rpartition(': ')[0] or exc}")
+        report(f"{option('--force', True)}: {exc.what}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),

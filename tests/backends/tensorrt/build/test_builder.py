@@ -44,6 +44,8 @@ from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 
 
@@ -318,7 +320,7 @@ def test_frames_of_the_users_are_compared(
 
 
 def no_gpu() -> Any:
-    raise BackendError("there is no NVIDIA driver (libcuda cannot be loaded): install it")
+    raise BackendError("there is no NVIDIA driver (libcuda cannot be loaded)", fix="install it")
 
 
 def test_full_tensorrt_wants_a_gpu(
@@ -409,7 +411,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     with pytest.raises(SinkError) as caught:
         build_engine(spec, output=path, **shop.options())
     assert str(caught.value) == (
-        f"cannot write the engine {path} ({tmp_path / 'file'} is no folder): give another folder "
+        f"cannot write {path} ({tmp_path / 'file'} is no folder): give another folder "
         "with --output, or free the space it needs"
     )
     assert shop.world.graph is None
@@ -417,7 +419,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     with pytest.raises(SinkError) as caught:
         publish.claim_engine(tmp_path / "x.engine")
     assert str(caught.value) == (
-        f"cannot write {tmp_path / 'x.engine'}: it is a folder; give another --output"
+        f"cannot write {tmp_path / 'x.engine'}: it is a folder: give another --output"
     )
 
 

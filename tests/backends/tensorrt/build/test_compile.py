@@ -18,6 +18,8 @@ from roadseg.engine.messages import first_reason, is_out_of_memory, listen
 from roadseg.engine.spec import EngineSpec
 from tests.support.tensorrt import builder
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 SPEC = EngineSpec("segnet-lite", "fp16", SIZE_HW, (1, 1, 1), "tensorrt", "native")
 RTX = replace(SPEC, target="tensorrt-rtx")

@@ -15,6 +15,8 @@ from roadseg.backends.tensorrt.build.lock import build_lock
 from roadseg.core.errors import SinkError
 from tests.support import ROOT
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 HOLDER = """
 import sys
 from pathlib import Path
@@ -103,13 +105,13 @@ def test_it_is_released_by_errors(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_none(tmp_path: Path) -> None:
-    engine = tmp_path / "missing" / "x.engine"
+    (tmp_path / "file").touch()
+    engine = tmp_path / "file" / "x.engine"
     with pytest.raises(SinkError) as caught, build_lock(engine, print):
         pass
-    assert str(caught.value) == (
-        f"cannot lock {engine.with_name('.x.engine.lock')} (No such file or directory): give "
-        "another folder with --output"
-    )
+    text = str(caught.value)
+    assert text.startswith(f"cannot lock {engine.with_name('.x.engine.lock')} (")
+    assert text.endswith("): give another folder with --output")
 
 
 def test_many_at_once_are_one_after_the_other(tmp_path: Path) -> None:

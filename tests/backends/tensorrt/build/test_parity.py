@@ -14,6 +14,8 @@ from roadseg.core import shipped
 from roadseg.core.errors import DataError, EngineError
 from roadseg.engine.manifest import ParityFacts
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 SIZE_HW = (64, 96)
 
 
