@@ -54,13 +54,13 @@ def bench(
 
     from roadseg.bench import bench as run_bench
     from roadseg.cli.engine_display import engine_progress
-    from roadseg.core.json_file import claim_json, write_json
+    from roadseg.core.files import claim_file, write_json
     from roadseg.pipeline import RunOptions, parse_size
 
     if frames < 1:
         from roadseg.core.errors import UsageError
 
-        raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
+        raise UsageError(f"cannot measure {frames} frames", fix="use --frames 1 or more")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,
@@ -71,7 +71,7 @@ def bench(
         rtsp_transport=cast("RtspTransport", rtsp_transport),
     )
     if json_path is not None:
-        claim_json(json_path)
+        claim_file(json_path)
     with engine_progress() as building:
         result = run_bench(options, encode=output, report=tell, progress=building)
     for warning in result.run.warnings:

@@ -51,15 +51,16 @@ def calibrate(
         bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; by default the runtime decides.")
+        int | None,
+        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
     ] = None,
 ) -> None:
     """Measure on real frames what a network needs to run in INT8, and what that costs.
 
     Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
-    points of mIoU; without, the labels of INT8 are held against those of FP32 on the same frames.
+    points of mIoU; without, it is how far the labels of INT8 are from those of FP32.
     """
-    from roadseg.core.json_file import claim_json
+    from roadseg.core.files import claim_file
 
     size_hw = parse_network_size(size)
     _check_method(method)
@@ -74,7 +75,7 @@ def calibrate(
     check_libraries()
     if output.suffix == ".json":
         check_not_shipped(output)
-        claim_json(output)
+        claim_file(output)
     from roadseg.datasets.frames import collect_frames
     from roadseg.datasets.opening import has_split, open_dataset
 
@@ -92,7 +93,7 @@ def calibrate(
     path = output
     if output.suffix != ".json":
         path = calibration_path(network.architecture, network.weights_sha256, output)
-        claim_json(path)
+        claim_file(path)
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)
@@ -129,7 +130,7 @@ def _check_method(method: str) -> None:
     from roadseg.quantize.activations import METHODS
 
     if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}", fix=f"use --method {'|'.join(METHODS)}")
 
 
 @contextmanager
