@@ -145,6 +145,7 @@ class Camera:
         self._stopping = False
         self._left_behind: list[_Connection] = []
         self._attempts = 0
+        self._told: set[tuple[CameraState, LossReason | None]] = set()
         self._next_index = 0
         self._origin_s: float | None = None
         self._last_time_s = -1.0
@@ -305,10 +306,16 @@ class Camera:
         retry_s: float | None = None,
     ) -> StateChange:
         now_s = self._clock()
-        change = StateChange(now_s, time.time(), self.config.name, state, reason, message, retry_s)
+        if state is CameraState.LIVE:
+            self._told.clear()
+        repeated = (state, reason) in self._told
+        self._told.add((state, reason))
+        change = StateChange(
+            now_s, time.time(), self.config.name, state, reason, message, retry_s, repeated
+        )
         self.last = change
         level = logging.WARNING if state is CameraState.LOST else logging.INFO
-        _LOG.log(level, "%s", change)
+        _LOG.log(logging.DEBUG if repeated else level, "%s", change)
         self._listener.changed(change)
         return change
 
@@ -340,7 +347,7 @@ class Camera:
         live = info.kind == "live"
         self.mailbox.every = config.policy == "every" or (config.policy == "auto" and not live)
         wanted = Admission(config.stride, config.max_fps)
-        lost = 0
+        lost = warned = 0
         first_index, offset_s = self._next_index, 0.0
         while True:
             self._busy(connection)
@@ -360,6 +367,9 @@ class Camera:
             if source.frames_lost > lost:
                 self.mailbox.lose(source.frames_lost - lost)
                 lost = source.frames_lost
+            for warning in source.warnings[warned:]:
+                _LOG.warning("%s: %s", config.name, redact_text(warning, (config.url,)))
+                warned += 1
             if frame is None:
                 return
             if connection.frames == 1:

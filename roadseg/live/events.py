@@ -54,6 +54,8 @@ class StateChange:
         reason: of the loss, for `lost` and `waiting`; else None.
         message: the error's own line, without passwords; empty where there was none.
         retry_s: for `waiting`, seconds until the next attempt.
+        repeated: the source has been in this state, for this reason, since it last gave a picture.
+            A camera that is off for a week tries twice a minute; lists leave these out.
     """
 
     time_s: float
@@ -63,6 +65,7 @@ class StateChange:
     reason: LossReason | None = None
     message: str = ""
     retry_s: float | None = None
+    repeated: bool = False
 
     def __str__(self) -> str:
         """One line for the log.

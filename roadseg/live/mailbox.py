@@ -125,7 +125,7 @@ class Mailbox:
             if frame is None:
                 return None
             self._emptied.notify_all()
-            if self.is_late(frame):
+            if self.is_late(frame, self._clock()):
                 # Its turn is not used up: the next frame takes its place.
                 self.tally.drop("late")
                 return None
@@ -148,11 +148,11 @@ class Mailbox:
                     return None
                 SYSTEM_CLOCK.wait_until(self._bell.rung, due_s)
 
-    def is_late(self, frame: Frame) -> bool:
-        """Whether a frame is older than the staleness allows, now."""
+    def is_late(self, frame: Frame, now_s: float) -> bool:
+        """Whether a frame is older than the staleness allows."""
         if self.every or self._max_staleness_s is None:
             return False
-        return self._clock() - frame.captured_s > self._max_staleness_s
+        return now_s - frame.captured_s > self._max_staleness_s
 
     def pause(self) -> None:
         """Drop frames of a live source; make one that keeps every frame wait."""

@@ -5,6 +5,7 @@ Every attribute may be read from any thread. Nothing here waits for anybody.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -28,6 +29,11 @@ from roadseg.media.sources.base import SourceInfo
 __all__ = ["LiveEvent", "Station"]
 
 LiveEvent: TypeAlias = StateChange | HealthEvent
+
+_LOG = logging.getLogger("roadseg.live")
+
+# Results in a row that came too late: a network that was compiled in between is not to blame.
+_TOO_SLOW = 10
 
 # What the list on a page shows; what is older is in the log.
 _EVENTS_KEPT = 500
@@ -53,7 +59,7 @@ class Station(CameraListener):
         newest: the latest result; None before the first.
         state: the latest change; None before the start.
         info: size, rate and more of the latest connection.
-        events: the latest ones, oldest first.
+        events: the latest ones, oldest first, without those that repeat themselves.
         health: what is wrong with the picture now.
         outputs: those that are on.
     """
@@ -81,6 +87,7 @@ class Station(CameraListener):
         self.events: deque[LiveEvent] = deque(maxlen=_EVENTS_KEPT)
         self.outputs: tuple[Output, ...] = ()
         self._last_picture: Image | None = None
+        self._late_in_a_row = 0
         self._clock = clock
         self._dark_since_wall_s = time.time()
         self._on_event = on_event
@@ -127,10 +134,21 @@ class Station(CameraListener):
 
     def show(self, frame: Frame, label_map: LabelMap) -> None:
         """See `Lane.show`. A result that has become too old in the network is dropped as late."""
-        if self.mailbox.is_late(frame):
+        now_s = self._clock()
+        if self.mailbox.is_late(frame, now_s):
             self.tally.drop("late")
+            self._late_in_a_row += 1
+            if self._late_in_a_row == _TOO_SLOW:
+                _LOG.warning(
+                    "%s: nothing is shown: results are %.2f s old when the network has finished, "
+                    "and max_staleness is %g; take a faster network, or raise it",
+                    self.name,
+                    now_s - frame.captured_s,
+                    self.config.max_staleness,
+                )
             return
-        result = Result(frame, label_map, self.tally.shown, self._clock())
+        self._late_in_a_row = 0
+        result = Result(frame, label_map, self.tally.shown, now_s)
         self.newest = result
         self.tally.shown += 1
         self.shows.count()
@@ -204,7 +222,8 @@ class Station(CameraListener):
             self.unwatch(slot)
 
     def _note(self, event: LiveEvent) -> None:
-        self.events.append(event)
+        if isinstance(event, HealthEvent) or not event.repeated:
+            self.events.append(event)
         if self._on_event is not None:
             self._on_event(event)
 

@@ -392,6 +392,38 @@ def test_states_are_logged_without_passwords(
     assert SECRET not in caplog.text
 
 
+def test_a_camera_that_stays_away_is_logged_once_a_reason(
+    stage: Callable[..., Stage], clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    s = stage()
+    refused = SourceError("cannot open it")
+    refused.__cause__ = ConnectionRefusedError(111, "refused")
+    with caplog.at_level(logging.INFO, "roadseg.live"):
+        s.camera.start()
+        for _ in range(5):
+            s.comes(refused)
+            assert s.listener.states(3) == ["connecting", "lost", "waiting"]
+            clock.advance(30)
+        assert len(caplog.records) == 3
+        s.comes(FakeSource().feed(s.frame(), SourceError("gone")))
+        changes = [s.listener.next() for _ in range(4)]
+        assert [change.repeated for change in changes] == [True, False, False, False]
+
+
+def test_what_a_source_warns_of_is_logged(
+    stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
+) -> None:
+    s = stage()
+    source = FakeSource()
+    source.warnings.append(f"{CONFIG.url} is interlaced")
+    with caplog.at_level(logging.INFO, "roadseg.live"):
+        s.comes(source.feed(s.frame(0), s.frame(1), SourceError("over")))
+        s.camera.start()
+        assert s.listener.states(3) == ["connecting", "live", "lost"]
+    warned = [r.getMessage() for r in caplog.records if "interlaced" in r.getMessage()]
+    assert warned == ["front: rtsp://***@cam/1 is interlaced"]
+
+
 def test_fifty_connects_leave_no_thread_and_no_descriptor(
     stage: Callable[..., Stage], clock: FakeClock
 ) -> None:

@@ -92,6 +92,22 @@ def test_a_result_that_grew_too_old_in_the_network_is_not_shown(clock: FakeClock
     assert station.tally.pending == 0
 
 
+def test_a_network_that_is_too_slow_for_the_staleness_is_named_once(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    station = opened(clock)
+    for i in range(9):
+        show(station, clock, i, age_s=0.5)
+    show(station, clock, 9, age_s=0.1)
+    assert caplog.records == []
+    for i in range(25):
+        show(station, clock, i, age_s=0.5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "front: nothing is shown: results are 0.50 s old when the network has finished, and "
+        "max_staleness is 0.3; take a faster network, or raise it"
+    ]
+
+
 def test_viewers_get_the_newest_until_they_leave(clock: FakeClock) -> None:
     station = opened(clock)
     slot = station.watch()
@@ -219,6 +235,13 @@ def test_states_and_faults_are_one_list_of_events(clock: FakeClock) -> None:
         "front: live",
         "front: no longer offline, after 7.0 s",
     ]
+
+
+def test_what_repeats_itself_is_not_kept(clock: FakeClock) -> None:
+    station = Station(SourceConfig("front", "0"), Bell(), clock=clock)
+    for repeated in (False, True, True):
+        station.changed(StateChange(1, 1, "front", CameraState.CONNECTING, repeated=repeated))
+    assert len(station.events) == 1
 
 
 def test_health_may_be_left_alone(clock: FakeClock) -> None:
