@@ -76,7 +76,7 @@ _CAMVID_RGB = (
 # and everything around them is calm. Any of those four is 26 apart in CIEDE2000 from whatever it is
 # seen against, and 18 under protanopia, deuteranopia and tritanopia (Machado et al. 2009, severity
 # 1); half over real frames still 15 and 10. In the CamVid palette that is 14 and 3, and 7 and 1.
-# tests/test_palettes.py measures it.
+# tests/core/test_palettes.py measures it.
 _STREET_RGB = (
     (152, 182, 255),
     (143, 131, 153),

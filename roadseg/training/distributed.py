@@ -74,7 +74,7 @@ def world() -> Iterator[World]:
     if gpus and local >= gpus:
         raise BackendError(
             f"torchrun started {local + 1} or more processes for {gpus} GPUs",
-            fix=f"use --nproc-per-node {gpus}",
+            fix=f"torchrun --nproc-per-node {gpus}",
         )
     device = torch.device("cuda", local) if gpus else torch.device("cpu")
     if gpus:

@@ -39,8 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROADSEG_CACHE", str(tmp_path / "cache"))
+def surroundings(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROADSEG_DEBUG", raising=False)
 
     def no_gpu() -> Any:

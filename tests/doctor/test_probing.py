@@ -12,8 +12,7 @@ import pytest
 
 from roadseg.doctor import gpu_probe, probes, probing
 from roadseg.doctor.probing import Probe, run_probes
-
-FAKE_DRIVER = Path(__file__).resolve().parent.parent / "cuda" / "fake_libcuda.c"
+from tests.support.cuda import FAKE_DRIVER
 
 
 @pytest.fixture
