@@ -159,7 +159,7 @@ class Trust:
             UsageError: there are no frames of one kind, or the two cannot be told apart.
         """
         if not clean or not corrupted:
-            raise UsageError("limits need clean frames and corrupted ones: give some of both")
+            raise UsageError("limits need clean frames and corrupted ones", fix="give some of both")
         usual = float(np.percentile([doubt.entropy for doubt in clean], 99))
         beyond = [doubt.entropy for doubt in corrupted if doubt.entropy > usual]
         if len(beyond) < len(corrupted) / 2:

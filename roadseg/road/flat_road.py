@@ -53,19 +53,20 @@ class FlatRoad:
     def __post_init__(self) -> None:
         if not 0 < self.camera_height_m < math.inf:
             raise UsageError(
-                f"a camera height of {self.camera_height_m} m cannot be: use metres, "
-                f"such as {option('--camera-height', 1.3, parameter='camera_height_m')}"
+                f"a camera height of {self.camera_height_m} m cannot be",
+                fix="use metres, such as "
+                f"{option('--camera-height', 1.3, parameter='camera_height_m')}",
             )
         if not 0 <= self.horizon < 1:
             raise UsageError(
-                f"the horizon lies outside the picture, at {self.horizon:g} of its height: "
-                f"use a row of the picture, such as its middle"
+                f"the horizon lies outside the picture, at {self.horizon:g} of its height",
+                fix="use a row of the picture, such as its middle",
             )
         for degrees in (self.fov_deg, self.vertical_fov_deg):
             if not 0 < degrees < 180:
                 raise UsageError(
-                    f"a field of view of {degrees:g} degrees cannot be: use 0 to 180, such as "
-                    f"{option('--fov', 60, parameter='fov_deg')}"
+                    f"a field of view of {degrees:g} degrees cannot be",
+                    fix=f"use 0 to 180, such as {option('--fov', 60, parameter='fov_deg')}",
                 )
 
     @classmethod

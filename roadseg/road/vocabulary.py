@@ -72,7 +72,7 @@ class Vocabulary:
         parts = [part.strip() for part in members.split(",")]
         if not equals or not name or not all(parts):
             raise UsageError(
-                f"cannot read the group {text!r}: write NAME=CLASS,CLASS, such as road=track"
+                f"cannot read the group {text!r}", fix="write NAME=CLASS,CLASS, such as road=track"
             )
         self._ids[name] = tuple(sorted({i for part in parts for i in self.ids(part)}))
 

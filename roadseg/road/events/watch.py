@@ -106,7 +106,7 @@ class EventWatch:
         self.rules = tuple(parse_rule(text, words, self._regions) for text in rules)
         for position, rule in enumerate(self.rules):
             if any(rule.name == other.name for other in self.rules[:position]):
-                raise UsageError(f"two events are called {rule.name!r}: rename one of them")
+                raise UsageError(f"two events are called {rule.name!r}", fix="rename one of them")
         self._states = [_State(rule, _leading(rule.when)) for rule in self.rules]
         self._measures = tuple(dict.fromkeys(m for rule in self.rules for m in rule.measures))
         self._size_hw: tuple[int, int] | None = None
