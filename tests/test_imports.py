@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "roadseg"
+from tests.support import ROOT
+
+PACKAGE = ROOT / "roadseg"
 MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 # Where each third-party library may be imported: a folder, or one file.
@@ -28,8 +29,10 @@ ROOMS_OF_LIBRARIES = {
     # The segmenter starts none: it tells them apart.
     "threading": (
         "video/",
+        "live/",
         "backends/openvino/",
         "testing/cuda/",
+        "testing/live.py",
         "training/checkpoint",
         "loading/segmenter.py",
     ),
@@ -54,10 +57,12 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "filelock": ("core/file_lock.py",),
+    "platformdirs": ("core/cache.py",),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
 }
 
-NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/")
+NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/", "road/")
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}

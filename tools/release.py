@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
-from roadseg.core.errors import DataError, SinkError
+from roadseg.core.errors import DataError
+from roadseg.core.files import claim_file, whole_files, writing
 from roadseg.core.geometry import network_size
-from roadseg.core.json_file import claim_json
 from roadseg.core.labels import CAMVID
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
@@ -112,7 +111,7 @@ def release(
     scales = None
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
-        claim_json(scales_path)
+        claim_file(scales_path)
         trained = TrainedNetwork(module, name, sha256_of(weights))
         scales = calibrate_network(
             trained, frames, datasets["val"], max_drop_points=max_drop_points
@@ -154,21 +153,12 @@ def _replaced_together(directory: Path) -> Iterator[Path]:
     The manifest starts as a copy of the present one and is replaced last: a failure before that
     leaves what shipped untouched.
     """
-    try:
-        staging = Path(tempfile.mkdtemp(prefix=".release.", dir=directory))
-    except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
-    try:
+    fix = "free some space, or give another folder"
+    with writing(directory, fix), whole_files(directory, last=MANIFEST) as staging:
         manifest = directory / MANIFEST
         if manifest.exists():
             shutil.copyfile(manifest, staging / MANIFEST)
         yield staging
-        for path in sorted(staging.iterdir(), key=lambda p: p.name == MANIFEST):
-            path.replace(directory / path.name)
-    except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:

@@ -52,7 +52,7 @@ def bench(
     from rich.console import Console
 
     from roadseg.cli.progress_bar import progress_bar
-    from roadseg.core.json_file import claim_json, write_json
+    from roadseg.core.files import claim_file, write_json
     from roadseg.core.size import parse_size
     from roadseg.run.bench import bench as run_bench
     from roadseg.run.video import RunOptions
@@ -60,7 +60,7 @@ def bench(
     if frames < 1:
         from roadseg.core.errors import UsageError
 
-        raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
+        raise UsageError(f"cannot measure {frames} frames", fix="use --frames 1 or more")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,
@@ -71,7 +71,7 @@ def bench(
         rtsp_transport=cast("RtspTransport", rtsp_transport),
     )
     if json_path is not None:
-        claim_json(json_path)
+        claim_file(json_path)
     with progress_bar() as progress:
         result = run_bench(options, encode=output, progress=progress)
     for warning in result.run.warnings:

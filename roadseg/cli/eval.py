@@ -53,17 +53,17 @@ def eval_(
 ) -> None:
     """Score a model on labelled frames.
 
-    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored. For a video,
-    the flicker score, too: label changes on pixels whose true class did not change.
+    Accuracies, mIoU and boundary F1 are taken at the labels' own resolution, without void. A video
+    gets a flicker score, too: how often labels change where the true class does not.
     """
     from rich.console import Console
 
-    from roadseg.core.json_file import claim_json, write_json
+    from roadseg.core.files import claim_file, write_json
     from roadseg.run.evaluating import evaluate_model
 
     size_hw = None if size is None else parse_size(size)
     if json_path is not None:
-        claim_json(json_path)
+        claim_file(json_path)
     with progress_bar() as progress:
         result = evaluate_model(
             data,

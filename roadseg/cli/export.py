@@ -44,7 +44,7 @@ def export(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="Scales that calibrate wrote, for int8.",
+            help="Scales that 'roadseg calibrate' wrote, for int8.",
         ),
     ] = None,
     portable: Annotated[

@@ -99,7 +99,7 @@ def run(
     started_s = time.monotonic()
     from roadseg.cli.progress_bar import progress_bar
     from roadseg.cli.run_report import report, run_progress
-    from roadseg.core.json_file import claimed_json
+    from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
     from roadseg.run.video import RunOptions, open_loop
     from roadseg.video.meters import Meters
@@ -131,7 +131,7 @@ def run(
         _check_distinct(stats_json, source, output)
     with ExitStack() as stack:
         if stats_json is not None:
-            stack.enter_context(claimed_json(stats_json, "--stats-json"))
+            stack.enter_context(claimed_file(stats_json, "--stats-json"))
         with progress_bar() as progress:
             meters = Meters(started_s=started_s)
             video_loop = stack.enter_context(open_loop(options, meters=meters, progress=progress))
@@ -148,5 +148,5 @@ def _check_distinct(stats_json: Path, source: str, output: Path | None) -> None:
     for option, other in (("--source", Path(source)), ("--output", output)):
         if other is not None and other.resolve() == stats_json.resolve():
             raise UsageError(
-                f"--stats-json {stats_json} is also what {option} names: give another file"
+                f"--stats-json {stats_json} is also what {option} names", fix="give another file"
             )

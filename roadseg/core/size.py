@@ -6,6 +6,7 @@ import re
 from typing import TypeAlias
 
 from roadseg.core.errors import UsageError
+from roadseg.core.wording import option
 
 __all__ = ["NETWORK_SIDES", "SizeHW", "check_network_size", "parse_size"]
 
@@ -30,8 +31,8 @@ def parse_size(text: str, of: str = "the network's input", example: SizeHW = (35
     match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
     if match is None:
         raise UsageError(
-            f"size {text!r} is not HxW (height x width of {of}): "
-            f"use for example --size {example[0]}x{example[1]}"
+            f"size {text!r} is not HxW (height x width of {of})",
+            fix=f"use for example {option('--size', example)}",
         )
     return int(match[1]), int(match[2])
 
@@ -46,6 +47,6 @@ def check_network_size(size_hw: SizeHW) -> None:
     if len(size_hw) != 2 or not all(low <= side <= high for side in size_hw):
         shown = "x".join(map(str, size_hw))
         raise UsageError(
-            f"network input {shown}: its sides must be {low} to {high}: "
-            "use for example --size 352x480"
+            f"network input {shown}: its sides must be {low} to {high}",
+            fix=f"use for example {option('--size', (352, 480))}",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.core.installing import gpu_extra, install
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -38,9 +38,7 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
 
     findings: list[Finding] = []
     engines, damaged = list_engines(folder)
-    for problem in damaged:
-        text, fix = split_advice(str(problem))
-        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, fix))
+    findings += [Finding(_CHECK, _TITLE, Level.NOTE, exc.what, exc.fix) for exc in damaged]
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:

@@ -35,8 +35,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from roadseg.core.errors import EngineError
-from roadseg.core.json_file import write_json
+from roadseg.core.errors import EngineError, os_reason
+from roadseg.core.files import write_json
 from roadseg.engine.runtime import TARGETS, Target
 from roadseg.engine.spec import PRECISIONS, EngineSpec, Precision
 
@@ -240,20 +240,20 @@ def read_manifest(engine: Path) -> EngineManifest:
         version = raw["version"]
     except FileNotFoundError:
         raise EngineError(
-            f"{engine} has no manifest ({path.name} beside it): copy it along, or {again}"
+            f"{engine} has no manifest ({path.name} beside it)", fix=f"copy it along, or {again}"
         ) from None
     except OSError as exc:
-        raise EngineError(f"cannot read {path} ({exc.strerror or exc}): {again}") from exc
+        raise EngineError(f"cannot read {path} ({os_reason(exc)})", fix=again) from exc
     except (ValueError, KeyError, TypeError) as exc:
-        raise EngineError(f"{path} is damaged (no engine's manifest): {again}") from exc
+        raise EngineError(f"{path} is damaged (no engine's manifest)", fix=again) from exc
     if version != _VERSION:
-        raise EngineError(f"{path} has version {version}, expected {_VERSION}: {again}")
+        raise EngineError(f"{path} has version {version}, expected {_VERSION}", fix=again)
     try:
         return _parse(raw)
     except KeyError as exc:
-        raise EngineError(f"{path} is damaged ({exc.args[0]} is missing): {again}") from exc
+        raise EngineError(f"{path} is damaged ({exc.args[0]} is missing)", fix=again) from exc
     except (TypeError, ValueError, AttributeError) as exc:
-        raise EngineError(f"{path} is damaged ({exc}): {again}") from exc
+        raise EngineError(f"{path} is damaged ({exc})", fix=again) from exc
 
 
 def write_manifest(manifest: EngineManifest, path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import EngineError, ModelError
+from roadseg.core.errors import EngineError, ModelError, os_reason
 from roadseg.core.shipped import PACKAGE
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.sources import export_sha256
@@ -121,7 +121,7 @@ def read_engine(path: Path) -> EngineFile:
         EngineError: it is not there, or its manifest is missing or damaged.
     """
     if not path.is_file():
-        raise EngineError(f"no engine at {path}: build one with 'roadseg build-engine'")
+        raise EngineError(f"no engine at {path}", fix="build one with 'roadseg build-engine'")
     return EngineFile(path, read_manifest(path))
 
 
@@ -272,7 +272,7 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
         if not quick and sha256_of(engine.path) != expected.plan_sha256:
             return "the file is damaged (its sha256 is not the one in its manifest)"
     except OSError as exc:
-        return f"the file cannot be read ({exc.strerror or exc})"
+        return f"the file cannot be read ({os_reason(exc)})"
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.size import SizeHW, check_network_size
+from roadseg.core.wording import option
 from roadseg.export.network import load_network
 from roadseg.weights.calibration import (
     Calibration,
@@ -73,20 +74,30 @@ def export_network(
     """
     suffix = output.suffix
     if suffix not in _PRECISIONS:
-        raise UsageError(f"cannot export to {output}: use --output FILE.onnx or FILE.xml")
+        raise UsageError(
+            f"cannot export to {output}", fix=f"use {option('--output', 'FILE.onnx')} or FILE.xml"
+        )
     if suffix == ".xml" and precision == "int8":
-        raise UsageError("export writes float .xml files: for INT8 use 'roadseg quantize'")
+        raise UsageError("export writes float .xml files", fix="for INT8 use 'roadseg quantize'")
     if precision not in _PRECISIONS[suffix]:
         raise UsageError(
-            f"precision {precision!r} is not for {suffix} files: "
-            f"use --precision {'|'.join(_PRECISIONS[suffix])}"
+            f"precision {precision!r} is not for {suffix} files",
+            fix=f"use {option('--precision', *_PRECISIONS[suffix])}",
         )
     if suffix == ".xml" and lowering == "plugin":
-        raise UsageError("OpenVINO has no plugin lowering: use --lowering native for .xml files")
+        raise UsageError(
+            "OpenVINO has no plugin lowering",
+            fix=f"use {option('--lowering', 'native')} for .xml files",
+        )
     if calibration is not None and precision != "int8":
-        raise UsageError(f"--calibration is not for {precision}: use it with --precision int8")
+        raise UsageError(
+            f"{option('--calibration')} is not for {precision}",
+            fix=f"use it with {option('--precision', 'int8')}",
+        )
     if result not in ("labels", "logits"):
-        raise UsageError(f"unknown result {result!r}: use --result labels|logits")
+        raise UsageError(
+            f"unknown result {result!r}", fix=f"use {option('--result', 'labels', 'logits')}"
+        )
     if size_hw is not None:
         check_network_size(size_hw)
     if not output.parent.is_dir():

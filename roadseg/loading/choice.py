@@ -152,7 +152,9 @@ def choose(
         BackendError: a `.pt` file, without PyTorch.
     """
     if threads is not None and threads < 1:
-        raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
+        raise UsageError(
+            f"cannot use {threads} threads", fix=f"use {option('--threads', 1)} or more"
+        )
     name = choose_backend(model, backend)
     file: ModelFile | EngineFile | None = None
     classes = CAMVID
@@ -190,7 +192,9 @@ def choose_backend(model: str, backend: str = "auto") -> str:
         BackendError: `auto` for a `.pt` file, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
-        raise UsageError(f"unknown backend {backend!r}: use {option('--backend', *BACKEND_NAMES)}")
+        raise UsageError(
+            f"unknown backend {backend!r}", fix=f"use {option('--backend', *BACKEND_NAMES)}"
+        )
     if backend != "auto":
         return backend
     if is_engine(model):
@@ -219,8 +223,8 @@ def _check_size(size_hw: SizeHW, multiple: int) -> None:
     above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
     nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
     raise UsageError(
-        f"size {height}x{width} does not fit the network, whose sides are multiples of "
-        f"{multiple}: use {nearest}"
+        f"size {height}x{width} does not fit the network, whose sides are multiples of {multiple}",
+        fix=f"use {nearest}",
     )
 
 

@@ -45,8 +45,8 @@ def classes_of_file(path: Path) -> ClassSet:
         )
     except (OSError, ValueError, TypeError) as exc:
         raise ModelError(
-            f"{path} does not say which classes it knows ({exc}): write it again with "
-            "'roadseg export'"
+            f"{path} does not say which classes it knows ({exc})",
+            fix="write it again with 'roadseg export'",
         ) from exc
 
 
@@ -70,9 +70,9 @@ def require_torch(model: str) -> None:
 
 def _no_torch(model: str) -> BackendError:
     return BackendError(
-        f"{model} is a file of PyTorch, which is not installed: {install('train')}, or turn it "
-        f"into a file for OpenVINO where PyTorch is: 'roadseg export --model {model} --output "
-        f"{Path(model).stem}.onnx'"
+        f"{model} is a file of PyTorch, which is not installed",
+        fix=f"{install('train')}, or turn it into a file for OpenVINO where PyTorch is: 'roadseg "
+        f"export --model {model} --output {Path(model).stem}.onnx'",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from roadseg.backends.tensorrt.build.builder import build_engine
 from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
+from roadseg.cuda.failure import GpuError
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec, usual_lowering
 from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stale_reasons
@@ -79,10 +79,10 @@ def find_or_build(
         engine = build_engine(spec, weights=file, runtime=runtime, progress=progress)
     except SinkError as exc:
         # Its advice is for 'roadseg build-engine'; the --output of a run is something else.
-        what = re.split(r"[:;] (?=give )", str(exc))[0]
         raise SinkError(
-            f"{what}: make room for it there, or build it elsewhere with 'roadseg build-engine "
-            f"--output FILE.engine' and use {option('--model', 'FILE.engine')}"
+            exc.what,
+            fix="make room for it there, or build it elsewhere with 'roadseg build-engine --output "
+            f"FILE.engine' and use {option('--model', 'FILE.engine')}",
         ) from exc
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
@@ -99,27 +99,27 @@ def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
     own_hw = engine.manifest.size_hw
     if own_hw != network_hw:
         raise UsageError(
-            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
+            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only",
+            fix=f"use {option('--size', own_hw)}",
         )
     # Before the GPU is asked for: a damaged file is damaged everywhere.
     damage = checksum_problem(engine)
     if damage is not None:
         raise EngineError(
-            f"{path} cannot be used: {damage}: copy it again, or build it again: "
-            f"{engine.manifest.build_command()}"
+            f"{path} cannot be used: {damage}",
+            fix=f"copy it again, or build it again: {engine.manifest.build_command()}",
         )
     manifest = engine.manifest
     try:
         cuda, runtime = shared_cuda(), load_runtime(manifest.target)
     except BackendError as exc:
-        what, colon, advice = str(exc).partition(": ")
-        # Another backend, which is what others are advised to use, does not take engines.
-        advice = re.sub(r",? or (use )?(--backend |backend=).*", "", advice) if colon else ""
+        # Another backend does not take engines.
+        repair = exc.repair if isinstance(exc, GpuError) else exc.fix
         raise BackendError(
-            f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {what}: "
-            + (f"{advice}, or " if advice and "backend" not in advice else "")
+            f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {exc.what}",
+            fix=(f"{repair}, or " if repair else "")
             + "run the network that it is of, on what is there, with "
-            + option("--model", manifest.source)
+            + option("--model", manifest.source),
         ) from exc
     if manifest.portable:
         manifest = replace(manifest, kernels_sha256=None)  # it holds the ones that it needs
@@ -129,8 +129,8 @@ def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
     )
     if reasons:
         raise EngineError(
-            f"{path} does not fit: {'; '.join(reasons)}: build it again: "
-            f"{engine.manifest.build_command()}"
+            f"{path} does not fit: {'; '.join(reasons)}",
+            fix=f"build it again: {engine.manifest.build_command()}",
         )
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from roadseg.core.errors import ModelError, SinkError, UsageError
+from roadseg.core.errors import ModelError, SinkError, UsageError, os_reason
 from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet, known_class_set
 from roadseg.core.wording import option
 from roadseg.models.decoder_variants import (
@@ -78,7 +78,9 @@ def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
     try:
         return _BUILDERS[name](num_classes)
     except KeyError:
-        raise UsageError(f"unknown model {name!r}: use {option('--model', *_BUILDERS)}") from None
+        raise UsageError(
+            f"unknown model {name!r}", fix=f"use {option('--model', *_BUILDERS)}"
+        ) from None
 
 
 def save_weights(
@@ -115,7 +117,7 @@ def save_weights(
         save_in_one_step(path, content)
     except OSError as exc:
         raise SinkError(
-            f"cannot write {path} ({exc.strerror or exc}): free some space, or check its folder"
+            f"cannot write {path} ({os_reason(exc)})", fix="free some space, or check its folder"
         ) from exc
 
 
@@ -135,14 +137,14 @@ def load_weights(path: Path, classes: ClassSet | None = None) -> tuple[nn.Module
     name, state = stored["model"], stored["state"]
     if classes is not None and not own.same_classes(classes):
         raise ModelError(
-            f"{path} knows {own}, not {classes}: use weights that were trained on those"
+            f"{path} knows {own}, not {classes}", fix="use weights that were trained on those"
         )
     model = build_model(name, own.num_classes)
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as exc:
         raise ModelError(
-            f"{path} does not fit {name}: train it again with 'roadseg train'"
+            f"{path} does not fit {name}", fix="train it again with 'roadseg train'"
         ) from exc
     return model.eval(), {"model": name, **stored["meta"]}
 
@@ -167,10 +169,10 @@ def _read(path: Path, *, mmap: bool = False) -> tuple[dict[str, Any], ClassSet]:
             str(stored.get("class_set", "its own data set")),
         )
     except FileNotFoundError:
-        raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
+        raise ModelError(f"no weights at {path}", fix="train some with 'roadseg train'") from None
     except Exception as exc:
         # PyTorch's own message advises to load whatever it is without a check.
         raise ModelError(
-            f"{path} is not a roadseg weights file: use one that 'roadseg train' wrote"
+            f"{path} is not a roadseg weights file", fix="use one that 'roadseg train' wrote"
         ) from exc
     return stored, own

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from roadseg.core.errors import first_line
+from roadseg.core.files import whole_file
 
 __all__ = ["save_in_one_step"]
 
@@ -17,20 +19,12 @@ def save_in_one_step(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, KeyboardInterrupt):
-        temporary.unlink(missing_ok=True)
-        raise
-    except RuntimeError as exc:
-        temporary.unlink(missing_ok=True)
-        # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in the
-        # file.
-        if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
-            raise exc.__context__ from None
-        raise OSError(str(exc).partition("\n")[0]) from exc
+    with whole_file(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as exc:
+            # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in
+            # the file.
+            if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
+                raise exc.__context__ from None
+            raise OSError(first_line(exc)) from exc

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.errors import UsageError
-from roadseg.core.json_file import claim_json
+from roadseg.core.files import claim_file
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
 from roadseg.datasets.frames import collect_frames
 from roadseg.datasets.opening import has_split, open_dataset
 from roadseg.export.network import check_libraries, load_network
@@ -84,14 +85,14 @@ def calibrate_model(
         SinkError: the file cannot be written.
     """
     if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}", fix=f"use {option('--method', *METHODS)}")
     check_drop(max_drop_points)
     weights = resolve_weights(model)
     check_libraries()
     is_file = output.suffix == ".json"
     if is_file:
         check_not_shipped(output)
-        claim_json(output)
+        claim_file(output)
     # Before the network: PyTorch takes seconds to load.
     collected = collect_frames(data, count=frames, network_hw=size_hw, progress=progress)
     for warning in collected.warnings:
@@ -100,7 +101,7 @@ def calibrate_model(
     path = output
     if not is_file:
         path = calibration_path(network.architecture, network.weights_sha256, output)
-        claim_json(path)
+        claim_file(path)
     validation = open_dataset(data, "val") if has_split(data, "val") else None
     if validation is not None:
         validation.check_model(model, network.classes)

@@ -9,8 +9,9 @@ from typing import Any
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.errors import UsageError
-from roadseg.core.json_file import claim_json
+from roadseg.core.files import claim_file
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
 from roadseg.datasets.frames import collect_frames
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import has_split, open_dataset
@@ -88,12 +89,12 @@ def quantize_model(
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
     if path.parent.resolve() == WEIGHTS_DIR:
         raise UsageError(
-            f"{path.parent} holds what ships, under checksums: use --output out, "
-            "or 'make weights' to replace what ships"
+            f"{path.parent} holds what ships, under checksums",
+            fix=f"use {option('--output', 'out')}, or 'make weights' to replace what ships",
         )
     weights = resolve_weights(model)
     check_libraries()
-    claim_json(path)
+    claim_file(path)
     labelled = has_split(data, split)
     # A data set without the split that was asked for is a mistake, and says which it has.
     validation = open_dataset(data, split) if labelled or _is_dataset(data) else None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from roadseg.core.backend import BackendInfo
 from roadseg.core.errors import DataError
-from roadseg.core.json_file import claim_json
+from roadseg.core.files import claim_file
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
 from roadseg.datasets.clip import LabelledClip
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
@@ -112,7 +113,7 @@ def evaluate_model(
         SinkError: the report cannot be written.
     """
     if report is not None:
-        claim_json(report / PAGE)
+        claim_file(report / PAGE)
     choice = choose(model, backend, size_hw=size_hw, threads=threads)
     frames = _open(data, split, labels, choice)
     network_hw = choice.size_hw or choice.network_hw(_first_hw(frames))
@@ -168,7 +169,9 @@ def _open(
     if labels is not None:
         return LabelledClip(data, labels, choice.classes)
     if data.is_file():
-        raise DataError(f"{data} is a file: give the labels of its frames with --labels")
+        raise DataError(
+            f"{data} is a file", fix=f"give the labels of its frames with {option('--labels')}"
+        )
     frames = open_dataset(data, split)
     frames.check_model(choice.model, choice.classes)
     return frames

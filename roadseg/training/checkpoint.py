@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.errors import ModelError, SinkError, os_reason
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.wording import option
 from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
@@ -66,12 +67,13 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     try:
         save_in_one_step(path, content)
     except OSError as exc:
-        advice = "free some space and start again"
+        what = f"cannot write the checkpoint {path} ({os_reason(exc)})"
         if path.exists():
-            advice = "the previous one is intact; free some space and go on with --resume"
-        raise SinkError(
-            f"cannot write the checkpoint {path} ({exc.strerror or exc}): {advice}"
-        ) from exc
+            raise SinkError(
+                f"{what}: the previous one is intact",
+                fix=f"free some space and go on with {option('--resume', True)}",
+            ) from exc
+        raise SinkError(what, fix="free some space and start again") from exc
 
 
 class CheckpointWriter:
@@ -188,16 +190,23 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
         # Those of the first versions, which knew CamVid only, do not say.
         own = known_class_set(tuple(content.get("classes", CAMVID.names)))
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {path}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {path}", fix=f"start without {option('--resume', True)}"
+        ) from None
     except Exception as exc:
         raise ModelError(
-            f"{path} is damaged: remove it and start again, or choose another --output"
+            f"{path} is damaged",
+            fix="remove it and start again, or choose another "
+            f"{option('--output', parameter='folder')}",
         ) from exc
     if found != model_name:
-        raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+        raise ModelError(
+            f"{path} is a checkpoint of {found}",
+            fix=f"use {option('--model', found, parameter='model_name')}",
+        )
     if not own.same_classes(classes):
         raise ModelError(
-            f"{path} is a checkpoint for {own.brief}, not {classes}: give the --data it was "
-            "trained on"
+            f"{path} is a checkpoint for {own.brief}, not {classes}",
+            fix=f"give the {option('--data')} it was trained on",
         )
     return content

@@ -12,8 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.shipped import page
+from roadseg.core.wording import option
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -198,23 +199,24 @@ def load_recipe(name_or_path: str) -> Recipe:
     else:
         if name_or_path not in recipe_names():
             raise UsageError(
-                f"unknown recipe {name_or_path!r}: use --recipe {'|'.join(recipe_names())} "
-                "or the path of a .toml file"
+                f"unknown recipe {name_or_path!r}",
+                fix=f"use {option('--recipe', *recipe_names())} or the path of a .toml file",
             )
         file = resources.files("roadseg.training") / "recipes" / f"{name_or_path}.toml"
         name = name_or_path
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"recipe {name!r} cannot be read: {exc}") from exc
+        raise UsageError(f"recipe {name!r} cannot be read: {os_reason(exc)}") from exc
     table = values.pop("augmentation", {})
     checked = _checked(Recipe, values, f"recipe {name!r}", given=("name", "augmentation"))
     augmentation = Augmentation(**_checked(Augmentation, table, f"recipe {name!r}"))
     recipe = Recipe(name=name, augmentation=augmentation, **checked)
     if recipe.batch_size == round(recipe.batch_size * recipe.extra_share):
         raise UsageError(
-            f"recipe {name!r}: extra_share = {recipe.extra_share:g} leaves no room in a batch of "
-            f"{recipe.batch_size} for the frames of --data: lower it"
+            f"recipe {name!r}: extra_share = {recipe.extra_share:g} leaves no room in a batch "
+            f"of {recipe.batch_size} for the frames of {option('--data')}",
+            fix="lower it",
         )
     return recipe
 
@@ -229,13 +231,15 @@ def _checked(
     """
     table = " in [augmentation]" if kind is Augmentation else ""
     if not isinstance(values, dict):
-        raise UsageError(f"{recipe}: augmentation = {_shown(values)}: make it a table of its own")
+        raise UsageError(
+            f"{recipe}: augmentation = {_shown(values)}", fix="make it a table of its own"
+        )
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in given}
     for key in values:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, 1)
             advice = f"write {close[0]}" if close else f"there are {', '.join(fields)}"
-            raise UsageError(f"{recipe} has an unknown key{table}, {key}: {advice}")
+            raise UsageError(f"{recipe} has an unknown key{table}, {key}", fix=advice)
     missing = [
         key
         for key, field in fields.items()
@@ -243,8 +247,8 @@ def _checked(
     ]
     if missing:
         raise UsageError(
-            f"{recipe} lacks {', '.join(missing)}{table}: {page('training.md')} says what "
-            "each key does"
+            f"{recipe} lacks {', '.join(missing)}{table}",
+            fix=f"{page('training.md')} says what each key does",
         )
     hints = get_type_hints(kind)
     return {key: _value(recipe, key, value, hints[key]) for key, value in values.items()}
@@ -277,7 +281,7 @@ def _value(recipe: str, key: str, value: Any, kind: Any) -> Any:
         wanted, allowed = _LIMITS[key]
         right = allowed(value)
     if not right:
-        raise UsageError(f"{recipe}: {key} = {_shown(value)}: give {wanted}")
+        raise UsageError(f"{recipe}: {key} = {_shown(value)}", fix=f"give {wanted}")
     return value
 
 

@@ -31,9 +31,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.json_file import write_json
+from roadseg.core.errors import ModelError, UsageError, os_reason
+from roadseg.core.files import write_json
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
 __all__ = [
@@ -165,8 +166,9 @@ def check_not_shipped(path: Path) -> None:
     folder = shipped_file("calibration")
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
-            f"{path} comes with roadseg: give another name with --output, or a folder; "
-            "'make weights' replaces what ships"
+            f"{path} comes with roadseg",
+            fix=f"give another name with {option('--output', parameter='path')}, or a folder; "
+            "'make weights' replaces what ships",
         )
 
 
@@ -191,17 +193,17 @@ def read_calibration(path: Path, *, source: str | None = None) -> Calibration:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"no calibration at {path}: {fix}") from None
+        raise ModelError(f"no calibration at {path}", fix=fix) from None
     except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise ModelError(f"cannot read {path}: {os_reason(exc)}") from exc
     except ValueError as exc:
-        raise ModelError(f"{path} is damaged (no JSON): {fix}") from exc
+        raise ModelError(f"{path} is damaged (no JSON)", fix=fix) from exc
     if isinstance(raw, dict) and raw.get("version", _VERSION) != _VERSION:
-        raise ModelError(f"{path} has version {raw['version']}, expected {_VERSION}: {fix}")
+        raise ModelError(f"{path} has version {raw['version']}, expected {_VERSION}", fix=fix)
     try:
         return _parse(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ModelError(f"{path} is damaged ({_reason(exc)}): {fix}") from exc
+        raise ModelError(f"{path} is damaged ({_reason(exc)})", fix=fix) from exc
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -252,11 +254,12 @@ def check_weights(
     """
     fix = _command(source or model)
     if calibration.model != model:
-        raise ModelError(f"the calibration is of {calibration.model}, not {model}: {fix}")
+        raise ModelError(f"the calibration is of {calibration.model}, not {model}", fix=fix)
     if calibration.weights_sha256 != weights_sha256:
         raise ModelError(
             f"the calibration is of other weights of {model} (sha256 "
-            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]}): {fix}"
+            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]})",
+            fix=fix,
         )
 
 

@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.errors import ModelError, os_reason
+from roadseg.core.files import write_json
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.core.whole_file import replace_file
 
 __all__ = [
     "WEIGHTS_DIR",
@@ -94,7 +94,7 @@ def load_manifest(directory: Path = WEIGHTS_DIR) -> dict[str, ManifestEntry]:
     try:
         return {name: _entry(name, value, directory) for name, value in raw["models"].items()}
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
-        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
+        raise ModelError(f"{path} is damaged ({exc!r})", fix=_REINSTALL) from exc
 
 
 def write_manifest_entry(
@@ -134,11 +134,7 @@ def write_manifest_entry(
         "training": dict(training),
         "validation": dict(validation),
     }
-    text = json.dumps(raw, indent=2, allow_nan=False) + "\n"
-    try:
-        replace_file(path, text.encode("utf-8"))
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_json(path, raw)
 
 
 def sha256_of(path: Path) -> str:
@@ -161,9 +157,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
+        raise ModelError(f"{path} is damaged ({exc!r})", fix=_REINSTALL) from exc
     if version != _VERSION:
-        raise ModelError(f"{path} has version {version}, expected {_VERSION}: {_REINSTALL}")
+        raise ModelError(f"{path} has version {version}, expected {_VERSION}", fix=_REINSTALL)
     return dict(raw)
 
 
@@ -201,8 +197,10 @@ def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:
             relative = path.resolve().relative_to(directory.resolve())
             size, digest = path.stat().st_size, sha256_of(path)
         except ValueError:
-            raise ModelError(f"{path} is not in {directory}: write it there first") from None
+            raise ModelError(f"{path} is not in {directory}", fix="write it there first") from None
         except OSError as exc:
-            raise ModelError(f"cannot read {path} ({exc.strerror}): write it first") from exc
+            raise ModelError(
+                f"cannot read {path} ({os_reason(exc)})", fix="write it first"
+            ) from exc
         measured.append({"path": relative.as_posix(), "sha256": digest, "bytes": size})
     return measured

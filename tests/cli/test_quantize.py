@@ -97,7 +97,7 @@ def test_a_refused_network_leaves_nothing(
     assert len(out.splitlines()) == 2 + len(PLANS)
     assert err == (
         "error: INT8 costs 10.00 points of validation mIoU (60.00 in FP32), allowed are 0.5: "
-        "nothing was written; calibrate on more frames, or allow more with --max-drop\n"
+        "nothing was written: calibrate on more frames, or allow more with --max-drop\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +121,7 @@ def test_the_output_folder_is_made_and_a_missing_list_is_named(
     assert quantize(weights, data, file / "out") == 4
     path = file / "out" / "mine-int8.xml"
     assert capsys.readouterr().err == (
-        f"error: cannot write {path}: {os.strerror(20)}; give another name or free the space it "
+        f"error: cannot write {path}: {os.strerror(20)}: give another name or free the space it "
         "needs\n"
     )
 

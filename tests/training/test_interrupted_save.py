@@ -13,6 +13,8 @@ from roadseg.core.errors import SinkError
 from roadseg.models import build_model, save_weights
 from roadseg.training.checkpoint import save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 
 def checkpoint(path: Path) -> None:
     save_checkpoint(path, {"model_name": "segnet-lite"})

@@ -257,7 +257,7 @@ def _reliability(reliability: Reliability | None) -> str:
     if reliability is None:
         return (
             f'{title}<p class="note">This curve needs class scores, and this backend gives labels '
-            "only. Score the same weights with --backend openvino or --backend torch to see "
+            "only. Score the same weights on the backend openvino or torch to see "
             "it.</p></section>"
         )
     plot = Plot(

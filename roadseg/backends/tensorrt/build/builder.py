@@ -28,6 +28,7 @@ from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.size import SizeHW
 from roadseg.core.version import __version__
+from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
@@ -103,8 +104,8 @@ def build_engine(
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
-            f"an engine for {spec.target} cannot be built by {runtime.name}: use --target "
-            f"{runtime.target}"
+            f"an engine for {spec.target} cannot be built by {runtime.name}",
+            fix=f"use {option('--target', runtime.target)}",
         )
     with ExitStack() as stack:
         cuda, no_gpu = _open(spec, open_cuda)
@@ -157,7 +158,7 @@ def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda 
         if spec.target == "tensorrt":
             raise
         # Without its advice: nothing is wrong here.
-        return None, str(exc).partition(": ")[0]
+        return None, exc.what
 
 
 def _path(
@@ -171,8 +172,8 @@ def _path(
         if output.suffix.lower() in (SUFFIX, ".plan"):
             return output
         raise UsageError(
-            f"{output} is neither an engine's name nor a folder: use --output FILE{SUFFIX}, or a "
-            "folder that exists"
+            f"{output} is neither an engine's name nor a folder",
+            fix=f"use {option('--output', f'FILE{SUFFIX}')}, or a folder that exists",
         )
     return engine_path(spec, runtime, device, weights_sha256=weights_sha256, folder=output)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import QualityGateError
 from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.wording import option
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
 from roadseg.weights.calibration import (
@@ -136,7 +137,7 @@ def _read(network: TrainedNetwork, spec: EngineSpec) -> tuple[Calibration, Calib
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        _log.info(f"--force: {str(exc).rpartition(': ')[0] or exc}")
+        _log.info(f"{option('--force', True)}: {exc.what}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),

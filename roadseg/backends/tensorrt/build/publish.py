@@ -6,33 +6,21 @@ import contextlib
 import os
 from pathlib import Path
 
-from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 from roadseg.core.errors import SinkError
+from roadseg.core.files import claim_file, hidden_beside, new_part, writing
+from roadseg.core.wording import option
+from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
 __all__ = ["Draft", "claim_engine"]
 
 
 def claim_engine(path: Path) -> None:
-    """Make sure that an engine can be written to `path`, creating its folder where it is missing.
-
-    What is there already is left alone.
+    """Make sure that an engine can be written to `path`; see `claim_file`.
 
     Raises:
         SinkError: it is a folder, or cannot be written.
     """
-    if path.is_dir():
-        raise SinkError(f"cannot write {path}: it is a folder; give another --output")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        # Whoever is building this engine already clears away what looks like a draft.
-        probe.unlink(missing_ok=True)
-    except (FileExistsError, NotADirectoryError) as exc:
-        file = next(place for place in path.parents if place.exists())
-        raise _failure(path, OSError(f"{file} is no folder")) from exc
-    except OSError as exc:
-        raise _failure(path, exc) from exc
+    claim_file(path, instead=f"give another {option('--output')}", fix=_fix())
 
 
 class Draft:
@@ -49,7 +37,7 @@ class Draft:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.plan_path = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.plan_path = new_part(path)
 
     def __enter__(self) -> Draft:
         return self
@@ -67,15 +55,14 @@ class Draft:
         """
         # Of builds that were killed: nobody else is building now.
         with contextlib.suppress(OSError):
-            for left in self._path.parent.glob(f".{_escaped(self._path.name)}.*.part"):
-                left.unlink(missing_ok=True)
-        try:
-            with self.plan_path.open("wb") as file:
-                file.write(plan)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as exc:
-            raise _failure(self._path, exc) from exc
+            start = hidden_beside(self._path, ".").name
+            for left in self._path.parent.iterdir():
+                if left.name.startswith(start) and left.suffix == ".part":
+                    left.unlink(missing_ok=True)
+        with writing(self._path, _fix()), self.plan_path.open("wb") as file:
+            file.write(plan)
+            file.flush()
+            os.fsync(file.fileno())
 
     def publish(self, manifest: EngineManifest) -> EngineManifest:
         """Give the engine its name, and write its manifest.
@@ -86,10 +73,8 @@ class Draft:
         Raises:
             SinkError: one of them cannot be written; then neither is there.
         """
-        try:
+        with writing(self._path, _fix()):
             self.plan_path.replace(self._path)
-        except OSError as exc:
-            raise _failure(self._path, exc) from exc
         try:
             write_manifest(manifest, manifest_path(self._path))
         except SinkError:
@@ -99,13 +84,5 @@ class Draft:
         return manifest
 
 
-def _escaped(name: str) -> str:
-    """A name in which no letter is a wildcard."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _failure(path: Path, exc: OSError) -> SinkError:
-    return SinkError(
-        f"cannot write the engine {path} ({exc.strerror or exc}): give another folder with "
-        "--output, or free the space it needs"
-    )
+def _fix() -> str:
+    return f"give another folder with {option('--output')}, or free the space it needs"
