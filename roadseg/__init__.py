@@ -2,7 +2,7 @@
 
 >>> import roadseg
 >>> segmenter = roadseg.Segmenter(model="segnet-lite")
->>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.core.labels.CLASS_NAMES
+>>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.labels.CLASS_NAMES
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
+    from roadseg import errors, labels
     from roadseg.backends.tensorrt.build.builder import build_engine
-    from roadseg.core import errors, labels
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
     from roadseg.engine.spec import EngineSpec
@@ -56,7 +56,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in ("errors", "labels"):
-        return import_module(f"{__name__}.core.{name}")
+        return import_module(f"{__name__}.{name}")
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,7 +43,8 @@ class VideoOptions:
         choose_output: where there is neither a window nor anything to write or to measure, write
             the pictures into the current folder, under a new name made from the source's; see
             `roadseg.media.sinks.default_output`. Live and endless sources are refused then.
-        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`.
+        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`. A single picture has no
+            speed to show, and no display.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
@@ -94,7 +95,6 @@ def open_video(
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
     with ExitStack() as stack:
-        renderer = _renderer(options, segmenter.classes)
         window = _open_window(options)
         if window is not None:
             stack.callback(window.close)
@@ -111,6 +111,10 @@ def open_video(
                 stream=options.stream,
             )
         )
+        renderer = _renderer(options, segmenter.classes)
+        if source.info.kind == "images" and source.info.frame_count == 1:
+            # One picture is no speed: the display would stand in it without a figure.
+            renderer = _renderer(replace(options, hud=False), segmenter.classes)
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
         if options.output is not None:

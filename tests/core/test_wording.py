@@ -108,7 +108,7 @@ _PACKAGE = Path(roadseg.__file__).parent
 # The doctor is read on the command line only; the others write commands to type, or no message.
 _TYPED = {
     "doctor",
-    "loading/engines.py",
+    "loading/tensorrt.py",
     "engine/manifest.py",
     "kernels/nvrtc.py",
     "evaluation/report/style.py",
