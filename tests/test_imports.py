@@ -36,7 +36,7 @@ ROOMS_OF_LIBRARIES = {
         "training/checkpoint",
         "loading/segmenter.py",
     ),
-    "concurrent": ("video/", "training/checkpoint"),
+    "concurrent": ("video/", "live/web/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
@@ -59,6 +59,7 @@ ROOMS_OF_LIBRARIES = {
     "tensorboard": ("training/",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
+    **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
 }
 
@@ -66,7 +67,16 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
-HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
+HEAVY |= {
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
+    "tensorrt",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
+    "cuda",
+    "pycuda",
+}
 
 
 @cache
