@@ -92,6 +92,7 @@ class Viewer:
         self._second = 0
         self._messages = 0
         self._jobs: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Returns when the viewer is gone, or asks for what makes no sense."""
@@ -100,18 +101,18 @@ class Viewer:
             self._start(self._report())
             self._start(self._listen())
             while True:
-                done, _ = await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
-                self._jobs -= done
-                for job in done:
-                    if not job.cancelled():
-                        job.result()
+                job = await self._ended.get()
+                self._jobs.discard(job)
+                if not job.cancelled():
+                    job.result()
+        except asyncio.TimeoutError:  # first: it is an OSError as well, from Python 3.11 on
+            self.counts.refused += 1
+            self._cut()
         except (WebSocketDisconnect, OSError):
             pass
         except _Refused as exc:
             self.counts.refused += 1
             await self._close(1008, str(exc))
-        except asyncio.TimeoutError:
-            self._cut()
         finally:
             for job in self._jobs:
                 job.cancel()
@@ -126,6 +127,7 @@ class Viewer:
     def _start(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
+        task.add_done_callback(self._ended.put_nowait)
         return task
 
     async def _say(self, message: dict[str, Any]) -> None:
@@ -165,7 +167,9 @@ class Viewer:
             try:
                 message = json.loads(event.get("text") or "")
                 await answers[message["type"]](message)
-            except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as exc:
+            except (
+                *(AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError),
+            ) as exc:
                 raise _Refused("that message makes no sense") from exc
 
     def _count_message(self) -> None:
