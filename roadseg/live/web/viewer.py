@@ -22,6 +22,7 @@ from roadseg.core.errors import RoadsegError
 from roadseg.live.clock import Clock
 from roadseg.live.events import CameraState
 from roadseg.live.web.feed import Feed
+from roadseg.live.web.gate import cut
 from roadseg.live.web.ladder import Ladder
 from roadseg.live.web.message import RUNGS
 from roadseg.live.web.recordings import Recorder
@@ -105,9 +106,6 @@ class Viewer:
                 self._jobs.discard(job)
                 if not job.cancelled():
                     job.result()
-        except asyncio.TimeoutError:  # first: it is an OSError as well, from Python 3.11 on
-            self.counts.refused += 1
-            self._cut()
         except (WebSocketDisconnect, OSError):
             pass
         except _Refused as exc:
@@ -124,6 +122,11 @@ class Viewer:
         self.counts.frames += 1
         self.counts.bytes += len(message)
 
+    def give_up(self) -> None:
+        """It acknowledges nothing: end the connection, which ends `run`."""
+        self.counts.refused += 1
+        cut(self._socket.scope.get("state", {}).get("transport"))
+
     def _start(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
@@ -136,12 +139,6 @@ class Viewer:
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
             await self._socket.close(code, reason)
-
-    def _cut(self) -> None:
-        """Not a farewell: it would wait behind what the viewer does not read."""
-        transport = self._socket.scope.get("state", {}).get("transport")
-        if transport is not None:
-            transport.abort()
 
     async def _report(self) -> None:
         known = 0
@@ -260,7 +257,11 @@ class _Stream:
         self._on_its_way = encoded.number
         sent_s = clock()
         await self._viewer.send_frame(encoded.message(self._camera, state, sent_s))
-        await asyncio.wait_for(self._acknowledged.wait(), _ACKNOWLEDGE_S)
+        timer = asyncio.get_running_loop().call_later(_ACKNOWLEDGE_S, self._viewer.give_up)
+        try:
+            await self._acknowledged.wait()
+        finally:
+            timer.cancel()
         if encoded.rung == self._ladder.rung:
             fps = station.shows.per_s()
             due_s = 1 / fps if fps > 1 else _DEFAULT_DUE_S

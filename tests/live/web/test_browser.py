@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-
 from roadseg.live.events import CameraState, LossReason
 from roadseg.live.web.hub import Hub
 from roadseg.testing.live import PATIENCE_S, eventually
 from tests.support.web import Camera, Serve
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
