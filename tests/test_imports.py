@@ -32,7 +32,6 @@ ROOMS_OF_LIBRARIES = {
         "live/",
         "backends/openvino/",
         "testing/cuda/",
-        "testing/live.py",
         "training/checkpoint",
         "loading/segmenter.py",
     ),

@@ -19,7 +19,7 @@ from roadseg.live.mailbox import Bell
 from roadseg.live.outputs import MaskWriter, Output, PictureWriter, Result
 from roadseg.live.station import Station
 from roadseg.media.sources.base import SourceInfo
-from roadseg.testing.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
+from tests.support.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
 
 INFO = FakeSource().info
 LABELS = LabelMap(np.full((48, 64), 3, np.uint8), Geometry((48, 64), (48, 64)))
