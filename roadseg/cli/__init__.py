@@ -45,7 +45,6 @@ app = typer.Typer(
     cls=RoadsegGroup,
     help="Real-time road-scene video segmentation.",
     epilog=flowing(_EXIT_CODES),
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

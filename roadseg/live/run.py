@@ -110,7 +110,7 @@ class LiveRun:
     ) -> None:
         names = [source.name for source in sources]
         if not names:
-            raise UsageError("a live run without a source", fix="give at least one")
+            raise UsageError("a live run needs a source", fix="give at least one")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UsageError(f"two sources are called {twice!r}", fix="give each a name of its own")

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.wording import option
 
 __all__ = ["Area", "IgnoreMask", "Mask", "Points", "counted", "parse_points"]
@@ -51,13 +51,13 @@ def parse_points(text: str, picture_hw: tuple[int, int] | None = None) -> list[t
     for number, pair in enumerate(text.split(), 1):
         match = re.fullmatch(r"([-+]?\d*\.?\d+),([-+]?\d*\.?\d+)", pair)
         if match is None:
-            raise UsageError(f"corner {number} is {pair!r}: write X,Y, such as 0.5,1")
+            raise UsageError(f"corner {number} is {pair!r}", fix="write X,Y, such as 0.5,1")
         points.append((float(match[1]), float(match[2])))
     if any(value > 1 for point in points for value in point):
         if picture_hw is None:
             raise UsageError(
-                "corners above 1 are pixels, and the picture's size is unknown: "
-                "write fractions of the picture, 0 to 1"
+                "corners above 1 are pixels, and the picture's size is unknown",
+                fix="write fractions of the picture, 0 to 1",
             )
         height, width = picture_hw
         points = [(x / width, y / height) for x, y in points]
@@ -83,16 +83,18 @@ class Area:
 
     def __init__(self, name: str, points: Points) -> None:
         if len(points) < 3:
-            raise UsageError(f"{name} has {len(points)} corners: give three or more")
+            raise UsageError(f"{name} has {len(points)} corners", fix="give three or more")
         if not all(math.isfinite(v) and abs(v) <= 100 for point in points for v in point):
-            raise UsageError(f"{name} has a corner far outside the picture: use fractions, 0 to 1")
+            raise UsageError(
+                f"{name} has a corner far outside the picture", fix="use fractions, 0 to 1"
+            )
         self.name = name
         self.points = tuple((float(x), float(y)) for x, y in points)
         self._masks: dict[tuple[int, int], Mask] = {}
         if not self.mask((480, 640)).any():
             raise UsageError(
-                f"{name} lies outside the picture: its corners are fractions of the picture, from "
-                "0,0 (upper left) to 1,1 (lower right)"
+                f"{name} lies outside the picture",
+                fix="give its corners as fractions of the picture, from 0,0 (upper left) to 1,1",
             )
 
     def mask(self, size_hw: tuple[int, int]) -> Mask:
@@ -149,8 +151,8 @@ class IgnoreMask:
         self._masks: dict[tuple[int, int], Mask] = {}
         if self.share == 1:
             raise UsageError(
-                "the ignore mask leaves nothing of the picture: "
-                "paint white only what should not count"
+                "the ignore mask leaves nothing of the picture",
+                fix="paint white only what should not count",
             )
 
     @classmethod
@@ -165,15 +167,15 @@ class IgnoreMask:
             data = np.frombuffer(path.read_bytes(), np.uint8)
         except OSError as exc:
             raise UsageError(
-                f"cannot read the ignore mask {path}: {exc.strerror}; "
-                f"give a PNG with {option('--ignore-mask')}"
+                f"cannot read the ignore mask {path}: {os_reason(exc)}",
+                fix=f"give a PNG with {option('--ignore-mask')}",
             ) from exc
         try:
             picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         except cv2.error:
             picture = None
         if picture is None:
-            raise UsageError(f"the ignore mask {path} is not a picture: save it as PNG")
+            raise UsageError(f"the ignore mask {path} is not a picture", fix="save it as PNG")
         if picture.dtype == np.uint16:
             picture = (picture >> 8).astype(np.uint8)
         grey = picture if picture.ndim == 2 else picture[..., :3].max(axis=2)
@@ -232,8 +234,8 @@ class IgnoreMask:
         counts: Mask = np.where(ignored > 127, 0, 255).astype(np.uint8)
         if not counts.any():
             raise UsageError(
-                f"the ignore mask leaves nothing of a {size_hw[0]}x{size_hw[1]} label map: "
-                "ignore less"
+                f"the ignore mask leaves nothing of a {size_hw[0]}x{size_hw[1]} label map",
+                fix="ignore less",
             )
         return counts
 

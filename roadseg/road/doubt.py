@@ -159,13 +159,13 @@ class Trust:
             UsageError: there are no frames of one kind, or the two cannot be told apart.
         """
         if not clean or not corrupted:
-            raise UsageError("limits need clean frames and corrupted ones: give some of both")
+            raise UsageError("limits need clean frames and corrupted ones", fix="give some of both")
         usual = float(np.percentile([doubt.entropy for doubt in clean], 99))
         beyond = [doubt.entropy for doubt in corrupted if doubt.entropy > usual]
         if len(beyond) < len(corrupted) / 2:
             raise UsageError(
-                "this network is as sure of the corrupted frames as of the clean ones: "
-                "corrupt them more"
+                "this network is as sure of the corrupted frames as of the clean ones",
+                fix="corrupt them more",
             )
         most_entropy = float(np.sqrt(usual * np.percentile(beyond, 5)))
         most_share = (max(doubt.largest_share for doubt in clean) + 0.9) / 2

@@ -60,11 +60,13 @@ class PrivacyMask:
         hold_s: float = 0.5,
     ) -> None:
         if not names:
-            raise UsageError(f"nothing to hide: name classes, such as {option('--blur', 'people')}")
+            raise UsageError(
+                "nothing to hide", fix=f"name classes, such as {option('--blur', 'people')}"
+            )
         if not 0 <= margin <= 1 or not 0 <= hold_s < math.inf:
             raise UsageError(
-                f"cannot hide with a margin of {margin} for {hold_s} s: use a share of the "
-                "picture's height, 0 to 1, and a time of 0 s or more"
+                f"cannot hide with a margin of {margin} for {hold_s} s",
+                fix="use a share of the picture's height, 0 to 1, and a time of 0 s or more",
             )
         self.margin, self.hold_s = margin, hold_s
         self._table = words.table(sorted({i for name in names for i in words.ids(name)}))
@@ -127,7 +129,7 @@ def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
         UsageError: no such style.
     """
     if style not in STYLES:
-        raise UsageError(f"cannot hide by {style!r}: use {option('--blur-style', *STYLES)}")
+        raise UsageError(f"cannot hide by {style!r}", fix=f"use {option('--blur-style', *STYLES)}")
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
         return image_bgr

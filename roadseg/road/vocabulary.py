@@ -72,7 +72,8 @@ class Vocabulary:
         parts = [part.strip() for part in members.split(",")]
         if not equals or not name or not all(parts):
             raise UsageError(
-                f"cannot read the group {text!r}: write NAME=CLASS,CLASS, such as road=track"
+                f"cannot read the group {text!r}",
+                fix="write NAME=CLASS,CLASS, such as road=track",
             )
         self._ids[name] = tuple(sorted({i for part in parts for i in self.ids(part)}))
 
@@ -90,19 +91,21 @@ class Vocabulary:
         """
         if name in self._ids:
             return self._ids[name]
-        raise UsageError(self.unknown(name))
+        raise UsageError(*self.unknown(name))
 
-    def unknown(self, name: str) -> str:
-        """What to say of a name that means nothing here."""
+    def unknown(self, name: str) -> tuple[str, str]:
+        """What is wrong with a name that means nothing here, and the fix."""
+        what = f"unknown class or group {name!r}"
         close = difflib.get_close_matches(name, self.names, n=2, cutoff=0.6)
         if close:
-            return f"unknown class or group {name!r}: did you mean {' or '.join(close)}?"
+            return what, f"use {' or '.join(close)}"
         if name in CAMVID.names or name in GROUPS or any(name in g for g in GROUPS.values()):
             return (
-                f"{self.classes} have none called {name!r}: say which of them it is with "
-                f"{option('--group', f'{name}=CLASS,...', parameter='groups')}"
+                f"{self.classes} have none called {name!r}",
+                "say which of them it is with "
+                + option("--group", f"{name}=CLASS,...", parameter="groups"),
             )
-        return f"unknown class or group {name!r}: known are {', '.join(self.names)}"
+        return what, f"use one of {', '.join(self.names)}"
 
     def table(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
         """(256,) uint8 for `cv2.LUT`: 255 at these ids, else 0; kept, so do not write into it."""

@@ -169,7 +169,7 @@ def test_tensorrt_rtx_does_not_run_on_every_gpu(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gpu, "shared_cuda", lambda: SimulatedCuda(compute_capability=(9, 0)))
     assert gpu.why_not_tensorrt() == (
         "TensorRT-RTX 1.7 does not run on Simulated GPU (compute capability 9.0): "
-        "use --target tensorrt"
+        'use target="tensorrt"'
     )
 
 

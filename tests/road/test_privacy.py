@@ -103,7 +103,7 @@ def test_an_empty_mask_changes_nothing() -> None:
 
 
 def test_wrong_arguments_are_refused(words: Vocabulary) -> None:
-    with pytest.raises(UsageError, match="did you mean pedestrian"):
+    with pytest.raises(UsageError, match="use pedestrian"):
         PrivacyMask(["pedestrain"], words)
     with pytest.raises(UsageError, match="nothing to hide"):
         PrivacyMask([], words)

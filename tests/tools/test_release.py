@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -19,17 +20,24 @@ from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
 from roadseg.weights import load_manifest
 from roadseg.weights.calibration import read_calibration
+from tests.support.datasets import write_tiny_camvid
 from tools import release as module
 from tools.figures import figures_of
 
 
-@pytest.fixture
-def run(tiny_camvid: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, which tests take copies of."""
     recipe = dataclasses.replace(load_recipe("lite"), epochs=2, crop_hw=(64, 64), batch_size=2)
-    folder = tmp_path / "run"
-    frames, validation = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
-    train("segnet-lite", frames, validation, recipe, folder)
-    return folder
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_tiny_camvid(folder)
+    train("segnet-lite", CamVid(data, "train"), CamVid(data, "val"), recipe, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -105,13 +105,13 @@ class _Parser:
         self.at += 1
         return token
 
-    def wrong(self, message: str, token: _Token | None = None) -> UsageError:
+    def wrong(self, what: str, fix: str, token: _Token | None = None) -> UsageError:
         column = (token or self.next).column
-        return UsageError(f"event {self.text!r}, column {column}: {message}")
+        return UsageError(f"event {self.text!r}, column {column}: {what}", fix=fix)
 
     def expected(self, what: str) -> UsageError:
         found = repr(self.next.text) if self.next.text else "the end"
-        return self.wrong(f"expected {what}, found {found}")
+        return self.wrong(f"found {found}", f"write {what}")
 
     def name(self, what: str) -> _Token:
         token = self.next
@@ -132,9 +132,13 @@ class _Parser:
         if self.next.kind != "end":
             raise self.expected("and, or, for, hold-off or the end")
         if not can_hold(when):
-            raise self.wrong("this can never be true: no frame meets it", start)
+            raise self.wrong("this can never be true", "change a number or a condition", start)
         if not can_hold(Not(when)):
-            raise self.wrong("this is always true: the event would never end", start)
+            raise self.wrong(
+                "this is always true, and the event would never end",
+                "change a number or a condition",
+                start,
+            )
         return Rule(name.text, when, for_s, hold_off_s, self.text)
 
     def joined(self, word: str) -> Expression:
@@ -146,7 +150,7 @@ class _Parser:
     def one(self) -> Expression:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self.wrong(f"more than {_DEEPEST} levels of not and (: write it flatter")
+            raise self.wrong(f"more than {_DEEPEST} levels of not and (", "write it flatter")
         found: Expression
         if self.take("not"):
             found = Not(self.one())
@@ -170,17 +174,15 @@ class _Parser:
             self.at += 1
         what = self.name("a class or group, count of, distance to, not or '('")
         if what.text not in self.words.names:
-            raise self.wrong(self.words.unknown(what.text), what)
+            raise self.wrong(*self.words.unknown(what.text), what)
         region = "frame"
         if self.take("in"):
             where = self.name("a region")
             region = where.text
             if region not in self.regions:
                 close = difflib.get_close_matches(region, self.regions, n=1)
-                hint = (
-                    f"did you mean {close[0]}?" if close else "known are " + ", ".join(self.regions)
-                )
-                raise self.wrong(f"unknown region {region!r}: {hint}", where)
+                fix = f"use {close[0]}" if close else f"use one of {', '.join(self.regions)}"
+                raise self.wrong(f"unknown region {region!r}", fix, where)
         sign = self.take(*_SIGNS)
         if sign is None:
             raise self.expected("in, >, >=, < or <=")
@@ -201,22 +203,22 @@ class _Parser:
         unit = self.take("%", "m", "px")
         limit = float(token.text)
         if not math.isfinite(limit):
-            raise self.wrong(f"{token.text} is too large", token)
+            raise self.wrong(f"{token.text} is too large", "use a smaller number", token)
         units = {"share": ("%",), "count": ("",), "distance": ("m", "px")}[kind]
         given = unit.text if unit else ""
         if given not in units:
             raise self.wrong(
-                f"a {kind} is compared with a number such as {example}, "
-                f"not with {token.text}{given or self.next.text}",
+                f"a {kind} cannot be compared with {token.text}{given or self.next.text}",
+                f"write a number such as {example}",
                 token,
             )
         if kind == "count" and limit != int(limit):
-            raise self.wrong(f"a count is a whole number, not {token.text}", token)
+            raise self.wrong(f"{token.text} is no count", "use a whole number", token)
         least, most = {"share": ("0", "100%")}.get(kind, ("0", ""))
         beyond = most and limit > 100 and sign.text[0] == ">"
         if beyond or (limit < 0 and sign.text[0] == "<"):
-            bound = f"at most {most}" if beyond else f"at least {least}"
-            raise self.wrong(f"this can never be true: a {kind} is {bound}", token)
+            bound = f"{most} at most" if beyond else f"{least} at least"
+            raise self.wrong(f"a {kind} like this can never be", f"compare it with {bound}", token)
         return limit, given
 
     def time(self) -> float:
@@ -228,5 +230,5 @@ class _Parser:
         if unit is None:
             raise self.expected("s or ms")
         if token.text.startswith("-"):
-            raise self.wrong("a time is 0 or more", token)
+            raise self.wrong(f"a time of {token.text} s cannot be", "use 0 or more", token)
         return float(token.text) / (1000 if unit.text == "ms" else 1)

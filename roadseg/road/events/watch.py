@@ -101,12 +101,14 @@ class EventWatch:
         self._regions: dict[str, Area] = {"corridor": Corridor.ahead(camera)}
         for area in regions:
             if area.name == "frame":
-                raise UsageError("a region cannot be called frame, which is all of the picture")
+                raise UsageError(
+                    "a region cannot be called frame, which is all of the picture", fix="rename it"
+                )
             self._regions[area.name] = area
         self.rules = tuple(parse_rule(text, words, self._regions) for text in rules)
         for position, rule in enumerate(self.rules):
             if any(rule.name == other.name for other in self.rules[:position]):
-                raise UsageError(f"two events are called {rule.name!r}: rename one of them")
+                raise UsageError(f"two events are called {rule.name!r}", fix="rename one of them")
         self._states = [_State(rule, _leading(rule.when)) for rule in self.rules]
         self._measures = tuple(dict.fromkeys(m for rule in self.rules for m in rule.measures))
         self._size_hw: tuple[int, int] | None = None
@@ -172,7 +174,7 @@ class EventWatch:
         for region in dict.fromkeys(measure.region for measure in self._measures):
             mask = counted(self._regions.get(region), self._ignore, size_hw)
             if mask is not None and not mask.any():
-                raise UsageError(f"the ignore mask leaves nothing of {region}: ignore less")
+                raise UsageError(f"the ignore mask leaves nothing of {region}", fix="ignore less")
         self._size_hw = size_hw
 
 
