@@ -237,6 +237,17 @@ def test_states_and_faults_are_one_list_of_events(clock: FakeClock) -> None:
     ]
 
 
+def test_the_end_of_a_file_is_no_fault(clock: FakeClock) -> None:
+    station = Station(SourceConfig("clip", "clip.mp4"), Bell(), clock=clock)
+    station.opened(FakeSource("file").info)
+    station.changed(change(CameraState.LIVE, 1))
+    for i in range(30):
+        station.arrived(make_frame(i, clock(), shade=0))
+        clock.advance(0.2)
+    station.changed(change(CameraState.LOST, 9, LossReason.ENDED))
+    assert all(isinstance(event, StateChange) for event in station.events)
+
+
 def test_what_repeats_itself_is_not_kept(clock: FakeClock) -> None:
     station = Station(SourceConfig("front", "0"), Bell(), clock=clock)
     for repeated in (False, True, True):

@@ -76,7 +76,7 @@ def test_a_failure_says_over_what_rtsp_was_tried(
         )
     assert str(caught.value) == (
         f"cannot open rtsp://127.0.0.1:{server.port}/x: it refuses this transport (tried RTSP "
-        f'over {tried}); try rtsp_transport="tcp"|"udp", or check '
+        f'over {tried}): try rtsp_transport="tcp"|"udp", or check '
         "the camera's RTSP settings"
     )
     assert asked_for(server) == asked
@@ -95,7 +95,7 @@ def test_rtsp_that_refuses_the_caller_is_not_asked_twice(
     server = rtsp({"RTP/AVP": status})
     with pytest.raises(SourceError) as caught:
         open_source(f"rtsp://u:p%23{_SECRET}@127.0.0.1:{server.port}/x")
-    assert str(caught.value).endswith(f"(tried RTSP over TCP); {why}")
+    assert str(caught.value).endswith(f"(tried RTSP over TCP): {why}")
     assert asked_for(server) == ["TCP"]
 
 
