@@ -2,7 +2,7 @@
 
 >>> import roadseg
 >>> segmenter = roadseg.Segmenter(model="segnet-lite")
->>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.core.labels.CLASS_NAMES
+>>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.labels.CLASS_NAMES
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
-    from roadseg.core import errors, labels
+    from roadseg import errors, labels
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
     from roadseg.loading.segmenter import Segmenter
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:
     if name in ("errors", "labels"):
         import importlib
 
-        return importlib.import_module(f"{__name__}.core.{name}")
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

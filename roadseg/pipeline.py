@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,8 @@ class RunOptions:
         choose_output: where there is neither a window nor anything to write or to measure, write
             the pictures into the current folder, under a new name made from the source's; see
             `roadseg.media.sinks.default_output`. Live and endless sources are refused then.
-        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`.
+        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`. A single picture has no
+            speed to show, and no display.
         model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
@@ -114,7 +115,6 @@ def open_loop(
                 progress=progress,
             )
         )
-        renderer = _renderer(options, segmenter.classes)
         window = _open_window(options)
         if window is not None:
             stack.callback(window.close)
@@ -131,6 +131,10 @@ def open_loop(
                 stream=options.stream,
             )
         )
+        renderer = _renderer(options, segmenter.classes)
+        if source.info.kind == "images" and source.info.frame_count == 1:
+            # One picture is no speed: the display would stand in it without a figure.
+            renderer = _renderer(replace(options, hud=False), segmenter.classes)
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
         if options.output is not None:

@@ -51,7 +51,10 @@ def run(
     palette: Annotated[
         str, typer.Option(metavar="NAME", help="The colours: street, colorblind or camvid.")
     ] = "street",
-    hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
+    hud: Annotated[
+        bool,
+        typer.Option("--hud/--no-hud", help="Show FPS and latency; a single picture has none."),
+    ] = True,
     show: Annotated[
         bool | None,
         typer.Option(

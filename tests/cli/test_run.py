@@ -146,6 +146,23 @@ def test_options_of_the_picture_reach_it(images, tmp_path):
     assert pixel("cb") == PALETTES["colorblind"][sky].tolist()
 
 
+def test_a_single_picture_shows_no_figures(tmp_path):
+    """It has no speed: the display would stand in it with dashes."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), np.full((240, 320, 3), 90, np.uint8))
+
+    def picture(source, *options):
+        out = tmp_path / "out"
+        assert run(source, "--output", out, *options) == 0
+        return cv2.imread(str(out / "a.png"))
+
+    without = picture(folder, "--no-hud")
+    assert (picture(folder / "a.png") == without).all()
+    assert (picture(folder) != without).any()
+
+
 def test_max_frames_and_loop(images, tmp_path, capsys):
     assert run(images, "--save-masks", tmp_path / "a", "--max-frames", 3) == 0
     assert len(os.listdir(tmp_path / "a")) == 3

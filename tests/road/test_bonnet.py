@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import av
 import cv2
 import numpy as np
@@ -10,12 +8,13 @@ import pytest
 from roadseg.core.types import Image
 from roadseg.road import find_bonnet
 from roadseg.road.bonnet import LEAST_FRAMES
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")
 def drive() -> list[Image]:
     """Thirty frames of the sample, a third of a second apart, at half size."""
-    clip = Path(__file__).resolve().parents[2] / "samples" / "drive.mp4"
+    clip = ROOT / "samples" / "drive.mp4"
     with av.open(str(clip)) as container:
         frames = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
     return [cv2.resize(frame, (240, 180), interpolation=cv2.INTER_AREA) for frame in frames[::5]]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import roadseg.road
 from roadseg.core.labels import ClassSet
 from roadseg.road import FlatRoad, Vocabulary
+from tests.support import ROOT
 
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(roadseg.road.__path__, "roadseg.road.")
@@ -33,7 +33,7 @@ def test_every_read_out_has_an_example() -> None:
 
 
 def test_examples_of_the_page_are_right() -> None:
-    page = Path(__file__).resolve().parents[2] / "docs" / "road.md"
+    page = ROOT / "docs" / "road.md"
     result = doctest.testfile(str(page), module_relative=False)
     assert result.attempted > 20
     assert result.failed == 0

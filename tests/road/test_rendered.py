@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,8 +10,9 @@ from roadseg.core.types import Labels
 from roadseg.road import Area, EventWatch, FlatRoad, Vocabulary, free_space
 from roadseg.synth import Drive
 from roadseg.synth.traffic import Mover
+from tests.support import ROOT
 
-_SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+_SAMPLES = ROOT / "samples"
 _AHEAD_M = 12.0
 _STEPS_OUT = range(3, 7)  # frames in which somebody stands ahead
 

@@ -127,7 +127,7 @@ def test_dataset_is_the_camvid_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "split", "message"),
     [
-        (0, "train", "cannot write 0 scenes: use --count 1 or more"),
+        (0, "train", "cannot write 0 scenes: use count=1 or more"),
         (1, "../x", "split '../x' is not a plain name: use letters and digits, like train"),
     ],
 )
