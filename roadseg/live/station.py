@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
-from roadseg.live.camera import CameraListener
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.config import SourceConfig
 from roadseg.live.events import CameraState, HealthEvent, StateChange
@@ -23,6 +22,7 @@ from roadseg.live.lost_picture import lost_picture
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.outputs import Output, Result
 from roadseg.live.rates import Ages, Rate, Tally
+from roadseg.live.reader import CameraListener
 from roadseg.live.slot import Slot
 from roadseg.media.sources.base import SourceInfo
 
