@@ -24,7 +24,7 @@ from roadseg.core.types import Image, Labels
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
 from roadseg.evaluation.flicker import Flicker
-from roadseg.loading.scores import create_scoring_backend
+from roadseg.loading.choice import choose
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.road import (
     Corridor,
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="a folder in CamVid's layout")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    backend = create_scoring_backend(options.model, "auto", _SIZE_HW, threads=1)
+    backend = choose(options.model, threads=1).open(_SIZE_HW, scores=True)
     if not isinstance(backend, ScoringBackend):
         parser.error(f"{options.model} gives no scores on this machine: use segnet-lite")
     clip = LabelledClip(_SAMPLES / "drive.mp4", _SAMPLES / "drive_labels.npz")

@@ -1,7 +1,7 @@
 """Doubt: how sure the network is, pixel by pixel, and whether a picture is to be trusted at all.
 
 Scores are what a network gives before it picks a class: (classes, h, w) float32, the higher the
-surer; `roadseg.loading.scores.create_scoring_backend` has them. Their softmax are probabilities.
+surer; `choose(model).open(size_hw, scores=True)` has them. Their softmax are probabilities.
 
 The entropy of a pixel, divided by the logarithm of the number of classes, is 0 where one class has
 all of the probability and 1 where all have as much; the margin is the probability of the best class

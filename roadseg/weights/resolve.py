@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError, os_reason
-from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
@@ -28,6 +28,8 @@ class ModelFile:
         precision: `int8`, `fp16` or `fp32`.
         architecture: the network's name; None where only the file itself knows it.
         sha256: checksum of `path`, in hexadecimal.
+        classes: what it tells apart; None where only the file itself knows.
+        bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
     """
 
     name: str
@@ -35,6 +37,19 @@ class ModelFile:
     precision: str
     architecture: str | None
     sha256: str
+    classes: ClassSet | None = None
+    bin_sha256: str | None = None
+
+    def weights(self) -> tuple[str, str]:
+        """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        if self.path.suffix.lower() != ".xml":
+            return self.path.name, self.sha256
+        binary = self.path.with_suffix(".bin")
+        return binary.name, self.bin_sha256 or _digest(binary)
 
 
 def model_names(directory: Path = WEIGHTS_DIR) -> tuple[str, ...]:
@@ -116,7 +131,16 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
     for part in file.parts:
         _check_sum(part.path, part.sha256, "reinstall roadseg")
     main = file.parts[0]
-    return ModelFile(entry.name, main.path, file.precision, entry.architecture, main.sha256)
+    binaries = [part.sha256 for part in file.parts if part.path.suffix == ".bin"]
+    return ModelFile(
+        entry.name,
+        main.path,
+        file.precision,
+        entry.architecture,
+        main.sha256,
+        CAMVID,
+        binaries[0] if binaries else None,
+    )
 
 
 def _own(path: Path, runtime: str) -> ModelFile:
@@ -141,11 +165,12 @@ def _own(path: Path, runtime: str) -> ModelFile:
         raise ModelError(f"{path} has no weights", fix=f"put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
+    bin_sha256 = None
     if "bin_sha256" in facts:
-        _check_sum(binary, str(facts["bin_sha256"]), fix)
+        bin_sha256 = _check_sum(binary, str(facts["bin_sha256"]), fix)
     digest = _check_sum(path, str(facts["sha256"]), fix) if "sha256" in facts else _digest(path)
     precision = str(facts.get("precision") or _guess_precision(path))
-    return ModelFile(path.stem, path, precision, None, digest)
+    return ModelFile(path.stem, path, precision, None, digest, bin_sha256=bin_sha256)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -51,9 +51,9 @@ CORRUPTIONS = (noisy, blurred, dark, foggy, shaken, covered)
 
 @pytest.fixture(scope="module")
 def score() -> Iterator[Score]:
-    from roadseg.loading.scores import create_scoring_backend
+    from roadseg.loading.choice import choose
 
-    backend = create_scoring_backend("segnet-lite", "openvino", (352, 480), threads=1)
+    backend = choose("segnet-lite", "openvino", threads=1).open((352, 480), scores=True)
     yield lambda image_bgr: backend.infer_scores(preprocess(image_bgr, (352, 480))[0][None])[0]
     backend.close()
 

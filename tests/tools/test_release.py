@@ -82,14 +82,16 @@ def test_what_ships_scores_what_its_manifest_says(
 
 
 def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
-    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+    tiny_camvid: Path,
+    run: Path,
+    calibration: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "tools")
     shipped = tmp_path / "weights"
     shipped.mkdir()
-    lines: list[str] = []
-    result = module.release(
-        run, tiny_camvid, calibration, int8=False, directory=shipped, report=lines.append
-    )
+    result = module.release(run, tiny_camvid, calibration, int8=False, directory=shipped)
     assert sorted(p.name for p in shipped.iterdir()) == ["manifest.json", "segnet-lite.pt"]
     entry = load_manifest(shipped)["segnet-lite"]
     assert set(entry.files) == {"torch"}
@@ -98,7 +100,7 @@ def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
     assert entry.validation == {
         "fp32 on val": {**entry.validation["fp32 on val"], "miou": figure(result, "fp32")}
     }
-    assert lines == [f"fp32: mIoU {100 * result.scores['fp32', 'val'].miou:.2f}"]
+    assert caplog.messages == [f"fp32: mIoU {100 * result.scores['fp32', 'val'].miou:.2f}"]
     # The documentation's figures are then those of FP32, and nothing is said of INT8's cost.
     stated = figures_of(entry)
     assert stated["miou"] == f"{figure(result, 'fp32'):.3f}"

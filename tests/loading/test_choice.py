@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import roadseg
 from roadseg.backends import gpu
 from roadseg.backends.fake import FakeBackend
 from roadseg.backends.openvino.backend import OpenVinoBackend
@@ -16,16 +19,10 @@ from roadseg.backends.torch import gpu as torch_gpu
 from roadseg.backends.torch.backend import TorchBackend
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.engine.runtime import Runtime
-from roadseg.loading import select
-from roadseg.loading.select import (
-    BACKEND_NAMES,
-    choose_backend,
-    create_backend,
-    fixed_size,
-    input_multiple,
-    model_classes,
-)
+from roadseg.loading import choice
+from roadseg.loading.choice import BACKEND_NAMES, choose, choose_backend
 from roadseg.testing.cuda import SimulatedCuda
+from roadseg.weights import resolve
 
 
 class Machine:
@@ -36,8 +33,8 @@ class Machine:
         self.no_tensorrt: str | None = None
         self.torch_gpu = False
         self.asked: list[str] = []
-        monkeypatch.setattr(select, "has_nvidia_driver", lambda: self.driver)
-        monkeypatch.setattr(select, "why_not_tensorrt", self._why_not_tensorrt)
+        monkeypatch.setattr(choice, "has_nvidia_driver", lambda: self.driver)
+        monkeypatch.setattr(choice, "why_not_tensorrt", self._why_not_tensorrt)
         monkeypatch.setattr(torch_gpu, "torch_sees_gpu", self._torch_sees_gpu)
 
     def _why_not_tensorrt(self) -> str | None:
@@ -50,21 +47,22 @@ class Machine:
 
 
 @pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Machine:
     """Without a GPU, whatever the tests run on."""
+    caplog.set_level("INFO", "roadseg")
     return Machine(monkeypatch)
 
 
 def test_names_and_types(xml_file: Path, pt_file: Path) -> None:
     assert BACKEND_NAMES == ("auto", "tensorrt", "openvino", "torch", "fake")
-    assert isinstance(create_backend(str(xml_file), "auto", (32, 32)), OpenVinoBackend)
-    assert isinstance(create_backend(str(xml_file), "openvino", (32, 32)), OpenVinoBackend)
-    assert isinstance(create_backend(str(pt_file), "torch", (32, 32)), TorchBackend)
-    assert isinstance(create_backend("anything", "fake", (32, 32)), FakeBackend)
+    assert isinstance(choose(str(xml_file), "auto").open((32, 32)), OpenVinoBackend)
+    assert isinstance(choose(str(xml_file), "openvino").open((32, 32)), OpenVinoBackend)
+    assert isinstance(choose(str(pt_file), "torch").open((32, 32)), TorchBackend)
+    assert isinstance(choose("anything", "fake").open((32, 32)), FakeBackend)
 
 
 def test_model_threads_and_size_are_passed_on(xml_file: Path) -> None:
-    backend = create_backend(str(xml_file), "auto", (32, 64), threads=1)
+    backend = choose(str(xml_file), threads=1).open((32, 64))
     assert backend.network_hw == (32, 64)
     assert backend.info.model == "lite"
     assert backend.info.precision == "fp32"
@@ -74,38 +72,42 @@ def test_model_threads_and_size_are_passed_on(xml_file: Path) -> None:
 # What `auto` means.
 
 
-def test_without_a_driver_it_is_openvino_and_nothing_is_asked(machine: Machine) -> None:
-    lines: list[str] = []
-    assert choose_backend("segnet-lite", report=lines.append) == "openvino"
-    assert machine.asked == lines == []
+def test_without_a_driver_it_is_openvino_and_nothing_is_asked(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose_backend("segnet-lite") == "openvino"
+    assert machine.asked == caplog.messages == []
 
 
-def test_tensorrt_where_it_works(machine: Machine, pt_file: Path) -> None:
+def test_tensorrt_where_it_works(
+    machine: Machine, pt_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     machine.driver = True
-    lines: list[str] = []
-    assert choose_backend("segnet-lite", report=lines.append) == "tensorrt"
-    assert choose_backend(str(pt_file), report=lines.append) == "tensorrt"
+    assert choose_backend("segnet-lite") == "tensorrt"
+    assert choose_backend(str(pt_file)) == "tensorrt"
     assert machine.asked == ["tensorrt", "tensorrt"], "PyTorch need not be loaded"
-    assert lines == []
+    assert caplog.messages == []
 
 
-def test_pytorch_where_tensorrt_does_not_work(machine: Machine) -> None:
+def test_pytorch_where_tensorrt_does_not_work(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     machine.driver, machine.torch_gpu = True, True
     machine.no_tensorrt = "TensorRT is not installed: pip install tensorrt"
-    lines: list[str] = []
-    assert choose_backend("segnet-lite", report=lines.append) == "torch"
-    assert lines == [
+    assert choose_backend("segnet-lite") == "torch"
+    assert caplog.messages == [
         "running on torch, because TensorRT cannot be used: TensorRT is not installed: "
         "pip install tensorrt"
     ]
     assert choose_backend("segnet-lite") == "torch"
 
 
-def test_openvino_where_neither_works(machine: Machine) -> None:
+def test_openvino_where_neither_works(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.driver, machine.no_tensorrt = True, "no CUDA-capable device"
-    lines: list[str] = []
-    assert choose_backend("segnet-lite", report=lines.append) == "openvino"
-    assert lines == ["running on openvino, because TensorRT cannot be used: no CUDA-capable device"]
+    assert choose_backend("segnet-lite") == "openvino"
+    assert caplog.messages == [
+        "running on openvino, because TensorRT cannot be used: no CUDA-capable device"
+    ]
 
 
 def test_files_go_to_the_backend_that_takes_them(machine: Machine, tmp_path: Path) -> None:
@@ -118,16 +120,20 @@ def test_files_go_to_the_backend_that_takes_them(machine: Machine, tmp_path: Pat
 
 
 def test_pytorch_takes_its_files_where_tensorrt_cannot(
-    machine: Machine, pt_file: Path, monkeypatch: pytest.MonkeyPatch
+    machine: Machine,
+    pt_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert choose_backend(str(pt_file)) == "torch"
     assert machine.asked == []
-    assert isinstance(create_backend(str(pt_file), "auto", (32, 32)), TorchBackend)
-    assert input_multiple(str(pt_file), "auto") == 32
+    assert isinstance(choose(str(pt_file), "auto").open((32, 32)), TorchBackend)
+    assert choose(str(pt_file)).network_hw((360, 480)) == (352, 480)
     machine.driver, machine.no_tensorrt = True, "no CUDA-capable device"
-    lines: list[str] = []
-    assert choose_backend(str(pt_file), report=lines.append) == "torch"
-    assert lines == ["running on torch, because TensorRT cannot be used: no CUDA-capable device"]
+    assert choose_backend(str(pt_file)) == "torch"
+    assert caplog.messages == [
+        "running on torch, because TensorRT cannot be used: no CUDA-capable device"
+    ]
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(BackendError) as caught:
         choose_backend(str(pt_file))
@@ -224,36 +230,38 @@ def test_a_run_on_the_cpu_loads_neither_pytorch_nor_tensorrt() -> None:
 
 def test_engines_take_their_own_size(rig: Any, tmp_path: Path) -> None:
     engine = rig.engine_file(tmp_path / "lite.engine", rig.plan((1, 1), (45, 60)))
-    assert fixed_size(str(engine.path)) == (45, 60)
-    assert input_multiple(str(engine.path), "auto") == 1
-    assert fixed_size("segnet-lite") is None
+    chosen = choose(str(engine.path))
+    assert chosen.size_hw == chosen.network_hw((360, 480)) == (45, 60)
+    assert chosen.file == engine
+    assert chosen.precision == engine.manifest.precision
+    assert chosen.weights() == ("lite.engine", engine.manifest.plan_sha256)
+    assert choose("segnet-lite").size_hw is None
     alone = tmp_path / "alone.engine"
     alone.write_bytes(b"")
     with pytest.raises(EngineError) as caught:
-        fixed_size(str(alone))
+        choose(str(alone))
     assert str(caught.value) == (
         f"{alone} has no manifest (alone.engine.json beside it): copy it along, or build the "
         "engine again with 'roadseg build-engine'"
     )
 
 
-@pytest.mark.parametrize(
-    "ask", [fixed_size, lambda model: model_classes(model, "auto")], ids=["size", "classes"]
-)
-def test_an_engine_that_is_not_there(ask: Any, tmp_path: Path) -> None:
+def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "none.engine"
     with pytest.raises(EngineError) as caught:
-        ask(str(missing))
+        choose(str(missing))
     assert str(caught.value) == (f"no engine at {missing}: build one with 'roadseg build-engine'")
 
 
 def test_engines_are_built_for_any_size() -> None:
-    assert input_multiple("segnet-lite", "tensorrt") == 1
+    chosen = choose("segnet-lite", "tensorrt", size_hw=(45, 61))
+    assert chosen.network_hw((360, 480)) == (45, 61)
+    assert chosen.precision == "fp16"
 
 
 def test_an_engine_for_another_backend() -> None:
     with pytest.raises(UsageError) as caught:
-        input_multiple("lite.engine", "openvino")
+        choose("lite.engine", "openvino")
     assert str(caught.value) == (
         'the openvino backend does not take .engine files (lite.engine): use backend="tensorrt"'
     )
@@ -261,37 +269,71 @@ def test_an_engine_for_another_backend() -> None:
 
 def test_a_model_that_no_engine_can_be_built_from(xml_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        input_multiple(str(xml_file), "tensorrt")
+        choose(str(xml_file), "tensorrt")
     assert str(caught.value) == (
         f'the tensorrt backend does not take .xml files ({xml_file}): use backend="openvino"'
     )
 
 
 @pytest.mark.parametrize("backend", ["auto", "openvino", "torch", "fake"])
-def test_input_multiple(backend: str, xml_file: Path, pt_file: Path) -> None:
-    model = pt_file if backend == "torch" else xml_file
-    assert input_multiple(str(model), backend) == 32
+def test_sides_are_multiples_of_32(backend: str, xml_file: Path, pt_file: Path) -> None:
+    model = str(pt_file if backend == "torch" else xml_file)
+    assert choose(model, backend).network_hw((360, 480)) == (352, 480)
+    assert choose(model, backend, size_hw=(32, 64)).network_hw((360, 480)) == (32, 64)
+    with pytest.raises(UsageError) as caught:
+        choose(model, backend, size_hw=(48, 64))
+    assert str(caught.value) == (
+        "size 48x64 does not fit the network, whose sides are multiples of 32: use "
+        "size_hw=(32, 64) or size_hw=(64, 64)"
+    )
 
 
 def test_unknown_backend() -> None:
-    for call in (lambda: create_backend("x", "x", (32, 32)), lambda: input_multiple("x", "x")):
-        with pytest.raises(UsageError) as caught:
-            call()
-        assert (
-            str(caught.value)
-            == 'unknown backend \'x\': use backend="auto"|"tensorrt"|"openvino"|"torch"|"fake"'
-        )
+    with pytest.raises(UsageError) as caught:
+        choose("x", "x")
+    assert (
+        str(caught.value)
+        == 'unknown backend \'x\': use backend="auto"|"tensorrt"|"openvino"|"torch"|"fake"'
+    )
 
 
 def test_the_wrong_file_for_the_backend(xml_file: Path, pt_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        create_backend(str(pt_file), "openvino", (32, 32))
+        choose(str(pt_file), "openvino")
     assert str(caught.value) == (
         f'the openvino backend does not take .pt files ({pt_file}): use backend="torch", or '
         f"'roadseg export --model {pt_file} --output lite.onnx'"
     )
     with pytest.raises(UsageError) as caught:
-        input_multiple(str(xml_file), "torch")
+        choose(str(xml_file), "torch")
     assert str(caught.value) == (
         f'the torch backend does not take .xml files ({xml_file}): use backend="openvino"'
     )
+
+
+# Decided once.
+
+
+def test_a_choice_is_opened_for_several_sizes_without_looking_at_the_file_again(
+    xml_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    real = resolve.sha256_of
+    monkeypatch.setattr(resolve, "sha256_of", lambda path: hashed.append(path) or real(path))
+    with roadseg.Segmenter(xml_file, threads=1) as segmenter:
+        once = len(hashed)
+        assert once > 0
+        for size_hw in ((64, 96), (96, 64), (64, 64)):
+            segmenter(np.zeros((*size_hw, 3), np.uint8))
+        assert segmenter.choice.backend == "openvino"
+        assert len(hashed) == once
+
+
+def test_a_choice_cannot_be_changed(xml_file: Path) -> None:
+    chosen = choose(str(xml_file))
+    with pytest.raises(FrozenInstanceError):
+        chosen.backend = "torch"  # type: ignore[misc]
+
+
+def test_the_fake_backend_has_no_weights() -> None:
+    assert choose("segnet-lite", "fake").weights() is None

@@ -6,64 +6,53 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from roadseg.backends.tensorrt.build.graph import Int8Options
 from roadseg.core.errors import EngineError, ModelError, QualityGateError
 from roadseg.engine.manifest import EngineManifest
 from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile, checksum_problem, read_engine, stale_reasons
+from roadseg.weights.calibration import find_calibration, read_calibration
+from roadseg.weights.gate import check_gate
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["built_meanwhile"]
+__all__ = ["already_built"]
 
 
-def built_meanwhile(
-    path: Path,
-    spec: EngineSpec,
-    sm: tuple[int, ...],
-    runtime: Runtime,
-    weights_sha256: str,
-    began: str,
-    int8: Int8Options,
+def already_built(
+    path: Path, spec: EngineSpec, *, since: str, runtime: Runtime, weights_sha256: str
 ) -> EngineFile | None:
     """What another process built while this one waited, if it is what is wanted.
 
     Args:
         path: the engine's file.
         spec: what is to be built.
-        sm: the compute capabilities it is to be built for; none for those of the GPU.
+        since: when the waiting began, in ISO 8601; older engines do not count.
         runtime: what builds.
         weights_sha256: checksum of the weights.
-        began: when the waiting began, in ISO 8601; older engines do not count.
-        int8: the calibration that is wanted, and what it may cost.
     """
     try:
         engine = read_engine(path)
     except EngineError:
         return None
     manifest = engine.manifest
-    wanted = replace(spec, model=manifest.source, sm=sm)
-    if manifest.created < began or manifest.spec != wanted:
+    if manifest.created < since or manifest.spec != replace(spec, model=manifest.source):
         return None
     if stale_reasons(manifest, runtime=runtime, weights_sha256=weights_sha256):
         return None
-    if manifest.calibration is not None and not _is_calibrated_so(manifest, int8):
+    if manifest.calibration is not None and not _is_calibrated_so(manifest, spec):
         return None
     return engine if checksum_problem(engine) is None else None
 
 
-def _is_calibrated_so(manifest: EngineManifest, int8: Int8Options) -> bool:
+def _is_calibrated_so(manifest: EngineManifest, spec: EngineSpec) -> bool:
     """Whether an INT8 engine is of the calibration that is wanted, and costs no more than it may.
 
     If not, building finds out what is wrong, and says so.
     """
-    from roadseg.weights.calibration import find_calibration, read_calibration
-    from roadseg.weights.gate import check_gate
-
     assert manifest.calibration is not None
-    path = int8.calibration or find_calibration(manifest.architecture, manifest.weights_sha256)
+    path = spec.calibration or find_calibration(manifest.architecture, manifest.weights_sha256)
     with contextlib.suppress(ModelError, OSError, QualityGateError):
         calibration = read_calibration(path)
-        check_gate(calibration, max_drop_points=int8.max_drop_points, force=int8.force)
+        check_gate(calibration, max_drop_points=spec.max_drop_points, force=spec.force)
         return sha256_of(path) == manifest.calibration.sha256
     return False

@@ -1,26 +1,17 @@
-"""From options to a running video loop: what `roadseg run` and `roadseg bench` share.
-
->>> options = RunOptions(source="drive.mp4", output=Path("out.mp4"))
->>> with open_loop(options) as loop:
-...     stats = loop.run()
->>> stats.fps
-37.4
-"""
+"""Everything around the network, opened for a run: source, renderer, window and sinks."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.core.wording import option
-from roadseg.loading.segmenter import Segmenter
 from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
 from roadseg.media.sinks.sink import MaskSink, open_sink
@@ -29,18 +20,18 @@ from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
 from roadseg.video.display import Window, display_available, open_window, without_window
+from roadseg.video.inference import FrameSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 
-if TYPE_CHECKING:
-    from roadseg.backends.tensorrt.build.builder import BuildProgress
+__all__ = ["VideoOptions", "check_look", "open_video"]
 
-__all__ = ["RunOptions", "open_loop", "parse_size"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
-    """One run over one source.
+class VideoOptions:
+    """One run over one source: where its frames come from, where they go, and how they look.
 
     Attributes:
         source: see `roadseg.media.sources.opening.open_source`.
@@ -54,7 +45,6 @@ class RunOptions:
             `roadseg.media.sinks.default_output`. Live and endless sources are refused then.
         view, alpha, legend, palette, hud: see `roadseg.render.Renderer`. A single picture has no
             speed to show, and no display.
-        model, backend, size_hw, threads: see `roadseg.Segmenter`.
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
@@ -71,10 +61,6 @@ class RunOptions:
     legend: bool = True
     palette: str = DEFAULT_PALETTE
     hud: bool = True
-    model: str = "segnet-lite"
-    backend: str = "auto"
-    size_hw: tuple[int, int] | None = None
-    threads: int | None = None
     max_frames: int | None = None
     loop: bool = False
     fps: Fraction | None = None
@@ -82,39 +68,33 @@ class RunOptions:
     stream: int | None = None
 
 
-@contextmanager
-def open_loop(
-    options: RunOptions,
-    *,
-    meters: Meters | None = None,
-    report: Callable[[str], None] | None = None,
-    progress: Callable[[BuildProgress], None] | None = None,
-) -> Iterator[VideoLoop]:
-    """Open everything that a run needs and close it again.
+def check_look(options: VideoOptions) -> None:
+    """Refuse an unknown view or palette, before anything is opened.
 
-    Cheap checks come first and the network is compiled last, so a typing error costs no wait.
-    Nothing is left under the name of the output unless the loop runs.
+    Raises:
+        UsageError: one of them is unknown, or `alpha` is out of range.
+    """
+    _renderer(options, CAMVID)
+
+
+@contextmanager
+def open_video(
+    options: VideoOptions, segmenter: FrameSegmenter, *, meters: Meters | None = None
+) -> Iterator[VideoLoop]:
+    """Open what a run needs beside its network, and close it again.
+
+    The network is compiled last, so a typing error costs no wait. Nothing is left under the name of
+    the output unless the loop runs.
 
     Args:
         options: what to run.
-        meters: what measures it.
-        report, progress: see `roadseg.Segmenter`.
+        segmenter: the network; left open.
+        meters: what measures the run.
 
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
-    _renderer(options, CAMVID)  # a mistyped option does not wait for the model
     with ExitStack() as stack:
-        segmenter = stack.enter_context(
-            Segmenter(
-                options.model,
-                options.backend,
-                size_hw=options.size_hw,
-                threads=options.threads,
-                report=report,
-                progress=progress,
-            )
-        )
         window = _open_window(options)
         if window is not None:
             stack.callback(window.close)
@@ -150,11 +130,10 @@ def open_loop(
                     raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
                 raise SinkError(f"{exc.what} {another}") from exc
             stack.callback(sink.close, ok=False)
-            if report is not None:
-                report(
-                    f"no window ({_why_no_window(options)}): writing {sink.path}; "
-                    f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
-                )
+            _log.info(
+                f"no window ({_why_no_window(options)}): writing {sink.path}; "
+                f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
+            )
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
@@ -172,22 +151,7 @@ def open_loop(
         )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`"352x480"` to (352, 480), height first.
-
-    Raises:
-        UsageError: it is not HxW.
-    """
-    match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
-    if match is None:
-        raise UsageError(
-            f"size {text!r} is not HxW (height x width of the network's input)",
-            fix=f"use for example {option('--size', (352, 480))}",
-        )
-    return int(match[1]), int(match[2])
-
-
-def _renderer(options: RunOptions, classes: ClassSet) -> Renderer:
+def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:
     return Renderer(
         options.palette,
         options.view,
@@ -198,17 +162,17 @@ def _renderer(options: RunOptions, classes: ClassSet) -> Renderer:
     )
 
 
-def _open_window(options: RunOptions) -> Window | None:
+def _open_window(options: VideoOptions) -> Window | None:
     if options.show is False:
         return None
     return open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
 
 
-def _has_results(options: RunOptions) -> bool:
+def _has_results(options: VideoOptions) -> bool:
     return options.output is not None or options.save_masks is not None or options.measure
 
 
-def _why_no_window(options: RunOptions) -> str:
+def _why_no_window(options: VideoOptions) -> str:
     return without_window() if options.show is False else str(display_available())
 
 
@@ -223,7 +187,7 @@ def _live_name(source: str) -> str | None:
     return None
 
 
-def _refuse_endless(options: RunOptions, live_name: str | None) -> None:
+def _refuse_endless(options: VideoOptions, live_name: str | None) -> None:
     """A recording that no end of the source ends begins only where it was asked for."""
     if live_name is not None:
         why = f"{live_name} is live and is recorded only when you say so"

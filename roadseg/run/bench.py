@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +12,13 @@ import numpy as np
 
 from roadseg.core.machine import Machine, describe_machine
 from roadseg.media.redaction import redact
-from roadseg.pipeline import RunOptions, open_loop
+from roadseg.run.video import RunOptions, open_loop
 from roadseg.video.inference import FrameSegmenter
 from roadseg.video.meters import StageTimer
 from roadseg.video.stats import RunStats
 
 if TYPE_CHECKING:
-    from roadseg.backends.tensorrt.build.builder import BuildProgress
+    from roadseg.core.progress import ShowProgress
 
 __all__ = ["BenchReport", "bench"]
 
@@ -63,8 +62,7 @@ def bench(
     options: RunOptions,
     *,
     encode: bool = True,
-    report: Callable[[str], None] | None = None,
-    progress: Callable[[BuildProgress], None] | None = None,
+    progress: ShowProgress | None = None,
 ) -> BenchReport:
     """Run the pipeline, with overlay and HUD, then the network alone.
 
@@ -72,7 +70,7 @@ def bench(
         options: what to run. `max_frames` frames are read; files shorter than that start again.
             `output`, `save_masks`, `show`, `measure` and `loop` are ignored.
         encode: encode the pictures to H.264, into a file that is thrown away.
-        report, progress: see `roadseg.Segmenter`.
+        progress: see `roadseg.Segmenter`.
 
     Raises:
         RoadsegError: something cannot be opened or fails while running.
@@ -86,7 +84,7 @@ def bench(
             measure=True,
             loop=options.max_frames is not None,
         )
-        with open_loop(options, report=report, progress=progress) as video_loop:
+        with open_loop(options, progress=progress) as video_loop:
             stats = video_loop.run()
             segmenter = video_loop.segmenter
             info = segmenter.backend_info

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roadseg.core.errors import ModelError
-from roadseg.evaluation.provenance import weights_file
+from roadseg.weights import resolve_model
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,6 @@ from roadseg.evaluation.provenance import weights_file
         ("net.onnx", "openvino", "net.onnx"),
         ("best.pt", "torch", "best.pt"),
         ("best.pt", "tensorrt", "best.pt"),
-        ("net.engine", "tensorrt", "net.engine"),
     ],
 )
 def test_the_file_that_holds_the_weights(
@@ -27,13 +26,9 @@ def test_the_file_that_holds_the_weights(
     for name in {model, holder}:
         (tmp_path / name).write_bytes(name.encode())
     expected = hashlib.sha256(holder.encode()).hexdigest()
-    assert weights_file(str(tmp_path / model), runtime) == (holder, expected)
-
-
-def test_the_fake_backend_has_no_weights() -> None:
-    assert weights_file("segnet-lite", "fake") is None
+    assert resolve_model(str(tmp_path / model), runtime).weights() == (holder, expected)
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model file at"):
-        weights_file(str(tmp_path / "best.pt"), "torch")
+        resolve_model(str(tmp_path / "best.pt"), "torch").weights()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from roadseg.cuda.failure import no_driver
 from roadseg.engine.manifest import CalibrationFacts, Gpu, manifest_path
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile
-from roadseg.loading import engines
-from roadseg.loading.engines import open_tensorrt
+from roadseg.loading import tensorrt
+from roadseg.loading.choice import choose
 from roadseg.loading.segmenter import Segmenter
 from roadseg.testing.cuda import SimulatedCuda
-from roadseg.weights import resolve_model
+from roadseg.weights import ModelFile, resolve_model
 from roadseg.weights.calibration import shipped_calibration
 from roadseg.weights.manifest import sha256_of
 
@@ -32,17 +32,24 @@ WEIGHTS = resolve_model("segnet-lite", "torch").sha256
 class Bench:
     """A machine with a GPU: a folder of engines, and what was said and built."""
 
-    def __init__(self, rig: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        rig: Any,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         self.cuda = SimulatedCuda()
         self.trt, self.world = rig.make(self.cuda)
-        self.lines: list[str] = []
+        caplog.set_level("INFO", "roadseg")
+        self._caplog = caplog
         self.built: list[EngineSpec] = []
         self.target = "tensorrt"
         self.folder = folder
         self._rig = rig
-        monkeypatch.setattr(engines, "shared_cuda", lambda: self.cuda)
-        monkeypatch.setattr(engines, "load_runtime", self._load_runtime)
-        monkeypatch.setattr(engines, "build_engine", self._build)
+        monkeypatch.setattr(tensorrt, "shared_cuda", lambda: self.cuda)
+        monkeypatch.setattr(tensorrt, "load_runtime", self._load_runtime)
+        monkeypatch.setattr(tensorrt, "build_engine", self._build)
         monkeypatch.setattr("roadseg.engine.store.engines_dir", lambda: folder)
         monkeypatch.setattr("roadseg.backends.tensorrt.plugin.register_plugins", lambda trt: None)
 
@@ -52,26 +59,38 @@ class Bench:
         plan = self._rig.plan((batch[0], batch[2]), size_hw, name=name)
         return self._rig.engine_file(self.folder / f"{name}.engine", plan, **fields)
 
+    @property
+    def lines(self) -> list[str]:
+        """What was logged."""
+        return self._caplog.messages
+
     def open(self, model: str = "segnet-lite", size_hw: tuple[int, int] = SIZE_HW) -> Any:
-        return open_tensorrt(model, size_hw, report=self.lines.append, progress=print)
+        return choose(model, "tensorrt").open(size_hw, progress=print)
 
     def _load_runtime(self, target: str) -> Any:
         return self._rig.runtime(self.trt, self.target if target == "auto" else target)
 
     def _build(
-        self, spec: EngineSpec, *, runtime: Any, progress: Any, report: Callable[[str], None]
+        self, spec: EngineSpec, *, weights: ModelFile, runtime: Any, progress: Any
     ) -> EngineFile:
+        assert weights.sha256 == WEIGHTS
         assert runtime.target == spec.target
         assert callable(progress)
-        report("TensorRT says something")
+        logging.getLogger("roadseg.backends").info("TensorRT says something")
         self.built.append(spec)
         self.world.fail.clear()
         return self.add("built", size_hw=spec.size_hw, target=spec.target, lowering=spec.lowering)
 
 
 @pytest.fixture
-def bench(rig: Any, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(rig, tmp_path / "engines", monkeypatch)
+def bench(
+    rig: Any,
+    tmp_path: Path,
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> Bench:
+    return Bench(rig, tmp_path / "engines", monkeypatch, caplog)
 
 
 BUILDING = (
@@ -308,7 +327,7 @@ def test_an_explicit_tensorrt_tells_what_is_missing(
     def fail() -> None:
         raise BackendError("there is no NVIDIA driver", fix="install one")
 
-    monkeypatch.setattr(engines, "shared_cuda", fail)
+    monkeypatch.setattr(tensorrt, "shared_cuda", fail)
     segmenter = Segmenter(backend="tensorrt")
     with pytest.raises(BackendError, match="^there is no NVIDIA driver: install one$"):
         segmenter.prepare((360, 480))
@@ -328,7 +347,7 @@ def test_a_truncated_engine_is_named_also_without_a_driver(
     def fail() -> None:
         raise BackendError("there is no NVIDIA driver", fix="install one")
 
-    monkeypatch.setattr(engines, "shared_cuda", fail)
+    monkeypatch.setattr(tensorrt, "shared_cuda", fail)
     engine = bench.add("mine")
     engine.path.write_bytes(engine.path.read_bytes()[:-1])
     with pytest.raises(EngineError, match=r"cannot be used: the file is truncated \("):
@@ -341,7 +360,7 @@ def test_an_engine_without_a_driver_is_not_sent_to_a_backend_that_does_not_take_
     def fail() -> None:
         raise no_driver()
 
-    monkeypatch.setattr(engines, "shared_cuda", fail)
+    monkeypatch.setattr(tensorrt, "shared_cuda", fail)
     engine = bench.add("mine")
     with pytest.raises(BackendError) as caught:
         bench.open(str(engine.path))
@@ -400,7 +419,7 @@ def test_a_folder_for_engines_that_cannot_be_written(
             fix="give another folder with --output, or free the space it needs",
         )
 
-    monkeypatch.setattr(engines, "build_engine", fail)
+    monkeypatch.setattr(tensorrt, "build_engine", fail)
     with pytest.raises(SinkError) as caught:
         bench.open()
     assert str(caught.value) == (

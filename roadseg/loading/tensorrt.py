@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.backends.gpu import shared_cuda
 from roadseg.backends.tensorrt.backend import TensorRtBackend
 from roadseg.backends.tensorrt.build.builder import build_engine
 from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
+from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 from roadseg.engine.runtime import load_runtime
-from roadseg.engine.spec import EngineSpec
-from roadseg.engine.store import (
-    EngineFile,
-    calibration_sha256,
-    checksum_problem,
-    find_engine,
-    read_engine,
-    stale_reasons,
-)
-from roadseg.weights import is_engine, resolve_model
+from roadseg.engine.spec import EngineSpec, usual_lowering
+from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stale_reasons
 
 if TYPE_CHECKING:
-    from roadseg.backends.tensorrt.build.builder import BuildProgress
+    from roadseg.core.progress import ShowProgress
     from roadseg.cuda import Cuda
     from roadseg.engine.runtime import Runtime
+    from roadseg.weights import ModelFile
 
-__all__ = ["open_tensorrt"]
+__all__ = ["find_or_build", "open_engine"]
+
+_log = logging.getLogger(__name__)
 
 _NAMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
-def open_tensorrt(
+def find_or_build(
     model: str,
-    network_hw: tuple[int, int],
+    file: ModelFile,
+    network_hw: SizeHW,
     *,
-    report: Callable[[str], None] | None = None,
-    progress: Callable[[BuildProgress], None] | None = None,
+    progress: ShowProgress | None = None,
 ) -> TensorRtBackend:
     """TensorRT with the engine for a model and a size on this GPU; built if there is none.
 
@@ -49,45 +45,38 @@ def open_tensorrt(
     TensorRT, is said to be so, and another is built.
 
     Args:
-        model: a shipped model's name, a `.pt` file, or the `.engine` file to run and no other.
+        model: as asked for: a shipped model's name, or a `.pt` file.
+        file: its weights.
         network_hw: height and width of the network's input.
-        report: told, in one line each, what is wrong with engines, and that one is built.
-        progress: told how far that is.
+        progress: shows how far the building is.
 
     Raises:
-        UsageError: the engine takes another size, or no engine can be built from such a model.
-        ModelError: the model's weights are missing or damaged.
+        UsageError: no engine can be built for that size.
+        ModelError: the model's weights are damaged.
         BackendError: there is no GPU, no TensorRT, or not enough memory.
-        EngineError: the engine given is damaged or does not fit, or none can be built.
+        EngineError: none can be built.
         SinkError: the engine that was built cannot be written.
     """
-    say = report or _say_nothing
-    if is_engine(model):
-        return _open_given(Path(model), network_hw)
-    file = resolve_model(model, "tensorrt")
     cuda, runtime = shared_cuda(), load_runtime("auto")
     spec = EngineSpec(
-        model=model,
-        precision="fp16",
-        size_hw=network_hw,
-        batch=(1, 1, 1),
-        target=runtime.target,
-        lowering="native" if runtime.target == "tensorrt-rtx" else "plugin",
+        model, size_hw=network_hw, target=runtime.target, lowering=usual_lowering(runtime.target)
     )
-    engine = _find(spec, runtime, cuda, file.sha256, say)
+    engine = _find(spec, runtime, cuda, file)
     if engine is not None:
         try:
             return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
         except EngineError as exc:
             # Its manifest promises more than the file holds.
-            say(str(exc))
+            _log.info("%s", exc)
     height, width = network_hw
-    say(
+    # TensorRT-RTX leaves the choice of kernels to the first run.
+    duration = "about a minute" if runtime.target == "tensorrt-rtx" else "some minutes"
+    _log.info(
         f"building {spec.model_name} in FP16 for {height}x{width} frames on {cuda.device.name} "
-        f"with {runtime.name}: {_duration(runtime)}, once"
+        f"with {runtime.name}: {duration}, once"
     )
     try:
-        engine = build_engine(spec, runtime=runtime, progress=progress or _show_nothing, report=say)
+        engine = build_engine(spec, weights=file, runtime=runtime, progress=progress)
     except SinkError as exc:
         # Its advice is for 'roadseg build-engine'; the --output of a run is something else.
         raise SinkError(
@@ -98,8 +87,15 @@ def open_tensorrt(
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
 
-def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
-    engine = read_engine(path)
+def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
+    """The engine that was named, and no other.
+
+    Raises:
+        UsageError: it takes another size.
+        BackendError: there is no GPU, or no TensorRT.
+        EngineError: it is damaged, or does not fit.
+    """
+    path = engine.path
     own_hw = engine.manifest.size_hw
     if own_hw != network_hw:
         raise UsageError(
@@ -139,28 +135,14 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
 
-def _find(
-    spec: EngineSpec,
-    runtime: Runtime,
-    cuda: Cuda,
-    weights_sha256: str,
-    say: Callable[[str], None],
-) -> EngineFile | None:
+def _find(spec: EngineSpec, runtime: Runtime, cuda: Cuda, weights: ModelFile) -> EngineFile | None:
     """The best engine that fits; None, and why, where the first choice has to be built again."""
     stale: list[tuple[EngineFile, list[str]]] = []
-
-    def explain(error: EngineError) -> None:
-        say(str(error))
-
     for wanted in _preferences(spec):
-        found = find_engine(
-            wanted,
-            runtime,
-            cuda.device,
-            weights_sha256=weights_sha256,
-            calibration_of=calibration_sha256,
-            problem=explain if wanted == spec else _say_nothing,  # of the whole folder, so once
-        )
+        found = find_engine(wanted, runtime, cuda.device, weights_sha256=weights.sha256)
+        if wanted == spec:
+            for problem in found.damaged:  # of the whole folder, so once
+                _log.info("%s", problem)
         if found.engine is not None:
             return found.engine
         stale += found.stale
@@ -171,7 +153,7 @@ def _find(
         line = f"the engine {engine.path.name} does not fit: {'; '.join(reasons)}"
         if engine.manifest.precision != spec.precision:  # what is built now does not replace it
             line += f": to build it again: {engine.manifest.build_command()}"
-        say(line)
+        _log.info(line)
     return None
 
 
@@ -182,16 +164,3 @@ def _preferences(spec: EngineSpec) -> Iterator[EngineSpec]:
         if spec.target == "tensorrt":
             yield replace(spec, precision=precision, portable=True)
             yield replace(spec, precision=precision, lowering="native")
-
-
-def _duration(runtime: Runtime) -> str:
-    # TensorRT-RTX leaves the choice of kernels to the first run.
-    return "about a minute" if runtime.target == "tensorrt-rtx" else "some minutes"
-
-
-def _say_nothing(_line: object) -> None:
-    pass
-
-
-def _show_nothing(_progress: BuildProgress) -> None:
-    pass

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from roadseg.backends.tensorrt.build.progress import BuildProgress
-from roadseg.cli import build_engine
-from roadseg.cli.engine_display import engine_progress
+from roadseg.cli import progress_bar as display_module
+from roadseg.cli.progress_bar import progress_bar
+from roadseg.core.progress import Progress
 
-STATE = BuildProgress("building", "tactics", 0.5, 10.0, 10.0)
+STATE = Progress("building", 0.5, "tactics", 10.0, 10.0)
 
 
 @pytest.fixture
@@ -20,25 +20,25 @@ def display(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     events: list[object] = []
 
     @contextmanager
-    def build_progress() -> Iterator[Callable[[BuildProgress], None]]:
+    def show() -> Iterator[Callable[[Progress], None]]:
         events.append("opened")
         try:
             yield events.append
         finally:
             events.append("closed")
 
-    monkeypatch.setattr(build_engine, "build_progress", build_progress)
+    monkeypatch.setattr(display_module, "_display", show)
     return events
 
 
 def test_nothing_is_shown_where_nothing_is_built(display: list[object]) -> None:
-    with engine_progress():
+    with progress_bar():
         pass
     assert display == []
 
 
 def test_it_is_shown_from_the_first_news_to_the_end_of_the_block(display: list[object]) -> None:
-    with engine_progress() as on_progress:
+    with progress_bar() as on_progress:
         on_progress(STATE)
         on_progress(STATE)
         assert display == ["opened", STATE, STATE]
@@ -49,7 +49,7 @@ def test_it_is_shown_from_the_first_news_to_the_end_of_the_block(display: list[o
 
 def test_it_is_taken_down_when_the_build_fails(display: list[object]) -> None:
     def build() -> None:
-        with engine_progress() as on_progress:
+        with progress_bar() as on_progress:
             on_progress(STATE)
             raise KeyboardInterrupt
 
