@@ -417,7 +417,7 @@ def test_a_configuration_is_replaced_in_one_step(
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SinkError) as caught:
         run(folder, recipe(epochs=2), resume=True)
-    assert str(caught.value).startswith(f"cannot write {folder / 'config.json'}: No space left")
+    assert str(caught.value).startswith(f"cannot write {folder / 'config.json'} (No space left")
     assert (folder / "config.json").read_text() == before
 
 
@@ -464,9 +464,9 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, {"epoch": 1})
 
-    def full(_content: Any, file: Any) -> None:
+    def full(_content: Any, file: Path) -> None:
         # As PyTorch's writer does it: the file is half there, and the reason is hidden.
-        file.write(b"half")
+        file.write_bytes(b"half")
         try:
             raise OSError(28, "No space left on device")
         finally:

@@ -76,7 +76,7 @@ def test_an_unwritable_file(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
         write_calibration(CALIBRATION, target)
     assert str(caught.value) == (
-        f"cannot write {target}: {os.strerror(2)}: give another name or free the space it needs"
+        f"cannot write {target} ({os.strerror(2)}): give another name or free the space it needs"
     )
 
 
