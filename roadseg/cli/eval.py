@@ -96,7 +96,7 @@ def eval_(
     weights = None
     if json_path is not None or page is not None:
         weights = weights_file(model, choose_backend(model, backend))
-    # All runs of `roadseg train` are called best.pt: a file goes by its path.
+    # All runs of `roadseg train` are called best.safetensors: a file goes by its path.
     scored = model if Path(model).is_file() else info.model
     size_text = f"{network_hw[0]}x{network_hw[1]}"
     typer.echo(f"{scored} {info.precision} on {info.name}, input {size_text}")

@@ -20,7 +20,9 @@ _PRECISIONS = {".onnx": ("fp32", "fp16", "int8"), ".xml": ("fp32", "fp16")}
 
 def export(
     output: Annotated[Path, typer.Option(metavar="FILE", help="A .onnx or .xml file to write.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     lowering: Annotated[
         str,
         typer.Option(

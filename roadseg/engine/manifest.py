@@ -130,9 +130,9 @@ class EngineManifest:
 
     Attributes:
         model: its name, for people.
-        source: what `--model` was given: a shipped model's name, or the path of a `.pt` file.
+        source: what `--model` was given: a shipped model's name, or the path of a file of weights.
         architecture: the network's name in `roadseg.models`.
-        weights_sha256: of the `.pt` file.
+        weights_sha256: of the weights' file.
         graph_sha256: of the ONNX graph that was built.
         export_sha256: of the code that wrote that graph; see `export_sha256()`.
         precision, size_hw, batch, lowering, portable, target, sm, workspace_mb: as in

@@ -13,7 +13,7 @@ __all__ = ["weights_file"]
 def weights_file(model: str, runtime: str) -> tuple[str, str] | None:
     """Name and SHA-256, in hexadecimal, of the file that holds a model's weights.
 
-    Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the `.pt` that it
+    Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the weights that it
     was built from. None for the fake backend, which has no weights.
 
     Args:

@@ -46,7 +46,7 @@ def load_network(model: str) -> TrainedNetwork:
     """Load trained weights.
 
     Args:
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`.
 
     Raises:
         UsageError: unknown model, or one without weights for PyTorch.

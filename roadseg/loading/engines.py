@@ -49,7 +49,7 @@ def open_tensorrt(
     TensorRT, is said to be so, and another is built.
 
     Args:
-        model: a shipped model's name, a `.pt` file, or the `.engine` file to run and no other.
+        model: a shipped model's name, a file of weights, or the `.engine` file to run and no other.
         network_hw: height and width of the network's input.
         report: told, in one line each, what is wrong with engines, and that one is built.
         progress: told how far that is.

@@ -10,6 +10,7 @@ from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.core.backend import SIDE_MULTIPLE
 from roadseg.core.errors import UsageError
 from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.loading.classes import classes_of_model, require_torch
 from roadseg.weights import is_engine, load_manifest, resolve_model
@@ -38,7 +39,7 @@ def choose_backend(
 
     TensorRT if it works on the GPU, else PyTorch if that does, else OpenVINO. Without an NVIDIA
     driver it is OpenVINO, and nothing is loaded to find out. A model that is a file goes to the
-    backend that takes such files: a `.pt` file to PyTorch where TensorRT cannot be used.
+    backend that takes such files: one of weights to PyTorch where TensorRT cannot be used.
 
     Args:
         model: a name from `roadseg.weights`, or a path.
@@ -47,7 +48,7 @@ def choose_backend(
 
     Raises:
         UsageError: no backend has that name.
-        BackendError: `auto` for a `.pt` file, without PyTorch.
+        BackendError: `auto` for a file of weights, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
         raise UsageError(f"unknown backend {backend!r}: use {option('--backend', *BACKEND_NAMES)}")
@@ -56,7 +57,7 @@ def choose_backend(
     if is_engine(model):
         return "tensorrt"
     on_cpu = "openvino"
-    if Path(model).suffix.lower() == ".pt":
+    if is_weights(model):
         require_torch(model)
         on_cpu = "torch"
     if not has_nvidia_driver() or not _has_weights(model):
@@ -84,7 +85,8 @@ def create_backend(
     """Load a model into the backend of that name, for frames of one size.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
+            `.engine`.
         backend: a name from `BACKEND_NAMES`.
         network_hw: height and width of the network's input.
         threads: CPU threads; default: the runtime's choice.
@@ -159,7 +161,7 @@ def model_classes(model: str, backend: str) -> ClassSet:
         UsageError: unknown model or backend.
         ModelError: the model file is missing, or what it says of its classes is damaged.
         EngineError: an engine is not there, or its manifest is missing or damaged.
-        BackendError: the classes of a `.pt` file, without PyTorch.
+        BackendError: the classes of a `.pt` file of an earlier version, without PyTorch.
     """
     runtime = choose_backend(model, backend)
     if runtime == "fake":
@@ -174,5 +176,5 @@ def _has_weights(model: str) -> bool:
     """Whether there are weights to build an engine from, or for PyTorch."""
     entry = load_manifest().get(model)
     if entry is None:
-        return Path(model).suffix.lower() == ".pt"
+        return is_weights(model)
     return "torch" in entry.files

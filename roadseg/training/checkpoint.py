@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.errors import ModelError
+from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
-from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
 
@@ -63,15 +63,18 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         SinkError: the disk is full or the folder not writable.
     """
-    try:
-        save_in_one_step(path, content)
-    except OSError as exc:
-        advice = "free some space and start again"
-        if path.exists():
-            advice = "the previous one is intact; free some space and go on with --resume"
-        raise SinkError(
-            f"cannot write the checkpoint {path} ({exc.strerror or exc}): {advice}"
-        ) from exc
+    fix = "free some space and start again"
+    if path.exists():
+        fix = "the previous one is intact; free some space and go on with --resume"
+    with whole_file(path, fix=fix) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as exc:
+            # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in
+            # the file.
+            if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
+                raise exc.__context__ from None
+            raise OSError(str(exc).partition("\n")[0]) from exc
 
 
 class CheckpointWriter:

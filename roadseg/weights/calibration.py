@@ -13,7 +13,7 @@
               "measured_with": "openvino 2026.4.0"}}
 
 Those that come with roadseg are `calibration/MODEL.json`. What `roadseg calibrate` writes has the
-beginning of the weights' checksum in its name, `calibration/segnet-lite-255dd35b.json`: many
+beginning of the weights' checksum in its name, `calibration/segnet-lite-24d66fb5.json`: many
 networks have one architecture, and none takes another's place, nor that of one that ships.
 
 The same frames and weights give the same bytes: there is no date in it, scales are sorted and have
@@ -124,7 +124,7 @@ class Calibration:
 
 
 def calibration_path(model: str, weights_sha256: str, folder: Path = DEFAULT_FOLDER) -> Path:
-    """Where the calibration of some weights is written: `calibration/segnet-lite-255dd35b.json`.
+    """Where the calibration of some weights is written: `calibration/segnet-lite-24d66fb5.json`.
 
     Args:
         model: the network's name.

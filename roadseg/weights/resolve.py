@@ -9,12 +9,13 @@ from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
 __all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 
-_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",), "tensorrt": (".pt",)}
+_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 
 
@@ -58,7 +59,7 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     where `roadseg quantize` puts one.
 
     Args:
-        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.pt`.
+        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.safetensors`.
         backend: `auto`, `openvino`, `torch`, or `tensorrt`, whose engines are built from the
             weights that are PyTorch's. Engines themselves are no models: see `is_engine`.
         directory: where the manifest lies.
@@ -72,10 +73,11 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     if name_or_path in entries:
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".xml", ".onnx", ".pt", _SUFFIX_ENGINE):
+    if path.suffix.lower() not in (".xml", ".onnx", *SUFFIXES, _SUFFIX_ENGINE):
         use = f"{option('--model', *entries)}{', or' if entries else ' with'}"
         raise UsageError(
-            f"unknown model {name_or_path!r}: use {use} a .xml, .onnx, .pt or .engine file"
+            f"unknown model {name_or_path!r}",
+            fix=f"use {use} a .xml, .onnx, .safetensors or .engine file",
         )
     return _own(path, runtime)
 
@@ -91,12 +93,13 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     if name_or_path in names:
         return resolve_model(name_or_path, "torch", directory=directory)
     path = Path(name_or_path)
-    if path.suffix.lower() == ".pt":
+    if is_weights(path):
         return _own(path, "torch")
     kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
-    raise UsageError(f"{problem}: use --model {'|'.join(names)}, or a .pt file of 'roadseg train'")
+    fix = f"use --model {'|'.join(names)}, or a .safetensors file of 'roadseg train'"
+    raise UsageError(problem, fix=fix)
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
@@ -118,7 +121,7 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
 def _own(path: Path, runtime: str) -> ModelFile:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES[runtime]:
-        if suffix == ".pt":
+        if suffix in SUFFIXES:
             fix = (
                 f"use {option('--backend', 'torch')}, or "
                 f"'roadseg export --model {path} --output {path.stem}.onnx'"

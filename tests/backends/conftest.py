@@ -31,7 +31,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def pt_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "lite.pt"
+    path = tmp_path_factory.mktemp("weights") / "lite.safetensors"
     save_weights(path, network, "segnet-lite", epoch=1)
     return path
 

@@ -29,11 +29,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A `.pt` file of each network, with random weights."""
+    """A `.safetensors` file of each network, with random weights."""
     folder = tmp_path_factory.mktemp("weights")
 
     def file(architecture: str) -> Path:
-        path = folder / f"my {architecture}.pt"
+        path = folder / f"my {architecture}.safetensors"
         if not path.exists():
             torch.manual_seed(0)
             save_weights(path, build_model(architecture).eval(), architecture)

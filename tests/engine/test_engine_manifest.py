@@ -24,7 +24,7 @@ from roadseg.engine.manifest import (
 
 FULL = EngineManifest(
     model="best",
-    source="/home/me/my runs/best.pt",
+    source="/home/me/my runs/best.safetensors",
     architecture="segnet",
     weights_sha256="aa",
     graph_sha256="bb",
@@ -92,8 +92,8 @@ def test_unmeasured_costs_come_back(tmp_path: Path) -> None:
 
 def test_the_command_that_builds_it_again() -> None:
     assert FULL.build_command() == (
-        '\'roadseg build-engine --model "/home/me/my runs/best.pt" --int8 --size 352x480 --batch '
-        "1-4-8 --target tensorrt --portable --workspace 1024'"
+        '\'roadseg build-engine --model "/home/me/my runs/best.safetensors" --int8 --size 352x480 '
+        "--batch 1-4-8 --target tensorrt --portable --workspace 1024'"
     )
     assert PLAIN.build_command() == (
         "'roadseg build-engine --model segnet-lite --fp16 --size 352x480 --target tensorrt-rtx "

@@ -16,8 +16,8 @@ from roadseg.evaluation.provenance import weights_file
     [
         ("net.xml", "openvino", "net.bin"),
         ("net.onnx", "openvino", "net.onnx"),
-        ("best.pt", "torch", "best.pt"),
-        ("best.pt", "tensorrt", "best.pt"),
+        ("best.safetensors", "torch", "best.safetensors"),
+        ("best.safetensors", "tensorrt", "best.safetensors"),
         ("net.engine", "tensorrt", "net.engine"),
     ],
 )
@@ -36,4 +36,4 @@ def test_the_fake_backend_has_no_weights() -> None:
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model file at"):
-        weights_file(str(tmp_path / "best.pt"), "torch")
+        weights_file(str(tmp_path / "best.safetensors"), "torch")

@@ -73,7 +73,7 @@ def test_an_unwritable_file(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
         write_calibration(CALIBRATION, target)
     assert str(caught.value) == (
-        f"cannot write {target}: {os.strerror(2)}; give another name or free the space it needs"
+        f"cannot write {target} ({os.strerror(2)}): give another name or free the space it needs"
     )
 
 
@@ -272,11 +272,13 @@ def test_the_calibration_of_some_weights_is_ones_own_or_the_one_that_ships(
 def test_advice_names_the_model_and_not_the_file(tmp_path: Path) -> None:
     target = tmp_path / "mine.json"
     with pytest.raises(ModelError) as caught:
-        read_calibration(target, source="my runs/best.pt")
-    fix = "run 'roadseg calibrate --model \"my runs/best.pt\" --data DIR|VIDEO'"
+        read_calibration(target, source="my runs/best.safetensors")
+    fix = "run 'roadseg calibrate --model \"my runs/best.safetensors\" --data DIR|VIDEO'"
     assert str(caught.value) == f"no calibration at {target}: {fix}"
     with pytest.raises(ModelError) as caught:
-        check_weights(CALIBRATION, model="enet", weights_sha256="", source="my runs/best.pt")
+        check_weights(
+            CALIBRATION, model="enet", weights_sha256="", source="my runs/best.safetensors"
+        )
     assert str(caught.value) == f"the calibration is of segnet-lite, not enet: {fix}"
 
 
