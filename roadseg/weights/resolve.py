@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.records import read_record
 from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
@@ -138,22 +137,28 @@ def _own(path: Path, runtime: str) -> ModelFile:
         raise ModelError(f"{path} has no weights: put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
-    if "bin_sha256" in facts:
-        _check_sum(binary, str(facts["bin_sha256"]), fix)
-    digest = _check_sum(path, str(facts["sha256"]), fix) if "sha256" in facts else _digest(path)
-    precision = str(facts.get("precision") or _guess_precision(path))
+    if facts.bin_sha256 is not None:
+        _check_sum(binary, facts.bin_sha256, fix)
+    digest = _digest(path) if facts.sha256 is None else _check_sum(path, facts.sha256, fix)
+    precision = facts.precision or _guess_precision(path)
     return ModelFile(path.stem, path, precision, None, digest)
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Sidecar:
+    """What `FILE.json` says of a model file."""
+
+    precision: str | None = None
+    sha256: str | None = None
+    bin_sha256: str | None = None
+
+
+def _sidecar(path: Path) -> _Sidecar:
     sidecar = path.with_name(f"{path.name}.json")
     try:
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        return read_record(sidecar, _Sidecar, ModelError, fix="delete it or copy it again")
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{sidecar} is damaged: delete it or copy it again") from exc
-    return facts if isinstance(facts, dict) else {}
+        return _Sidecar()
 
 
 def _guess_precision(path: Path) -> str:

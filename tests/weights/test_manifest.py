@@ -263,4 +263,4 @@ def test_a_damaged_sidecar(tmp_path: Path) -> None:
     sidecar.write_text("{")
     with pytest.raises(ModelError) as caught:
         resolve_model(str(path), "openvino")
-    assert str(caught.value) == f"{sidecar} is damaged: delete it or copy it again"
+    assert str(caught.value) == f"{sidecar} is damaged (no JSON): delete it or copy it again"
