@@ -56,6 +56,7 @@ ROOMS_OF_LIBRARIES = {
     "tensorboard": ("training/",),
     "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
     "safetensors": ("core/weights_file.py", "models/"),
+    "jinja2": ("evaluation/report/",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
