@@ -108,10 +108,10 @@ def _check_device(settings: Settings) -> None:
     try:
         import torch
     except ImportError as exc:
-        raise BackendError(f"PyTorch cannot be loaded ({exc}): {install('train')}") from exc
+        raise BackendError(f"PyTorch cannot be loaded ({exc})", fix=install("train")) from exc
     if not torch.cuda.is_available():
         raise BackendError(
-            "PyTorch sees no NVIDIA GPU: run it on a machine with one, or add --dry-run"
+            "PyTorch sees no NVIDIA GPU", fix="run it on a machine with one, or add --dry-run"
         )
 
 

@@ -186,8 +186,8 @@ def _run_round(options: RunOptions, network: PlainNetwork, writer: str, folder: 
         stats = video_loop.run()
     if frames != stats.frames_out:
         raise SourceError(
-            f"{options.source}: OpenCV read {frames} frames and roadseg {stats.frames_out}; "
-            "compare on a clip that both read to its end"
+            f"{options.source}: OpenCV read {frames} frames and roadseg {stats.frames_out}",
+            fix="compare on a clip that both read to its end",
         )
     return _Round(plain_fps, stats.fps)
 
@@ -232,7 +232,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     with open_source(arguments.source) as source:
         size_hw = source.info.size_hw
     if size_hw is None:
-        raise SourceError(f"{arguments.source} does not tell its size: use a video file")
+        raise SourceError(f"{arguments.source} does not tell its size", fix="use a video file")
     network_hw = parse_size(arguments.size) if arguments.size else network_size(size_hw)
     options = RunOptions(
         source=arguments.source,

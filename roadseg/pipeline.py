@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
+from roadseg.core.wording import option
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
@@ -27,7 +28,7 @@ from roadseg.media.sources import places
 from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
-from roadseg.video.display import Window, display_available, open_window
+from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 
@@ -140,12 +141,15 @@ def open_loop(
             try:
                 sink = open_default_sink(source.info)
             except SinkError as exc:
-                raise SinkError(f"{exc} (--output chooses another place)") from exc
+                another = f"({option('--output')} chooses another place)"
+                if exc.fix:
+                    raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
+                raise SinkError(f"{exc.what} {another}") from exc
             stack.callback(sink.close, ok=False)
             if report is not None:
                 report(
                     f"no window ({_why_no_window(options)}): writing {sink.path}; "
-                    "choose with --output, --save-masks or --stats-json"
+                    f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
                 )
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
@@ -173,8 +177,8 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
     if match is None:
         raise UsageError(
-            f"size {text!r} is not HxW (height x width of the network's input): "
-            "use for example --size 352x480"
+            f"size {text!r} is not HxW (height x width of the network's input)",
+            fix=f"use for example {option('--size', (352, 480))}",
         )
     return int(match[1]), int(match[2])
 
@@ -201,7 +205,7 @@ def _has_results(options: RunOptions) -> bool:
 
 
 def _why_no_window(options: RunOptions) -> str:
-    return "--no-show" if options.show is False else str(display_available())
+    return without_window() if options.show is False else str(display_available())
 
 
 def _live_name(source: str) -> str | None:
@@ -220,10 +224,16 @@ def _refuse_endless(options: RunOptions, live_name: str | None) -> None:
     if live_name is not None:
         why = f"{live_name} is live and is recorded only when you say so"
     elif options.loop and options.max_frames is None:
-        why = "with --loop the source has no end"
+        why = f"with {option('--loop', True)} the source has no end"
     else:
         return
     raise UsageError(
-        f"nothing to do: {why}: give --output FILE.mp4, --save-masks FOLDER or --stats-json FILE "
-        f"(no window: {_why_no_window(options)})"
+        f"nothing to do: {why}",
+        fix=f"give {option('--output', 'FILE.mp4')}, {option('--save-masks', 'FOLDER')} or "
+        f"{_measured(' FILE')} (no window: {_why_no_window(options)})",
     )
+
+
+def _measured(value: str = "") -> str:
+    """How to ask for figures, for a message."""
+    return option(f"--stats-json{value}", parameter="measure=True")

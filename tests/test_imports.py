@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "roadseg"
+from tests.support import ROOT
+
+PACKAGE = ROOT / "roadseg"
 MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 # Where each third-party library may be imported: a folder, or one file.

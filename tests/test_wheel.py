@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from roadseg.core.shipped import page, shipped_file
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 pytest.importorskip("setuptools", "77", reason="building a wheel needs setuptools 77 or newer")
 

@@ -26,13 +26,13 @@ def release_weights(
         typer.Option(
             metavar="FILE",
             show_default="every 4th of train.txt",
-            help="Names the frames to measure INT8 ranges on.",
+            help="A file that names the frames to measure INT8 ranges on.",
         ),
     ] = None,
     samples: Annotated[
         Path, typer.Option(help="Folder with drive.mp4 and its labels; scored as well.")
     ] = Path("samples"),
-    note: Annotated[str, typer.Option(help="Kept in the manifest.")] = "",
+    note: Annotated[str, typer.Option(help="A remark to keep in the manifest.")] = "",
     int8: Annotated[
         bool, typer.Option(help="Ship the network for the CPU in INT8, too, or FP16 weights alone.")
     ] = True,

@@ -139,7 +139,7 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
         explanation = explain_import_error(exc)
         if explanation is not None:
             print(f"error: {explanation}", file=sys.stderr)
-            return 6
+            return explanation.exit_code
     print(
         f"error: unexpected {type(exc).__name__}: {redact_text(str(exc), arguments)}; "
         "run again as 'roadseg --debug ...' and report the traceback",

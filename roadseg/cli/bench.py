@@ -60,7 +60,7 @@ def bench(
     if frames < 1:
         from roadseg.core.errors import UsageError
 
-        raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
+        raise UsageError(f"cannot measure {frames} frames", fix="use --frames 1 or more")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,

@@ -29,7 +29,9 @@ def build_engine(
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
     ] = False,
     fp32: Annotated[bool, typer.Option("--fp32", help="Single precision.")] = False,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Network input.")] = "352x480",
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Size of the network's input.")
+    ] = "352x480",
     batch: Annotated[
         str,
         typer.Option(
@@ -41,8 +43,8 @@ def build_engine(
     target: Annotated[
         str,
         typer.Option(
-            help="auto, tensorrt (for the GPU of this machine) or tensorrt-rtx (needs no GPU to "
-            "build)."
+            help="What builds the engine: auto, tensorrt (for the GPU of this machine) or "
+            "tensorrt-rtx (needs no GPU to build)."
         ),
     ] = "auto",
     sm: Annotated[
@@ -82,7 +84,7 @@ def build_engine(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="Scales that calibrate wrote, for --int8.",
+            help="Scales that 'roadseg calibrate' wrote, for --int8.",
         ),
     ] = None,
     data: Annotated[
@@ -115,7 +117,7 @@ def build_engine(
     only_int8 = {"--calibration": calibration, "--max-drop": max_drop, "--force": force or None}
     option = next((name for name, value in only_int8.items() if value is not None), None)
     if precision != "int8" and option is not None:
-        raise UsageError(f"{option} is not for --{precision}: use it with --int8")
+        raise UsageError(f"{option} is not for --{precision}", fix="use it with --int8")
     size_hw, frames = parse_size(size), parse_batch(batch)
     targets = parse_sm(sm) if sm is not None else ()
     runtime = load_runtime(target)
@@ -174,7 +176,7 @@ def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
     if fp32:
         given.append("fp32")
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(f'--{name}' for name in given)}: give one of them")
+        raise UsageError(" and ".join(f"--{name}" for name in given), fix="give one of them")
     return given[0] if given else "fp16"
 
 

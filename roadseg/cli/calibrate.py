@@ -53,13 +53,14 @@ def calibrate(
         bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; by default the runtime decides.")
+        int | None,
+        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
     ] = None,
 ) -> None:
     """Measure on real frames what a network needs to run in INT8, and what that costs.
 
     Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
-    points of mIoU; without, the labels of INT8 are held against those of FP32 on the same frames.
+    points of mIoU; without, it is how far the labels of INT8 are from those of FP32.
     """
     from roadseg.core.files import claim_file
 
@@ -131,7 +132,7 @@ def _check_method(method: str) -> None:
     from roadseg.quantize.activations import METHODS
 
     if method not in METHODS:
-        raise UsageError(f"unknown method {method!r}: use --method {'|'.join(METHODS)}")
+        raise UsageError(f"unknown method {method!r}", fix=f"use --method {'|'.join(METHODS)}")
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def eval_(
 ) -> None:
     """Score a model on labelled frames.
 
-    Accuracies, mIoU and boundary F1 at the labels' own resolution; void is ignored. For a video,
-    the flicker score, too: label changes on pixels whose true class did not change.
+    Accuracies, mIoU and boundary F1 are taken at the labels' own resolution, without void. A video
+    gets a flicker score, too: how often labels change where the true class does not.
     """
     from rich.console import Console
 
@@ -71,7 +71,7 @@ def eval_(
     from roadseg.loading.select import choose_backend, create_backend
 
     if threads is not None and threads < 1:
-        raise UsageError(f"cannot use {threads} threads: use --threads 1 or more")
+        raise UsageError(f"cannot use {threads} threads", fix="use --threads 1 or more")
     for path in (json_path, None if report is None else report / PAGE):
         if path is not None:
             claim_file(path)
@@ -143,7 +143,7 @@ def _open(
     if labels is not None:
         return LabelledClip(data, labels, model_classes(model, backend))
     if data.is_file():
-        raise DataError(f"{data} is a file: give the labels of its frames with --labels")
+        raise DataError(f"{data} is a file", fix="give the labels of its frames with --labels")
     frames = open_dataset(data, split)
     frames.check_model(model, model_classes(model, backend))
     return frames

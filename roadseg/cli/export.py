@@ -52,7 +52,7 @@ def export(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="Scales that calibrate wrote, for int8.",
+            help="Scales that 'roadseg calibrate' wrote, for int8.",
         ),
     ] = None,
     portable: Annotated[
@@ -65,20 +65,24 @@ def export(
 
     suffix = output.suffix
     if suffix not in _PRECISIONS:
-        raise UsageError(f"cannot export to {output}: use --output FILE.onnx or FILE.xml")
+        raise UsageError(f"cannot export to {output}", fix="use --output FILE.onnx or FILE.xml")
     if suffix == ".xml" and precision == "int8":
-        raise UsageError("export writes float .xml files: for INT8 use 'roadseg quantize'")
+        raise UsageError("export writes float .xml files", fix="for INT8 use 'roadseg quantize'")
     if precision not in _PRECISIONS[suffix]:
         raise UsageError(
-            f"precision {precision!r} is not for {suffix} files: "
-            f"use --precision {'|'.join(_PRECISIONS[suffix])}"
+            f"precision {precision!r} is not for {suffix} files",
+            fix=f"use --precision {'|'.join(_PRECISIONS[suffix])}",
         )
     if suffix == ".xml" and lowering == "plugin":
-        raise UsageError("OpenVINO has no plugin lowering: use --lowering native for .xml files")
+        raise UsageError(
+            "OpenVINO has no plugin lowering", fix="use --lowering native for .xml files"
+        )
     if calibration is not None and precision != "int8":
-        raise UsageError(f"--calibration is not for {precision}: use it with --precision int8")
+        raise UsageError(
+            f"--calibration is not for {precision}", fix="use it with --precision int8"
+        )
     if result not in ("labels", "logits"):
-        raise UsageError(f"unknown result {result!r}: use --result labels|logits")
+        raise UsageError(f"unknown result {result!r}", fix="use --result labels|logits")
     size_hw = parse_network_size(size)
     if not output.parent.is_dir():
         raise SinkError(f"cannot write {output}: there is no folder {output.parent}")

@@ -34,7 +34,7 @@ SourceArgument = Annotated[
     ),
 ]
 SourceOption = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="The source may also be given so.")
+    str | None, typer.Option(metavar="SOURCE", help="Another way to name the source.")
 ]
 ModelOption = Annotated[
     str,
@@ -85,15 +85,18 @@ def one_source(positional: list[str] | None, option: str | None, command: str) -
         return given[0]
     see = f"(see 'roadseg {command} --help')"
     if not any(given):
-        raise UsageError(f"no source is given: for example 'roadseg {command} drive.mp4' {see}")
+        raise UsageError(
+            "no source is given", fix=f"for example 'roadseg {command} drive.mp4' {see}"
+        )
     if option is None:
         raise UsageError(
             f"{len(given)} sources are given, {redact(given[0])} to {redact(given[-1])}, and one "
-            f'at a time is read: put a pattern of images in quotes, as in "drive/*.png" {see}'
+            "at a time is read",
+            fix=f'put a pattern of images in quotes, as in "drive/*.png" {see}',
         )
     raise UsageError(
-        f"two sources are given, {redact(given[0])} and --source {redact(option)}: "
-        f"leave one out {see}"
+        f"two sources are given, {redact(given[0])} and --source {redact(option)}",
+        fix=f"leave one out {see}",
     )
 
 
@@ -113,7 +116,7 @@ def parse_fps(text: str | None) -> Fraction | None:
         fps = Fraction(0)
     if not 0 < fps <= 1000:
         raise UsageError(
-            f"--fps {text} is not a number above 0 and at most 1000: use for example --fps 25"
+            f"--fps {text} is not a number above 0 and at most 1000", fix="use for example --fps 25"
         )
     return fps.limit_denominator(1_000_000)
 
@@ -133,8 +136,8 @@ def parse_network_size(size: str | None) -> tuple[int, int] | None:
     low, high = _SIDES
     if not all(low <= side <= high for side in size_hw):
         raise UsageError(
-            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}: "
-            "use for example --size 352x480"
+            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}",
+            fix="use for example --size 352x480",
         )
     return size_hw
 

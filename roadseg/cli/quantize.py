@@ -31,26 +31,29 @@ def quantize(
         typer.Option(
             metavar="N",
             min=1,
-            show_default="every 4th of train, 100 of others",
-            help="How many frames to measure ranges on.",
+            help="How many frames to measure ranges on; by default every 4th of train, 100 of "
+            "others.",
         ),
     ] = None,
     frame_list: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Names those frames instead, a path in --data a line."),
+        typer.Option(
+            metavar="FILE", help="A file that names those frames instead, a path in --data a line."
+        ),
     ] = None,
     max_drop: Annotated[
         float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
     ] = 0.5,
     split: Annotated[str, typer.Option(help="Which part of the data set to judge on.")] = "val",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; by default the runtime decides.")
+        int | None,
+        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
     ] = None,
     calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.
 
-    Without labels its labels are held against those of FP32 on the same frames.
+    Frames without labels do, too: then INT8's own labels are compared with those of FP32.
     """
     from roadseg.core.errors import UsageError
     from roadseg.core.files import claim_file
@@ -62,8 +65,8 @@ def quantize(
     path = output if output.suffix == ".xml" else output / f"{Path(model).stem}-int8.xml"
     if path.parent.resolve() == WEIGHTS_DIR:
         raise UsageError(
-            f"{path.parent} holds what ships, under checksums: use --output out, "
-            "or 'make weights' to replace what ships"
+            f"{path.parent} holds what ships, under checksums",
+            fix="use --output out, or 'make weights' to replace what ships",
         )
     resolve_weights(model)
     from roadseg.quantize.for_openvino import check_libraries

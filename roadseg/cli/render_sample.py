@@ -24,7 +24,7 @@ def render_sample(
         typer.Option(metavar="FILE", help="Write all class ids here, as one array 'labels'."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the clip.")] = 10.0,
-    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15.0,
+    fps: Annotated[float, typer.Option(help="Frames per second of the clip.")] = 15.0,
     dataset: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +48,7 @@ def render_sample(
     if (output is None) == (dataset is None):
         raise UsageError("give either a clip to write, like drive.mp4, or --dataset FOLDER")
     if seed < 0:
-        raise UsageError(f"--seed {seed} is negative: use 0 or more")
+        raise UsageError(f"--seed {seed} is negative", fix="use 0 or more")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
             raise UsageError("--labels is for a clip; a --dataset always has its labels")
@@ -60,9 +60,11 @@ def render_sample(
     from roadseg.synth.drive import Drive
 
     if not 0 < seconds <= 86400:
-        raise UsageError(f"--seconds {seconds:g} is out of range: use more than 0, at most 86400")
+        raise UsageError(
+            f"--seconds {seconds:g} is out of range", fix="use more than 0, at most 86400"
+        )
     if not 0 < fps <= 240:
-        raise UsageError(f"--fps {fps:g} is out of range: use more than 0, at most 240")
+        raise UsageError(f"--fps {fps:g} is out of range", fix="use more than 0, at most 240")
     drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
     with _bar("frames") as progress:
         write_clip(drive, output, labels, labels_npz, progress)
@@ -74,7 +76,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
     height, _, width = text.lower().partition("x")
     if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
-        raise UsageError(f"--size {text} is not a size: give HEIGHTxWIDTH, such as 360x480")
+        raise UsageError(f"--size {text} is not a size", fix="give HEIGHTxWIDTH, such as 360x480")
     return int(height), int(width)
 
 

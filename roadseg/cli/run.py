@@ -151,5 +151,5 @@ def _check_distinct(stats_json: Path, source: str, output: Path | None) -> None:
     for option, other in (("--source", Path(source)), ("--output", output)):
         if other is not None and other.resolve() == stats_json.resolve():
             raise UsageError(
-                f"--stats-json {stats_json} is also what {option} names: give another file"
+                f"--stats-json {stats_json} is also what {option} names", fix="give another file"
             )

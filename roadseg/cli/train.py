@@ -23,7 +23,9 @@ def train(
     ],
     model: Annotated[
         str,
-        typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md."),
+        typer.Option(
+            help="Name of a network: segnet, segnet-basic, segnet-lite, or one of docs/compare.md."
+        ),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[
@@ -34,12 +36,13 @@ def train(
         typer.Option(help="More training frames in the same layout, such as rendered scenes."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data, instead of the recipe's.")
+        int | None,
+        typer.Option(min=1, help="How many passes over the data, instead of the recipe's number."),
     ] = None,
     time_budget: Annotated[
         float | None,
         typer.Option(
-            help="Minutes of training, validation not counted; the schedule ends in time."
+            help="How many minutes to train, validation not counted; the schedule fits them."
         ),
     ] = None,
     init: Annotated[
@@ -52,7 +55,10 @@ def train(
     ] = None,
     encoder_weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="VGG16's ImageNet weights in torchvision's layout."),
+        typer.Option(
+            metavar="FILE",
+            help="Start the encoder from these ImageNet weights of VGG16, in torchvision's layout.",
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
@@ -66,7 +72,7 @@ def train(
         int,
         typer.Option(min=0, max=2**32 - 1, help="Random seed of weights, order and crops."),
     ] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="How many CPU threads to use.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
     deterministic: Annotated[
         bool,
@@ -88,7 +94,7 @@ def train(
     from roadseg.training.record import epochs_of
 
     if time_budget is not None and not 0 < time_budget < math.inf:
-        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
     _refuse_both({"--epochs": epochs, "--time-budget": time_budget})
     _refuse_both({"--init": init, "--encoder-weights": encoder_weights})
     settings, folder = load_recipe(recipe), output or Path("runs") / model
@@ -153,7 +159,7 @@ def _refuse_both(options: dict[str, Any]) -> None:
     from roadseg.core.errors import UsageError
 
     if all(value is not None for value in options.values()):
-        raise UsageError(f"{' and '.join(options)} exclude each other: give one of them")
+        raise UsageError(f"{' and '.join(options)} exclude each other", fix="give one of them")
 
 
 def _say_what_is_missing() -> None:

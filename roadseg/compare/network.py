@@ -165,8 +165,10 @@ def _train(
             on_step=on_step,
         )
     except UsageError as exc:
-        another = f", or choose another {option('--output', parameter='folder')}"
-        raise UsageError(f"{exc}{another if resume else ''}") from exc
+        if not resume:
+            raise
+        another = f"choose another {option('--output', parameter='folder')}"
+        raise UsageError(exc.what, fix=f"{exc.fix}, or {another}" if exc.fix else another) from exc
     if plan.quick:
         # Gigabytes with the large networks, and nothing is worth going on with.
         (run / LAST).unlink(missing_ok=True)

@@ -83,13 +83,14 @@ class RowFile:
             there = self._data
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(
-                f"{self._path} is damaged: delete it, or choose another "
-                f"{option('--output', parameter='folder')}"
+                f"{self._path} is damaged",
+                fix=f"delete it, or choose another {option('--output', parameter='folder')}",
             ) from exc
         if there != self._data:
             raise UsageError(
-                f"{folder} compares networks on {there}: give that as {option('--data')}, or "
-                f"choose another {option('--output', parameter='folder')}"
+                f"{folder} compares networks on {there}",
+                fix=f"give that as {option('--data')}, or choose another "
+                f"{option('--output', parameter='folder')}",
             )
 
     def claim(self) -> None:

@@ -93,14 +93,14 @@ def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
     names += [name.strip() for name in (models or "").split(",") if name.strip()]
     if not names:
         raise UsageError(
-            f"nothing to compare: use {option('--table', 1, 3, 6)}, "
-            f"or {option('--models', 'a,b,c')}"
+            "nothing to compare",
+            fix=f"use {option('--table', 1, 3, 6)}, or {option('--models', 'a,b,c')}",
         )
     known = MODEL_NAMES + COMPARISON_NAMES
     for name in names:
         if name not in known:
             raise UsageError(
-                f"unknown model {name!r}: {option('--models')} takes {', '.join(known)}"
+                f"unknown model {name!r}", fix=f"{option('--models')} takes {', '.join(known)}"
             )
     return tuple(dict.fromkeys(names))
 
@@ -196,12 +196,13 @@ def _release_memory(device: torch.device) -> None:
 def _check_weights(path: Path, model: str, classes: ClassSet) -> None:
     if not path.is_file():
         raise ModelError(
-            f"no weights at {path}: train them with 'roadseg train --model {model} --output "
-            f"{path.parent}', or leave {option('--weights')} out"
+            f"no weights at {path}",
+            fix=f"train them with 'roadseg train --model {model} --output {path.parent}', or leave "
+            f"{option('--weights')} out",
         )
     found = load_weights(path, classes)[1]["model"]
     if found != model:
-        raise ModelError(f"{path} holds {found}: put weights of {model} there")
+        raise ModelError(f"{path} holds {found}", fix=f"put weights of {model} there")
 
 
 def _configuration(model: str, plan: Plan, machine: str) -> dict[str, Any]:

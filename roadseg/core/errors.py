@@ -22,6 +22,8 @@ __all__ = [
     "SinkError",
     "SourceError",
     "UsageError",
+    "first_line",
+    "last_line",
     "os_reason",
 ]
 
@@ -97,6 +99,24 @@ class EngineError(RoadsegError):
     exit_code = 9
 
 
-def os_reason(exc: OSError) -> str:
-    """What the system says, without the number and the path: `No space left on device`."""
-    return exc.strerror or str(exc)
+def os_reason(exc: OSError | ValueError) -> str:
+    """Why a file cannot be read or written, without number and path: `No space left on device`.
+
+    Args:
+        exc: what the system says, or what is wrong with the file's text.
+    """
+    return (isinstance(exc, OSError) and exc.strerror) or str(exc)
+
+
+def first_line(exc: BaseException) -> str:
+    """What a library says first, which is what happened; its kind where it says nothing."""
+    return (_lines(exc) or [type(exc).__name__])[0]
+
+
+def last_line(exc: BaseException) -> str:
+    """What a library says last, for those that begin with the places in their own source."""
+    return (_lines(exc) or [type(exc).__name__])[-1]
+
+
+def _lines(exc: BaseException) -> list[str]:
+    return [line.strip() for line in str(exc).splitlines() if line.strip()]

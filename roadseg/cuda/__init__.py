@@ -5,7 +5,7 @@
     cuda = load_cuda()
     stream = cuda.stream()
 
-`load_cuda` picks pycuda where it is installed and cuda-bindings otherwise. Tests use
+`load_cuda` picks cuda-bindings where it is installed and pycuda otherwise. Tests use
 `roadseg.testing.cuda`, which keeps "device" memory in host memory.
 """
 

@@ -1,8 +1,4 @@
-"""Kernels and graphs on streams given by handle, through `cuda.bindings.driver`.
-
-Apart from `BindingsCuda`, because `PycudaCuda` uses them too: pycuda can neither launch into a
-stream that is not its own nor capture a graph.
-"""
+"""Kernels and graphs of `BindingsCuda`, on streams given by handle."""
 
 from __future__ import annotations
 

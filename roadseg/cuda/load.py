@@ -1,4 +1,4 @@
-"""Which CUDA library is there: pycuda, or cuda-bindings."""
+"""Which CUDA library is there: cuda-bindings, or pycuda."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["load_cuda"]
 
 
 def load_cuda(index: int = 0) -> Cuda:
-    """CUDA on one GPU: through pycuda where it is installed, through cuda-bindings otherwise.
+    """CUDA on one GPU: through cuda-bindings where it can be loaded, through pycuda otherwise.
 
     Args:
         index: the GPU's number, as in `nvidia-smi -L`, after CUDA_VISIBLE_DEVICES.
@@ -34,32 +34,26 @@ def load_cuda(index: int = 0) -> Cuda:
     for package in ("pycuda", "cuda"):
         shadow = shadowing_path(package)
         if shadow is not None:
-            raise BackendError(f"{shadow} hides the Python package {package}: rename it")
-    pycuda, pycuda_problem = _import("pycuda.driver")
+            raise BackendError(f"{shadow} hides the Python package {package}", fix="rename it")
     bindings, bindings_problem = _import("cuda.bindings.driver")
-    if pycuda is not None:
-        from roadseg.cuda.pycuda_ import PycudaCuda
-
-        return PycudaCuda(
-            pycuda,
-            _version("pycuda"),
-            index,
-            set_current=_set_current_of_driver(),
-            bindings=bindings,
-        )
     if bindings is not None:
         from roadseg.cuda.bindings import BindingsCuda
 
         return BindingsCuda(bindings, _version("cuda-bindings"), index)
+    pycuda, pycuda_problem = _import("pycuda.driver")
+    if pycuda is not None:
+        from roadseg.cuda.pycuda_ import PycudaCuda
+
+        return PycudaCuda(pycuda, _version("pycuda"), index, set_current=_set_current_of_driver())
     # pycuda is linked to the driver's library, and so cannot even be imported without it.
     if pycuda_problem is not None and "libcuda" in str(pycuda_problem):
         raise no_driver() from pycuda_problem
-    problem = pycuda_problem or bindings_problem
+    problem = bindings_problem or pycuda_problem
     if problem is not None:
         raise BackendError(
-            f"the CUDA library for Python cannot be loaded ({problem}): {install(gpu_extra())}"
+            f"the CUDA library for Python cannot be loaded ({problem})", fix=install(gpu_extra())
         ) from problem
-    raise BackendError(f"the CUDA library for Python is not installed: {install(gpu_extra())}")
+    raise BackendError("the CUDA library for Python is not installed", fix=install(gpu_extra()))
 
 
 def _import(module: str) -> tuple[Any, ImportError | None]:

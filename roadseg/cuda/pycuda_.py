@@ -1,7 +1,7 @@
-"""CUDA through pycuda, which comes as source and is there where somebody built it.
+"""CUDA through pycuda, which comes as source: for machines without cuda-bindings.
 
-pycuda can neither launch into a stream that is not its own nor capture graphs. Where cuda-bindings
-is installed as well it does both, in the same context; where it is not, `supports_graphs` is False.
+pycuda gives memory, streams, events, and kernels in streams of its own. It cannot capture graphs
+(`supports_graphs` is False), nor launch a kernel into a stream of TensorRT or PyTorch.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import gpu_extra, install
-from roadseg.cuda import launch
 from roadseg.cuda.api import DeviceInfo, Kernel, Stream
-from roadseg.cuda.driver import Driver, check_version
+from roadseg.cuda.driver import check_version
 from roadseg.cuda.failure import cuda_error, no_such_gpu
 from roadseg.cuda.pycuda_errors import code_of
 from roadseg.cuda.pycuda_objects import (
@@ -38,7 +37,6 @@ class PycudaCuda:
         version: of pycuda, for reports.
         index: the GPU's number.
         set_current: the driver's `cuCtxSetCurrent`: from a context's handle to an error code.
-        bindings: `cuda.bindings.driver`, for foreign streams and graphs; None where there is none.
 
     Raises:
         BackendError: no driver, an old one, no GPU, or none of that number.
@@ -51,12 +49,10 @@ class PycudaCuda:
         index: int = 0,
         *,
         set_current: Callable[[int], int],
-        bindings: Any = None,
     ) -> None:
         self.pycuda = module
         self._version = version
         self._set_current = set_current
-        self._bindings = None if bindings is None else Driver(bindings)
         # For kernels: pycuda wants its own object where the interface has a handle.
         self.streams: MutableMapping[int, PycudaStream] = weakref.WeakValueDictionary()
         self._modules: list[Any] = []
@@ -80,8 +76,7 @@ class PycudaCuda:
 
     @property
     def name(self) -> str:
-        graphs = " with cuda-bindings" if self.supports_graphs else ""
-        return f"pycuda {self._version}{graphs}"
+        return f"pycuda {self._version}"
 
     @property
     def device(self) -> DeviceInfo:
@@ -89,7 +84,7 @@ class PycudaCuda:
 
     @property
     def supports_graphs(self) -> bool:
-        return self._bindings is not None
+        return False
 
     def make_current(self) -> None:
         # Not pycuda's `push`: it ends the process when a thread ends that did not `pop`.
@@ -127,10 +122,6 @@ class PycudaCuda:
             self.pycuda.memcpy_dtoh_async(host_memory(host, nbytes), device, stream.stream)
 
     def load_kernels(self, image: bytes, names: Sequence[str]) -> dict[str, Kernel]:
-        if self._bindings is not None:
-            module, kernels = launch.load_kernels(self._bindings, image, names)
-            self._modules.append(module)
-            return dict(kernels)
         doing = "loading the kernels"
         if not image:
             raise cuda_error("CUDA_ERROR_INVALID_IMAGE", doing)
@@ -143,22 +134,19 @@ class PycudaCuda:
         self._modules.append(module)
         return found
 
-    def begin_capture(self, stream: Stream) -> None:
-        launch.begin_capture(self._for_graphs(), stream)
+    def begin_capture(self, stream: Stream) -> NoReturn:
+        del stream
+        raise _no_graphs()
 
-    def end_capture(self, stream: Stream) -> launch.BindingsGraph:
-        return launch.end_capture(self._for_graphs(), stream)
+    def end_capture(self, stream: Stream) -> NoReturn:
+        del stream
+        raise _no_graphs()
 
     def close(self) -> None:
         if not self._detach.alive:
             return
-        doing = "unloading the kernels"
         # After a crash of the GPU this fails as well, and that error has been seen.
-        with contextlib.suppress(BackendError), self.active(doing):
-            if self._bindings is not None:
-                for module in self._modules:
-                    self._bindings("cuModuleUnload", module, doing=doing)
-        with contextlib.suppress(BackendError), self.active(doing):
+        with contextlib.suppress(BackendError), self.active("unloading the kernels"):
             self._modules.clear()
         self._detach()
 
@@ -185,10 +173,9 @@ class PycudaCuda:
         if not self._detach.alive:
             raise cuda_error("CUDA_ERROR_CONTEXT_IS_DESTROYED", doing)
 
-    def _for_graphs(self) -> Driver:
-        if self._bindings is None:
-            raise BackendError(f"pycuda alone has no CUDA graphs: {install(gpu_extra())}")
-        return self._bindings
+
+def _no_graphs() -> BackendError:
+    return BackendError("pycuda has no CUDA graphs", fix=install(gpu_extra()))
 
 
 def _detach(context: Any) -> None:

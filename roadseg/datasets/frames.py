@@ -11,9 +11,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.core.geometry import network_size, preprocess
 from roadseg.core.types import Image
+from roadseg.core.wording import option
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.labelled import read_image
 from roadseg.datasets.opening import has_split, open_dataset
@@ -84,7 +85,8 @@ def collect_frames(
         return _from_folder(data, count, network_hw, progress, purpose)
     if not data.is_file():
         raise DataError(
-            f"nothing at {data} to {purpose}: give --data a folder of images or a video file"
+            f"nothing at {data} to {purpose}",
+            fix=f"give {option('--data')} a folder of images or a video file",
         )
     return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress, purpose)
 
@@ -116,11 +118,12 @@ def _from_folder(
         try:
             images = images_in(root)
         except OSError as exc:
-            raise DataError(f"cannot read {root}: {exc.strerror or exc}") from exc
+            raise DataError(f"cannot read {root}: {os_reason(exc)}") from exc
         if not images:
             raise DataError(
-                f"no images in {root} to {purpose}: give --data a folder of .png or .jpg "
-                "files, one in the CamVid layout (train.txt), or a video file"
+                f"no images in {root} to {purpose}",
+                fix=f"give {option('--data')} a folder of .png or .jpg files, one in the CamVid "
+                "layout (train.txt), or a video file",
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
         described = root.resolve().name
@@ -176,7 +179,9 @@ def _from_video(
             progress(done, source.info.frame_count)
         warnings = tuple(source.warnings)
     if not kept or network_hw is None:
-        raise DataError(f"{path} has no frames to {purpose}: give another --data")
+        raise DataError(
+            f"{path} has no frames to {purpose}", fix=f"give another {option('--data')}"
+        )
     chosen = evenly(kept, count)
     return CalibrationFrames(
         tuple(record for record, _batch in chosen),
@@ -202,13 +207,14 @@ def read_frame_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"no list of frames at {path}: give one with --frame-list, one frame per line"
+            f"no list of frames at {path}",
+            fix=f"give one with {option('--frame-list')}, one frame per line",
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     frames = [text for line in lines if (text := line.partition("#")[0].strip())]
     if not frames:
-        raise DataError(f"{path} lists no frames: write one path per line")
+        raise DataError(f"{path} lists no frames", fix="write one path per line")
     return frames
 
 
@@ -217,8 +223,8 @@ def _listed(root: Path, frame_list: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise DataError(
-                f"no calibration frame at {path}: --data must be the folder that the list's "
-                "paths are relative to"
+                f"no calibration frame at {path}: {option('--data')} must be the folder that the "
+                "list's paths are relative to"
             )
     return paths
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from roadseg.core.installing import gpu_extra, install
 from roadseg.core.weights_file import is_weights
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
+    from roadseg.core.errors import EngineError
     from roadseg.cuda import DeviceInfo
     from roadseg.engine.manifest import EngineManifest
     from roadseg.engine.runtime import Runtime
@@ -39,9 +40,8 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
 
     findings: list[Finding] = []
 
-    def note(line: str) -> None:
-        text, fix = split_advice(line)
-        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, fix))
+    def note(error: EngineError) -> None:
+        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, error.what, error.fix))
 
     engines = list_engines(folder, problem=note)
     device, runtime = _device(gpu), _runtime(tensorrt)

@@ -110,7 +110,7 @@ def main(name: str) -> None:
         with naming_options():  # `roadseg doctor` shows it
             answer: dict[str, Any] = {"facts": PROBES[name]()}
     except RoadsegError as exc:
-        answer = {"error": str(exc), "kind": "explained"}
+        answer = {"error": exc.what, "fix": exc.fix, "kind": "explained"}
     except ModuleNotFoundError as exc:
         answer = {"error": _one_line(exc), "kind": "missing", "module": exc.name}
     except Exception as exc:  # noqa: BLE001

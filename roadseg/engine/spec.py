@@ -9,6 +9,7 @@ from typing import Literal
 
 from roadseg.core.errors import UsageError
 from roadseg.core.weights_file import is_weights
+from roadseg.core.wording import option
 from roadseg.engine.runtime import TARGETS, Target
 
 __all__ = ["PRECISIONS", "EngineSpec", "Precision", "parse_batch", "parse_sm"]
@@ -54,30 +55,30 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise UsageError(f"unknown precision {self.precision!r}: use --fp16, --int8 or --fp32")
+            raise UsageError(f"unknown precision {self.precision!r}", fix="use fp16, int8 or fp32")
         if self.target not in TARGETS:
             raise UsageError(
-                f"unknown target {self.target!r}: use --target auto|{'|'.join(TARGETS)}"
+                f"unknown target {self.target!r}", fix=f"use {option('--target', *TARGETS)}"
             )
         if self.lowering not in ("plugin", "native"):
-            raise UsageError(f"unknown lowering {self.lowering!r}: use plugin or native")
+            raise UsageError(f"unknown lowering {self.lowering!r}", fix="use plugin or native")
         low, high = _SIDES
         if len(self.size_hw) != 2 or not all(low <= side <= high for side in self.size_hw):
             shown = "x".join(map(str, self.size_hw))
             raise UsageError(
-                f"network input {shown}: its sides must be {low} to {high}: "
-                "use for example --size 352x480"
+                f"network input {shown}: its sides must be {low} to {high}",
+                fix=f"use for example {option('--size', (352, 480))}",
             )
         fewest, usual, most = self.batch
         if not 1 <= fewest <= usual <= most <= _MAX_BATCH:
             raise UsageError(
-                f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first: "
-                "use for example --batch 1 or --batch 1-8"
+                f"batch {fewest}-{usual}-{most}: it must be 1 to {_MAX_BATCH}, fewest first",
+                fix=f"use for example {_batch(1)} or {_batch(1, 8)}",
             )
         if self.workspace_mb is not None and not 1 <= self.workspace_mb <= _MAX_WORKSPACE_MB:
             raise UsageError(
-                f"workspace of {self.workspace_mb} MiB: it must be 1 to {_MAX_WORKSPACE_MB}: "
-                "use for example --workspace 1024"
+                f"workspace of {self.workspace_mb} MiB: it must be 1 to {_MAX_WORKSPACE_MB}",
+                fix=f"use for example {option('--workspace', 1024)}",
             )
         self._check_target()
 
@@ -85,22 +86,26 @@ class EngineSpec:
         if self.target == "tensorrt":
             if self.sm:
                 raise UsageError(
-                    "full TensorRT builds for the GPU of this machine: leave --sm out, or use "
-                    "--target tensorrt-rtx, whose engines are for several"
+                    "full TensorRT builds for the GPU of this machine",
+                    fix=f"leave {option('--sm')} out, or use {option('--target', 'tensorrt-rtx')}, "
+                    "whose engines are for several",
                 )
         elif self.lowering == "plugin":
             raise UsageError(
-                "TensorRT-RTX has no Python plugins: use the native lowering (without --portable), "
-                "or --target tensorrt"
+                "TensorRT-RTX has no Python plugins",
+                fix=f"use the native lowering (without {option('--portable', True)}), or "
+                f"{option('--target', 'tensorrt')}",
             )
         if self.portable and self.lowering == "native":
             raise UsageError(
-                "the native lowering needs no plugin and is portable as it is: leave --portable out"
+                "the native lowering needs no plugin and is portable as it is",
+                fix=f"leave {option('--portable')} out",
             )
         if 75 in self.sm and len(self.sm) > 1:
             raise UsageError(
-                "an engine for compute capability 75 (Turing) is for that alone: build two, one "
-                f"with --sm 75 and one with --sm {','.join(str(sm) for sm in self.sm if sm != 75)}"
+                "an engine for compute capability 75 (Turing) is for that alone",
+                fix=f"build two, one with {_sm(75)} and one with "
+                f"{_sm(*(sm for sm in self.sm if sm != 75))}",
             )
 
     @property
@@ -131,7 +136,8 @@ def parse_batch(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?(?:-([0-9]{1,4}))?", text.strip())
     if match is None:
         raise UsageError(
-            f"batch {text!r} is not a number of frames: use for example --batch 1 or --batch 1-8"
+            f"batch {text!r} is not a number of frames",
+            fix=f"use for example {_batch(1)} or {_batch(1, 8)}",
         )
     numbers = [int(number) for number in match.groups() if number is not None]
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]
@@ -146,6 +152,19 @@ def parse_sm(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{2,3}", part) for part in parts):
         raise UsageError(
-            f"compute capability {text!r}: use for example --sm 89, or --sm 86,89 for both"
+            f"compute capability {text!r}",
+            fix=f"use for example {_sm(89)}, or {_sm(86, 89)} for both",
         )
     return tuple(sorted({int(part) for part in parts}))
+
+
+def _batch(fewest: int, most: int | None = None) -> str:
+    """How to give a batch, for a message: as its text, or the three numbers."""
+    typed = f"--batch {fewest}" if most is None else f"--batch {fewest}-{most}"
+    most = most or fewest
+    return option(typed, parameter=f"batch=({fewest}, {most}, {most})")
+
+
+def _sm(*sm: int) -> str:
+    """How to give compute capabilities, for a message."""
+    return option(f"--sm {','.join(map(str, sm))}", parameter=f"sm={sm}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import EngineError, ModelError
+from roadseg.core.errors import EngineError, ModelError, os_reason
 from roadseg.core.shipped import PACKAGE
 from roadseg.core.weights_file import is_weights
 from roadseg.engine.manifest import EngineManifest, read_manifest
@@ -122,25 +122,25 @@ def read_engine(path: Path) -> EngineFile:
         EngineError: it is not there, or its manifest is missing or damaged.
     """
     if not path.is_file():
-        raise EngineError(f"no engine at {path}: build one with 'roadseg build-engine'")
+        raise EngineError(f"no engine at {path}", fix="build one with 'roadseg build-engine'")
     return EngineFile(path, read_manifest(path))
 
 
 def list_engines(
-    folder: Path | None = None, *, problem: Callable[[str], None] = lambda _line: None
+    folder: Path | None = None, *, problem: Callable[[EngineError], None] = lambda _error: None
 ) -> list[EngineFile]:
     """Every engine in a folder that has a manifest, by name.
 
     Args:
         folder: default: `engines_dir()`.
-        problem: takes a line for each engine whose manifest is missing or damaged.
+        problem: takes the error of each engine whose manifest is missing or damaged.
     """
     engines = []
     for path in _plans(folder or engines_dir()):
         try:
             engines.append(read_engine(path))
         except EngineError as exc:  # noqa: PERF203
-            problem(str(exc))
+            problem(exc)
     return engines
 
 
@@ -153,7 +153,7 @@ def find_engine(
     calibration_of: Callable[[EngineManifest], str | None] = lambda _manifest: None,
     graph_sha256: Callable[[], str] | None = None,
     folder: Path | None = None,
-    problem: Callable[[str], None] = lambda _line: None,
+    problem: Callable[[EngineError], None] = lambda _error: None,
 ) -> Found:
     """The engine to run, whatever its name.
 
@@ -280,7 +280,7 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
         if not quick and sha256_of(engine.path) != expected.plan_sha256:
             return "the file is damaged (its sha256 is not the one in its manifest)"
     except OSError as exc:
-        return f"the file cannot be read ({exc.strerror or exc})"
+        return f"the file cannot be read ({os_reason(exc)})"
     return None
 
 

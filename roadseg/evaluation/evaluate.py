@@ -145,8 +145,8 @@ def evaluate_backend(
         highest = int(network_ids.max(initial=0))
         if highest >= classes.num_classes:
             raise ModelError(
-                f"{backend.info.model} predicts class id {highest}, which {classes} do not have: "
-                "score it on data of the classes it was trained on"
+                f"{backend.info.model} predicts class id {highest}, which {classes} do not have",
+                fix="score it on data of the classes it was trained on",
             )
         predicted_ids = postprocess(network_ids, geometry).ids
         confusion.update(predicted_ids, true_ids)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, last_line
 from roadseg.core.files import whole_files, write_json, writing
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]
 
-_FIX = "free some space, or give another --output"
+_FIX = "free some space, or give another path"
 
 
 def from_onnx(onnx_model: Any) -> Any:
@@ -100,5 +100,5 @@ def save_ir(
             write_json(staging / sidecar.name, facts)
             sidecar.unlink(missing_ok=True)  # never beside files that it does not describe
     except RuntimeError as exc:
-        detail = str(exc).strip().splitlines()[-1]
+        detail = last_line(exc)
         raise SinkError(f"cannot write {path} ({detail})", fix=_FIX) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 from roadseg.core.installing import install, require
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.weights import resolve_weights
@@ -58,9 +58,9 @@ def load_network(model: str) -> TrainedNetwork:
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as exc:
-        detail = str(exc).splitlines()[0]
+        detail = first_line(exc)
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail}): {install('export')}"
+            f"export needs PyTorch and ONNX ({detail})", fix=install("export")
         ) from exc
     from roadseg.models import load_weights, weights_classes
 

@@ -98,8 +98,8 @@ def newer_than_driver(
         # The bindings look for the library of their own major version.
         packages += f" 'cuda-bindings<{major + 1}'"
     return BackendError(
-        f"NVRTC {found} writes {code} that this driver (CUDA {wanted}) cannot {verb}: update the "
-        f"driver, or pip install {packages}"
+        f"NVRTC {found} writes {code} that this driver (CUDA {wanted}) cannot {verb}",
+        fix=f"update the driver, or pip install {packages}",
     )
 
 
@@ -112,7 +112,7 @@ def _load() -> Any:
         nvrtc.nvrtcVersion()
     except (ImportError, OSError, RuntimeError) as exc:
         raise BackendError(
-            f"NVRTC, which compiles the kernels, is not installed: {install(cuda_extra())}"
+            "NVRTC, which compiles the kernels, is not installed", fix=install(cuda_extra())
         ) from exc
     return nvrtc
 
@@ -129,7 +129,8 @@ def _check_known(nvrtc: Any, compute_capability: tuple[int, int], version: Any) 
     names = ", ".join(f"{arch // 10}.{arch % 10}" for arch in known)
     raise BackendError(
         f"NVRTC {version[0]}.{version[1]} does not know compute capability "
-        f"{compute_capability[0]}.{compute_capability[1]} (it knows {names}): {fix}"
+        f"{compute_capability[0]}.{compute_capability[1]} (it knows {names})",
+        fix=fix,
     )
 
 
@@ -171,7 +172,7 @@ def _call(nvrtc: Any, answer: tuple[Any, ...]) -> tuple[Any, ...]:
     result, *values = answer
     if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         raise BackendError(
-            f"NVRTC failed with {result.name}: {reinstall('nvidia-cuda-nvrtc cuda-bindings')}"
+            f"NVRTC failed with {result.name}", fix=reinstall("nvidia-cuda-nvrtc cuda-bindings")
         )
     return tuple(values)
 

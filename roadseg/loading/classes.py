@@ -62,8 +62,8 @@ def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
         )
     except (OSError, ValueError, TypeError) as exc:
         raise ModelError(
-            f"{path} does not say which classes it knows ({exc}): write it again with "
-            "'roadseg export'"
+            f"{path} does not say which classes it knows ({exc})",
+            fix="write it again with 'roadseg export'",
         ) from exc
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from roadseg.backends.tensorrt.backend import TensorRtBackend
 from roadseg.backends.tensorrt.build.builder import build_engine
 from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.core.wording import option
+from roadseg.cuda.failure import GpuError
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
@@ -90,10 +90,10 @@ def open_tensorrt(
         engine = build_engine(spec, runtime=runtime, progress=progress or _show_nothing, report=say)
     except SinkError as exc:
         # Its advice is for 'roadseg build-engine'; the --output of a run is something else.
-        what = re.split(r"[:;] (?=give )", str(exc))[0]
         raise SinkError(
-            f"{what}: make room for it there, or build it elsewhere with 'roadseg build-engine "
-            f"--output FILE.engine' and use {option('--model', 'FILE.engine')}"
+            exc.what,
+            fix="make room for it there, or build it elsewhere with 'roadseg build-engine --output "
+            f"FILE.engine' and use {option('--model', 'FILE.engine')}",
         ) from exc
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
@@ -103,27 +103,27 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     own_hw = engine.manifest.size_hw
     if own_hw != network_hw:
         raise UsageError(
-            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
+            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only",
+            fix=f"use {option('--size', own_hw)}",
         )
     # Before the GPU is asked for: a damaged file is damaged everywhere.
     damage = checksum_problem(engine)
     if damage is not None:
         raise EngineError(
-            f"{path} cannot be used: {damage}: copy it again, or build it again: "
-            f"{engine.manifest.build_command()}"
+            f"{path} cannot be used: {damage}",
+            fix=f"copy it again, or build it again: {engine.manifest.build_command()}",
         )
     manifest = engine.manifest
     try:
         cuda, runtime = shared_cuda(), load_runtime(manifest.target)
     except BackendError as exc:
-        what, colon, advice = str(exc).partition(": ")
-        # Another backend, which is what others are advised to use, does not take engines.
-        advice = re.sub(r",? or (use )?(--backend |backend=).*", "", advice) if colon else ""
+        # Another backend does not take engines.
+        repair = exc.repair if isinstance(exc, GpuError) else exc.fix
         raise BackendError(
-            f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {what}: "
-            + (f"{advice}, or " if advice and "backend" not in advice else "")
+            f"{path} needs an NVIDIA GPU with {_NAMES[manifest.target]}, and {exc.what}",
+            fix=(f"{repair}, or " if repair else "")
             + "run the network that it is of, on what is there, with "
-            + option("--model", manifest.source)
+            + option("--model", manifest.source),
         ) from exc
     if manifest.portable:
         manifest = replace(manifest, kernels_sha256=None)  # it holds the ones that it needs
@@ -133,8 +133,8 @@ def _open_given(path: Path, network_hw: tuple[int, int]) -> TensorRtBackend:
     )
     if reasons:
         raise EngineError(
-            f"{path} does not fit: {'; '.join(reasons)}: build it again: "
-            f"{engine.manifest.build_command()}"
+            f"{path} does not fit: {'; '.join(reasons)}",
+            fix=f"build it again: {engine.manifest.build_command()}",
         )
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
@@ -148,6 +148,10 @@ def _find(
 ) -> EngineFile | None:
     """The best engine that fits; None, and why, where the first choice has to be built again."""
     stale: list[tuple[EngineFile, list[str]]] = []
+
+    def explain(error: EngineError) -> None:
+        say(str(error))
+
     for wanted in _preferences(spec):
         found = find_engine(
             wanted,
@@ -155,7 +159,7 @@ def _find(
             cuda.device,
             weights_sha256=weights_sha256,
             calibration_of=calibration_sha256,
-            problem=say if wanted == spec else _say_nothing,  # of the whole folder, so once
+            problem=explain if wanted == spec else _say_nothing,  # of the whole folder, so once
         )
         if found.engine is not None:
             return found.engine
@@ -185,7 +189,7 @@ def _duration(runtime: Runtime) -> str:
     return "about a minute" if runtime.target == "tensorrt-rtx" else "some minutes"
 
 
-def _say_nothing(_line: str) -> None:
+def _say_nothing(_line: object) -> None:
     pass
 
 

@@ -91,7 +91,9 @@ class Segmenter:
         if size_hw is not None:
             size_hw = size_pair(size_hw)
         if threads is not None and threads < 1:
-            raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
+            raise UsageError(
+                f"cannot use {threads} threads", fix=f"use {option('--threads', 1)} or more"
+            )
         self._model = model
         self._backend_name = choose_backend(model, backend, report=report)
         self._threads = threads
@@ -361,6 +363,6 @@ def check_size(size_hw: tuple[int, int], multiple: int) -> None:
     above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
     nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
     raise UsageError(
-        f"size {height}x{width} does not fit the network, whose sides are multiples of "
-        f"{multiple}: use {nearest}"
+        f"size {height}x{width} does not fit the network, whose sides are multiples of {multiple}",
+        fix=f"use {nearest}",
     )

@@ -51,7 +51,9 @@ def choose_backend(
         BackendError: `auto` for a file of weights, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
-        raise UsageError(f"unknown backend {backend!r}: use {option('--backend', *BACKEND_NAMES)}")
+        raise UsageError(
+            f"unknown backend {backend!r}", fix=f"use {option('--backend', *BACKEND_NAMES)}"
+        )
     if backend != "auto":
         return backend
     if is_engine(model):

@@ -80,7 +80,9 @@ def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
     try:
         return _BUILDERS[name](num_classes)
     except KeyError:
-        raise UsageError(f"unknown model {name!r}: use {option('--model', *_BUILDERS)}") from None
+        raise UsageError(
+            f"unknown model {name!r}", fix=f"use {option('--model', *_BUILDERS)}"
+        ) from None
 
 
 def save_weights(
@@ -136,14 +138,14 @@ def load_weights(path: Path, classes: ClassSet | None = None) -> tuple[nn.Module
     name, own = header.model, header.classes
     if classes is not None and not own.same_classes(classes):
         raise ModelError(
-            f"{path} knows {own}, not {classes}: use weights that were trained on those"
+            f"{path} knows {own}, not {classes}", fix="use weights that were trained on those"
         )
     model = build_model(name, own.num_classes)
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as exc:
         raise ModelError(
-            f"{path} does not fit {name}: train it again with 'roadseg train'"
+            f"{path} does not fit {name}", fix="train it again with 'roadseg train'"
         ) from exc
     return model.eval(), {"model": name, **header.meta}
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.backend import _import_openvino, _load_cpu_plugin
-from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError, last_line
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -73,8 +73,9 @@ class Histogram:
         peak = float(magnitudes.max(initial=0))
         if not np.isfinite(peak):
             raise ModelError(
-                "the network yields infinite values or NaN on a calibration frame: "
-                "its weights are damaged; train it again"
+                "the network yields infinite values or NaN on a calibration frame: its weights "
+                "are damaged",
+                fix="train it again",
             )
         self.counts += np.bincount(magnitudes.view(np.uint32) >> _SHIFT, minlength=_BINS)
         self.peak = max(self.peak, peak)
@@ -172,9 +173,7 @@ def observe_activations(
                 request = core.compile_model(network, "CPU", options).create_infer_request()
             request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as exc:
-            raise BackendError(
-                f"OpenVINO cannot run the float network: {str(exc).strip().splitlines()[-1]}"
-            ) from exc
+            raise BackendError(f"OpenVINO cannot run the float network: {last_line(exc)}") from exc
         for name, histogram in histograms.items():
             histogram.add(request.get_tensor(name).data)
         progress(done)

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import BackendError, QualityGateError
+from roadseg.core.errors import BackendError, QualityGateError, first_line, last_line
 from roadseg.core.installing import install, require
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.datasets.frames import CalibrationFrames
 from roadseg.export.ir import finish_ir
 from roadseg.quantize import accuracy
@@ -155,9 +156,7 @@ def calibrate(
                 ignored_scope=nncf.IgnoredScope(names=ignored),
             )
         except (RuntimeError, nncf.ValidationError, nncf.InternalError) as exc:
-            raise BackendError(
-                f"NNCF cannot quantise the network: {str(exc).strip().splitlines()[-1]}"
-            ) from exc
+            raise BackendError(f"NNCF cannot quantise the network: {last_line(exc)}") from exc
     place_quantizers(quantized, shared_pools=not plan.float_indices)
     finish_ir(quantized)
     return quantized
@@ -205,8 +204,8 @@ def quantize_within(
         best = min(best, drop)
     raise QualityGateError(
         f"INT8 costs {best:.2f} points of validation mIoU ({100 * fp32_miou:.2f} in FP32), "
-        f"allowed are {max_drop_points:g}: nothing was written; calibrate on more frames, or "
-        "allow more with --max-drop"
+        f"allowed are {max_drop_points:g}: nothing was written",
+        fix=f"calibrate on more frames, or allow more with {option('--max-drop')}",
     )
 
 
@@ -261,8 +260,8 @@ def quantize_alike(
             best = gate
     assert best is not None
     raise QualityGateError(
-        f"{cost_text(best)} ({bounds_text()}): nothing was written; calibrate on more frames, or "
-        "on labelled ones, which tell what it really costs"
+        f"{cost_text(best)} ({bounds_text()}): nothing was written",
+        fix="calibrate on more frames, or on labelled ones, which tell what it really costs",
     )
 
 
@@ -281,8 +280,8 @@ def _import_nncf() -> Any:
         import nncf
     except ImportError as exc:
         raise BackendError(
-            "quantising needs NNCF, which cannot be loaded "
-            f"({str(exc).splitlines()[0]}): {install('export')}"
+            f"quantising needs NNCF, which cannot be loaded ({first_line(exc)})",
+            fix=install("export"),
         ) from exc
     import logging
 

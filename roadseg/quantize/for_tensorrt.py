@@ -9,6 +9,7 @@ from typing import Any
 from roadseg.core.errors import QualityGateError
 from roadseg.core.labels import ClassSet
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.datasets.frames import CalibrationFrames
 from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export.network import TrainedNetwork
@@ -116,12 +117,14 @@ def calibrate_network(
     assert best.gate is not None
     if best.gate.drop_points is None:
         raise QualityGateError(
-            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written; calibrate "
-            "on more frames, or on labelled ones, which tell what it really costs, or use --force"
+            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written",
+            fix="calibrate on more frames, or on labelled ones, which tell what it really costs, "
+            f"or use {option('--force', True)}",
         )
     raise QualityGateError(
-        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was "
-        "written; calibrate on more frames, allow more with --max-drop, or use --force"
+        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was written",
+        fix=f"calibrate on more frames, allow more with {option('--max-drop')}, or use "
+        f"{option('--force', True)}",
     )
 
 

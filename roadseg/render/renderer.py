@@ -58,7 +58,7 @@ class Renderer:
         _check_view(view)
         if not 0 <= alpha <= 1:
             raise UsageError(
-                f"alpha {alpha:g} is outside 0..1: use for example {option('--alpha', 0.5)}"
+                f"alpha {alpha:g} is outside 0..1", fix=f"use for example {option('--alpha', 0.5)}"
             )
         self.view = view
         self.alpha = alpha
@@ -110,4 +110,4 @@ class Renderer:
 
 def _check_view(view: str) -> None:
     if view not in VIEWS:
-        raise UsageError(f"unknown view {view!r}: use {option('--view', *VIEWS)}")
+        raise UsageError(f"unknown view {view!r}", fix=f"use {option('--view', *VIEWS)}")

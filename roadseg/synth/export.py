@@ -13,6 +13,7 @@ import numpy as np
 from roadseg.core.errors import SinkError, UsageError, os_reason
 from roadseg.core.files import claim_file, whole_file, write_bytes, write_text
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.synth.drive import Drive, random_scene
 
 __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
@@ -99,9 +100,11 @@ def write_dataset(
         SinkError: a file cannot be written.
     """
     if count < 1:
-        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+        raise UsageError(f"cannot write {count} scenes", fix=f"use {option('--count', 1)} or more")
     if not split or not split.replace("_", "").replace("-", "").isalnum():
-        raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
+        raise UsageError(
+            f"split {split!r} is not a plain name", fix="use letters and digits, like train"
+        )
     lines = []
     with _translated(root):
         for folder in (split, f"{split}annot"):
@@ -129,7 +132,7 @@ def _translated(place: Path) -> Iterator[None]:
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
-        raise SinkError(f"cannot encode {path} as PNG; please report this")
+        raise SinkError(f"cannot encode {path} as PNG", fix="please report this")
     write_bytes(path, data.tobytes(), sync=False)
 
 
@@ -160,9 +163,9 @@ def _encoder(path: Path, drive: Drive) -> Iterator[Callable[[np.ndarray], None]]
             container.close()
     except av.codec.codec.UnknownCodecError as exc:
         raise SinkError(
-            "this PyAV has no H.264 encoder: run pip install --force-reinstall av"
+            "this PyAV has no H.264 encoder", fix="run pip install --force-reinstall av"
         ) from exc
     except av.FFmpegError as exc:
         raise SinkError(
-            f"cannot write the clip: {exc.strerror or exc}; check the disk, or reinstall av"
+            f"cannot write the clip: {os_reason(exc)}", fix="check the disk, or reinstall av"
         ) from exc

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roadseg.core.cache import keep_in_cache, user_cache_dir
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, os_reason
 from roadseg.kernels.frame import FRAME_SYMBOLS, frame_source
 from roadseg.kernels.kernels import source, variants
 
@@ -93,7 +93,7 @@ def compile_host(text: str) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         raise BackendError(
-            "the kernels need a compiler to run on the CPU: install g++ (apt install g++)"
+            "the kernels need a compiler to run on the CPU", fix="install g++ (apt install g++)"
         )
     facts = "\n".join((text, compiler, platform.machine(), *_OPTIONS))
     name = f"host-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.so"
@@ -136,7 +136,7 @@ def _compile(compiler: str, text: str, output: Path) -> None:
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     except OSError as exc:
-        raise BackendError(f"cannot run {compiler}: {exc.strerror or exc}") from exc
+        raise BackendError(f"cannot run {compiler}: {os_reason(exc)}") from exc
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         reason = lines[0] if lines else f"exit code {done.returncode}"

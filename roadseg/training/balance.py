@@ -101,8 +101,9 @@ def check_weighting(weighting: str, classes: ClassSet) -> None:
     """
     if weighting == "caffe" and not classes.same_classes(CAMVID):
         raise UsageError(
-            "class_weighting 'caffe' holds published weights of CamVid's 11 classes, and the data "
-            f"has {classes}: use median in the recipe, or another that follows from the labels"
+            "class_weighting 'caffe' holds published weights of CamVid's 11 classes, and the "
+            f"data has {classes}",
+            fix="use median in the recipe, or another that follows from the labels",
         )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, first_line
 from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.wording import option
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
 
@@ -65,7 +66,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """
     fix = "free some space and start again"
     if path.exists():
-        fix = "the previous one is intact; free some space and go on with --resume"
+        fix = (
+            f"the previous one is intact; free some space and go on with {option('--resume', True)}"
+        )
     with whole_file(path, fix=fix) as part, part.open("wb") as file:
         try:
             torch.save(content, file)
@@ -74,7 +77,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             # the file.
             if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
                 raise exc.__context__ from None
-            raise OSError(str(exc).partition("\n")[0]) from exc
+            raise OSError(first_line(exc)) from exc
 
 
 class CheckpointWriter:
@@ -191,16 +194,23 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
         # Those of the first versions, which knew CamVid only, do not say.
         own = known_class_set(tuple(content.get("classes", CAMVID.names)))
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {path}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {path}", fix=f"start without {option('--resume', True)}"
+        ) from None
     except Exception as exc:
         raise ModelError(
-            f"{path} is damaged: remove it and start again, or choose another --output"
+            f"{path} is damaged",
+            fix="remove it and start again, or choose another "
+            f"{option('--output', parameter='folder')}",
         ) from exc
     if found != model_name:
-        raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+        raise ModelError(
+            f"{path} is a checkpoint of {found}",
+            fix=f"use {option('--model', found, parameter='model_name')}",
+        )
     if not own.same_classes(classes):
         raise ModelError(
-            f"{path} is a checkpoint for {own.brief}, not {classes}: give the --data it was "
-            "trained on"
+            f"{path} is a checkpoint for {own.brief}, not {classes}",
+            fix=f"give the {option('--data')} it was trained on",
         )
     return content

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.files import write_text, writing
+from roadseg.core.wording import option
 
 __all__ = ["append_line", "forget_after", "read_log"]
 
 _NAME = "log.jsonl"
-_FIX = "free some space and go on with --resume"
 
 
 def append_line(folder: Path, line: Mapping[str, Any]) -> None:
@@ -25,7 +25,7 @@ def append_line(folder: Path, line: Mapping[str, Any]) -> None:
     """
     text = json.dumps({key: _strict(value) for key, value in line.items()}, allow_nan=False)
     path = folder / _NAME
-    with writing(path, _FIX), path.open("a", encoding="utf-8") as file:
+    with writing(path, _fix()), path.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
 
 
@@ -42,14 +42,16 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as exc:
         raise SinkError(
-            f"cannot read {path} ({exc}): remove it, or choose another --output"
+            f"cannot read {path} ({os_reason(exc)})",
+            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
         ) from exc
     # A line is whole once its end is there.
     try:
         return [json.loads(row) for row in text[: text.rfind("\n") + 1].splitlines()]
     except ValueError as exc:
         raise SinkError(
-            f"{path} is damaged ({exc}): remove it, or choose another --output"
+            f"{path} is damaged ({exc})",
+            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
         ) from exc
 
 
@@ -63,10 +65,14 @@ def forget_after(folder: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(folder) if line["epoch"] <= epoch]
-    write_text(path, "".join(json.dumps(line) + "\n" for line in kept), fix=_FIX)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept), fix=_fix())
 
 
 def _strict(value: Any) -> Any:
     if isinstance(value, list):
         return [_strict(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _fix() -> str:
+    return f"free some space and go on with {option('--resume', True)}"

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from roadseg.core.errors import DataError, SinkError, UsageError
+from roadseg.core.errors import DataError, SinkError, UsageError, os_reason
 from roadseg.core.weights_file import best_weights
+from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.models import build_model, load_weights
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s
@@ -115,8 +116,8 @@ def train(
     for other in (validation, *([extra] if extra is not None else [])):
         if not other.classes.same_classes(data.classes):
             raise DataError(
-                f"{other.root} has {other.classes}, and {data.root} has {data.classes}: train "
-                "on data of the same classes"
+                f"{other.root} has {other.classes}, and {data.root} has {data.classes}",
+                fix="train on data of the same classes",
             )
     check_weighting(recipe.class_weighting, data.classes)
     record = run_record(
@@ -132,7 +133,11 @@ def train(
     if resume:
         record = check_resumption(folder, record)
     elif (folder / LAST).exists():
-        raise UsageError(f"{folder} holds a run: go on with --resume or choose another --output")
+        raise UsageError(
+            f"{folder} holds a run",
+            fix=f"go on with {option('--resume', True)} or choose another "
+            f"{option('--output', parameter='folder')}",
+        )
     with (
         world() as place,
         failures_explained(place.device),
@@ -199,7 +204,8 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SinkError(
-            f"cannot create {folder} ({exc.strerror or exc}): choose another --output"
+            f"cannot create {folder} ({os_reason(exc)})",
+            fix=f"choose another {option('--output', parameter='folder')}",
         ) from exc
 
 
@@ -224,8 +230,8 @@ def _trainer(
     for part, found in ((data, frequencies), (validation, counted)):
         if not found.pixels.any():
             raise DataError(
-                f"every pixel of the {part.split} labels of {part.root} is void: look at one of "
-                f"them, {part.pairs[0][1]}"
+                f"every pixel of the {part.split} labels of {part.root} is void",
+                fix=f"look at one of them, {part.pairs[0][1]}",
             )
     targets = CropTargets(classes.void_id, rare_ids(frequencies, classes))
     share = Share(place.rank, place.size)
@@ -257,8 +263,9 @@ def build_network(model_name: str, num_classes: int, recipe: Recipe) -> nn.Modul
 def _load_encoder(trainer: Trainer, weights: Path) -> None:
     if not isinstance(trainer.model, (SegNet, FCN8s, DeepLabLargeFOV, DeconvNet)):
         raise UsageError(
-            f"--encoder-weights is for networks with VGG16's encoder, which {trainer.model_name} "
-            "has not: use --model segnet"
+            f"{option('--encoder-weights')} is for networks with VGG16's encoder, which "
+            f"{trainer.model_name} has not",
+            fix=f"use {option('--model', 'segnet', parameter='model_name')}",
         )
     load_vgg16(trainer.model.encoder, weights)
     trainer.average = AveragedWeights(trainer.model, trainer.recipe.ema_decay)

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from roadseg.core.errors import UsageError
 from roadseg.core.shipped import page
+from roadseg.core.wording import option
 
 __all__ = ["WEIGHTINGS", "Augmentation", "Recipe", "load_recipe", "recipe_names"]
 
@@ -177,7 +178,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         if name_or_path not in recipe_names():
             raise UsageError(
                 f"unknown recipe {name_or_path!r}",
-                fix=f"use --recipe {'|'.join(recipe_names())} or the path of a .toml file",
+                fix=f"use {option('--recipe', *recipe_names())} or the path of a .toml file",
             )
         file = resources.files("roadseg.training") / "recipes" / f"{name_or_path}.toml"
         name = name_or_path
@@ -197,7 +198,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     if recipe.batch_size == round(recipe.batch_size * recipe.extra_share):
         raise UsageError(
             f"{what}: extra_share = {recipe.extra_share:g} leaves no room in a batch of "
-            f"{recipe.batch_size} for the frames of --data",
+            f"{recipe.batch_size} for the frames of {option('--data')}",
             fix="lower it",
         )
     return recipe

@@ -12,6 +12,7 @@ from typing import Any
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.files import write_json
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.wording import option
 from roadseg.training.recipes import Augmentation, Recipe
 from roadseg.weights.manifest import sha256_of
 
@@ -25,10 +26,10 @@ __all__ = [
 ]
 
 _OPTIONS = {
-    "recipe": "recipe",
-    "seed": "seed",
-    "extra_frames": "extra",
-    "teacher_sha256": "teacher",
+    "recipe": "--recipe",
+    "seed": "--seed",
+    "extra_frames": "--extra",
+    "teacher_sha256": "--teacher",
 }
 """What must stay as it was, and the option that sets it."""
 
@@ -77,40 +78,50 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     started = _read_config(folder)
     if started["model"] != record["model"]:
-        raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
+        raise ModelError(
+            f"{folder} is a run of {started['model']}",
+            fix=f"use {option('--model', started['model'], parameter='model_name')}",
+        )
     # Runs of the first versions, which knew CamVid only, do not say.
     first, now = (known_class_set(tuple(c.get("classes", CAMVID.names))) for c in (started, record))
     if not first.same_classes(now):
         raise UsageError(
-            f"{folder} was started on {first.brief}, and the data has {now.brief}: give the same "
-            "--data to resume"
+            f"{folder} was started on {first.brief}, and the data has {now.brief}",
+            fix=f"give the same {option('--data')} to resume",
         )
     if started.get("frames", record["frames"]) != record["frames"]:
         raise UsageError(
             f"{folder} was started on {started['frames']} frames, and the data has "
-            f"{record['frames']}: give the same --data to resume"
+            f"{record['frames']}",
+            fix=f"give the same {option('--data')} to resume",
         )
-    for key, option in _OPTIONS.items():
+    for key, name in _OPTIONS.items():
         before, given = _plan(started, key), _plan(record, key)
         if before and not given:
-            raise UsageError(f"{folder} was started with --{option}: give it again to resume")
+            raise UsageError(
+                f"{folder} was started with {option(name)}", fix="give it again to resume"
+            )
         if given and not before:
-            raise UsageError(f"{folder} was started without --{option}: leave it out to resume")
+            raise UsageError(
+                f"{folder} was started without {option(name)}", fix="leave it out to resume"
+            )
         if before != given:
             raise UsageError(
-                f"{folder} was started with another --{option}: give the same one to resume"
+                f"{folder} was started with another {option(name)}",
+                fix="give the same one to resume",
             )
-    for role, option in (("init", "init"), ("encoder", "encoder-weights")):
+    for role, name in (("init", "--init"), ("encoder", "--encoder-weights")):
         given = record.get(f"{role}_sha256")
         if given is not None and given != started.get(f"{role}_sha256"):
             raise UsageError(
-                f"{folder} did not start from the weights of --{option}: leave it out to resume"
+                f"{folder} did not start from the weights of {option(name)}",
+                fix="leave it out to resume",
             )
     budget = record["time_budget_s"] or started.get("time_budget_s")
     if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):
         raise UsageError(
-            f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
-            "--epochs"
+            f"{folder} was started with {_budget()}, which ends it",
+            fix=f"give a longer one instead of {option('--epochs', parameter='another recipe')}",
         )
     # Weights that a run starts from are used once, and need not be given again.
     used = {key: value for key, value in started.items() if key.endswith("_sha256")}
@@ -127,12 +138,13 @@ def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) ->
     started = _read_config(folder)
     budget = started.get("time_budget_s")
     if budget != time_budget_s:
-        before = f"with --time-budget {budget / 60:g}" if budget else "without --time-budget"
-        raise UsageError(f"{folder} was started {before}: do the same to resume")
+        before = f"with {_budget(budget)}" if budget else f"without {_budget()}"
+        raise UsageError(f"{folder} was started {before}", fix="do the same to resume")
     if budget is None and _epochs(started) != recipe.epochs:
         raise UsageError(
             f"{folder} was started for {_epochs(started)} epochs, and the recipe has "
-            f"{recipe.epochs}: use the same recipe to resume"
+            f"{recipe.epochs}",
+            fix="use the same recipe to resume",
         )
 
 
@@ -151,10 +163,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["model"], config["recipe"]["epochs"]
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {folder}", fix=f"start without {option('--resume', True)}"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(
-            f"{path} is damaged: remove the folder and start again, or choose another --output"
+            f"{path} is damaged",
+            fix="remove the folder and start again, or choose another "
+            f"{option('--output', parameter='folder')}",
         ) from exc
     checked: dict[str, Any] = config
     return checked
@@ -209,3 +225,12 @@ def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) ->
         SinkError: the folder cannot be written.
     """
     write_json(folder / "config.json", record | facts)
+
+
+def _budget(seconds: float | None = None) -> str:
+    """How to give a time budget, for a message: in minutes on the command line."""
+    typed, written = ["--time-budget"], ["time_budget_s"]
+    if seconds is not None:
+        typed.append(f"{seconds / 60:g}")
+        written.append(f"{seconds:g}")
+    return option(" ".join(typed), parameter="=".join(written))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from roadseg.core.errors import BackendError, ModelError, UsageError
 from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.wording import option
 from roadseg.models import (
     SegNetLite,
     build_model,
@@ -287,9 +288,10 @@ class Trainer:
         kept = "there is no checkpoint yet"
         if (self.folder / LAST).exists():
             kept = f"{self.folder / LAST} is the last checkpoint"
-        start = f", from {self.folder / BEST} with --init" if self.best_epoch else ""
+        start = f", from {self.folder / BEST} with {option('--init')}" if self.best_epoch else ""
         raise ModelError(
-            f"{trouble}: {kept}; start another run with a lower learning_rate or a clip_norm{start}"
+            f"{trouble}: {kept}",
+            fix=f"start another run with a lower learning_rate or a clip_norm{start}",
         )
 
     @contextmanager
@@ -309,7 +311,8 @@ class Trainer:
                 advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
             raise BackendError(
                 f"{self.device} has too little memory for batches of {self.recipe.batch_size} "
-                f"crops of {height}x{width}: {advice} (in a --recipe FILE.toml)"
+                f"crops of {height}x{width}",
+                fix=f"{advice} (in a recipe of your own, a .toml file)",
             ) from exc
 
     def _try_batch(self, count: int) -> None:
@@ -403,8 +406,8 @@ class Trainer:
             yield
         except (RuntimeError, KeyError, ValueError) as exc:
             raise ModelError(
-                f"{path} does not fit {self.model_name} as it is now: start again with another "
-                "--output"
+                f"{path} does not fit {self.model_name} as it is now",
+                fix=f"start again with another {option('--output', parameter='folder')}",
             ) from exc
 
     def start_from(self, weights: Path) -> str:
@@ -422,7 +425,9 @@ class Trainer:
         model, meta = load_weights(weights)
         if meta["model"] != self.model_name:
             raise UsageError(
-                f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"
+                f"{weights} holds {meta['model']}",
+                fix=f"use {option('--model', meta['model'], parameter='model_name')}, or other "
+                "weights",
             )
         own, state = weights_classes(weights), model.state_dict()
         if own.same_classes(self.classes):

@@ -36,6 +36,7 @@ from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.files import write_json
 from roadseg.core.records import read_record
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
 __all__ = [
@@ -171,8 +172,9 @@ def check_not_shipped(path: Path) -> None:
     folder = shipped_file("calibration")
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
-            f"{path} comes with roadseg: give another name with --output, or a folder; "
-            "'make weights' replaces what ships"
+            f"{path} comes with roadseg",
+            fix=f"give another name with {option('--output', parameter='path')}, or a folder; "
+            "'make weights' replaces what ships",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadseg.core.errors import ModelError, UsageError
+from roadseg.core.errors import ModelError, UsageError, os_reason
 from roadseg.core.labels import CLASS_NAMES
 from roadseg.core.records import read_record
 from roadseg.core.weights_file import SUFFIXES, is_weights
@@ -97,7 +97,7 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
-    fix = f"use --model {'|'.join(names)}, or a .safetensors file of 'roadseg train'"
+    fix = f"use {option('--model', *names)}, or a .safetensors file of 'roadseg train'"
     raise UsageError(problem, fix=fix)
 
 
@@ -105,11 +105,13 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
     needed = "torch" if runtime == "tensorrt" else runtime
     if needed not in entry.files:
         raise UsageError(
-            f"{entry.name} does not ship for the {runtime} backend: "
-            f"use {option('--backend', *entry.files)}"
+            f"{entry.name} does not ship for the {runtime} backend",
+            fix=f"use {option('--backend', *entry.files)}",
         )
     if entry.classes != CLASS_NAMES:
-        raise ModelError(f"{entry.name} is for other classes than CamVid's 11: reinstall roadseg")
+        raise ModelError(
+            f"{entry.name} is for other classes than CamVid's 11", fix="reinstall roadseg"
+        )
     file = entry.files[needed]
     for part in file.parts:
         _check_sum(part.path, part.sha256, "reinstall roadseg")
@@ -129,12 +131,14 @@ def _own(path: Path, runtime: str) -> ModelFile:
             fix = f"use {option('--backend', 'tensorrt')}"
         else:
             fix = f"use {option('--backend', 'openvino')}"
-        raise UsageError(f"the {runtime} backend does not take {suffix} files ({path}): {fix}")
+        raise UsageError(f"the {runtime} backend does not take {suffix} files ({path})", fix=fix)
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: check the path given with {option('--model')}")
+        raise ModelError(
+            f"no model file at {path}", fix=f"check the path given with {option('--model')}"
+        )
     binary = path.with_suffix(".bin")
     if suffix == ".xml" and not binary.is_file():
-        raise ModelError(f"{path} has no weights: put {binary.name} beside it")
+        raise ModelError(f"{path} has no weights", fix=f"put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
     if facts.bin_sha256 is not None:
@@ -171,13 +175,13 @@ def _digest(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise ModelError(f"cannot read {path}: {os_reason(exc)}") from exc
 
 
 def _check_sum(path: Path, expected: str, fix: str) -> str:
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: {fix}")
+        raise ModelError(f"no model file at {path}", fix=fix)
     digest = _digest(path)
     if digest != expected:
-        raise ModelError(f"{path}: sha256 is {digest}, expected {expected}: {fix}")
+        raise ModelError(f"{path}: sha256 is {digest}, expected {expected}", fix=fix)
     return digest

@@ -39,12 +39,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROADSEG_CACHE", str(tmp_path / "cache"))
+def surroundings(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROADSEG_DEBUG", raising=False)
 
     def no_gpu() -> Any:
-        raise BackendError("there is no NVIDIA driver: install it")
+        raise BackendError("there is no NVIDIA driver", fix="install it")
 
     monkeypatch.setattr("roadseg.cuda.load_cuda", no_gpu)
 
@@ -217,7 +216,7 @@ def test_targets_that_are_not_there(
     )
 
     def load_runtime(target: str) -> Any:
-        raise BackendError("TensorRT is not installed: pip install tensorrt")
+        raise BackendError("TensorRT is not installed", fix="pip install tensorrt")
 
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", load_runtime)
     assert main(["build-engine", "--model", str(weights), "--target", "tensorrt"]) == 6
@@ -246,7 +245,7 @@ def test_a_failing_build(
 ) -> None:
     def compile_plan(*args: Any, log: Callable[[str], None], **options: Any) -> Any:
         log("TensorRT: warning: something odd")
-        raise EngineError("TensorRT cannot build mine (no kernel): try another --size")
+        raise EngineError("TensorRT cannot build mine (no kernel)", fix="try another --size")
 
     monkeypatch.setattr(library, "compile_plan", compile_plan)
     assert build(weights, "--output", str(tmp_path / "out")) == 9

@@ -96,7 +96,7 @@ def test_labels_that_change_are_refused_without_labels_to_judge_by(
     assert capsys.readouterr().err.splitlines()[-1] == (
         "error: INT8 keeps 99.00% of the labels of FP32 on train, mean IoU with them 0.900 even "
         "with 0 layers left float (98.5% and 0.91 are needed without labels): nothing was "
-        "written; calibrate on more frames, or on labelled ones, which tell what it really costs, "
+        "written: calibrate on more frames, or on labelled ones, which tell what it really costs, "
         "or use --force"
     )
     monkeypatch.setattr("roadseg.quantize.accuracy.label_miou", lambda *_: 0.92)
@@ -136,7 +136,7 @@ def test_what_costs_too_much_is_not_written(
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("error: INT8 costs 5.00 points of mIoU on val.txt even with ")
     assert err.endswith(
-        "nothing was written; calibrate on more frames, allow more with --max-drop, or use --force"
+        "nothing was written: calibrate on more frames, allow more with --max-drop, or use --force"
     )
     assert path.read_text() == "what was there"
     assert calibrate(weights, tiny_camvid, path, "--force") == 0
@@ -215,7 +215,7 @@ def test_bad_data(
     assert calibrate(weights, empty, path) == 7
     assert capsys.readouterr().err == (
         f"error: cannot decode {empty / 'b.png'}: "
-        "the file is empty, damaged or not a picture; copy it again\n"
+        "the file is empty, damaged or not a picture: copy it again\n"
     )
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")

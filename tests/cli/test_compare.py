@@ -101,7 +101,7 @@ def test_tables_are_trained_as_the_paper_trained_them(
         (["--table", "1", "--recipe", "x"], 2, "unknown recipe 'x': use --recipe "),
         (["--table", "1", "--time-budget", "0"], 2, "--time-budget 0: give the minutes to train"),
         (["--table", "1", "--size", "1"], 2, "size '1' is not HxW"),
-        (["--table", "1", "--split", "odd"], 7, "{data} has no split 'odd'; use one of its splits"),
+        (["--table", "1", "--split", "odd"], 7, "{data} has no split 'odd': use one of its splits"),
         (
             ["--table", "1", "--weights", "no"],
             5,

@@ -133,7 +133,7 @@ def test_missing_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_missing_split(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(camvid), "--split", "test", "--backend", "fake"]) == 7
     assert capsys.readouterr().err == (
-        f"error: {camvid} has no split 'test'; use one of its splits: val\n"
+        f"error: {camvid} has no split 'test': use one of its splits: val\n"
     )
 
 
@@ -173,7 +173,7 @@ def test_damaged_frame_leaves_no_json(
     assert main(arguments) == 7
     assert capsys.readouterr().err == (
         f"error: cannot decode {camvid}/valannot/1.png: the file is empty, damaged or not a "
-        "picture; copy it again\n"
+        "picture: copy it again\n"
     )
     assert not path.exists()
 

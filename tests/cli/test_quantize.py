@@ -96,7 +96,7 @@ def test_a_refused_network_leaves_nothing(
     assert len(out.splitlines()) == 2 + len(PLANS)
     assert err == (
         "error: INT8 costs 10.00 points of validation mIoU (60.00 in FP32), allowed are 0.5: "
-        "nothing was written; calibrate on more frames, or allow more with --max-drop\n"
+        "nothing was written: calibrate on more frames, or allow more with --max-drop\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -222,7 +222,7 @@ def test_a_failing_backend_keeps_the_frames_before_it(images, tmp_path, capsys, 
     def fail(self, batch_bgr):
         calls.append(None)
         if len(calls) == 4:
-            raise BackendError("the runtime failed: try --backend torch")
+            raise BackendError("the runtime failed", fix="try --backend torch")
         return infer(self, batch_bgr)
 
     monkeypatch.setattr(FakeBackend, "infer", fail)
@@ -460,7 +460,7 @@ def test_statistics_that_cannot_be_written(images, tmp_path, capsys):
 
 def test_a_network_that_cannot_be_made_leaves_no_file(images, tmp_path, capsys, monkeypatch):
     def fail(*args, **kwargs):
-        raise BackendError("the openvino backend needs OpenVINO: pip install openvino")
+        raise BackendError("the openvino backend needs OpenVINO", fix="pip install openvino")
 
     monkeypatch.setattr("roadseg.loading.segmenter.create_backend", fail)
     assert run(images, "--output", tmp_path / "out.mp4") == 6
@@ -610,7 +610,7 @@ def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsy
     assert run(images, "--output", tmp_path / "out") == 0
     captured = capsys.readouterr()
     assert captured.err == (
-        f"warning: cannot read {images / 'cut.jpg'}: it was cut off; copy it again\n"
+        f"warning: cannot read {images / 'cut.jpg'}: it was cut off: copy it again\n"
     )
     assert ", 1 lost" in captured.out
     assert "cut.png" not in os.listdir(tmp_path / "out")

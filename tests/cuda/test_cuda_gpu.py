@@ -112,7 +112,7 @@ def test_two_streams_and_timing(cuda: Cuda, add: Any) -> None:
 
 def test_graph(cuda: Cuda, add: Any) -> None:
     if not cuda.supports_graphs:
-        pytest.skip("pycuda alone has no graphs")
+        pytest.skip("pycuda has no graphs")
     stream, trip = cuda.stream(), RoundTrip(cuda, add)
     cuda.begin_capture(stream)
     trip.enqueue(stream)

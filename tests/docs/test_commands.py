@@ -22,8 +22,8 @@ import typer
 
 from roadseg import cli
 from roadseg.training import loop
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [
     page.relative_to(ROOT).as_posix()
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -153,7 +153,7 @@ def why_only_parsed(command: Command) -> str | None:
     if name in ("calibrate", "quantize"):
         return "minutes: their own tests have small networks for them"
     if "sun" in (command.value("--data") or ""):
-        return "SUN RGB-D: tests/test_data_sunrgbd.py"
+        return "SUN RGB-D: tests/datasets/test_sunrgbd.py"
     return None
 
 
@@ -245,7 +245,6 @@ def test_other_programs_exist(command: Command, monkeypatch: pytest.MonkeyPatch)
         assert module in ("pytest", "roadseg")
         return
     assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
-    monkeypatch.syspath_prepend(str(ROOT))
     with pytest.raises(SystemExit) as end:
         importlib.import_module(module).main([*words[3 if words[1] == "-m" else 2 :], "--help"])
     assert end.value.code == 0

@@ -11,7 +11,7 @@ import pytest
 from roadseg.doctor.checkup import Surroundings, judge
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.processor import check_processor
-from roadseg.doctor.report import Finding, split_advice
+from roadseg.doctor.report import Finding
 
 Machine = Callable[..., Surroundings]
 
@@ -332,7 +332,8 @@ def test_without_a_gpu_its_libraries_do_not_matter(
         (
             Probe(
                 kind="explained",
-                error="the CUDA library for Python is not installed: pip install 'roadseg[x]'",
+                error="the CUDA library for Python is not installed",
+                fix="pip install 'roadseg[x]'",
             ),
             (
                 "note",
@@ -413,7 +414,7 @@ def test_nvrtc(gpu_machine: Machine, probe: Probe, cuda: list[int], found: Any) 
             ("note", "TensorRT-RTX 1.7.1.116, for building alone: there is no GPU", None),
         ),
         (
-            Probe(kind="explained", error="TensorRT is not installed: pip install tensorrt"),
+            Probe(kind="explained", error="TensorRT is not installed", fix="pip install tensorrt"),
             ("note", "TensorRT is not installed", "pip install tensorrt"),
             ("note", "not used: there is no GPU", None),
         ),
@@ -739,15 +740,3 @@ def test_a_check_that_lacks_a_library_leaves_it_to_the_others(
 
     monkeypatch.setattr("roadseg.doctor.checkup.check_video", fail)
     assert of("video", machine()) == [("note", "not known: numpy is broken: reinstall", None)]
-
-
-@pytest.mark.parametrize(
-    ("message", "parts"),
-    [
-        ("a: b", ("a", "b")),
-        ("a: b: see https://c", ("a: b", "see https://c")),
-        ("a", ("a", None)),
-    ],
-)
-def test_advice_is_what_follows_the_last_colon(message: str, parts: Any) -> None:
-    assert split_advice(message) == parts

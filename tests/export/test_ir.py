@@ -87,7 +87,7 @@ def test_unwritable_folder(network: Any, tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
         save_ir(network, path, precision="fp32")
     assert str(caught.value) == (
-        f"cannot write {path} ({os.strerror(2)}): free some space, or give another --output"
+        f"cannot write {path} ({os.strerror(2)}): free some space, or give another path"
     )
 
 
@@ -102,6 +102,6 @@ def test_a_failing_write_leaves_nothing(
     with pytest.raises(SinkError) as caught:
         save_ir(network, path, precision="fp32")
     assert str(caught.value) == (
-        f"cannot write {path} (No space left on device): free some space, or give another --output"
+        f"cannot write {path} (No space left on device): free some space, or give another path"
     )
     assert list(tmp_path.iterdir()) == []

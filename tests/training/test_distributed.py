@@ -15,8 +15,9 @@ from roadseg.core.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("as_typed")
 
 RECIPE = """
 description = "two steps"
@@ -71,7 +72,7 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError) as caught, world():
         pass
     assert str(caught.value) == (
-        "torchrun started 2 or more processes for 1 GPUs: use --nproc-per-node 1"
+        "torchrun started 2 or more processes for 1 GPUs: torchrun --nproc-per-node 1"
     )
 
 

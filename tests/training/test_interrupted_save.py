@@ -12,6 +12,8 @@ import torch
 from roadseg.core.errors import SinkError
 from roadseg.training.checkpoint import save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 
 def failing(interrupted: bool) -> Callable[..., None]:
     def save(content: Any, file: Any) -> None:

@@ -42,6 +42,8 @@ from roadseg.training.recipes import Recipe, load_recipe
 from roadseg.training.validation import recompute_statistics
 from roadseg.weights import resolve_model
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 CPU = torch.device("cpu")
 FARM = "the 3 classes of farm (track, field, sky)"
 CAMVIDS = "the 11 classes of CamVid (sky, building, pole, ...)"

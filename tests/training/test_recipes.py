@@ -12,6 +12,8 @@ from roadseg.core.errors import UsageError
 from roadseg.training import recipes
 from roadseg.training.recipes import load_recipe, recipe_names
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 TEXT = (Path(recipes.__file__).parent / "recipes" / "lite.toml").read_text()
 
 

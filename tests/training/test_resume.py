@@ -25,6 +25,8 @@ from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, run_record
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Make = Callable[..., Any]
 
 
@@ -477,8 +479,8 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     with pytest.raises(SinkError) as caught:
         save_checkpoint(path, {"epoch": 2})
     assert str(caught.value) == (
-        f"cannot write {path} (No space left on device): the previous one is "
-        "intact; free some space and go on with --resume"
+        f"cannot write the checkpoint {path} (No space left on device): the previous one is "
+        "intact: free some space and go on with --resume"
     )
     assert torch.load(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]

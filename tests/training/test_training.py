@@ -20,6 +20,8 @@ from roadseg.training.optimizer import centre_scores
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Make = Callable[..., Any]
 
 

@@ -27,6 +27,8 @@ from roadseg.render import Renderer
 from roadseg.video.loop import VideoLoop, _depth
 from roadseg.video.meters import STAGES, Meters
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 PATIENCE_S = 30.0  # only a failing test waits that long
 SIZE_HW = (32, 64)
 
@@ -650,8 +652,8 @@ def test_a_window_alone_is_enough():
 
 def test_a_failing_window_ends_the_run():
     sink = FakeSink()
-    window = FakeWindow(error=UsageError("cannot show a window: gone; use --no-show"))
-    with pytest.raises(UsageError, match="^cannot show a window: gone; use --no-show$"):
+    window = FakeWindow(error=UsageError("cannot show a window: gone", fix="use --no-show"))
+    with pytest.raises(UsageError, match="^cannot show a window: gone: use --no-show$"):
         make_loop(FakeSource(None), sink=sink, window=window).run()
     assert sink.indices == list(range(len(sink.indices)))
     assert sink.closed == [True]

@@ -15,17 +15,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.core.version import __version__
-from roadseg.core.cache import user_cache_dir
 from roadseg.backends.tensorrt.build.compile import choose_sm, compile_plan
 from roadseg.backends.tensorrt.build.graph import Int8Options, NetworkGraph, export_graph
 from roadseg.backends.tensorrt.build.interrupt import DeferredInterrupt
 from roadseg.backends.tensorrt.build.lock import build_lock
-from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.backends.tensorrt.build.other_process import built_meanwhile
 from roadseg.backends.tensorrt.build.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.backends.tensorrt.build.progress import BuildProgress, StageClock
 from roadseg.backends.tensorrt.build.publish import Draft, claim_engine
+from roadseg.core.cache import user_cache_dir
+from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.version import __version__
+from roadseg.core.wording import option
+from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
@@ -36,9 +38,8 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.core.errors import BackendError, UsageError
-from roadseg.weights.gate import check_drop
 from roadseg.weights import resolve_weights
+from roadseg.weights.gate import check_drop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,8 +107,8 @@ def build_engine(
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
-            f"an engine for {spec.target} cannot be built by {runtime.name}: use --target "
-            f"{runtime.target}"
+            f"an engine for {spec.target} cannot be built by {runtime.name}",
+            fix=f"use {option('--target', runtime.target)}",
         )
     with ExitStack() as stack:
         cuda, no_gpu = _open(spec, open_cuda)
@@ -164,7 +165,7 @@ def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda 
         if spec.target == "tensorrt":
             raise
         # Without its advice: nothing is wrong here.
-        return None, str(exc).partition(": ")[0]
+        return None, exc.what
 
 
 def _path(
@@ -179,8 +180,8 @@ def _path(
         if output.suffix.lower() in (SUFFIX, ".plan"):
             return output
         raise UsageError(
-            f"{output} is neither an engine's name nor a folder: use --output FILE{SUFFIX}, or a "
-            "folder that exists"
+            f"{output} is neither an engine's name nor a folder",
+            fix=f"use {option('--output', f'FILE{SUFFIX}')}, or a folder that exists",
         )
     return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
 

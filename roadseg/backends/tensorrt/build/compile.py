@@ -8,17 +8,17 @@ as TensorRT-RTX is. No flag is used that 11 removed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
 from roadseg.backends.tensorrt.build.progress import make_monitor
-from roadseg.engine.runtime import Runtime
-from roadseg.engine.spec import EngineSpec
 from roadseg.core.cache import keep_in_cache
 from roadseg.core.errors import BackendError, EngineError, UsageError
+from roadseg.core.wording import option
+from roadseg.engine.messages import Messages, first_reason, is_out_of_memory, listen
+from roadseg.engine.runtime import Runtime
+from roadseg.engine.spec import EngineSpec
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -52,8 +52,8 @@ def choose_sm(
         unknown = [sm for sm in wanted if sm not in known]
         if unknown:
             raise UsageError(
-                f"{runtime.name} does not build for compute capability {unknown[0]}: use --sm "
-                f"{'|'.join(map(str, known))}"
+                f"{runtime.name} does not build for compute capability {unknown[0]}",
+                fix=f"use {option('--sm', *known)}",
             )
         return wanted
     here = None if device is None else 10 * device.compute_capability[0]
@@ -62,7 +62,8 @@ def choose_sm(
         if here not in known:
             raise EngineError(
                 f"{runtime.name} does not run on {device.name} (compute capability "
-                f"{here // 10}.{here % 10}): use --target tensorrt"
+                f"{here // 10}.{here % 10})",
+                fix=f"use {option('--target', 'tensorrt')}",
             )
     return (75,) if here == 75 else tuple(sm for sm in known if sm > 75)
 
@@ -156,7 +157,7 @@ class _Build:
         except (TypeError, RuntimeError) as exc:  # what pybind11 makes of a null pointer
             reason = first_reason(self._messages.errors)
             raise BackendError(
-                f"{self._runtime.name} cannot start ({reason}): see 'roadseg doctor'"
+                f"{self._runtime.name} cannot start ({reason})", fix="see 'roadseg doctor'"
             ) from exc
 
     def _parse(self, builder: Any, graph: bytes) -> Any:
@@ -228,8 +229,8 @@ class _Build:
         else:
             reason = first_reason(self._messages.errors)
         return EngineError(
-            f"{self._runtime.name} refuses the network {name} ({plugin_error or reason}): "
-            "report it with this line"
+            f"{self._runtime.name} refuses the network {name} ({plugin_error or reason})",
+            fix="report it with this line",
         )
 
     def _failure(self) -> EngineError:
@@ -238,12 +239,13 @@ class _Build:
         plugin_error = self._plugin_error()
         if is_out_of_memory(errors):
             return EngineError(
-                f"the GPU's memory is full: {self._runtime.name} cannot build {model}: close other "
-                "programs that use the GPU, or use a smaller --size, --batch or --workspace"
+                f"the GPU's memory is full: {self._runtime.name} cannot build {model}",
+                fix=f"close other programs that use the GPU, or use a smaller {option('--size')}, "
+                f"{option('--batch')} or {option('--workspace')}",
             )
         return EngineError(
-            f"{self._runtime.name} cannot build {model} "
-            f"({plugin_error or first_reason(errors)}): try another --size, or see 'roadseg doctor'"
+            f"{self._runtime.name} cannot build {model} ({plugin_error or first_reason(errors)})",
+            fix=f"try another {option('--size')}, or see 'roadseg doctor'",
         )
 
     def _plugin_error(self) -> str | None:

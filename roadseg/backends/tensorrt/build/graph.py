@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roadseg.core.errors import QualityGateError
+from roadseg.core.wording import option
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
-from roadseg.core.errors import QualityGateError
 
 if TYPE_CHECKING:
+    from roadseg.core.labels import ClassSet
     from roadseg.export.network import TrainedNetwork
     from roadseg.weights.calibration import Calibration
-    from roadseg.core.labels import ClassSet
 
 __all__ = ["Int8Options", "NetworkGraph", "export_graph"]
 
@@ -126,13 +127,13 @@ def _graph_sha256(model: Any) -> str:
 def _read(
     network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
 ) -> tuple[Calibration, CalibrationFacts]:
-    from roadseg.weights.gate import check_gate
     from roadseg.weights.calibration import (
         check_weights,
         find_calibration,
         read_calibration,
         shipped_calibration,
     )
+    from roadseg.weights.gate import check_gate
     from roadseg.weights.manifest import sha256_of
 
     usual = find_calibration(network.architecture, network.weights_sha256)
@@ -152,7 +153,7 @@ def _read(
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        report(f"--force: {str(exc).rpartition(': ')[0] or exc}")
+        report(f"{option('--force', True)}: {exc.what}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import FileLock
+from roadseg.core.wording import option
 
 __all__ = ["build_lock"]
 
@@ -56,5 +57,6 @@ def _take(lock: FileLock) -> bool:
         return lock.take()
     except OSError as exc:
         raise SinkError(
-            f"cannot lock {lock.path} ({os_reason(exc)})", fix="give another folder with --output"
+            f"cannot lock {lock.path} ({os_reason(exc)})",
+            fix=f"give another folder with {option('--output')}",
         ) from exc

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from roadseg.backends.tensorrt.build.graph import Int8Options
+from roadseg.core.errors import EngineError, ModelError, QualityGateError
 from roadseg.engine.manifest import EngineManifest
 from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile, checksum_problem, read_engine, stale_reasons
-from roadseg.core.errors import EngineError, ModelError, QualityGateError
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["built_meanwhile"]
@@ -57,8 +57,8 @@ def _is_calibrated_so(manifest: EngineManifest, int8: Int8Options) -> bool:
 
     If not, building finds out what is wrong, and says so.
     """
-    from roadseg.weights.gate import check_gate
     from roadseg.weights.calibration import find_calibration, read_calibration
+    from roadseg.weights.gate import check_gate
 
     assert manifest.calibration is not None
     path = int8.calibration or find_calibration(manifest.architecture, manifest.weights_sha256)

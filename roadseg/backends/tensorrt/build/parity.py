@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.engine.manifest import ParityFacts
-from roadseg.engine.spec import Precision
 from roadseg.core.errors import DataError, EngineError
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
+from roadseg.engine.manifest import ParityFacts
+from roadseg.engine.spec import Precision
 
 __all__ = ["MIN_AGREEMENT", "Labeller", "check_parity", "compare", "parity_frames"]
 
@@ -60,7 +61,9 @@ def parity_frames(
         data, count=count, network_hw=size_hw, progress=progress, purpose="compare labels on"
     )
     if not frames.batches:
-        raise DataError(f"no frames at {data} to compare labels on: give another --data")
+        raise DataError(
+            f"no frames at {data} to compare labels on", fix=f"give another {option('--data')}"
+        )
     return np.concatenate(frames.batches), frames.described
 
 
@@ -112,15 +115,14 @@ def check_parity(parity: ParityFacts, precision: Precision, *, name: str) -> Non
     # A NaN compares false and is refused, as it should be.
     if precision == "int8" or parity.agreement >= MIN_AGREEMENT:
         return
+    fp32 = option("--fp32", parameter='precision="fp32"')
     raise EngineError(
         f"the engine that {name} built gives {100 * parity.agreement:.2f}% of the labels of "
         f"{parity.reference} on {parity.frames} frames of {parity.measured_on} "
-        f"({100 * MIN_AGREEMENT:g}% are needed), so it was not kept: "
-        + (
-            "use --fp32, or --data with frames like yours"
-            if precision == "fp16"
-            else "report it with this line, and use --backend torch"
-        )
+        f"({100 * MIN_AGREEMENT:g}% are needed), so it was not kept",
+        fix=f"use {fp32}, or {option('--data')} with frames like yours"
+        if precision == "fp16"
+        else f"report it with this line, and use {option('--backend', 'torch')}",
     )
 
 

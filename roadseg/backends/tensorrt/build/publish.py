@@ -8,11 +8,10 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError
 from roadseg.core.files import claim_file, hidden_beside, new_part, writing
+from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
 __all__ = ["Draft", "claim_engine"]
-
-_FIX = "give another folder with --output, or free the space it needs"
 
 
 def claim_engine(path: Path) -> None:
@@ -21,7 +20,7 @@ def claim_engine(path: Path) -> None:
     Raises:
         SinkError: it is a folder, or cannot be written.
     """
-    claim_file(path, instead="give another --output", fix=_FIX)
+    claim_file(path, instead=f"give another {option('--output')}", fix=_fix())
 
 
 class Draft:
@@ -60,7 +59,7 @@ class Draft:
             for left in self._path.parent.iterdir():
                 if left.name.startswith(start) and left.suffix == ".part":
                     left.unlink(missing_ok=True)
-        with writing(self._path, _FIX), self.plan_path.open("wb") as file:
+        with writing(self._path, _fix()), self.plan_path.open("wb") as file:
             file.write(plan)
             file.flush()
             os.fsync(file.fileno())
@@ -74,7 +73,7 @@ class Draft:
         Raises:
             SinkError: one of them cannot be written; then neither is there.
         """
-        with writing(self._path, _FIX):
+        with writing(self._path, _fix()):
             self.plan_path.replace(self._path)
         try:
             write_manifest(manifest, manifest_path(self._path))
@@ -83,3 +82,7 @@ class Draft:
                 self._path.unlink()
             raise
         return manifest
+
+
+def _fix() -> str:
+    return f"give another folder with {option('--output')}, or free the space it needs"
