@@ -605,7 +605,7 @@ def test_damaged_manifest(machine: Machine, weights_dir: Path) -> None:
     (weights_dir / "manifest.json").write_text("{")
     ((level, text, fix),) = of("weights", machine())
     assert (level, fix) == ("problem", REINSTALL)
-    assert text.startswith(f"{weights_dir}/manifest.json is damaged (JSONDecodeError(")
+    assert text.startswith(f"{weights_dir}/manifest.json is damaged (no JSON)")
 
 
 def test_no_shadows(machine: Machine) -> None:
