@@ -40,12 +40,13 @@ from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.core.geometry import network_size
 from roadseg.core.labels import palette_bgr
 from roadseg.core.machine import describe_machine
+from roadseg.core.size import parse_size
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
-from roadseg.pipeline import RunOptions, open_loop, parse_size
+from roadseg.run.video import RunOptions, open_loop
 
 __all__ = ["PlainNetwork", "main", "plain_loop"]
 

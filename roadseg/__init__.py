@@ -2,42 +2,63 @@
 
 >>> import roadseg
 >>> segmenter = roadseg.Segmenter(model="segnet-lite")
->>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.core.labels.CLASS_NAMES
+>>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.labels.CLASS_NAMES
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
-    from roadseg.core import errors, labels
+    from roadseg import errors, labels
+    from roadseg.backends.tensorrt.build.builder import build_engine
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
+    from roadseg.engine.spec import EngineSpec
+    from roadseg.export.exporting import export_network
     from roadseg.loading.segmenter import Segmenter
+    from roadseg.quantize.calibrating import calibrate_model
+    from roadseg.quantize.quantizing import quantize_model
+    from roadseg.run.evaluating import evaluate_model
 
-__all__ = ["Frame", "LabelMap", "Segmenter", "__version__", "errors", "labels"]
+__all__ = [
+    "EngineSpec",
+    "Frame",
+    "LabelMap",
+    "Segmenter",
+    "__version__",
+    "build_engine",
+    "calibrate_model",
+    "errors",
+    "evaluate_model",
+    "export_network",
+    "labels",
+    "quantize_model",
+]
+
+# Where each name lives. Loaded when it is asked for, so that `roadseg --help` does not wait for
+# NumPy and OpenCV.
+_HOMES = {
+    "EngineSpec": "engine.spec",
+    "Frame": "core.types",
+    "LabelMap": "core.geometry",
+    "Segmenter": "loading.segmenter",
+    "build_engine": "backends.tensorrt.build.builder",
+    "calibrate_model": "quantize.calibrating",
+    "evaluate_model": "run.evaluating",
+    "export_network": "export.exporting",
+    "quantize_model": "quantize.quantizing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `roadseg --help` does not wait for NumPy and OpenCV.
-    if name == "Segmenter":
-        from roadseg.loading.segmenter import Segmenter
-
-        return Segmenter
-    if name == "Frame":
-        from roadseg.core.types import Frame
-
-        return Frame
-    if name == "LabelMap":
-        from roadseg.core.geometry import LabelMap
-
-        return LabelMap
     if name in ("errors", "labels"):
-        import importlib
-
-        return importlib.import_module(f"{__name__}.core.{name}")
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

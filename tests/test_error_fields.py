@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from roadseg.core import errors
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path for room in ("roadseg", "tools", "benchmarks") for path in ROOT.glob(f"{room}/**/*.py")
 )

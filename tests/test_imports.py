@@ -29,6 +29,7 @@ ROOMS_OF_LIBRARIES = {
     # The segmenter starts none: it tells them apart.
     "threading": (
         "video/",
+        "live/",
         "backends/openvino/",
         "testing/cuda/",
         "training/checkpoint",
@@ -63,7 +64,7 @@ ROOMS_OF_LIBRARIES = {
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
 }
 
-NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/")
+NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/", "road/")
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = ["Release", "release"]
 
 MANIFEST = "manifest.json"
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Release:
@@ -54,11 +57,11 @@ def release(
     max_drop_points: float = 0.5,
     directory: Path = WEIGHTS_DIR,
     scales_dir: Path | None = None,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> Release:
     """Turn the best weights of a run into shipped files, and write their manifest entries.
 
-    Nothing is replaced before every measurement is made and every gate is passed.
+    Nothing is replaced before every measurement is made and every gate is passed. Each step is
+    logged.
 
     `NAME.safetensors` holds the weights, stored as FP16, and how they were trained;
     `NAME-int8.xml` and `.bin` are what `roadseg run` takes on a CPU. The FP32 network for OpenVINO
@@ -75,7 +78,6 @@ def release(
         max_drop_points: points of validation mIoU that INT8 may cost.
         directory: where shipped weights lie.
         scales_dir: where `NAME.json` with TensorRT's INT8 scales goes; None: it is not made.
-        report: takes a line after each step.
 
     Raises:
         DataError: `run` is not the folder of a run, or the data cannot be read.
@@ -106,18 +108,18 @@ def release(
     quantized = None
     if int8:
         quantized = quantize_within(
-            network, frames.batches, measure, max_drop_points=max_drop_points, report=report
+            network, frames.batches, measure, max_drop_points=max_drop_points
         )
     else:
         finish_ir(network)
-        report(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+        _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
     scales = None
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
         claim_file(scales_path)
         trained = TrainedNetwork(module, name, digest)
         scales = calibrate_network(
-            trained, frames, datasets["val"], max_drop_points=max_drop_points, report=report
+            trained, frames, datasets["val"], max_drop_points=max_drop_points
         )
     with _replaced_together(directory) as staging:
         files: dict[str, tuple[str, list[Path]]] = {}
@@ -146,7 +148,7 @@ def release(
         )
     if scales is not None:
         write_calibration(scales, scales_path)
-        report(f"{scales_path}: {len(scales.scales)} scales")
+        _log.info(f"{scales_path}: {len(scales.scales)} scales")
     return Release(name, scores)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import main
+from roadseg.cli.lines import lines_on_stdout
 
 __all__ = ["program", "release_weights"]
 
@@ -55,17 +56,17 @@ def release_weights(
     from tools.release import release
 
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
-    result = release(
-        run,
-        data,
-        frame_list or calibration,  # the option's older name
-        sample=sample,
-        note=note,
-        int8=int8,
-        max_drop_points=max_drop,
-        scales_dir=Path("calibration"),
-        report=typer.echo,
-    )
+    with lines_on_stdout():
+        result = release(
+            run,
+            data,
+            frame_list or calibration,  # the option's older name
+            sample=sample,
+            note=note,
+            int8=int8,
+            max_drop_points=max_drop,
+            scales_dir=Path("calibration"),
+        )
     for (precision, key), scores in result.scores.items():
         typer.echo(
             f"{result.name} {precision} on {key}: mIoU {scores.miou:.4f}, "

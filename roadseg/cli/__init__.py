@@ -12,6 +12,7 @@ import typer
 
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
+from roadseg.cli.lines import log_printed, print_details
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
@@ -45,7 +46,6 @@ app = typer.Typer(
     cls=RoadsegGroup,
     help="Real-time road-scene video segmentation.",
     epilog=flowing(_EXIT_CODES),
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -61,6 +61,8 @@ def _global(
 ) -> None:
     global _debug
     _debug = debug or bool(os.environ.get("ROADSEG_DEBUG"))
+    if _debug:
+        print_details()
     if version:
         from roadseg.core.version import __version__
 
@@ -96,7 +98,7 @@ def main(
         The exit code; see `roadseg.core.errors` for their meanings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with naming_options(), lasting_streams(), signals_as_ctrl_c() as signals:
+    with naming_options(), lasting_streams(), log_printed(), signals_as_ctrl_c() as signals:
         try:
             code = _run(program, name, arguments)
         except KeyboardInterrupt:

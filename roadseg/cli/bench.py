@@ -16,14 +16,13 @@ from roadseg.cli.options import (
     SourceOption,
     ThreadsOption,
     one_source,
-    tell,
 )
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roadseg.bench import BenchReport
     from roadseg.media.sources.base import RtspTransport
+    from roadseg.run.bench import BenchReport
 
 
 def bench(
@@ -52,10 +51,11 @@ def bench(
     """
     from rich.console import Console
 
-    from roadseg.bench import bench as run_bench
-    from roadseg.cli.engine_display import engine_progress
+    from roadseg.cli.progress_bar import progress_bar
     from roadseg.core.files import claim_file, write_json
-    from roadseg.pipeline import RunOptions, parse_size
+    from roadseg.core.size import parse_size
+    from roadseg.run.bench import bench as run_bench
+    from roadseg.run.video import RunOptions
 
     if frames < 1:
         from roadseg.core.errors import UsageError
@@ -72,8 +72,8 @@ def bench(
     )
     if json_path is not None:
         claim_file(json_path)
-    with engine_progress() as building:
-        result = run_bench(options, encode=output, report=tell, progress=building)
+    with progress_bar() as progress:
+        result = run_bench(options, encode=output, progress=progress)
     for warning in result.run.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(_title(result))

@@ -65,7 +65,7 @@ def compare(
     from roadseg.cli.progress import training_progress
     from roadseg.core.errors import UsageError
     from roadseg.core.installing import require
-    from roadseg.pipeline import parse_size
+    from roadseg.core.size import parse_size
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from roadseg.core.size import SizeHW, check_network_size, parse_size
+
 __all__ = [
     "BackendOption",
     "ModelOption",
@@ -20,8 +22,6 @@ __all__ = [
     "parse_network_size",
     "tell",
 ]
-
-_SIDES = (32, 4096)
 
 SourceArgument = Annotated[
     # A list, so that a pattern which the shell has expanded gets an answer.
@@ -121,24 +121,16 @@ def parse_fps(text: str | None) -> Fraction | None:
     return fps.limit_denominator(1_000_000)
 
 
-def parse_network_size(size: str | None) -> tuple[int, int] | None:
+def parse_network_size(size: str | None) -> SizeHW | None:
     """Height and width from `--size`, where files are made for one input; None stays None.
 
     Raises:
         UsageError: it is not HxW, or no size that engines are built for.
     """
-    from roadseg.core.errors import UsageError
-    from roadseg.pipeline import parse_size
-
     if size is None:
         return None
     size_hw = parse_size(size)
-    low, high = _SIDES
-    if not all(low <= side <= high for side in size_hw):
-        raise UsageError(
-            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}",
-            fix="use for example --size 352x480",
-        )
+    check_network_size(size_hw)
     return size_hw
 
 

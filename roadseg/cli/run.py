@@ -19,7 +19,6 @@ from roadseg.cli.options import (
     ThreadsOption,
     one_source,
     parse_fps,
-    tell,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +50,10 @@ def run(
     palette: Annotated[
         str, typer.Option(metavar="NAME", help="The colours: street, colorblind or camvid.")
     ] = "street",
-    hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
+    hud: Annotated[
+        bool,
+        typer.Option("--hud/--no-hud", help="Show FPS and latency; a single picture has none."),
+    ] = True,
     show: Annotated[
         bool | None,
         typer.Option(
@@ -98,10 +100,11 @@ def run(
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
-    from roadseg.cli.engine_display import engine_progress
+    from roadseg.cli.progress_bar import progress_bar
     from roadseg.cli.run_report import report, run_progress
     from roadseg.core.files import claimed_file
-    from roadseg.pipeline import RunOptions, open_loop, parse_size
+    from roadseg.core.size import parse_size
+    from roadseg.run.video import RunOptions, open_loop
     from roadseg.video.meters import Meters
 
     source = one_source(sources, source, "run")
@@ -132,12 +135,9 @@ def run(
     with ExitStack() as stack:
         if stats_json is not None:
             stack.enter_context(claimed_file(stats_json, "--stats-json"))
-        with engine_progress() as building:
-            video_loop = stack.enter_context(
-                open_loop(
-                    options, meters=Meters(started_s=started_s), report=tell, progress=building
-                )
-            )
+        with progress_bar() as progress:
+            meters = Meters(started_s=started_s)
+            video_loop = stack.enter_context(open_loop(options, meters=meters, progress=progress))
         try:
             with run_progress(video_loop):
                 video_loop.run()

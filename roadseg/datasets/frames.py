@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from roadseg.core.errors import DataError, os_reason
 from roadseg.core.geometry import network_size, preprocess
+from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.size import SizeHW
 from roadseg.core.types import Image
 from roadseg.core.wording import option
 from roadseg.datasets.camvid import CamVid
@@ -47,7 +49,7 @@ class CalibrationFrames:
 
     records: tuple[FrameRecord, ...]
     batches: list[npt.NDArray[np.uint8]]
-    network_hw: tuple[int, int]
+    network_hw: SizeHW
     described: str
     warnings: tuple[str, ...] = ()
 
@@ -56,9 +58,10 @@ def collect_frames(
     data: Path,
     *,
     count: int | None = None,
-    network_hw: tuple[int, int] | None = None,
+    network_hw: SizeHW | None = None,
     frame_list: Path | None = None,
-    progress: Callable[[int, int | None], None] = lambda _done, _total: None,
+    progress: ShowProgress | None = None,
+    stage: str = "frames",
     purpose: str = "calibrate on",
 ) -> CalibrationFrames:
     """Choose frames evenly from whatever `data` holds; the same ones each time.
@@ -69,7 +72,8 @@ def collect_frames(
         count: how many at most; default: every 4th of a training split, 100 of anything else.
         network_hw: input size; default: what the first frame's aspect ratio gives.
         frame_list: a file that names the frames instead, one path a line, relative to `data`.
-        progress: called with the number of frames read, and of how many if that is known.
+        progress: shows how many have been read.
+        stage: what `progress` calls that.
         purpose: what they are for, in errors: "no images in x to calibrate on".
 
     Raises:
@@ -77,18 +81,19 @@ def collect_frames(
             `frame_list` is missing, empty, or names a frame that is.
         SourceError: it is a file that is not a readable video.
     """
+    clock = StageClock(stage, progress)
     if frame_list is not None:
         chosen = _listed(data, frame_list)
         chosen = chosen if count is None else evenly(chosen, count)
-        return _of_images(data, chosen, frame_list.name, network_hw, progress)
+        return _of_images(data, chosen, frame_list.name, network_hw, clock)
     if data.is_dir():
-        return _from_folder(data, count, network_hw, progress, purpose)
+        return _from_folder(data, count, network_hw, clock, purpose)
     if not data.is_file():
         raise DataError(
             f"nothing at {data} to {purpose}",
             fix=f"give {option('--data')} a folder of images or a video file",
         )
-    return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress, purpose)
+    return _from_video(data, count or _DEFAULT_COUNT, network_hw, clock, purpose)
 
 
 def evenly(items: Sequence[_T], count: int) -> list[_T]:
@@ -104,8 +109,8 @@ def evenly(items: Sequence[_T], count: int) -> list[_T]:
 def _from_folder(
     root: Path,
     count: int | None,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
     purpose: str,
 ) -> CalibrationFrames:
     if has_split(root, "train"):
@@ -127,15 +132,15 @@ def _from_folder(
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
         described = root.resolve().name
-    return _of_images(root, chosen, described, network_hw, progress)
+    return _of_images(root, chosen, described, network_hw, clock)
 
 
 def _of_images(
     root: Path,
     chosen: list[Path],
     described: str,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
 ) -> CalibrationFrames:
     records, batches = [], []
     for done, path in enumerate(chosen, start=1):
@@ -145,7 +150,7 @@ def _of_images(
         network_hw = network_hw or network_size((image_bgr.shape[0], image_bgr.shape[1]))
         records.append(FrameRecord(name.as_posix(), digest))
         batches.append(preprocess(image_bgr, network_hw)[0][np.newaxis])
-        progress(done, len(chosen))
+        clock.step(done, len(chosen))
     assert network_hw is not None
     return CalibrationFrames(tuple(records), batches, network_hw, described)
 
@@ -153,8 +158,8 @@ def _of_images(
 def _from_video(
     path: Path,
     count: int,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
     purpose: str,
 ) -> CalibrationFrames:
     """Evenly from the whole file, whose length only reading it tells for certain.
@@ -176,7 +181,7 @@ def _from_video(
                     batch = preprocess(frame.image_bgr, network_hw)[0][np.newaxis].copy()
                     kept.append((_record(path, frame.index, frame.image_bgr), batch))
             done += 1
-            progress(done, source.info.frame_count)
+            clock.step(done, source.info.frame_count)
         warnings = tuple(source.warnings)
     if not kept or network_hw is None:
         raise DataError(

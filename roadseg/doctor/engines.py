@@ -11,7 +11,6 @@ from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
-    from roadseg.core.errors import EngineError
     from roadseg.cuda import DeviceInfo
     from roadseg.engine.manifest import EngineManifest
     from roadseg.engine.runtime import Runtime
@@ -39,11 +38,8 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
     )
 
     findings: list[Finding] = []
-
-    def note(error: EngineError) -> None:
-        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, error.what, error.fix))
-
-    engines = list_engines(folder, problem=note)
+    engines, damaged = list_engines(folder)
+    findings += [Finding(_CHECK, _TITLE, Level.NOTE, exc.what, exc.fix) for exc in damaged]
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:
@@ -96,7 +92,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
         return False
-    for engine in list_engines(folder):
+    for engine in list_engines(folder)[0]:
         manifest = engine.manifest
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:

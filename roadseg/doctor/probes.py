@@ -84,7 +84,7 @@ def _tensorrt() -> dict[str, Any]:
 
 
 def _backend() -> dict[str, Any]:
-    from roadseg.loading.select import choose_backend
+    from roadseg.loading.choice import choose_backend
 
     # Whether they are there, not whether they work: PyTorch takes seconds to load.
     facts: dict[str, Any] = {name: find_spec(name) is not None for name in ("torch", "onnx")}

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from roadseg.core.errors import UsageError
+from roadseg.core.size import SizeHW, check_network_size
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.engine.runtime import TARGETS, Target
+from roadseg.weights.gate import check_drop
 
-__all__ = ["PRECISIONS", "EngineSpec", "Precision", "parse_batch", "parse_sm"]
+__all__ = [
+    "PRECISIONS",
+    "EngineSpec",
+    "Lowering",
+    "Precision",
+    "parse_batch",
+    "parse_sm",
+    "usual_lowering",
+]
 
 Precision = Literal["fp32", "fp16", "int8"]
+Lowering = Literal["plugin", "native"]
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
-_SIDES = (32, 4096)
 _MAX_BATCH = 256
 _MAX_WORKSPACE_MB = 2**20
 
@@ -38,20 +48,29 @@ class EngineSpec:
         sm: compute capabilities to build for, 89 for 8.9; TensorRT-RTX only. Empty: every one
             from Ampere on, or the Turing GPU that is here.
         workspace_mb: memory in MiB that a layer may use for scratch; None: all there is.
+        calibration: for INT8: what `roadseg calibrate` wrote; None: see `find_calibration`.
+        max_drop_points: points (hundredths) of mIoU that INT8 may cost.
+        force: build INT8 although it costs more, or its cost is unknown.
+
+    The last three say how an engine is made, not which: specifications that differ in them alone
+    are equal.
 
     Raises:
         UsageError: two of these contradict each other, or one is out of range.
     """
 
     model: str
-    precision: Precision
-    size_hw: tuple[int, int]
-    batch: tuple[int, int, int]
-    target: Target
-    lowering: Literal["plugin", "native"]
+    precision: Precision = "fp16"
+    size_hw: SizeHW = (352, 480)
+    batch: tuple[int, int, int] = (1, 1, 1)
+    target: Target = "tensorrt"
+    lowering: Lowering = "plugin"
     portable: bool = False
     sm: tuple[int, ...] = ()
     workspace_mb: int | None = None
+    calibration: Path | None = field(default=None, compare=False)
+    max_drop_points: float = field(default=0.5, compare=False)
+    force: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -62,13 +81,7 @@ class EngineSpec:
             )
         if self.lowering not in ("plugin", "native"):
             raise UsageError(f"unknown lowering {self.lowering!r}", fix="use plugin or native")
-        low, high = _SIDES
-        if len(self.size_hw) != 2 or not all(low <= side <= high for side in self.size_hw):
-            shown = "x".join(map(str, self.size_hw))
-            raise UsageError(
-                f"network input {shown}: its sides must be {low} to {high}",
-                fix=f"use for example {option('--size', (352, 480))}",
-            )
+        check_network_size(self.size_hw)
         fewest, usual, most = self.batch
         if not 1 <= fewest <= usual <= most <= _MAX_BATCH:
             raise UsageError(
@@ -81,6 +94,7 @@ class EngineSpec:
                 fix=f"use for example {option('--workspace', 1024)}",
             )
         self._check_target()
+        check_drop(self.max_drop_points)
 
     def _check_target(self) -> None:
         if self.target == "tensorrt":
@@ -125,6 +139,11 @@ class EngineSpec:
         if not self.is_dynamic:
             return str(most)
         return f"{fewest}-{most}" if usual == most else f"{fewest}-{usual}-{most}"
+
+
+def usual_lowering(target: Target, *, portable: bool = False) -> Lowering:
+    """How unpooling is done where nothing else is asked for: TensorRT-RTX takes no plugins."""
+    return "native" if target == "tensorrt-rtx" and not portable else "plugin"
 
 
 def parse_batch(text: str) -> tuple[int, int, int]:

@@ -11,9 +11,8 @@ from roadseg.core.errors import BackendError, ModelError
 from roadseg.core.installing import install, is_installed
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.weights_file import SUFFIX, SUFFIXES, is_weights, read_header
-from roadseg.weights.manifest import WEIGHTS_DIR, load_manifest
 
-__all__ = ["classes_of_model", "require_torch"]
+__all__ = ["classes_of_file", "require_torch"]
 
 _KEYS = ("classes", "palette_rgb")
 
@@ -21,30 +20,17 @@ _KEYS = ("classes", "palette_rgb")
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 
 
-def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
-    """The classes of a model.
+def classes_of_file(path: Path) -> ClassSet:
+    """The classes that a `.xml`, `.onnx` or `.safetensors` file knows.
 
-    Args:
-        model: a shipped model's name, or a path to `.xml`, `.onnx`, `.safetensors` or `.engine`. A
-            file that does not say, or is none, counts as one for CamVid's; what is wrong with it,
-            the backend says.
-        directory: where the manifest lies.
+    A file that does not say, or is none, counts as one for CamVid's; what is wrong with it, the
+    backend says.
 
     Raises:
         ModelError: what the file says of its classes is damaged, or it is no weights file.
-        EngineError: an engine is not there, or its manifest is missing or damaged.
-        BackendError: the classes of a `.pt` file of an earlier version, without PyTorch.
+        BackendError: the classes of a file of weights, without PyTorch.
     """
-    entry = load_manifest(directory).get(model)
-    if entry is not None:
-        return known_class_set(entry.classes)
-    path = Path(model)
     suffix = path.suffix.lower()
-    if suffix == ".engine":
-        from roadseg.engine.store import read_engine
-
-        manifest = read_engine(path).manifest
-        return known_class_set(manifest.classes, manifest.palette_rgb)
     if not path.is_file() or suffix not in (*SUFFIXES, ".xml", ".onnx"):
         return CAMVID
     if suffix == SUFFIX:

@@ -9,7 +9,7 @@ of different frames add up exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from roadseg.backends.openvino.backend import _import_openvino, _load_cpu_plugin
 from roadseg.core.errors import BackendError, ModelError, last_line
+from roadseg.core.progress import ShowProgress, StageClock
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -139,10 +140,10 @@ def _short(value: float, rounding: Callable[[float], int]) -> float:
 def observe_activations(
     onnx_model: Any,
     tensors: Sequence[str],
-    batches: Iterable[npt.NDArray[np.uint8]],
+    batches: Sequence[npt.NDArray[np.uint8]],
     *,
     threads: int | None = None,
-    progress: Callable[[int], None] = lambda _done: None,
+    progress: ShowProgress | None = None,
 ) -> dict[str, Histogram]:
     """Run a float network over frames and count what its tensors held.
 
@@ -151,7 +152,7 @@ def observe_activations(
         tensors: names of the tensors to look at.
         batches: (1, h, w, 3) uint8 BGR frames, all of one size.
         threads: CPU threads; default: OpenVINO's choice.
-        progress: called with the number of frames done, after each.
+        progress: shows how many frames are done.
 
     Raises:
         ModelError: a tensor is not finite.
@@ -165,6 +166,7 @@ def observe_activations(
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     request: Any = None
+    clock = StageClock("ranges", progress)
     for done, batch in enumerate(batches, start=1):
         try:
             if request is None:
@@ -176,7 +178,7 @@ def observe_activations(
             raise BackendError(f"OpenVINO cannot run the float network: {last_line(exc)}") from exc
         for name, histogram in histograms.items():
             histogram.add(request.get_tensor(name).data)
-        progress(done)
+        clock.step(done, len(batches))
     return histograms
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ __all__ = [
     "quantize_alike",
     "quantize_within",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,8 @@ def quantize_within(
     *,
     max_drop_points: float = 0.5,
     plans: Sequence[QuantizationPlan] = PLANS,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> Quantized:
-    """Quantise a network without losing more than so much accuracy.
+    """Quantise a network without losing more than so much accuracy. Each measurement is logged.
 
     Args:
         model: see `calibrate`.
@@ -180,7 +182,6 @@ def quantize_within(
             (`fp32` or `int8`).
         max_drop_points: how many points (hundredths) of mIoU INT8 may cost.
         plans: what to try, in this order.
-        report: takes a line after each measurement.
 
     Raises:
         UsageError: `max_drop_points` cannot be meant.
@@ -191,13 +192,13 @@ def quantize_within(
     reference = model.clone()
     finish_ir(reference)
     fp32_miou = miou_of(reference, "fp32")
-    report(f"fp32: mIoU {100 * fp32_miou:.2f}")
+    _log.info(f"fp32: mIoU {100 * fp32_miou:.2f}")
     best = float("inf")
     for plan in plans:
         quantized = calibrate(model, frames, plan)
         result = Quantized(quantized, plan, fp32_miou, miou_of(quantized, "int8"))
         drop = result.drop_points
-        report(f"int8, {plan.name}: mIoU {100 * result.int8_miou:.2f} ({-drop:+.2f} points)")
+        _log.info(f"int8, {plan.name}: mIoU {100 * result.int8_miou:.2f} ({-drop:+.2f} points)")
         # A NaN compares false and is refused, as it should be.
         if drop <= max_drop_points:
             return result
@@ -216,7 +217,6 @@ def quantize_alike(
     *,
     threads: int | None = None,
     plans: Sequence[QuantizationPlan] = PLANS,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> QuantizedAlike:
     """Quantise a network on frames without labels, so that its labels stay nearly the same.
 
@@ -225,7 +225,7 @@ def quantize_alike(
         frames: what ranges are measured on, and labels compared.
         num_classes: how many classes the network knows.
         threads: CPU threads; default: OpenVINO's choice.
-        plans, report: see `quantize_within`.
+        plans: see `quantize_within`.
 
     Raises:
         QualityGateError: every plan changes more labels than `roadseg.weights.gate` allows.
@@ -253,7 +253,7 @@ def quantize_alike(
             measured_with=accuracy.measured_with(),
             label_miou=accuracy.label_miou(wanted, labels, num_classes),
         )
-        report(f"int8, {plan.name}: {cost_text(gate)}")
+        _log.info(f"int8, {plan.name}: {cost_text(gate)}")
         if passes(gate):
             return QuantizedAlike(quantized, plan, gate)
         if best is None or (gate.label_miou or 0) > (best.label_miou or 0):
@@ -283,7 +283,5 @@ def _import_nncf() -> Any:
             f"quantising needs NNCF, which cannot be loaded ({first_line(exc)})",
             fix=install("export"),
         ) from exc
-    import logging
-
     nncf.set_log_level(logging.ERROR)
     return nncf

@@ -12,6 +12,7 @@ import numpy as np
 
 from roadseg.core.errors import SinkError, UsageError, os_reason
 from roadseg.core.files import claim_file, whole_file, write_bytes, write_text
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Labels
 from roadseg.core.wording import option
 from roadseg.synth.drive import Drive, random_scene
@@ -26,16 +27,13 @@ _FIX = "choose a folder you may write to that has room"
 _CRF = "20"
 _ENCODER = "libx264"
 
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
-
 
 def write_clip(
     drive: Drive,
     output: Path,
     labels_dir: Path | None = None,
     labels_npz: Path | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Render a drive into an H.264 MP4 (yuv420p, faststart), with its labels beside it.
 
@@ -47,7 +45,7 @@ def write_clip(
         output: the .mp4 to write.
         labels_dir: folder for one 8-bit PNG of class ids a frame, `000000.png` and so on.
         labels_npz: file for all labels in one compressed array, key `labels`, (T, H, W) uint8.
-        progress: called after every frame.
+        progress: shows how many frames are done.
 
     Raises:
         UsageError: not an .mp4, or odd sides, which the video format cannot hold.
@@ -59,6 +57,7 @@ def write_clip(
     if height % 2 or width % 2:
         raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides")
     stacked: list[Labels] = []
+    clock = StageClock("frames", progress)
     with _translated(output):
         if labels_dir is not None:
             labels_dir.mkdir(parents=True, exist_ok=True)
@@ -71,8 +70,7 @@ def write_clip(
                     _write_png(labels_dir / LABEL_NAME.format(index), labels)
                 if labels_npz is not None:
                     stacked.append(labels)
-                if progress is not None:
-                    progress(index + 1, drive.frames)
+                clock.step(index + 1, drive.frames)
         if labels_npz is not None:
             labels_npz.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(labels_npz) as temporary, temporary.open("wb") as file:
@@ -85,7 +83,7 @@ def write_dataset(
     size_hw: tuple[int, int] = (360, 480),
     seed: int = 0,
     split: str = "train",
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Write `count` random scenes as ROOT/SPLIT/*.png, ROOT/SPLITannot/*.png and ROOT/SPLIT.txt.
 
@@ -106,6 +104,7 @@ def write_dataset(
             f"split {split!r} is not a plain name", fix="use letters and digits, like train"
         )
     lines = []
+    clock = StageClock("scenes", progress)
     with _translated(root):
         for folder in (split, f"{split}annot"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -115,8 +114,7 @@ def write_dataset(
             _write_png(root / split / name, image)
             _write_png(root / f"{split}annot" / name, labels)
             lines.append(f"{split}/{name} {split}annot/{name}\n")
-            if progress is not None:
-                progress(index + 1, count)
+            clock.step(index + 1, count)
         write_text(root / f"{split}.txt", "".join(lines))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadseg.core.errors import ModelError, UsageError, os_reason
-from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.records import read_record
 from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
@@ -28,6 +28,8 @@ class ModelFile:
         precision: `int8`, `fp16` or `fp32`.
         architecture: the network's name; None where only the file itself knows it.
         sha256: checksum of `path`, in hexadecimal.
+        classes: what it tells apart; None where only the file itself knows.
+        bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
     """
 
     name: str
@@ -35,6 +37,19 @@ class ModelFile:
     precision: str
     architecture: str | None
     sha256: str
+    classes: ClassSet | None = None
+    bin_sha256: str | None = None
+
+    def weights(self) -> tuple[str, str]:
+        """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        if self.path.suffix.lower() != ".xml":
+            return self.path.name, self.sha256
+        binary = self.path.with_suffix(".bin")
+        return binary.name, self.bin_sha256 or _digest(binary)
 
 
 def model_names(directory: Path = WEIGHTS_DIR) -> tuple[str, ...]:
@@ -116,7 +131,16 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
     for part in file.parts:
         _check_sum(part.path, part.sha256, "reinstall roadseg")
     main = file.parts[0]
-    return ModelFile(entry.name, main.path, file.precision, entry.architecture, main.sha256)
+    binaries = [part.sha256 for part in file.parts if part.path.suffix == ".bin"]
+    return ModelFile(
+        entry.name,
+        main.path,
+        file.precision,
+        entry.architecture,
+        main.sha256,
+        CAMVID,
+        binaries[0] if binaries else None,
+    )
 
 
 def _own(path: Path, runtime: str) -> ModelFile:
@@ -141,11 +165,12 @@ def _own(path: Path, runtime: str) -> ModelFile:
         raise ModelError(f"{path} has no weights", fix=f"put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
-    if facts.bin_sha256 is not None:
-        _check_sum(binary, facts.bin_sha256, fix)
+    bin_sha256 = facts.bin_sha256
+    if bin_sha256 is not None:
+        _check_sum(binary, bin_sha256, fix)
     digest = _digest(path) if facts.sha256 is None else _check_sum(path, facts.sha256, fix)
     precision = facts.precision or _guess_precision(path)
-    return ModelFile(path.stem, path, precision, None, digest)
+    return ModelFile(path.stem, path, precision, None, digest, bin_sha256=bin_sha256)
 
 
 @dataclass(frozen=True)

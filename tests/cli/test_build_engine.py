@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from roadseg.backends.tensorrt.build import builder as library
-from roadseg.backends.tensorrt.build.progress import BuildProgress
 from roadseg.cli import build_engine as command
 from roadseg.cli import main
+from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.errors import BackendError, EngineError
+from roadseg.core.progress import Progress
 from roadseg.engine.manifest import CalibrationFacts, Gpu, ParityFacts, read_manifest
 from roadseg.engine.store import EngineFile, engines_dir
 from roadseg.models import build_model, save_weights
@@ -243,8 +244,8 @@ def test_a_failing_build(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def compile_plan(*args: Any, log: Callable[[str], None], **options: Any) -> Any:
-        log("TensorRT: warning: something odd")
+    def compile_plan(*args: Any, **options: Any) -> Any:
+        logging.getLogger("roadseg.backends").debug("TensorRT: warning: something odd")
         raise EngineError("TensorRT cannot build mine (no kernel)", fix="try another --size")
 
     monkeypatch.setattr(library, "compile_plan", compile_plan)
@@ -295,12 +296,12 @@ def test_what_it_says_of_an_engine(
     assert "what INT8 costs is unknown; no layers stay FP16" in capsys.readouterr().out
 
 
-def state(stage: str, fraction: float, elapsed_s: float, eta_s: float | None) -> BuildProgress:
-    return BuildProgress(stage, "Timing tactics", fraction, elapsed_s, eta_s)
+def state(stage: str, fraction: float, elapsed_s: float, left_s: float | None) -> Progress:
+    return Progress(stage, fraction, "Timing tactics", elapsed_s, left_s)
 
 
 def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with command.build_progress() as show:
+    with progress_bar() as show:
         show(state("building", 0.0, 0.0, None))
         show(state("building", 0.1, 9.0, None))
         show(state("building", 0.25, 30.0, 90.0))
@@ -322,14 +323,14 @@ def test_a_bar_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with command.build_progress() as show:
+    with progress_bar() as show:
         show(state("building", 0.25, 30.0, 80.5))
     shown = capsys.readouterr().err
     for words in ("building", "25%", "about 80 s left", "Timing tactics"):
         assert words in shown
     # What looks like a tag is a part of the name.
-    with command.build_progress() as show:
-        show(replace(state("building", 0.5, 30.0, None), phase="{ForeignNode[/a.../b]} " * 9))
+    with progress_bar() as show:
+        show(replace(state("building", 0.5, 30.0, None), detail="{ForeignNode[/a.../b]} " * 9))
     shown = capsys.readouterr().err
     assert "{ForeignNode[/a.../b]} {ForeignNode[/a" in shown
     assert "left" not in shown

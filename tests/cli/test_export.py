@@ -14,7 +14,7 @@ import torch
 from roadseg.cli import main
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
 from roadseg.models import build_model, save_weights
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
@@ -64,7 +64,7 @@ def test_openvino_files_run(
     out = capsys.readouterr().out
     assert out == f"{path}: segnet-lite, fp16, native lowering, frames of any multiple of 32\n"
     assert json.loads((tmp_path / "lite.xml.json").read_text())["precision"] == "fp16"
-    backend = create_backend(str(path), "auto", (32, 64))
+    backend = choose(str(path)).open((32, 64))
     assert backend.infer(np.zeros((1, 32, 64, 3), np.uint8)).shape == (1, 32, 64)
     assert backend.info.precision == "fp16"
 

@@ -46,7 +46,8 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["a.mp4", "--size", "360"],
             2,
-            "--size 360 is not a size: give HEIGHTxWIDTH, such as 360x480",
+            "size '360' is not HxW (height x width of the pictures): "
+            "use for example --size 360x480",
         ),
         (
             ["a.mp4", "--size", "8x8"],

@@ -146,6 +146,23 @@ def test_options_of_the_picture_reach_it(images, tmp_path):
     assert pixel("cb") == PALETTES["colorblind"][sky].tolist()
 
 
+def test_a_single_picture_shows_no_figures(tmp_path):
+    """It has no speed: the display would stand in it with dashes."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), np.full((240, 320, 3), 90, np.uint8))
+
+    def picture(source, *options):
+        out = tmp_path / "out"
+        assert run(source, "--output", out, *options) == 0
+        return cv2.imread(str(out / "a.png"))
+
+    without = picture(folder, "--no-hud")
+    assert (picture(folder / "a.png") == without).all()
+    assert (picture(folder) != without).any()
+
+
 def test_max_frames_and_loop(images, tmp_path, capsys):
     assert run(images, "--save-masks", tmp_path / "a", "--max-frames", 3) == 0
     assert len(os.listdir(tmp_path / "a")) == 3
@@ -322,7 +339,7 @@ class TestNothingAskedFor:
 
     def test_no_show_is_no_display(self, images, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("roadseg.pipeline.display_available", lambda: None)
+        monkeypatch.setattr("roadseg.video.opening.display_available", lambda: None)
         assert run(images, "--no-show") == 0
         assert capsys.readouterr().err == self.lines("images-roadseg", "--no-show")[0]
         assert len(os.listdir(tmp_path / "images-roadseg")) == FRAMES
@@ -378,7 +395,7 @@ class TestNothingAskedFor:
             return source
 
         monkeypatch.chdir(images.parent)
-        monkeypatch.setattr("roadseg.pipeline.open_source", opened)
+        monkeypatch.setattr("roadseg.video.opening.open_source", opened)
         assert run("http://u:p@h/live") == 2
         assert "http://***@h/live is live and is recorded only" in capsys.readouterr().err
         assert os.listdir(images.parent) == ["images"]
@@ -409,7 +426,7 @@ class TestNothingAskedFor:
 
         window = Window()
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("roadseg.pipeline.open_window", lambda title, required: window)
+        monkeypatch.setattr("roadseg.video.opening.open_window", lambda title, required: window)
         assert run(images) == 0
         assert window.shown
         assert os.listdir(tmp_path) == ["images"]
@@ -462,7 +479,7 @@ def test_a_network_that_cannot_be_made_leaves_no_file(images, tmp_path, capsys, 
     def fail(*args, **kwargs):
         raise BackendError("the openvino backend needs OpenVINO", fix="pip install openvino")
 
-    monkeypatch.setattr("roadseg.loading.segmenter.create_backend", fail)
+    monkeypatch.setattr("roadseg.loading.choice.Choice.open", fail)
     assert run(images, "--output", tmp_path / "out.mp4") == 6
     assert capsys.readouterr().err.count("\n") == 1
     assert os.listdir(tmp_path) == ["images"]
@@ -617,9 +634,9 @@ def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsy
 
 
 def test_a_window_shows_no_password(monkeypatch):
-    from roadseg import pipeline
+    from roadseg.video import opening
 
     titles = []
-    monkeypatch.setattr(pipeline, "open_window", lambda title, required: titles.append(title))
+    monkeypatch.setattr(opening, "open_window", lambda title, required: titles.append(title))
     run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--stats-json", os.devnull)
     assert titles == ["roadseg: rtsp://***@127.0.0.1:9/live?pwd=***"]

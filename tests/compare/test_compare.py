@@ -515,7 +515,7 @@ def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> Non
     with pytest.raises(UsageError) as error:
         run(dataclasses.replace(plan, seed=1), tmp_path / "out", SMALL[:1])
     assert str(error.value) == (
-        f"{tmp_path}/out/runs/bilinear-interpolation was started with another --seed: give the "
+        f"{tmp_path}/out/runs/bilinear-interpolation was started with another seed: give the "
         "same one to resume, or choose another folder"
     )
 
@@ -523,7 +523,7 @@ def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"time_budget_s": 300.0}, "was started without --time-budget: do the same to resume"),
+        ({"time_budget_s": 300.0}, "was started without time_budget_s: do the same to resume"),
         ({"epochs": 9}, "was started for 1 epochs, and the recipe has 9: use the same recipe to "
          "resume"),
     ],

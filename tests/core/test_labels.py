@@ -20,8 +20,8 @@ from roadseg.core.labels import (
     known_class_set,
     palette_bgr,
 )
-from roadseg.pipeline import RunOptions
 from roadseg.render import Renderer
+from roadseg.run.video import RunOptions
 
 
 def test_classes_are_those_of_the_paper_in_its_order() -> None:

@@ -13,6 +13,7 @@ import pytest
 import roadseg
 from roadseg.cli import main
 from roadseg.core.errors import RoadsegError
+from roadseg.core.size import parse_size
 from roadseg.core.wording import naming_options, option
 from roadseg.datasets.frames import collect_frames
 from roadseg.engine.runtime import load_runtime
@@ -22,7 +23,6 @@ from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
-from roadseg.pipeline import parse_size
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.gate import check_drop
 
@@ -108,7 +108,7 @@ _PACKAGE = Path(roadseg.__file__).parent
 # The doctor is read on the command line only; the others write commands to type, or no message.
 _TYPED = {
     "doctor",
-    "loading/engines.py",
+    "loading/tensorrt.py",
     "engine/manifest.py",
     "kernels/nvrtc.py",
     "evaluation/report/style.py",

@@ -102,15 +102,17 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     for i in range(12):
         write_picture(tmp_path / f"frame{i}.png", i)
     (tmp_path / "notes.txt").write_text("rain")
-    seen: list[tuple[int, int | None]] = []
-    found = collect_frames(tmp_path, count=4, progress=lambda *at: seen.append(at))
+    seen: list[tuple[str, str]] = []
+    found = collect_frames(
+        tmp_path, count=4, progress=lambda state: seen.append((state.stage, state.detail))
+    )
     # In the order of their numbers, not of their letters.
     assert [r.name for r in found.records] == [f"frame{i}.png" for i in (0, 3, 6, 9)]
     assert [b.shape for b in found.batches] == [(1, 352, 480, 3)] * 4
     assert [int(b[0, 0, 0, 0]) for b in found.batches] == [0, 3, 6, 9]
     assert found.network_hw == (352, 480)
     assert found.described == tmp_path.name
-    assert seen == [(i, 4) for i in range(1, 5)]
+    assert seen == [("frames", f"{i}/4") for i in range(1, 5)]
     expected = hashlib.sha256((tmp_path / "frame3.png").read_bytes()).hexdigest()
     assert found.records[1].sha256 == expected
     assert len(collect_frames(tmp_path, network_hw=(32, 64)).batches) == 12

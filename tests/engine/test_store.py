@@ -131,7 +131,8 @@ def test_engines_lie_in_the_checkout_or_in_the_cache(
 def test_names(
     spec: EngineSpec, runtime: Runtime, sm: tuple[int, ...], name: str, tmp_path: Path
 ) -> None:
-    path = engine_path(spec, runtime, DEVICE, sm=sm, weights_sha256="0123456789ab", folder=tmp_path)
+    spec = replace(spec, sm=sm)
+    path = engine_path(spec, runtime, DEVICE, weights_sha256="0123456789ab", folder=tmp_path)
     assert path == tmp_path / name
 
 
@@ -316,9 +317,9 @@ def test_the_list_leaves_out_what_has_no_manifest_and_says_so(tmp_path: Path) ->
     (tmp_path / "alone.engine").write_bytes(PLAN)
     (tmp_path / ".good.engine.77.part").write_bytes(PLAN)
     (tmp_path / "folder.engine").mkdir()
-    problems: list[EngineError] = []
-    assert list_engines(tmp_path, problem=problems.append) == [engine]
-    assert [str(problem) for problem in problems] == [
+    engines, damaged = list_engines(tmp_path)
+    assert engines == [engine]
+    assert [str(problem) for problem in damaged] == [
         f"{tmp_path / 'alone.engine'} has no manifest (alone.engine.json beside it): copy it "
         "along, or build the engine again with 'roadseg build-engine'"
     ]

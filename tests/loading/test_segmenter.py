@@ -56,7 +56,10 @@ def test_the_package_shows_what_it_offers_and_loads_none_of_it():
         "print(*shown, *heavy)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Frame", "LabelMap", "Segmenter", "errors", "labels"]
+    assert done.stdout.split() == [
+        *("EngineSpec", "Frame", "LabelMap", "Segmenter", "build_engine", "calibrate_model"),
+        *("errors", "evaluate_model", "export_network", "labels", "quantize_model"),
+    ]
     assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])
     assert all(hasattr(roadseg, name) for name in roadseg.__all__)
 
@@ -111,7 +114,7 @@ def created(monkeypatch):
             self.closed = True
 
     monkeypatch.setattr(
-        "roadseg.loading.segmenter.create_backend", lambda model, backend, hw, **_options: Noted(hw)
+        "roadseg.loading.choice.Choice.open", lambda choice, hw, **_options: Noted(hw)
     )
     return backends
 
@@ -143,8 +146,8 @@ def test_the_network_unused_for_longest_is_given_back(created):
 @pytest.fixture
 def pipelined(monkeypatch):
     monkeypatch.setattr(
-        "roadseg.loading.segmenter.create_backend",
-        lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
+        "roadseg.loading.choice.Choice.open",
+        lambda choice, hw, **_options: FakePipelinedBackend(hw),
     )
 
 

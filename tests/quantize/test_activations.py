@@ -125,10 +125,12 @@ def test_a_network_is_observed_where_its_values_are(
     before = graph.SerializeToString()
     names = QuantizableGraph(graph.graph).scale_sources()
     batches = [frames((32, 64), seed=seed) for seed in range(3)]
-    done: list[int] = []
-    found = observe_activations(graph, names, batches, threads=1, progress=done.append)
+    done: list[str] = []
+    found = observe_activations(
+        graph, names, batches, threads=1, progress=lambda state: done.append(state.detail)
+    )
     assert graph.SerializeToString() == before
-    assert done == [1, 2, 3]
+    assert done == ["1/3", "2/3", "3/3"]
     assert tuple(found) == names
     with torch.inference_mode():
         x = torch.from_numpy(np.concatenate(batches)).permute(0, 3, 1, 2).float() / 255

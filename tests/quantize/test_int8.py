@@ -188,7 +188,7 @@ def test_index_operations_are_all_found(fp32: Any) -> None:
 def gate(
     monkeypatch: pytest.MonkeyPatch, fp32: Any, mious: list[float], max_drop_points: float = 0.5
 ) -> tuple[Any, list[str], list[str]]:
-    """Run the gate with given accuracies; returns its result, its reports, the plans tried."""
+    """Run the gate with given accuracies; returns its result, its lines, the plans tried."""
     tried: list[str] = []
 
     def fake_calibrate(model: Any, _frames: Any, plan: QuantizationPlan) -> Any:
@@ -205,9 +205,8 @@ def gate(
         return next(accuracies)
 
     try:
-        result = quantize_within(
-            fp32, [], miou_of, max_drop_points=max_drop_points, report=lines.append
-        )
+        monkeypatch.setattr(quantize._log, "info", lines.append)
+        result = quantize_within(fp32, [], miou_of, max_drop_points=max_drop_points)
     finally:
         assert precisions == ["fp32"] + ["int8"] * len(tried)
     return result, lines, tried

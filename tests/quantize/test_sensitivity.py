@@ -74,13 +74,17 @@ def test_the_layer_with_a_ruinous_scale_comes_first(
     scales = dict.fromkeys(structure.scale_sources(), 0.01)
     scales["fourth.1:0"] = 50.0  # the classifier's input: all zeros
     calibration = Calibration("tiny", "", HW, "absmax", (), scales)
-    seen: list[tuple[int, int]] = []
+    seen: list[str] = []
     ranking = rank_layers(
-        graph, calibration, collected.batches, threads=1, progress=lambda *at: seen.append(at)
+        graph,
+        calibration,
+        collected.batches,
+        threads=1,
+        progress=lambda state: seen.append(state.detail),
     )
     assert ranking[0] == "classifier"
     assert sorted(ranking) == sorted(structure.layers)
-    assert seen == [(i, 8) for i in range(1, 9)]
+    assert seen == [f"{i}/8" for i in range(1, 9)]
 
 
 def test_how_many_layers_are_tried() -> None:
@@ -99,8 +103,10 @@ def test_agreement_and_miou(tiny: nn.Module, labelled: Labelled) -> None:
     assert miou(own[:1], half) == 1.0  # void is ignored
 
 
-def test_an_unlabelled_calibration(trained: TrainedNetwork, collected: CalibrationFrames) -> None:
-    lines: list[str] = []
+def test_an_unlabelled_calibration(
+    trained: TrainedNetwork, collected: CalibrationFrames, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "roadseg")
     stages: list[str] = []
     found = calibrate_network(
         trained,
@@ -108,8 +114,7 @@ def test_an_unlabelled_calibration(trained: TrainedNetwork, collected: Calibrati
         None,
         force=True,  # random weights: rounding moves a rare class about
         threads=1,
-        report=lines.append,
-        progress=lambda stage, _done, _total: stages.append(stage),
+        progress=lambda state: stages.append(state.stage),
     )
     assert found.gate is not None
     assert (found.gate.measured_on, found.gate.images) == ("drive", 4)
@@ -126,7 +131,7 @@ def test_an_unlabelled_calibration(trained: TrainedNetwork, collected: Calibrati
             f"drive (4 frames): {100 * found.gate.agreement:.2f}% of labels as in fp32, mean IoU "
             f"with fp32 {found.gate.label_miou:.3f}"
         )
-        for line in lines
+        for line in caplog.messages
     )
     assert list(dict.fromkeys(stages))[:3] == ["ranges", "fp32", "int8"]
     again = calibrate_network(trained, collected, None, threads=1, force=True)
@@ -189,14 +194,15 @@ def test_layers_stay_float_until_the_gate_holds(
     trained: TrainedNetwork,
     collected: CalibrationFrames,
     judged: Callable[[dict[int, float]], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "roadseg")
     judged({0: 2.0, 1: 1.5, 2: 0.5})
-    lines: list[str] = []
-    found = calibrate_network(trained, collected, None, threads=1, report=lines.append)
+    found = calibrate_network(trained, collected, None, threads=1)
     assert found.float_layers == ("classifier", "unpool")
     assert found.gate is not None
     assert found.gate.drop_points == 0.5
-    assert lines == [
+    assert caplog.messages == [
         "val.txt (2 frames): mIoU 70.00 in fp32, 68.00 in int8 (-2.00 points), "
         "90.00% of labels as in fp32",
         "val.txt (2 frames): mIoU 70.00 in fp32, 68.50 in int8 (-1.50 points), "

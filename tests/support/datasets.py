@@ -33,12 +33,11 @@ def video_dir(data_dir: Path) -> Path:
     return data_dir / "video"
 
 
-@pytest.fixture
-def tiny_camvid(tmp_path: Path) -> Path:
+def write_tiny_camvid(folder: Path) -> Path:
     """Eight frames whose class follows from brightness: sky above, road below."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 2)):
-        (tmp_path / split).mkdir()
+        (folder / split).mkdir()
         lines = []
         for i in range(count):
             horizon = int(rng.integers(20, 44))
@@ -46,11 +45,17 @@ def tiny_camvid(tmp_path: Path) -> Path:
             labels[:horizon] = 0
             image = np.where(labels[..., None] == 0, 220, 60).astype(np.uint8)
             image = image.repeat(3, axis=2) + rng.integers(0, 20, (64, 96, 3), dtype=np.uint8)
-            cv2.imwrite(str(tmp_path / split / f"{i}.png"), image)
-            cv2.imwrite(str(tmp_path / split / f"{i}_label.png"), labels)
+            cv2.imwrite(str(folder / split / f"{i}.png"), image)
+            cv2.imwrite(str(folder / split / f"{i}_label.png"), labels)
             lines.append(f"{split}/{i}.png {split}/{i}_label.png")
-        (tmp_path / f"{split}.txt").write_text("\n".join(lines))
-    return tmp_path
+        (folder / f"{split}.txt").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def tiny_camvid(tmp_path: Path) -> Path:
+    """See `write_tiny_camvid`."""
+    return write_tiny_camvid(tmp_path)
 
 
 @pytest.fixture

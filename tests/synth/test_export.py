@@ -29,13 +29,13 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_clip_and_labels(tmp_path: Path) -> None:
     drive = Drive(1, _SMALL, fps=12.5, frames=5)
-    seen: list[tuple[int, int]] = []
+    seen: list[str] = []
     write_clip(
         drive,
         tmp_path / "new" / "drive.mp4",
         tmp_path / "labels",
         tmp_path / "labels.npz",
-        lambda done, total: seen.append((done, total)),
+        lambda state: seen.append(state.detail),
     )
     frames = decode(tmp_path / "new" / "drive.mp4")
     assert len(frames) == 5
@@ -47,7 +47,7 @@ def test_clip_and_labels(tmp_path: Path) -> None:
         assert np.array_equal(stacked[index], labels)
         png = cv2.imread(str(tmp_path / "labels" / f"{index:06d}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(png, labels)
-    assert seen == [(k, 5) for k in range(1, 6)]
+    assert seen == [f"{k}/5" for k in range(1, 6)]
     with av.open(str(tmp_path / "new" / "drive.mp4")) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -62,7 +62,7 @@ def test_a_failure_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     target = tmp_path / "drive.mp4"
     target.write_bytes(b"older")
 
-    def fail(done: int, total: int) -> None:
+    def fail(_state: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -127,7 +127,7 @@ def test_dataset_is_the_camvid_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "split", "message"),
     [
-        (0, "train", "cannot write 0 scenes: use --count 1 or more"),
+        (0, "train", "cannot write 0 scenes: use count=1 or more"),
         (1, "../x", "split '../x' is not a plain name: use letters and digits, like train"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -22,17 +23,24 @@ from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
 from roadseg.weights import load_manifest
 from roadseg.weights.calibration import read_calibration
+from tests.support.datasets import write_tiny_camvid
 from tools import release as module
 from tools.figures import figures_of
 
 
-@pytest.fixture
-def run(tiny_camvid: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, which tests take copies of."""
     recipe = dataclasses.replace(load_recipe("lite"), epochs=2, crop_hw=(64, 64), batch_size=2)
-    folder = tmp_path / "run"
-    frames, validation = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
-    train("segnet-lite", frames, validation, recipe, folder)
-    return folder
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_tiny_camvid(folder)
+    train("segnet-lite", CamVid(data, "train"), CamVid(data, "val"), recipe, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -77,14 +85,16 @@ def test_what_ships_scores_what_its_manifest_says(
 
 
 def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
-    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+    tiny_camvid: Path,
+    run: Path,
+    calibration: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "tools")
     shipped = tmp_path / "weights"
     shipped.mkdir()
-    lines: list[str] = []
-    result = module.release(
-        run, tiny_camvid, calibration, int8=False, directory=shipped, report=lines.append
-    )
+    result = module.release(run, tiny_camvid, calibration, int8=False, directory=shipped)
     assert sorted(p.name for p in shipped.iterdir()) == ["manifest.json", "segnet-lite.safetensors"]
     entry = load_manifest(shipped)["segnet-lite"]
     assert set(entry.files) == {"torch"}
@@ -97,7 +107,7 @@ def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
     assert entry.validation == {
         "fp32 on val": {**entry.validation["fp32 on val"], "miou": figure(result, "fp32")}
     }
-    assert lines == [f"fp32: mIoU {100 * result.scores['fp32', 'val'].miou:.2f}"]
+    assert caplog.messages == [f"fp32: mIoU {100 * result.scores['fp32', 'val'].miou:.2f}"]
     # The documentation's figures are then those of FP32, and nothing is said of INT8's cost.
     stated = figures_of(entry)
     assert stated["miou"] == f"{figure(result, 'fp32'):.3f}"

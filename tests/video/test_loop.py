@@ -286,8 +286,8 @@ class PipelinedSegmenter(Segmenter):
 @pytest.fixture
 def pipelined(monkeypatch):
     monkeypatch.setattr(
-        "roadseg.loading.segmenter.create_backend",
-        lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
+        "roadseg.loading.choice.Choice.open",
+        lambda choice, hw, **_options: FakePipelinedBackend(hw),
     )
 
 

@@ -17,12 +17,6 @@ from roadseg.core.wording import option
 __all__ = ["OpenVinoBackend"]
 
 
-_EXPECTED = (
-    "a roadseg network takes uint8 frames (N, H, W, 3) and gives uint8 labels (N, H, W): "
-    "write one with 'roadseg export'"
-)
-
-
 class OpenVinoBackend:
     """A network compiled for one input size on the CPU.
 
@@ -183,7 +177,11 @@ def _check_ports(network: Any, shown: str) -> None:
         fits = kinds == {"u8"} and len(frame) == 4 and len(labels) == 3
         fits = fits and frame[3].is_static and frame[3].get_length() == 3
     if not fits:
-        raise ModelError(f"{shown} has other inputs or outputs: {_EXPECTED}")
+        raise ModelError(
+            f"{shown} has other inputs or outputs: a roadseg network takes uint8 frames "
+            "(N, H, W, 3) and gives uint8 labels (N, H, W)",
+            fix="write one with 'roadseg export'",
+        )
 
 
 def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:

@@ -30,8 +30,7 @@ from roadseg.evaluation.report.frames import (
 )
 from roadseg.evaluation.report.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report.report import Report
-from roadseg.loading.scores import create_scoring_backend
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
 from roadseg.metrics.boundary import BoundaryF1
 
 VOID_TAGS = {"meta", "img", "br", "path", "rect", "circle", "polyline"}
@@ -412,8 +411,8 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_scores_make_the_labels_that_the_backend_gives(backend: str) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     batch = np.stack([cv2.GaussianBlur(frame, (0, 0), 6) for frame in batch])
-    scoring = create_scoring_backend("segnet-lite", backend, (64, 96), threads=1)
-    plain = create_backend("segnet-lite", backend, (64, 96), threads=1)
+    scoring = choose("segnet-lite", backend, threads=1).open((64, 96), scores=True)
+    plain = choose("segnet-lite", backend, threads=1).open((64, 96))
     assert isinstance(scoring, ScoringBackend)
     assert not isinstance(plain, ScoringBackend)
     assert scoring.info == plain.info
@@ -436,7 +435,7 @@ def test_scores_of_an_exported_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model("segnet-lite").eval()
     save_onnx(build_onnx(model, "segnet-lite"), tmp_path / "net.onnx")
-    scoring = create_scoring_backend(str(tmp_path / "net.onnx"), "openvino", (32, 64), threads=1)
+    scoring = choose(str(tmp_path / "net.onnx"), threads=1).open((32, 64), scores=True)
     assert isinstance(scoring, ScoringBackend)
     batch = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
@@ -467,7 +466,7 @@ def test_a_network_that_hides_its_scores(tmp_path: Path) -> None:
     path = tmp_path / "blue.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), str(path))
     with pytest.raises(ModelError) as error:
-        create_scoring_backend(str(path), "openvino", (32, 64))
+        choose(str(path), "openvino").open((32, 64), scores=True)
     assert str(error.value) == (
         f"{path} picks its classes in a way that shows no scores: write it again with "
         "'roadseg export', or use backend=\"torch\""
@@ -475,7 +474,7 @@ def test_a_network_that_hides_its_scores(tmp_path: Path) -> None:
 
 
 def test_backends_that_hold_labels_only() -> None:
-    assert not isinstance(create_scoring_backend("x", "fake", (32, 32)), ScoringBackend)
+    assert not isinstance(choose("x", "fake").open((32, 32), scores=True), ScoringBackend)
 
 
 def test_classes_of_another_data_set(tmp_path: Path) -> None:

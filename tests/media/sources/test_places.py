@@ -76,11 +76,11 @@ class TestCameras:
         save(here / "0" / "a.png")
         save(here / "2024" / "b.png")
         (here / "7").write_bytes(b"a video")
-        note = 'reading the folder 0: for webcam 0, give spec="/dev/video0"'
+        note = 'reading the folder 0; for webcam 0, give spec="/dev/video0"'
         assert find("0") == Images((Path("0/a.png"),), "0", Path("0"), (note,))
         assert images_of("2024") == [Path("2024/b.png")]
         assert find("7") == Video(
-            Path("7"), ('reading the file 7: for webcam 7, give spec="/dev/video7"',)
+            Path("7"), ('reading the file 7; for webcam 7, give spec="/dev/video7"',)
         )
 
     @pytest.mark.parametrize(

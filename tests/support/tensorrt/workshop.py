@@ -16,8 +16,6 @@ class Workshop:
         runtime: the stand-in.
         world: what it was asked.
         cuda: a simulated GPU.
-        lines: what was reported.
-        logged: what TensorRT had to remark.
     """
 
     def __init__(self, version: str, target: str) -> None:
@@ -26,14 +24,7 @@ class Workshop:
         self.trt, self.world = builder.make(version, self.cuda, rtx=rtx)
         numbers = tuple(int(part) for part in version.split("."))
         self.runtime = Runtime(self.trt, target, numbers, version)  # type: ignore[arg-type]
-        self.lines: list[str] = []
-        self.logged: list[str] = []
 
     def options(self) -> dict[str, Any]:
         """What `build_engine` is given."""
-        return {
-            "runtime": self.runtime,
-            "open_cuda": lambda: self.cuda,
-            "report": self.lines.append,
-            "log": self.logged.append,
-        }
+        return {"runtime": self.runtime, "open_cuda": lambda: self.cuda}

@@ -7,6 +7,7 @@ interrupted leaves what was there before.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,16 +16,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadseg.backends.tensorrt.build.already_built import already_built
 from roadseg.backends.tensorrt.build.compile import choose_sm, compile_plan
-from roadseg.backends.tensorrt.build.graph import Int8Options, NetworkGraph, export_graph
+from roadseg.backends.tensorrt.build.graph import NetworkGraph, export_graph
 from roadseg.backends.tensorrt.build.interrupt import DeferredInterrupt
 from roadseg.backends.tensorrt.build.lock import build_lock
-from roadseg.backends.tensorrt.build.other_process import built_meanwhile
 from roadseg.backends.tensorrt.build.parity import Labeller, check_parity, compare, parity_frames
-from roadseg.backends.tensorrt.build.progress import BuildProgress, StageClock
 from roadseg.backends.tensorrt.build.publish import Draft, claim_engine
 from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.size import SizeHW
 from roadseg.core.version import __version__
 from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
@@ -38,8 +40,7 @@ from roadseg.engine.store import (
     read_engine,
     stale_reasons,
 )
-from roadseg.weights import resolve_weights
-from roadseg.weights.gate import check_drop
+from roadseg.weights import ModelFile, resolve_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,52 +48,49 @@ if TYPE_CHECKING:
 
     from roadseg.cuda import Cuda, DeviceInfo
 
-__all__ = ["BuildProgress", "build_engine"]
+__all__ = ["build_engine"]
 
 _REFERENCE = "PyTorch FP32"
 
-Report = Callable[[str], None]
-Progress = Callable[[BuildProgress], None]
+_log = logging.getLogger(__name__)
 
 
 def build_engine(
     spec: EngineSpec,
     *,
     output: Path | None = None,
-    calibration: Path | None = None,
     data: Path | None = None,
-    max_drop_points: float = 0.5,
-    force: bool = False,
+    weights: ModelFile | None = None,
     runtime: Runtime | None = None,
     open_cuda: Callable[[], Cuda] | None = None,
-    progress: Progress = lambda _progress: None,
-    report: Report = lambda _line: None,
-    log: Report = lambda _line: None,
+    progress: ShowProgress | None = None,
 ) -> EngineFile:
-    """Build an engine, compare its labels with PyTorch's, and write it with its manifest.
+    """Build a TensorRT engine, compare its labels with PyTorch's, and write it with its manifest.
+
+    >>> engine = roadseg.build_engine(EngineSpec("segnet-lite", precision="fp16"))
+    >>> engine.path, engine.manifest.parity
+    >>> segmenter = roadseg.Segmenter(engine.path)
 
     If another process is building the same engine, this waits, and returns what that one built.
+    What the user should know is logged; what TensorRT has to remark, as debugging details.
 
     Args:
         spec: what to build.
         output: a file, or a folder for the usual name; default: `engines_dir()`.
-        calibration: for INT8: what `roadseg calibrate` wrote; default: see `find_calibration`.
         data: frames to compare labels on, a folder of images or a video; default: the sample clip.
-        max_drop_points: points (hundredths) of mIoU that INT8 may cost.
-        force: build INT8 although it costs more, or nobody knows how much.
+        weights: of the model, where they have been found already.
         runtime: what builds; default: loaded.
         open_cuda: gives the GPU to use, which the caller closes afterwards; default: the first GPU
             there is, opened and closed here.
-        progress: told how far each stage is.
-        report: told, in a line each, what the user should know.
-        log: told, in a line each, what TensorRT has to remark.
+        progress: shows how far each stage is: `reading` (of `data`), `exporting`, `building`,
+            `comparing`.
 
     Returns:
         The engine.
 
     Raises:
         UsageError: the specification cannot be built by this TensorRT, or names no model; or
-            `output` or `max_drop_points` cannot be meant.
+            `output` cannot be meant.
         DataError: `data` holds no frames, or unreadable ones.
         SourceError: it is not a readable video.
         ModelError: the weights or the calibration are missing, damaged, or of another network; or
@@ -103,7 +101,6 @@ def build_engine(
         EngineError: TensorRT cannot build it, or its labels are not those of the network.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    check_drop(max_drop_points)
     runtime = runtime or load_runtime(spec.target)
     if runtime.target != spec.target:
         raise UsageError(
@@ -115,31 +112,27 @@ def build_engine(
         if cuda is not None and open_cuda is None:
             stack.callback(cuda.close)
         device = cuda.device if cuda is not None else None
-        sm = choose_sm(spec.sm, runtime, device) if spec.target == "tensorrt-rtx" else ()
-        weights = resolve_weights(spec.model)
-        int8 = Int8Options(calibration, max_drop_points, force)
-        path = _path(spec, output, runtime, device, sm, weights.sha256)
+        if spec.target == "tensorrt-rtx":
+            spec = replace(spec, sm=choose_sm(spec.sm, runtime, device))
+        weights = weights or resolve_weights(spec.model)
+        path = _path(spec, output, runtime, device, weights.sha256)
         claim_engine(path)
         frames = None
         if data is not None or cuda is not None:
-            frames = _frames(data, spec.size_hw, progress)
+            # Before anything that takes long, for they may be missing.
+            shown = progress if data is not None else None
+            frames = parity_frames(data, spec.size_hw, progress=shown)
         began = _now()
-        waited = stack.enter_context(build_lock(path, lambda pid: report(_waiting(path, pid))))
-        if waited:
-            engine = built_meanwhile(path, spec, sm, runtime, weights.sha256, began, int8)
+        if stack.enter_context(build_lock(path, lambda pid: _log.info(_waiting(path, pid)))):
+            engine = already_built(
+                path, spec, since=began, runtime=runtime, weights_sha256=weights.sha256
+            )
             if engine is not None:
-                report(f"{path.name} was built meanwhile")
+                _log.info("%s was built meanwhile", path.name)
                 return engine
-        clock = StageClock("exporting")
-        progress(clock.at(0.0))
-        graph = export_graph(
-            spec,
-            int8,
-            report=report,
-            progress=lambda fraction: progress(clock.at(fraction)),
-        )
-        plan, build_s = _compile(graph, spec, runtime, sm, device, progress, log)
-        manifest = _describe(spec, graph, runtime, device, sm, plan, build_s)
+        graph = export_graph(spec, weights, progress=progress)
+        plan, build_s = _compile(graph, spec, runtime, device, progress)
+        manifest = _describe(spec, graph, runtime, device, plan, build_s)
         draft = stack.enter_context(Draft(path))
         draft.write_plan(plan)
         del plan
@@ -173,7 +166,6 @@ def _path(
     output: Path | None,
     runtime: Runtime,
     device: DeviceInfo | None,
-    sm: tuple[int, ...],
     weights_sha256: str,
 ) -> Path:
     if output is not None and output.suffix and not output.is_dir():
@@ -183,39 +175,35 @@ def _path(
             f"{output} is neither an engine's name nor a folder",
             fix=f"use {option('--output', f'FILE{SUFFIX}')}, or a folder that exists",
         )
-    return engine_path(spec, runtime, device, sm=sm, weights_sha256=weights_sha256, folder=output)
+    return engine_path(spec, runtime, device, weights_sha256=weights_sha256, folder=output)
 
 
 def _compile(
     graph: NetworkGraph,
     spec: EngineSpec,
     runtime: Runtime,
-    sm: tuple[int, ...],
     device: DeviceInfo | None,
-    progress: Progress,
-    log: Report,
+    progress: ShowProgress | None,
 ) -> tuple[bytes, float]:
     """The plan, and how many seconds it took."""
     from roadseg.export.onnx import INPUT_NAME
 
-    clock = StageClock("building")
-    progress(clock.at(0.0))
+    clock = StageClock("building", progress)
+    clock.at(0.0)
     start_s = time.monotonic()
     with DeferredInterrupt() as interrupt:
         plan = compile_plan(
             graph.content,
             spec,
             runtime,
-            sm=sm,
             input_name=INPUT_NAME,
             timing_cache=None if device is None else _timing_cache(runtime, device),
-            tell=lambda fraction, phase: progress(clock.at(fraction, phase)),
+            on_phase=clock.at,
             cancelled=lambda: interrupt.requested,
-            log=log,
         )
     # Only Ctrl-C cancels, and that has left the block already.
     assert plan is not None
-    progress(clock.at(1.0))
+    clock.at(1.0)
     return plan, time.monotonic() - start_s
 
 
@@ -232,7 +220,6 @@ def _describe(
     graph: NetworkGraph,
     runtime: Runtime,
     device: DeviceInfo | None,
-    sm: tuple[int, ...],
     plan: bytes,
     build_s: float,
 ) -> EngineManifest:
@@ -256,7 +243,7 @@ def _describe(
         target=spec.target,
         tensorrt_version=runtime.version_text,
         gpu=Gpu(device.name, device.compute_capability) if device and only_here else None,
-        sm=sm,
+        sm=spec.sm,
         workspace_mb=spec.workspace_mb,
         classes=graph.classes.names,
         palette_rgb=tuple((int(r), int(g), int(b)) for b, g, r in graph.classes.palette_bgr),
@@ -290,31 +277,15 @@ def _foreign(manifest: EngineManifest, cuda: Cuda) -> str | None:
     return reasons[0] if reasons else None
 
 
-def _frames(
-    data: Path | None, size_hw: tuple[int, int], progress: Progress
-) -> tuple[npt.NDArray[np.uint8], str]:
-    """What labels are compared on; read before anything that takes long, for it may be missing."""
-    if data is None:
-        return parity_frames(None, size_hw)
-    clock = StageClock("reading")
-
-    def show(done: int, total: int | None) -> None:
-        progress(clock.at(min(done / total, 1.0) if total else 0.0))
-
-    return parity_frames(data, size_hw, progress=show)
-
-
 def _prove(
     engine: EngineFile,
     runtime: Runtime,
     cuda: Cuda,
     weights: Path,
     parity: tuple[npt.NDArray[np.uint8], str],
-    progress: Progress,
+    progress: ShowProgress | None,
 ) -> ParityFacts:
     manifest = engine.manifest
-    clock = StageClock("comparing")
-    progress(clock.at(0.0))
     frames, measured_on = parity
     from roadseg.backends.tensorrt.backend import TensorRtBackend
 
@@ -326,12 +297,12 @@ def _prove(
             _reference(weights, manifest.size_hw, stack),
             frames,
             batch=manifest.batch[1],
-            progress=lambda done, total: progress(clock.at(done / total)),
+            progress=progress,
         )
     return ParityFacts(round(agreement, 6), len(frames), measured_on, _REFERENCE)
 
 
-def _reference(weights: Path, size_hw: tuple[int, int], stack: ExitStack) -> Labeller:
+def _reference(weights: Path, size_hw: SizeHW, stack: ExitStack) -> Labeller:
     """PyTorch in FP32, on the CPU: on a GPU it rounds what convolutions multiply to 10 bits."""
     from roadseg.backends.torch.backend import TorchBackend
 

@@ -8,6 +8,7 @@ as TensorRT-RTX is. No flag is used that 11 removed.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
 
 __all__ = ["available_sm", "choose_sm", "compile_plan"]
+
+_log = logging.getLogger(__name__)
 
 
 def available_sm(runtime: Runtime) -> tuple[int, ...]:
@@ -73,25 +76,21 @@ def compile_plan(
     spec: EngineSpec,
     runtime: Runtime,
     *,
-    sm: tuple[int, ...] = (),
     input_name: str = "frame_bgr",
     timing_cache: Path | None = None,
-    tell: Callable[[float, str], None] = lambda _fraction, _phase: None,
-    cancelled: Callable[[], bool] = lambda: False,
-    log: Callable[[str], None] = lambda _line: None,
+    on_phase: Callable[[float, str], object] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> bytes | None:
-    """Build.
+    """Build. What TensorRT had to remark is logged when it is over, for those who look for it.
 
     Args:
         graph: a serialised ONNX model of that precision, lowering, size and batch.
-        spec: what it is.
+        spec: what it is; of TensorRT-RTX with the compute capabilities to build for.
         runtime: what builds it.
-        sm: compute capabilities, for TensorRT-RTX.
         input_name: of the graph's input.
         timing_cache: file of measurements of earlier builds; TensorRT only.
-        tell: called with the fraction done, and what is being done.
+        on_phase: called with the fraction done, and what is being done.
         cancelled: asked often whether to give up.
-        log: told, in a line each, what TensorRT had to remark, when it is over.
 
     Returns:
         The plan; None if it was cancelled.
@@ -101,13 +100,13 @@ def compile_plan(
         EngineError: it refuses the graph, or fails to build it.
     """
     with listen(runtime.trt) as (logger, messages):
+        monitor = make_monitor(runtime.trt, on_phase, cancelled)
         try:
-            return _Build(spec, runtime, logger, messages).run(
-                graph, sm, input_name, timing_cache, tell, cancelled
-            )
+            build = _Build(spec, runtime, logger, messages)
+            return build.run(graph, input_name, timing_cache, monitor)
         finally:
             for line in messages.lines:
-                log(f"{runtime.name}: {line}")
+                _log.debug("%s: %s", runtime.name, line)
 
 
 class _Build:
@@ -121,19 +120,12 @@ class _Build:
         self._messages = messages
 
     def run(
-        self,
-        graph: bytes,
-        sm: tuple[int, ...],
-        input_name: str,
-        timing_cache: Path | None,
-        tell: Callable[[float, str], None],
-        cancelled: Callable[[], bool],
+        self, graph: bytes, input_name: str, timing_cache: Path | None, monitor: Any
     ) -> bytes | None:
         builder = self._builder()
         network = self._parse(builder, graph)
         config = builder.create_builder_config()
-        self._configure(builder, config, sm, input_name)
-        monitor = make_monitor(self._trt, tell, cancelled)
+        self._configure(builder, config, input_name)
         config.progress_monitor = monitor
         # TensorRT-RTX measures nothing while it builds: there its timing cache is deprecated.
         cache = None
@@ -146,7 +138,7 @@ class _Build:
         if monitor.error is not None:
             raise monitor.error
         if plan is None:
-            if cancelled():
+            if monitor.cancelled():
                 return None
             raise self._failure()
         return bytes(plan)
@@ -186,7 +178,7 @@ class _Build:
             last_plugin_error()  # of an earlier build
             register_plugins(self._trt)
 
-    def _configure(self, builder: Any, config: Any, sm: tuple[int, ...], input_name: str) -> None:
+    def _configure(self, builder: Any, config: Any, input_name: str) -> None:
         trt, spec = self._trt, self._spec
         if spec.workspace_mb is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mb << 20)
@@ -199,8 +191,8 @@ class _Build:
             if config.add_optimization_profile(profile) < 0:
                 raise self._failure()
         if self._runtime.target == "tensorrt-rtx":
-            config.num_compute_capabilities = len(sm)
-            for index, number in enumerate(sm):
+            config.num_compute_capabilities = len(spec.sm)
+            for index, number in enumerate(spec.sm):
                 capability = getattr(trt.ComputeCapability, f"SM{number}")
                 if not config.set_compute_capability(capability, index):
                     raise self._failure()

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import QualityGateError
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.wording import option
 from roadseg.engine.manifest import CalibrationFacts
 from roadseg.engine.spec import EngineSpec
+from roadseg.weights.calibration import (
+    check_weights,
+    find_calibration,
+    read_calibration,
+    shipped_calibration,
+)
+from roadseg.weights.gate import check_gate
+from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
     from roadseg.core.labels import ClassSet
     from roadseg.export.network import TrainedNetwork
+    from roadseg.weights import ModelFile
     from roadseg.weights.calibration import Calibration
 
-__all__ = ["Int8Options", "NetworkGraph", "export_graph"]
+__all__ = ["NetworkGraph", "export_graph"]
 
-
-@dataclass(frozen=True)
-class Int8Options:
-    """What an INT8 engine is made with.
-
-    Attributes:
-        calibration: what `roadseg calibrate` wrote; None: see `find_calibration`.
-        max_drop_points: points (hundredths) of mIoU that INT8 may cost.
-        force: build although it costs more, or nobody knows how much.
-    """
-
-    calibration: Path | None = None
-    max_drop_points: float = 0.5
-    force: bool = False
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,22 +55,18 @@ class NetworkGraph:
 
 
 def export_graph(
-    spec: EngineSpec,
-    int8: Int8Options,
-    *,
-    report: Callable[[str], None] = lambda _line: None,
-    progress: Callable[[float], None] = lambda _fraction: None,
+    spec: EngineSpec, weights: ModelFile, *, progress: ShowProgress | None = None
 ) -> NetworkGraph:
     """Load a network and write its graph, as the engine wants it.
 
+    That an INT8 engine is made only because it is forced is logged.
+
     Args:
         spec: the engine.
-        int8: for INT8 only.
-        report: told if an INT8 engine is made only because it is forced.
-        progress: told the fraction done.
+        weights: of the network.
+        progress: shows how far it is.
 
     Raises:
-        UsageError: unknown model.
         ModelError: the weights or the calibration are missing, damaged, or of another network; or
             the network cannot take frames of that size.
         BackendError: PyTorch or ONNX is missing.
@@ -82,11 +74,13 @@ def export_graph(
     """
     from roadseg.export.network import load_network
 
-    network = load_network(spec.model)
+    clock = StageClock("exporting", progress)
+    clock.at(0.0)
+    network = load_network(weights)
     calibration = facts = None
     if spec.precision == "int8":
-        calibration, facts = _read(network, spec.model, int8, report)
-    progress(0.3)
+        calibration, facts = _read(network, spec)
+    clock.at(0.3)
     from roadseg.export.onnx import build_onnx
 
     model = build_onnx(
@@ -100,13 +94,13 @@ def export_graph(
         portable=spec.portable,
         classes=network.classes,
     )
-    progress(0.7)
+    clock.at(0.7)
     if calibration is not None:
         from roadseg.export.qdq import insert_qdq
 
         model = insert_qdq(model, calibration)
     content: bytes = model.SerializeToString(deterministic=True)
-    progress(1.0)
+    clock.at(1.0)
     return NetworkGraph(
         content=content,
         sha256=_graph_sha256(model),
@@ -124,20 +118,10 @@ def _graph_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _read(
-    network: TrainedNetwork, source: str, int8: Int8Options, report: Callable[[str], None]
-) -> tuple[Calibration, CalibrationFacts]:
-    from roadseg.weights.calibration import (
-        check_weights,
-        find_calibration,
-        read_calibration,
-        shipped_calibration,
-    )
-    from roadseg.weights.gate import check_gate
-    from roadseg.weights.manifest import sha256_of
-
+def _read(network: TrainedNetwork, spec: EngineSpec) -> tuple[Calibration, CalibrationFacts]:
+    source = spec.model
     usual = find_calibration(network.architecture, network.weights_sha256)
-    path = int8.calibration or usual
+    path = spec.calibration or usual
     calibration = read_calibration(path, source=source)
     check_weights(
         calibration,
@@ -147,13 +131,13 @@ def _read(
     )
     forced = False
     try:
-        check_gate(calibration, max_drop_points=int8.max_drop_points)
+        check_gate(calibration, max_drop_points=spec.max_drop_points)
     except QualityGateError as exc:
-        if not int8.force:
+        if not spec.force:
             raise
         forced = True
         # Without its advice, which is what the user has followed.
-        report(f"{option('--force', True)}: {exc.what}")
+        _log.info(f"{option('--force', True)}: {exc.what}")
     gate = calibration.gate
     return calibration, CalibrationFacts(
         sha256=sha256_of(path),

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.errors import DataError, EngineError
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.shipped import shipped_file
 from roadseg.core.wording import option
 from roadseg.engine.manifest import ParityFacts
@@ -33,7 +34,7 @@ def parity_frames(
     size_hw: tuple[int, int],
     *,
     count: int = _FRAMES,
-    progress: Callable[[int, int | None], None] = lambda _done, _total: None,
+    progress: ShowProgress | None = None,
 ) -> tuple[npt.NDArray[np.uint8], str]:
     """Frames to compare labels on, and what they are called.
 
@@ -42,7 +43,7 @@ def parity_frames(
             rendered scenes where roadseg was installed without it.
         size_hw: the network's input.
         count: how many, at most.
-        progress: called with the number of frames read, and of how many if that is known.
+        progress: shows how many have been read.
 
     Returns:
         (N, h, w, 3) uint8 BGR.
@@ -58,7 +59,12 @@ def parity_frames(
         if not data.is_file():
             return _rendered(size_hw, count), "rendered scenes"
     frames = collect_frames(
-        data, count=count, network_hw=size_hw, progress=progress, purpose="compare labels on"
+        data,
+        count=count,
+        network_hw=size_hw,
+        progress=progress,
+        stage="reading",
+        purpose="compare labels on",
     )
     if not frames.batches:
         raise DataError(
@@ -73,7 +79,7 @@ def compare(
     frames_bgr: npt.NDArray[np.uint8],
     *,
     batch: int = 1,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: ShowProgress | None = None,
 ) -> float:
     """Share of pixels, 0..1, that have the same label in both.
 
@@ -82,12 +88,14 @@ def compare(
         reference_of: what it should give.
         frames_bgr: (N, h, w, 3) uint8 BGR.
         batch: how many to hand over at a time.
-        progress: called with the number of frames done, and of how many.
+        progress: shows how many are done.
 
     Raises:
         ValueError: one of them gives labels of another shape than (N, h, w), or of another type.
     """
     same = done = 0
+    clock = StageClock("comparing", progress)
+    clock.at(0.0)
     for part in _parts(frames_bgr, batch):
         labels, reference = labels_of(part), reference_of(part)
         for given in (labels, reference):
@@ -97,7 +105,7 @@ def compare(
                 )
         same += int(np.count_nonzero(labels == reference))
         done += len(part)
-        progress(done, len(frames_bgr))
+        clock.step(done, len(frames_bgr))
     return same / frames_bgr[..., 0].size
 
 

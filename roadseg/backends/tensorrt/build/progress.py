@@ -1,60 +1,12 @@
-"""How far a build is: from the phases that TensorRT reports to a fraction and a time to go."""
+"""How far TensorRT is with a build, from the phases that it reports."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BuildProgress", "PhaseTree", "StageClock", "make_monitor"]
-
-# A guess from less than this would jump about.
-_ETA_FROM_FRACTION = 0.02
-_ETA_FROM_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class BuildProgress:
-    """How far a build is.
-
-    Attributes:
-        stage: `reading` (of `data`), `exporting`, `building` or `comparing`.
-        phase: what TensorRT is doing, in its own words; empty in the other stages.
-        fraction: of the stage, 0..1; it never falls.
-        elapsed_s: since the stage began.
-        eta_s: the stage's end is about so far away; None while nobody knows.
-    """
-
-    stage: str
-    phase: str
-    fraction: float
-    elapsed_s: float
-    eta_s: float | None
-
-
-class StageClock:
-    """Times one stage.
-
-    Args:
-        stage: see `BuildProgress`.
-        clock: seconds; a fake one in tests.
-    """
-
-    def __init__(self, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stage = stage
-        self._clock = clock
-        self._start = clock()
-        self._fraction = 0.0
-
-    def at(self, fraction: float, phase: str = "") -> BuildProgress:
-        """The state at that fraction of the stage, now."""
-        self._fraction = max(self._fraction, min(fraction, 1.0))
-        elapsed_s = self._clock() - self._start
-        eta_s = None
-        if self._fraction >= _ETA_FROM_FRACTION and elapsed_s >= _ETA_FROM_S:
-            eta_s = elapsed_s * (1 - self._fraction) / self._fraction
-        return BuildProgress(self._stage, phase, self._fraction, elapsed_s, eta_s)
+__all__ = ["PhaseTree", "make_monitor"]
 
 
 @dataclass(slots=True)
@@ -122,13 +74,15 @@ def _fraction_of(name: str, phases: Mapping[str, _Phase]) -> float:
 
 
 def make_monitor(
-    trt: Any, tell: Callable[[float, str], None], cancelled: Callable[[], bool]
+    trt: Any,
+    on_phase: Callable[[float, str], object] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Any:
     """TensorRT's progress monitor.
 
     Args:
         trt: TensorRT's Python module.
-        tell: called with the fraction of the whole and the name of the phase; if it raises, the
+        on_phase: called with the fraction of the whole and the name of the phase; if it raises, the
             build is cancelled and the exception is kept in the monitor's `error`.
         cancelled: whether to end the build; asked after each step.
     """
@@ -141,21 +95,24 @@ def make_monitor(
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._tree.start(phase_name, parent_phase, num_steps)
-            self._tell()
+            self._show()
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._tree.step(phase_name, step)
-            self._tell()
-            return self.error is None and not cancelled()
+            self._show()
+            return self.error is None and not self.cancelled()
 
         def phase_finish(self, phase_name: str) -> None:
             self._tree.finish(phase_name)
-            self._tell()
+            self._show()
 
-        def _tell(self) -> None:
-            if self.error is None:
+        def cancelled(self) -> bool:
+            return cancelled is not None and cancelled()
+
+        def _show(self) -> None:
+            if self.error is None and on_phase is not None:
                 try:
-                    tell(self._tree.fraction, self._tree.phase)
+                    on_phase(self._tree.fraction, self._tree.phase)
                 # An exception that leaves this method ends the process. It is raised later.
                 except BaseException as exc:  # noqa: BLE001
                     self.error = exc

@@ -17,11 +17,10 @@ import pytest
 from roadseg.backends.fake import FakeBackend
 from roadseg.backends.tensorrt.build import builder as subject
 from roadseg.backends.tensorrt.build import publish
+from roadseg.backends.tensorrt.build.already_built import already_built
 from roadseg.backends.tensorrt.build.builder import build_engine
-from roadseg.backends.tensorrt.build.graph import Int8Options, export_graph
+from roadseg.backends.tensorrt.build.graph import export_graph
 from roadseg.backends.tensorrt.build.lock import build_lock
-from roadseg.backends.tensorrt.build.other_process import built_meanwhile
-from roadseg.backends.tensorrt.build.progress import BuildProgress
 from roadseg.core.errors import (
     BackendError,
     DataError,
@@ -31,6 +30,7 @@ from roadseg.core.errors import (
     UsageError,
 )
 from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.progress import Progress
 from roadseg.engine.manifest import (
     CalibrationFacts,
     Gpu,
@@ -41,6 +41,7 @@ from roadseg.engine.manifest import (
 )
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import checksum_problem, find_engine, stale_reasons
+from roadseg.weights import resolve_weights
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
@@ -95,10 +96,15 @@ def names(folder: Path) -> list[str]:
 
 
 def test_an_engine_and_all_that_is_known_of_it(
-    workshop: Callable[..., Any], spec: EngineSpec, tmp_path: Path, own_cache: Path
+    workshop: Callable[..., Any],
+    spec: EngineSpec,
+    tmp_path: Path,
+    own_cache: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG", "roadseg")
     shop = workshop()
-    states: list[BuildProgress] = []
+    states: list[Progress] = []
     out = tmp_path / "out"
     engine = build_engine(spec, output=out, progress=states.append, **shop.options())
     device = shop.cuda.device
@@ -131,9 +137,8 @@ def test_an_engine_and_all_that_is_known_of_it(
     assert stages == ["exporting", "building", "comparing"]
     assert all(0 <= state.fraction <= 1 for state in states)
     assert states[-1].fraction == 1.0
-    assert "Timing tactics" in {state.phase for state in states}
-    assert shop.lines == []
-    assert shop.logged == ["TensorRT 10.13.0.35: warning: odd but working"]
+    assert "Timing tactics" in {state.detail for state in states}
+    assert caplog.messages == ["TensorRT 10.13.0.35: warning: odd but working"]
     (cache,) = (own_cache / "timing").iterdir()
     assert cache.name.startswith("tensorrt-10.13.0.35-sm89-")
     # The GPU is still the caller's.
@@ -160,23 +165,25 @@ def test_the_graph_is_what_was_asked_for(
 
 
 def test_the_same_network_is_the_same_graph(spec: EngineSpec) -> None:
-    states: list[float] = []
-    first = export_graph(spec, Int8Options(), progress=states.append)
-    second = export_graph(spec, Int8Options())
+    states: list[Progress] = []
+    weights = resolve_weights(spec.model)
+    first = export_graph(spec, weights, progress=states.append)
+    second = export_graph(spec, weights)
     assert first.content == second.content
     assert first.sha256 == second.sha256
-    assert states == [0.3, 0.7, 1.0]
+    assert [state.fraction for state in states] == [0.0, 0.3, 0.7, 1.0]
 
 
 def test_a_new_version_of_roadseg_alone_makes_no_other_graph(
     spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = export_graph(spec, Int8Options())
+    weights = resolve_weights(spec.model)
+    first = export_graph(spec, weights)
     monkeypatch.setattr("roadseg.export.onnx.__version__", "99.0")
-    second = export_graph(spec, Int8Options())
+    second = export_graph(spec, weights)
     assert first.content != second.content
     assert first.sha256 == second.sha256
-    other = export_graph(replace(spec, size_hw=(64, 128)), Int8Options())
+    other = export_graph(replace(spec, size_hw=(64, 128)), weights)
     assert other.sha256 != first.sha256
 
 
@@ -522,7 +529,9 @@ def test_the_second_takes_what_the_first_built(
     spec: EngineSpec,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "roadseg")
     path = tmp_path / "out" / "x.engine"
     shop, other = workshop(), workshop()
 
@@ -546,7 +555,7 @@ def test_the_second_takes_what_the_first_built(
 
     monkeypatch.setattr(subject, "build_lock", lock)
     engine = build_engine(spec, output=path, **shop.options())
-    assert shop.lines == [
+    assert caplog.messages == [
         "process 4711 is building x.engine: waiting for it",
         "x.engine was built meanwhile",
     ]
@@ -558,7 +567,7 @@ def test_the_second_takes_what_the_first_built(
     fp32 = replace(spec, precision="fp32")
     engine = build_engine(fp32, output=path, **shop.options())
     assert engine.manifest.precision == "fp32"
-    assert shop.lines[2:] == ["process 4711 is building x.engine: waiting for it"]
+    assert caplog.messages[2:] == ["process 4711 is building x.engine: waiting for it"]
 
 
 @pytest.mark.parametrize("damage", ["older", "truncated", "gone", "weights"])
@@ -568,20 +577,23 @@ def test_the_second_builds_if_the_first_did_not(
     shop = workshop()
     path = tmp_path / "x.engine"
     engine = build_engine(spec, output=path, **shop.options())
-    given = (path, spec, (), shop.runtime, engine.manifest.weights_sha256)
-    int8 = Int8Options()
-    created = engine.manifest.created
-    assert built_meanwhile(*given, created, int8) == engine
+    given = {
+        "since": engine.manifest.created,
+        "runtime": shop.runtime,
+        "weights_sha256": engine.manifest.weights_sha256,
+    }
+    assert already_built(path, spec, **given) == engine
     if damage == "older":
-        assert built_meanwhile(*given, "2999-01-01T00:00:00+00:00", int8) is None
+        given["since"] = "2999-01-01T00:00:00+00:00"
+        assert already_built(path, spec, **given) is None
         return
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-1])
     elif damage == "gone":
         manifest_path(path).unlink()
     else:
-        given = (*given[:4], "other")
-    assert built_meanwhile(*given, created, int8) is None
+        given["weights_sha256"] = "other"
+    assert already_built(path, spec, **given) is None
 
 
 def test_the_manifest_says_why_it_is_stale_later(
@@ -627,7 +639,7 @@ def test_data_that_is_not_there_is_refused_before_any_work(
         (rtx, "1.7.1.116", {"open_cuda": no_gpu}),
     ):
         shop = workshop(version, wanted.target)
-        states: list[BuildProgress] = []
+        states: list[Progress] = []
         options = shop.options() | changes | {"progress": states.append}
         with pytest.raises(DataError) as caught:
             build_engine(wanted, output=tmp_path, data=missing, **options)
@@ -655,7 +667,7 @@ def test_a_probe_that_another_build_clears_away(
 @pytest.mark.parametrize("drop", [float("nan"), -0.1, float("inf")])
 def test_drops_that_make_no_sense(spec: EngineSpec, drop: float) -> None:
     with pytest.raises(UsageError) as caught:
-        build_engine(spec, max_drop_points=drop)
+        replace(spec, max_drop_points=drop)
     assert str(caught.value) == (f"a drop of {drop:g} points: use for example --max-drop 0.5")
 
 
@@ -672,14 +684,15 @@ def test_int8_that_was_built_meanwhile_must_be_of_the_same_calibration(
     manifest = replace(read_manifest(path), precision="int8", calibration=facts)
     write_manifest(manifest, manifest_path(path))
 
-    def found(options: Int8Options) -> Any:
-        int8 = replace(spec, precision="int8")
-        given = (path, int8, (), shop.runtime, weights, manifest.created)
-        return built_meanwhile(*given, options)
+    def found(calibration: Path, drop: float, force: bool = False) -> Any:
+        made_with = {"calibration": calibration, "max_drop_points": drop, "force": force}
+        int8 = replace(spec, precision="int8", **made_with)
+        given = {"runtime": shop.runtime, "weights_sha256": weights}
+        return already_built(path, int8, since=manifest.created, **given)
 
-    assert found(Int8Options(file, 1.0)).manifest == manifest
-    assert found(Int8Options(file, 0.5)) is None
-    assert found(Int8Options(file, 0.5, force=True)).manifest == manifest
-    assert found(Int8Options(tmp_path / "none.json", 1.0)) is None
+    assert found(file, 1.0).manifest == manifest
+    assert found(file, 0.5) is None
+    assert found(file, 0.5, force=True).manifest == manifest
+    assert found(tmp_path / "none.json", 1.0) is None
     write_calibration(replace(scales, method="absmax"), file)
-    assert found(Int8Options(file, 1.0)) is None
+    assert found(file, 1.0) is None

@@ -72,7 +72,7 @@ def test_networks_are_strongly_typed(
 
 def test_the_rtx_edition_is_told_whom_to_build_for(workshop: Callable[..., Any]) -> None:
     shop = workshop("1.7.1.116", "tensorrt-rtx")
-    assert compile_plan(graph(), RTX, shop.runtime, sm=(86, 120))
+    assert compile_plan(graph(), replace(RTX, sm=(86, 120)), shop.runtime)
     config = shop.world.config
     assert shop.world.network_flags == 0
     assert config.num_compute_capabilities == 2
@@ -133,31 +133,32 @@ def test_the_portable_plugins_are_others(
 def test_progress_is_told(workshop: Callable[..., Any]) -> None:
     told: list[tuple[float, str]] = []
     shop = workshop()
-    compile_plan(graph(), SPEC, shop.runtime, tell=lambda *state: told.append(state))
+    compile_plan(graph(), SPEC, shop.runtime, on_phase=lambda *state: told.append(state))
     assert [round(fraction, 3) for fraction, _phase in told] == [
         *(0, 0.333, 0.333, 0.5, 0.667, 0.333, 0.667, 1, 1)
     ]
     assert told[3][1] == "Timing tactics"
 
 
-def test_cancelling(workshop: Callable[..., Any], tmp_path: Path) -> None:
+def test_cancelling(
+    workshop: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "roadseg")
     shop = workshop()
     state = {"cancelled": False}
     shop.world.during = lambda: state.update(cancelled=True)
     cache = tmp_path / "timing.cache"
-    lines: list[str] = []
     plan = compile_plan(
         graph(),
         SPEC,
         shop.runtime,
         cancelled=lambda: state["cancelled"],
         timing_cache=cache,
-        log=lines.append,
     )
     assert plan is None
     # The step after the cancellation was the last one.
     assert shop.world.steps == 2
-    assert lines == [
+    assert caplog.messages == [
         "TensorRT 10.13.0.35: error: Error Code 7: BuildCanceled (Build canceled by user)"
     ]
 
@@ -165,12 +166,12 @@ def test_cancelling(workshop: Callable[..., Any], tmp_path: Path) -> None:
 def test_an_error_in_the_progress_display_is_not_lost(workshop: Callable[..., Any]) -> None:
     shop = workshop()
 
-    def tell(fraction: float, phase: str) -> None:
+    def show(fraction: float, phase: str) -> None:
         if phase == "Timing tactics":
             raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="^the terminal is gone$"):
-        compile_plan(graph(), SPEC, shop.runtime, tell=tell)
+        compile_plan(graph(), SPEC, shop.runtime, on_phase=show)
     assert shop.world.steps == 2
 
 
@@ -218,7 +219,8 @@ def test_measurements_that_cannot_be_kept_are_no_failure(
 
 def test_the_rtx_edition_measures_nothing(workshop: Callable[..., Any], tmp_path: Path) -> None:
     shop = workshop("1.7.1.116", "tensorrt-rtx")
-    compile_plan(graph(), RTX, shop.runtime, sm=(89,), timing_cache=tmp_path / "timing.cache")
+    spec = replace(RTX, sm=(89,))
+    compile_plan(graph(), spec, shop.runtime, timing_cache=tmp_path / "timing.cache")
     assert shop.world.config.cache is None
     assert list(tmp_path.iterdir()) == []
 
@@ -244,15 +246,15 @@ def test_the_parser_refuses(workshop: Callable[..., Any]) -> None:
     assert "segnet-lite (Internal Error (no kernel)): report" in failing(shop, SPEC, EngineError)
 
 
-def test_the_builder_fails(workshop: Callable[..., Any]) -> None:
+def test_the_builder_fails(workshop: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "roadseg")
     shop = workshop()
     shop.world.fail = {"build"}
-    lines: list[str] = []
-    assert failing(shop, SPEC, EngineError, log=lines.append) == (
+    assert failing(shop, SPEC, EngineError) == (
         "TensorRT 10.13.0.35 cannot build segnet-lite (Internal Error (no kernel)): try another "
         "--size, or see 'roadseg doctor'"
     )
-    assert lines == [
+    assert caplog.messages == [
         "TensorRT 10.13.0.35: warning: first this",
         "TensorRT 10.13.0.35: error: IBuilder::x: Error Code 10: Internal Error (no kernel. In f "
         "at x.cpp:9)",

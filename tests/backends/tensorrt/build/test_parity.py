@@ -12,6 +12,7 @@ from roadseg.backends.fake import FakeBackend
 from roadseg.backends.tensorrt.build.parity import check_parity, compare, parity_frames
 from roadseg.core import shipped
 from roadseg.core.errors import DataError, EngineError
+from roadseg.core.progress import Progress
 from roadseg.engine.manifest import ParityFacts
 
 pytestmark = pytest.mark.usefixtures("as_typed")
@@ -33,7 +34,7 @@ def test_the_same_labels() -> None:
 def test_every_pixel_counts_once_whatever_the_batch(batch: int) -> None:
     reference = FakeBackend(SIZE_HW).infer
     sizes: list[int] = []
-    states: list[tuple[int, int]] = []
+    states: list[Progress] = []
 
     def off_by_some(batch_bgr: np.ndarray) -> np.ndarray:
         sizes.append(len(batch_bgr))
@@ -46,13 +47,13 @@ def test_every_pixel_counts_once_whatever_the_batch(batch: int) -> None:
         reference,
         frames(5),
         batch=batch,
-        progress=lambda done, total: states.append((done, total)),
+        progress=states.append,
     )
     # 24 pixels of 64x96.
     assert share == 1 - 24 / 6144
     assert sum(sizes) == 5
     assert max(sizes) == min(batch, 5)
-    assert states[-1] == (5, 5)
+    assert (states[-1].stage, states[-1].detail, states[-1].fraction) == ("comparing", "5/5", 1.0)
 
 
 def test_labels_of_another_shape_are_a_bug() -> None:

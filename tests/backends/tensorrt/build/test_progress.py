@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from roadseg.backends.tensorrt.build.progress import PhaseTree, StageClock, make_monitor
+from roadseg.backends.tensorrt.build.progress import PhaseTree, make_monitor
+from roadseg.core.progress import StageClock
 
 
 class Clock:
@@ -21,9 +22,9 @@ class Clock:
 
 def test_a_stage_on_the_clock() -> None:
     clock = Clock()
-    stage = StageClock("building", clock)
+    stage = StageClock("building", clock=clock)
     first = stage.at(0.0, "Tracing")
-    assert (first.stage, first.phase, first.fraction, first.elapsed_s, first.eta_s) == (
+    assert (first.stage, first.detail, first.fraction, first.elapsed_s, first.left_s) == (
         "building",
         "Tracing",
         0.0,
@@ -31,22 +32,22 @@ def test_a_stage_on_the_clock() -> None:
         None,
     )
     clock.now_s += 30
-    assert stage.at(0.01).eta_s is None
+    assert stage.at(0.01).left_s is None
     later = stage.at(0.25)
-    assert (later.elapsed_s, later.eta_s) == (30.0, 90.0)
+    assert (later.elapsed_s, later.left_s) == (30.0, 90.0)
     clock.now_s += 10
     # A phase that TensorRT announces late must not move the bar back.
     assert stage.at(0.1).fraction == 0.25
-    assert stage.at(0.1).eta_s == 120.0
+    assert stage.at(0.1).left_s == 120.0
     end = stage.at(1.5)
-    assert (end.fraction, end.eta_s) == (1.0, 0.0)
+    assert (end.fraction, end.left_s) == (1.0, 0.0)
 
 
 def test_no_guess_in_the_first_second() -> None:
     clock = Clock()
-    stage = StageClock("building", clock)
+    stage = StageClock("building", clock=clock)
     clock.now_s += 0.9
-    assert stage.at(0.5).eta_s is None
+    assert stage.at(0.5).left_s is None
 
 
 def test_phases_within_phases() -> None:

@@ -40,7 +40,7 @@ plan = compile_plan(
     spec,
     runtime,
     timing_cache=Path(sys.argv[1]),
-    tell=lambda fraction, phase: told.append(fraction),
+    on_phase=lambda fraction, phase: told.append(fraction),
 )
 stopped = compile_plan(
     model.SerializeToString(), spec, runtime, cancelled=lambda: len(told) > 3

@@ -47,8 +47,9 @@ def no_gpu() -> Any:
     raise BackendError("there is no GPU in this test: add one")
 
 
-def build(spec: EngineSpec, output: Path, **options: Any) -> EngineFile:
-    return build_engine(spec, output=output, open_cuda=no_gpu, **options)
+def build(spec: EngineSpec, output: Path, *, progress: Any = None, **made_with: Any) -> EngineFile:
+    spec = replace(spec, **made_with)
+    return build_engine(spec, output=output, open_cuda=no_gpu, progress=progress)
 
 
 def check_readable(engine: EngineFile, runtime: Runtime, sm: tuple[int, ...]) -> None:
@@ -74,19 +75,19 @@ def test_fp16_engines(
     weights: Callable[[str], Path],
     runtime: Runtime,
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG", "roadseg")
     file = weights(name)
     phases: list[str] = []
-    logged: list[str] = []
     engine = build(
         rtx(file, batch=batch),
         tmp_path,
-        progress=lambda state: phases.append(state.phase),
-        log=logged.append,
+        progress=lambda state: phases.append(state.detail),
     )
     facts = engine.manifest
     assert read_engine(engine.path) == engine
-    assert [found.path for found in list_engines(tmp_path)] == [engine.path]
+    assert [found.path for found in list_engines(tmp_path)[0]] == [engine.path]
     assert (facts.architecture, facts.batch, facts.size_hw) == (name, batch, (64, 96))
     assert facts.weights_sha256 == sha256_of(file)
     assert facts.not_verified == "no GPU: there is no GPU in this test"
@@ -95,7 +96,7 @@ def test_fp16_engines(
     # FP16 weights, of which the file has two bytes each as well.
     assert facts.plan_bytes > 0.9 * file.stat().st_size
     assert "Building engine" in phases
-    assert logged == []
+    assert caplog.messages == []
     check_readable(engine, runtime, facts.sm)
 
 
@@ -176,8 +177,11 @@ def test_int8_judged_without_labels(
 
 
 def test_int8_that_costs_too_much(
-    calibrated: Callable[..., tuple[Path, Path]], tmp_path: Path
+    calibrated: Callable[..., tuple[Path, Path]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "roadseg")
     out = tmp_path / "out"
     file, calibration = calibrated("segnet-lite", gate(0.8))
     options: dict[str, Any] = {"calibration": calibration}
@@ -187,11 +191,10 @@ def test_int8_that_costs_too_much(
         "INT8 costs segnet-lite 0.80 points of mIoU on val.txt (70.00 in FP32), allowed are 0.5: "
     )
     assert list(out.iterdir()) == []
-    lines: list[str] = []
-    engine = build(rtx(file, "int8"), out, force=True, report=lines.append, **options)
+    engine = build(rtx(file, "int8"), out, force=True, **options)
     assert engine.manifest.calibration is not None
     assert engine.manifest.calibration.forced
-    assert lines == [
+    assert caplog.messages == [
         "--force: INT8 costs segnet-lite 0.80 points of mIoU on val.txt (70.00 in FP32), allowed "
         "are 0.5"
     ]
@@ -280,17 +283,18 @@ def test_a_size_that_the_network_cannot_take(
 
 
 BUILDER = """
-import signal, sys
+import logging, signal, sys
 from pathlib import Path
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from roadseg.backends.tensorrt.build.builder import build_engine
 from roadseg.engine.spec import EngineSpec
 spec = EngineSpec(sys.argv[1], "fp16", (64, 96), (1, 1, 1), "tensorrt-rtx", "native")
 def show(state):
-    print(state.stage, state.phase, flush=True)
-    if state.phase == sys.argv[3]:
+    print(state.stage, state.detail, flush=True)
+    if state.detail == sys.argv[3]:
         sys.stdin.readline()
-build_engine(spec, output=Path(sys.argv[2]), progress=show, report=print)
+build_engine(spec, output=Path(sys.argv[2]), progress=show)
 print("done", flush=True)
 """
 
