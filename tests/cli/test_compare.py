@@ -130,4 +130,4 @@ def test_output_that_is_a_file(
 ) -> None:
     command = ["compare", "--data", str(tiny_camvid), "--table", "1", "--output", str(recipe)]
     assert cli.main(command) == 4
-    assert capsys.readouterr().err.startswith(f"error: cannot write {recipe}/rows.json: ")
+    assert capsys.readouterr().err.startswith(f"error: cannot write {recipe}/rows.json (")

@@ -260,4 +260,4 @@ def test_report_onto_a_file(camvid: Path, capsys: pytest.CaptureFixture[str]) ->
     captured = capsys.readouterr()
     # Known before the first frame is scored.
     assert captured.out == ""
-    assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html: ")
+    assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html (")
