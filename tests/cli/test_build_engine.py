@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written(
     path = tmp_path / "file" / "x.engine"
     assert build(weights, "--output", str(path)) == 4
     assert capsys.readouterr().err == (
-        f"error: cannot write the engine {path} ({tmp_path / 'file'} is no folder): give another "
+        f"error: cannot write {path} ({tmp_path / 'file'} is no folder): give another "
         "folder with --output, or free the space it needs\n"
     )
 

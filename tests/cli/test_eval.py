@@ -161,7 +161,7 @@ def test_json_onto_a_folder(
     captured = capsys.readouterr()
     # Known before the first frame is scored, and not after the last.
     assert captured.out == ""
-    assert captured.err.startswith(f"error: cannot write {tmp_path}: it is a folder:")
+    assert captured.err.startswith(f"error: cannot write {tmp_path}: it is a folder: ")
 
 
 def test_damaged_frame_leaves_no_json(

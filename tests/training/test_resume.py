@@ -467,9 +467,9 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, {"epoch": 1})
 
-    def full(_content: Any, file: Any) -> None:
+    def full(_content: Any, file: Path) -> None:
         # As PyTorch's writer does it: the file is half there, and the reason is hidden.
-        file.write(b"half")
+        file.write_bytes(b"half")
         try:
             raise OSError(28, "No space left on device")
         finally:
