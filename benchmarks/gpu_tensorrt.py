@@ -120,7 +120,7 @@ def _engine(
     frames = frames_bgr(batch, settings.size_hw)
     reference = reference_labels(network, frames, settings.device)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / f"{name}.pt"
+        weights = Path(folder) / f"{name}.safetensors"
         save_weights(weights, network.module, name)
         rtx = runtime.target == "tensorrt-rtx"
         spec = EngineSpec(

@@ -56,6 +56,9 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
+    "safetensors": ("core/weights_file.py", "models/"),
+    "jinja2": ("evaluation/report/",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
@@ -65,6 +68,7 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
+HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
 
 

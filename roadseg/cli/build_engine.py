@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 def build_engine(
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")

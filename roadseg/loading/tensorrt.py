@@ -45,7 +45,7 @@ def find_or_build(
     TensorRT, is said to be so, and another is built.
 
     Args:
-        model: as asked for: a shipped model's name, or a `.pt` file.
+        model: as asked for: a shipped model's name, or a file of weights.
         file: its weights.
         network_hw: height and width of the network's input.
         progress: shows how far the building is.

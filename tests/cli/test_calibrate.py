@@ -23,7 +23,7 @@ from roadseg.weights.manifest import sha256_of
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     return path
 

@@ -513,10 +513,10 @@ def test_no_such_model(workshop: Callable[..., Any], spec: EngineSpec, tmp_path:
     with pytest.raises(UsageError) as caught:
         build_engine(replace(spec, model="x.onnx"), **workshop().options())
     assert str(caught.value) == (
-        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a .pt file "
-        "of 'roadseg train'"
+        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
+        ".safetensors file of 'roadseg train'"
     )
-    missing = str(tmp_path / "none.pt")
+    missing = str(tmp_path / "none.safetensors")
     with pytest.raises(ModelError, match="^no model file at "):
         build_engine(replace(spec, model=missing), **workshop().options())
 
