@@ -39,7 +39,7 @@ ROOMS_OF_LIBRARIES = {
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
-    "onnx": ("export/", "quantize/", "backends/tensorrt/build/", "testing/"),
+    "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",
         "training/",

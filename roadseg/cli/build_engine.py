@@ -110,7 +110,7 @@ def build_engine(
     A first build takes from seconds to many minutes, on a Jetson most of all; it is done once.
     'roadseg run' finds the engine by itself.
     """
-    from roadseg.backends.tensorrt.build.builder import build_engine as build
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine as build
     from roadseg.core.errors import UsageError
     from roadseg.engine.runtime import load_runtime
     from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm, usual_lowering

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.backends.gpu import shared_cuda
 from roadseg.backends.tensorrt.backend import TensorRtBackend
-from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option

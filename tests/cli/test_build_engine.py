@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.backends.tensorrt.build import builder as library
+from roadseg.backends.tensorrt.builder import build_engine as library
 from roadseg.cli import build_engine as command
 from roadseg.cli import main
 from roadseg.cli.progress_bar import progress_bar

@@ -222,7 +222,7 @@ def test_a_run_on_the_cpu_loads_neither_pytorch_nor_tensorrt() -> None:
     loaded = set(result.stdout.split())
     assert "openvino" in loaded
     assert not {"torch", "onnx", "cuda", "pycuda", "tensorrt", "tensorrt_rtx"} & loaded
-    assert "roadseg.backends.tensorrt.build.builder" not in loaded
+    assert "roadseg.backends.tensorrt.builder.build_engine" not in loaded
 
 
 # The sizes that a model takes.
