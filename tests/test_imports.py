@@ -56,6 +56,7 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "pyarrow": ("video/reading/parquet.py",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
