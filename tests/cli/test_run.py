@@ -472,7 +472,7 @@ def test_statistics_that_cannot_be_written(images, tmp_path, capsys):
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "run.json"
     assert run(images, "--save-masks", tmp_path / "masks", "--stats-json", target) == 4
-    assert capsys.readouterr().err.startswith(f"error: cannot write {target}: ")
+    assert capsys.readouterr().err.startswith(f"error: cannot write {target} (")
     assert not (tmp_path / "masks").exists(), "refused before any work"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.core.errors import BackendError, ModelError, QualityGateError, UsageError
 from roadseg.engine.manifest import CalibrationFacts, TensorFacts
 from roadseg.engine.messages import listen
@@ -287,7 +287,7 @@ import logging, signal, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.engine.spec import EngineSpec
 spec = EngineSpec(sys.argv[1], "fp16", (64, 96), (1, 1, 1), "tensorrt-rtx", "native")
 def show(state):
