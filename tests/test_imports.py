@@ -56,6 +56,7 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "pyarrow": ("video/reading/parquet.py",),
     "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
     "safetensors": ("core/weights_file.py", "models/"),
     "jinja2": ("evaluation/report/",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -640,3 +641,60 @@ def test_a_window_shows_no_password(monkeypatch):
     monkeypatch.setattr(opening, "open_window", lambda title, required: titles.append(title))
     run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--stats-json", os.devnull)
     assert titles == ["roadseg: rtsp://***@127.0.0.1:9/live?pwd=***"]
+
+
+def test_read_outs_in_statistics_and_timeline(clip, tmp_path, capsys):
+    stats_path, timeline = tmp_path / "run.json", tmp_path / "rows" / "drive.csv"
+    capsys.readouterr()
+    assert run(clip, "--timeline", timeline, "--stats-json", stats_path, "--size", "32x64") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"written to {timeline}"
+    with timeline.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(FRAMES))
+    assert [row["model"] for row in rows] == ["fake"] * FRAMES
+    assert all(float(row["age_ms"]) > 0 for row in rows)
+    road = json.loads(stats_path.read_text())["road"]
+    assert road["frames"] == FRAMES
+    for name, mean in road["shares"].items():
+        shares = [float(row[f"share_{name}"]) for row in rows]
+        assert sum(shares) / FRAMES == pytest.approx(mean, abs=1e-5)
+    assert sum(road["shares"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_timeline_alone_is_something_to_do(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(images, "--timeline", "drive.jsonl") == 0
+    assert sorted(os.listdir(tmp_path)) == ["drive.jsonl", "images"]
+
+
+def test_read_outs_stand_in_the_display(images, tmp_path):
+    for folder, extra in (("plain", []), ("read", ["--readouts"])):
+        large = cv2.resize(cv2.imread(str(images / "3.png")), (480, 360))
+        cv2.imwrite(str(tmp_path / "large.png"), large)
+        cv2.imwrite(str(tmp_path / "large2.png"), large)
+        pattern = tmp_path / "large*.png"
+        assert run(pattern, "--output", tmp_path / folder, "--alpha", 0, "--no-legend", *extra) == 0
+    plain, read = (cv2.imread(str(tmp_path / f / "large.png")) for f in ("plain", "read"))
+    rows = [np.flatnonzero((image != image[-1, -1]).any(axis=(1, 2))) for image in (plain, read)]
+    assert rows[1].max() > rows[0].max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--timeline", "a.txt"], "cannot write a timeline to a.txt: use --timeline FILE.csv"),
+        (["--corridor", "0,1 1,1"], "corridor has 2 corners: give three or more"),
+        (["--horizon", 48], "the horizon lies outside the picture, at 1 of its height"),
+        (["--group", "road=rode"], "unknown class or group 'rode': use road"),
+        (["--timeline", "a.csv", "--stats-json", "a.csv"], "--timeline a.csv is also what --stats"),
+    ],
+)
+def test_mistakes_about_read_outs_end_before_any_work(
+    clip, tmp_path, capsys, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    capsys.readouterr()
+    assert run(clip, "--output", "out.mp4", "--readouts", *options) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert sorted(os.listdir(tmp_path)) == before
