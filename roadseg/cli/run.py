@@ -126,6 +126,13 @@ def run(
         float | None,
         typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
     ] = None,
+    ignore_mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
+        ),
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,6 +186,7 @@ def run(
             camera_height_m=camera_height,
             horizon=horizon,
             fov_deg=fov,
+            ignore_mask=ignore_mask,
             groups=tuple(group or ()),
         ),
     )

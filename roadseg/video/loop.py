@@ -39,7 +39,7 @@ from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
-from roadseg.video.reading import Reader, Reading, Row, Timeline
+from roadseg.video.reading import LeftOut, Reader, Reading, Row, Timeline
 from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class _Result:
     frame: Frame
     label_map: LabelMap
     reading: Reading | None = None
+    left_out: LeftOut | None = None
     picture: Image | None = None
 
 
@@ -287,13 +288,14 @@ class VideoLoop:
         if self.reader is None:
             return [result]
         ready = self.reader.push(result.frame, result.label_map)
-        return [_Result(read.frame, read.label_map, read.reading) for read in ready]
+        return [_Result(read.frame, read.label_map, read.reading, read.left_out) for read in ready]
 
     def _render(self, result: _Result) -> _Result:
         if self.renderer is None:
             return result
         hud = self._hud_stats(result.reading)
-        picture = self.renderer(result.frame.image_bgr, result.label_map, hud)
+        left_out = result.left_out.mask if result.left_out is not None else None
+        picture = self.renderer(result.frame.image_bgr, result.label_map, hud, left_out)
         return replace(result, picture=picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
@@ -318,7 +320,9 @@ class VideoLoop:
         if self.outputs:
             with self.meters.encode:
                 row = self._row(result.frame, result.reading)
-                self.outputs.write(result.frame, result.label_map, result.picture, row)
+                self.outputs.write(
+                    result.frame, result.label_map, result.picture, row, result.left_out
+                )
 
     def _row(self, frame: Frame, reading: Reading | None) -> Row | None:
         if reading is None:

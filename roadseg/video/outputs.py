@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
 from roadseg.media.sinks.png import PngSink
-from roadseg.video.reading import Row, Timeline
+from roadseg.video.reading import LeftOut, Row, Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,7 @@ class Outputs:
         label_map: LabelMap,
         picture: Image | None,
         row: Row | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
         """Write one frame.
 
@@ -75,6 +76,7 @@ class Outputs:
             label_map: its labels.
             picture: as rendered.
             row: for the timeline.
+            left_out: what is void in the masks.
 
         Raises:
             SinkError: it could not be written.
@@ -86,7 +88,8 @@ class Outputs:
                 writing.write(picture, frame)
             if self._mask_sink is not None:
                 writing = self._mask_sink
-                writing.write(label_map.ids, frame)
+                ids = label_map.ids
+                writing.write(ids if left_out is None else left_out.applied(ids), frame)
             if self._timeline is not None and row is not None:
                 writing = self._timeline
                 writing.write(row)

@@ -698,3 +698,29 @@ def test_mistakes_about_read_outs_end_before_any_work(
     assert run(clip, "--output", "out.mp4", "--readouts", *options) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_ignore_mask_leaves_the_frame_and_its_masks_void(images, tmp_path, capsys):
+    ignored = np.zeros(SIZE_HW, np.uint8)
+    ignored[40:] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), ignored)
+    out, masks = tmp_path / "out", tmp_path / "masks"
+    plain = ("--no-hud", "--no-legend", "--alpha", 1, "--ignore-mask", tmp_path / "mask.png")
+    assert run(images, "--output", out, "--save-masks", masks, *plain) == 0
+    picture, frame = (cv2.imread(str(folder / "3.png")) for folder in (out, images))
+    assert (picture[40:] == frame[40:]).all()
+    assert (picture[:40] != frame[:40]).any(axis=2).all()
+    ids = cv2.imread(str(masks / "3.png"), cv2.IMREAD_UNCHANGED)
+    assert (ids[40:] == 11).all()
+    assert (ids[:40] == 90 * 11 // 256).all()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_ignore_mask_that_cannot_be_used(images, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "all.png"), np.full(SIZE_HW, 255, np.uint8))
+    out = tmp_path / "out"
+    assert run(images, "--output", out, "--ignore-mask", tmp_path / "all.png") == 2
+    assert capsys.readouterr().err.startswith("error: the ignore mask leaves nothing")
+    assert run(images, "--output", out, "--ignore-mask", tmp_path / "none.png") == 2
+    assert "give a PNG with --ignore-mask" in capsys.readouterr().err
+    assert not out.exists()

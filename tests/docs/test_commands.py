@@ -156,6 +156,8 @@ def why_only_parsed(command: Command) -> str | None:
         return "minutes: other networks"
     if "--compile" in command.arguments:
         return "minutes: torch.compile"
+    if name == "find-bonnet" or "--ignore-mask" in command.arguments:
+        return "a clip with a bonnet: tests/cli/test_find_bonnet.py"
     if name in ("calibrate", "quantize"):
         return "minutes: their own tests have small networks for them"
     if "sun" in (command.value("--data") or ""):

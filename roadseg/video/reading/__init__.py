@@ -7,9 +7,10 @@ for a run that does not ask.
 
 from __future__ import annotations
 
+from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
 from roadseg.video.reading.reader import Read, Reader
 from roadseg.video.reading.readouts import Reading, Readouts
 from roadseg.video.reading.timeline import Row, Timeline
 
-__all__ = ["Read", "Reader", "Reading", "ReadingOptions", "Readouts", "Row", "Timeline"]
+__all__ = ["LeftOut", "Read", "Reader", "Reading", "ReadingOptions", "Readouts", "Row", "Timeline"]

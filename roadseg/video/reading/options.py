@@ -25,6 +25,7 @@ class ReadingOptions:
             ahead of the camera without any.
         camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
             where None. `horizon` is a row of the picture.
+        ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -34,6 +35,7 @@ class ReadingOptions:
     camera_height_m: float | None = None
     horizon: float | None = None
     fov_deg: float | None = None
+    ignore_mask: Path | None = None
     groups: tuple[str, ...] = ()
 
     @property
@@ -45,7 +47,7 @@ class ReadingOptions:
     @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        return self.wants_readouts
+        return self.wants_readouts or self.ignore_mask is not None
 
     @property
     def wants_files(self) -> bool:

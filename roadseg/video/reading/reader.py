@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from roadseg.core.geometry import LabelMap
@@ -9,11 +10,14 @@ from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Frame
 from roadseg.render import HudLine
+from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
 from roadseg.video.reading.readouts import Means, Reading, Readouts, hud_lines
 from roadseg.video.reading.scene import Scene
 
 __all__ = ["Read", "Reader"]
+
+_log = logging.getLogger(__name__)
 
 _ANY_HW = (480, 640)
 
@@ -26,11 +30,13 @@ class Read:
         frame: the frame.
         label_map: its labels.
         reading: what was read from it; None without read-outs.
+        left_out: what of it is neither coloured nor counted; None for nothing.
     """
 
     frame: Frame
     label_map: LabelMap
     reading: Reading | None = None
+    left_out: LeftOut | None = None
 
 
 class Reader:
@@ -67,16 +73,16 @@ class Reader:
         if readouts is not None and self._means is not None:
             reading = readouts.read(frame.time_s, label_map.network_ids)
             self._means.add(reading)
-        return [Read(frame, label_map, reading)]
+        return [Read(frame, label_map, reading, self._parts.left_out(frame.size_hw))]
 
     def hud_lines(self, reading: Reading) -> tuple[HudLine, ...]:
         """What the head-up display shows of a frame."""
         readouts = None if self._parts is None else self._parts.readouts
         return hud_lines(reading, readouts.things if readouts else ())
 
-    def to_json(self) -> dict[str, object]:
-        """What `--stats-json` has of it."""
-        return self._means.to_json() if self._means is not None else {}
+    def to_json(self) -> dict[str, object] | None:
+        """What `--stats-json` has of it; None for nothing."""
+        return None if self._means is None else self._means.to_json()
 
 
 class _Parts:
@@ -85,3 +91,17 @@ class _Parts:
     def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
+        self._left_out: dict[SizeHW, LeftOut] = {}
+
+    def left_out(self, picture_hw: SizeHW) -> LeftOut | None:
+        """What is left out of pictures of this size."""
+        ignore = self.scene.ignore
+        if ignore is None:
+            return None
+        if picture_hw not in self._left_out:
+            note = ignore.note(picture_hw)
+            if note is not None:
+                _log.info(note)
+            counts = ignore.counts(picture_hw)
+            self._left_out[picture_hw] = LeftOut.of(counts, self.scene.words.classes.num_classes)
+        return self._left_out[picture_hw]

@@ -84,14 +84,17 @@ class Readouts:
         Args:
             time_s: its time.
             network_ids: (h, w) uint8 class ids.
+
+        Raises:
+            UsageError: at this size the ignore mask leaves nothing.
         """
-        scene, words = self._scene, self._scene.words
-        each = shares(network_ids, words)
-        profile = self._steady.update(time_s, free_space(network_ids, words))
+        scene, words, ignore = self._scene, self._scene.words, self._scene.ignore
+        each = shares(network_ids, words, ignore=ignore)
+        profile = self._steady.update(time_s, free_space(network_ids, words, ignore))
         columns = self._columns((network_ids.shape[0], network_ids.shape[1]))
         free_px = float(np.median(profile.pixels[columns]))
         edge = np.array(profile.height - free_px)
-        inside = scene.corridor.read(network_ids, words)
+        inside = scene.corridor.read(network_ids, words, ignore)
         return Reading(
             shares=tuple(float(each[ids].sum()) for ids in self._ids),
             road_share=share_of(each, words),

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import doctest
 import math
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from roadseg.core.geometry import Geometry, LabelMap
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Frame, Labels
 from roadseg.road import FlatRoad
-from roadseg.video.reading import Reader, ReadingOptions, Readouts, readouts
+from roadseg.video.reading import Reader, ReadingOptions, Readouts, left_out, readouts
 from roadseg.video.reading.readouts import Reading, hud_lines
 from roadseg.video.reading.scene import Scene
 
@@ -112,6 +114,7 @@ def test_means_are_those_of_frames_that_have_a_number(street: Labels) -> None:
     for index, labels in enumerate([street, street, empty, empty]):
         reader.push(frame(index * 20), label_map(labels))
     means = reader.to_json()
+    assert means is not None
     assert means["frames"] == 4
     assert means["road_share"] == pytest.approx((0.48 + 1) / 2)
     assert means["corridor_blocked"] == 0.5
@@ -125,7 +128,9 @@ def test_frames_without_a_pixel_that_counts_have_no_mean() -> None:
     (read,) = reader.push(frame(0), label_map(np.full(HW, 11, np.uint8)))
     assert read.reading is not None
     assert math.isnan(read.reading.road_share)
-    assert reader.to_json()["road_share"] is None
+    means = reader.to_json()
+    assert means is not None
+    assert means["road_share"] is None
     assert hud_lines(read.reading, ["car"])[0].left == "road --"
 
 
@@ -138,7 +143,48 @@ def test_the_display_knows_where_metres_end(metres: float, shown: str) -> None:
     assert second.right == "clear"
 
 
+@pytest.fixture
+def lower_half(tmp_path: Path) -> Path:
+    """A mask of half the picture's size that leaves out all below row 65, car included."""
+    mask = np.zeros((50, 100), np.uint8)
+    mask[30:] = 255
+    path = tmp_path / "mask.png"
+    cv2.imwrite(str(path), mask)
+    return path
+
+
+def test_what_is_ignored_counts_nowhere(
+    street: Labels, lower_half: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    reader = Reader(ReadingOptions(readouts=True, ignore_mask=lower_half), CAMVID, HW)
+    for index in range(2):
+        (read,) = reader.push(frame(index), label_map(street))
+    assert read.reading is not None
+    assert read.reading.road_share == pytest.approx(10 / 60)
+    assert read.reading.nearest_class is None
+    assert read.reading.free_px == 50
+    assert read.left_out is not None
+    voided = read.left_out.applied(street)
+    assert (voided[60:] == 11).all()
+    assert (voided[:60] == street[:60]).all()
+    notes = [r.message for r in caplog.records if "ignore mask" in r.message]
+    assert notes == ["the ignore mask is 100x50 and the picture 200x100: it is scaled"]
+
+
+def test_a_mask_alone_reads_nothing(street: Labels, lower_half: Path) -> None:
+    reader = Reader(ReadingOptions(ignore_mask=lower_half), CAMVID, HW)
+    (read,) = reader.push(frame(0), label_map(street))
+    assert read.reading is None
+    assert read.left_out is not None
+    assert reader.to_json() is None
+
+
 def test_nothing_asked_for_is_nothing_done() -> None:
     options = ReadingOptions(groups=("mine=car",))
     assert not options.wants_reader
     assert not options.wants_files
+
+
+def test_void_where_it_is_left_out() -> None:
+    assert doctest.testmod(left_out, extraglobs={"np": np}).failed == 0
