@@ -55,7 +55,7 @@ class PlainNetwork:
     """The FP32 network as a demo would call it: a frame in, class scores out.
 
     Args:
-        weights: `.pt` file or shipped model's name.
+        weights: `.safetensors` file or shipped model's name.
         network_hw: height and width of the input.
         threads: for OpenVINO; default: its choice.
     """

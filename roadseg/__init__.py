@@ -14,7 +14,7 @@ from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
     from roadseg import errors, labels
-    from roadseg.backends.tensorrt.build.builder import build_engine
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
     from roadseg.engine.spec import EngineSpec
@@ -46,7 +46,7 @@ _HOMES = {
     "Frame": "core.types",
     "LabelMap": "core.geometry",
     "Segmenter": "loading.segmenter",
-    "build_engine": "backends.tensorrt.build.builder",
+    "build_engine": "backends.tensorrt.builder.build_engine",
     "calibrate_model": "quantize.calibrating",
     "evaluate_model": "run.evaluating",
     "export_network": "export.exporting",

@@ -32,7 +32,6 @@ ROOMS_OF_LIBRARIES = {
         "live/",
         "backends/openvino/",
         "testing/cuda/",
-        "testing/live.py",
         "training/checkpoint",
         "loading/segmenter.py",
     ),
@@ -40,7 +39,7 @@ ROOMS_OF_LIBRARIES = {
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
-    "onnx": ("export/", "quantize/", "backends/tensorrt/build/", "testing/"),
+    "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",
         "training/",
@@ -57,6 +56,10 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "pyarrow": ("video/reading/parquet.py",),
+    "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
+    "safetensors": ("core/weights_file.py", "models/"),
+    "jinja2": ("evaluation/report/",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),
@@ -67,16 +70,9 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
-HEAVY |= {
-    "starlette",
-    "uvicorn",
-    "prometheus_client",
-    "tensorrt",
-    "tensorrt_rtx",
-    "tensorrt_rtx_bindings",
-    "cuda",
-    "pycuda",
-}
+HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
+HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
+HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
 
 
 @cache

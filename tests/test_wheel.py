@@ -24,7 +24,7 @@ FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "C
 
 LOOK = """
 import json
-from roadseg.backends.tensorrt.build.parity import parity_frames
+from roadseg.backends.tensorrt.builder.parity import parity_frames
 from roadseg.weights.gate import check_gate
 from roadseg.weights.calibration import find_calibration, read_calibration
 from roadseg.core.shipped import page, shipped_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -16,6 +17,7 @@ from roadseg.core.errors import DataError
 from roadseg.core.files import claim_file, whole_files, writing
 from roadseg.core.geometry import network_size
 from roadseg.core.labels import CAMVID
+from roadseg.core.weights_file import SUFFIX, best_weights
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
 from roadseg.datasets.frames import collect_frames
@@ -23,12 +25,11 @@ from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
-from roadseg.models import load_weights
+from roadseg.models import load_weights, weights_bytes
 from roadseg.quantize.for_openvino import quantize_within
 from roadseg.quantize.for_tensorrt import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
-from roadseg.weights.manifest import sha256_of
 
 __all__ = ["Release", "release"]
 
@@ -62,8 +63,9 @@ def release(
     Nothing is replaced before every measurement is made and every gate is passed. Each step is
     logged.
 
-    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are what `roadseg run`
-    takes on a CPU. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
+    `NAME.safetensors` holds the weights, stored as FP16, and how they were trained;
+    `NAME-int8.xml` and `.bin` are what `roadseg run` takes on a CPU. The FP32 network for OpenVINO
+    does not ship: `roadseg export` writes it.
 
     Args:
         run: folder of `roadseg train`.
@@ -84,14 +86,17 @@ def release(
         SinkError: the folder cannot be written.
     """
     config = _read_config(run)
-    weights = run / "best.pt"
-    module, meta = load_weights(weights, CAMVID)
+    module, meta = load_weights(best_weights(run), CAMVID)
     name = str(meta["model"])
+    del meta["model"]
+    training = _training(config, meta, note)
     frames = collect_frames(data, frame_list=frame_list)
     datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
     if sample is not None:
         datasets["sample"] = sample
-    onnx_model = build_onnx(module, name, weights_sha256=sha256_of(weights))
+    weights = weights_bytes(module, name, **meta, training=training)
+    digest = hashlib.sha256(weights).hexdigest()
+    onnx_model = build_onnx(module, name, weights_sha256=digest)
     scores: dict[tuple[str, str], Scores] = {}
 
     def measure(model: Any, precision: str) -> float:
@@ -112,7 +117,7 @@ def release(
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
         claim_file(scales_path)
-        trained = TrainedNetwork(module, name, sha256_of(weights))
+        trained = TrainedNetwork(module, name, digest)
         scales = calibrate_network(
             trained, frames, datasets["val"], max_drop_points=max_drop_points
         )
@@ -124,13 +129,14 @@ def release(
             # The manifest says all of the sidecar and more; two records could come to disagree.
             xml.with_name(f"{xml.name}.json").unlink()
             files["openvino"] = ("int8", [xml])
-        shutil.copyfile(weights, staging / f"{name}.pt")
-        files["torch"] = ("fp16", [staging / f"{name}.pt"])
+        file = staging / f"{name}{SUFFIX}"
+        file.write_bytes(weights)
+        files["torch"] = ("fp16", [file])
         write_manifest_entry(
             name,
             architecture=name,
             files=files,
-            training=_training(config, meta, note),
+            training=training,
             validation={
                 **({"quantization": quantized.plan.name} if quantized is not None else {}),
                 **{

@@ -35,6 +35,7 @@ _COMMANDS = (
     "build-engine",
     "export",
     "render-sample",
+    "find-bonnet",
     "doctor",
 )
 

@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 def build_engine(
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
@@ -108,7 +110,7 @@ def build_engine(
     A first build takes from seconds to many minutes, on a Jetson most of all; it is done once.
     'roadseg run' finds the engine by itself.
     """
-    from roadseg.backends.tensorrt.build.builder import build_engine as build
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine as build
     from roadseg.core.errors import UsageError
     from roadseg.engine.runtime import load_runtime
     from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm, usual_lowering

@@ -23,7 +23,9 @@ def calibrate(
             "the CamVid layout (train.txt, val.txt) tells what INT8 costs as well.",
         ),
     ],
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     output: Annotated[
         Path,
         typer.Option(

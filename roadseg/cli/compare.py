@@ -30,7 +30,7 @@ def compare(
     ] = Path("compare"),
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Load DIR/NAME/best.pt instead of training."),
+        typer.Option(metavar="DIR", help="Load DIR/NAME/best.safetensors instead of training."),
     ] = None,
     recipe: Annotated[
         str | None,

@@ -14,7 +14,9 @@ __all__ = ["export"]
 
 def export(
     output: Annotated[Path, typer.Option(metavar="FILE", help="A .onnx or .xml file to write.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     lowering: Annotated[
         str,
         typer.Option(

@@ -39,7 +39,8 @@ SourceOption = Annotated[
 ModelOption = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE", help="Name of a model, or an .xml, .onnx, .pt or .engine file."
+        metavar="NAME|FILE",
+        help="Name of a model, or an .xml, .onnx, .safetensors or .engine file.",
     ),
 ]
 BackendOption = Annotated[

@@ -22,7 +22,9 @@ def quantize(
         ),
     ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     frames: Annotated[
         int | None,
         typer.Option(

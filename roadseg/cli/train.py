@@ -49,7 +49,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Start from these weights, not random ones: a shipped model's name or a .pt "
+            help="Start from these weights, not random ones: a shipped model's name or a "
             "file. Those of other classes are adapted.",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Learn from this network's scores, too: a shipped model's name or a .pt file.",
+            help="Learn from this network's scores, too: a shipped model's name or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,

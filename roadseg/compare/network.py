@@ -16,6 +16,7 @@ from roadseg.backends.torch.backend import TorchBackend
 from roadseg.compare.cost import measure_cost
 from roadseg.compare.rows import Row
 from roadseg.core.errors import UsageError
+from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
@@ -24,7 +25,7 @@ from roadseg.models import load_weights
 from roadseg.training.loop import train
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_schedule
-from roadseg.training.trainer import BEST, LAST, Progress
+from roadseg.training.trainer import LAST, Progress
 
 __all__ = [
     "QUICK_FRAMES",
@@ -61,7 +62,7 @@ class Plan:
         recipe: how networks are trained.
         split: which frames are scored.
         size_hw: the network's input, for scores and for times.
-        weights: a folder with `NAME/best.pt` to load instead of training.
+        weights: a folder with `NAME/best.safetensors` to load instead of training.
         time_budget_s: of training, for each network.
         quick: a few steps, to show the machinery.
         seed: of initialisation, order and augmentation.
@@ -104,8 +105,8 @@ def measure_network(
     minutes: float | None = None
     quick: list[str] = []
     if plan.weights is not None:
-        weights = plan.weights / model / BEST
-        origin = f"{plan.weights.name}/{model}/{BEST}"
+        weights = best_weights(plan.weights / model)
+        origin = f"{plan.weights.name}/{model}/{weights.name}"
     else:
         say("training")
         with training_display() as on_step:

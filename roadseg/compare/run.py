@@ -27,11 +27,11 @@ from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageErr
 from roadseg.core.files import write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.machine import describe_machine
+from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.opening import open_dataset
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
 from roadseg.training.limits import check_batch
-from roadseg.training.trainer import BEST
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["Comparison", "Failure", "Plan", "choose_models", "compare"]
@@ -148,7 +148,7 @@ def compare(
         if plan.weights is None:
             check_batch(model, scored.classes.num_classes, training_recipe(plan))
         else:
-            _check_weights(plan.weights / model / BEST, model, scored.classes)
+            _check_weights(best_weights(plan.weights / model), model, scored.classes)
     stored.claim()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = _machine(device)
@@ -214,7 +214,7 @@ def _configuration(model: str, plan: Plan, machine: str) -> dict[str, Any]:
         "machine": machine,
     }
     if plan.weights is not None:
-        return how | {"weights_sha256": sha256_of(plan.weights / model / BEST)}
+        return how | {"weights_sha256": sha256_of(best_weights(plan.weights / model))}
     return how | {
         "recipe": dataclasses.asdict(plan.recipe),
         "time_budget_s": plan.time_budget_s,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.installing import gpu_extra, install
+from roadseg.core.weights_file import is_weights
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
@@ -145,7 +146,7 @@ def _describe(manifest: EngineManifest) -> str:
         words.append("native")
     if manifest.target == "tensorrt-rtx":
         words.append("RTX " + ",".join(map(str, manifest.sm)))
-    if manifest.source.lower().endswith(".pt"):
+    if is_weights(manifest.source):
         words.append(f"({manifest.weights_sha256[:8]})")
     return " ".join(words)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from roadseg.core.errors import UsageError
 from roadseg.core.size import SizeHW, check_network_size
+from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.engine.runtime import TARGETS, Target
 from roadseg.weights.gate import check_drop
@@ -37,7 +38,7 @@ class EngineSpec:
     """An engine that is wanted.
 
     Attributes:
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`.
         precision: `fp32`, `fp16`, or `int8`, whose float layers are FP16.
         size_hw: height and width of the network's input.
         batch: fewest, usual and most frames at a time; the engine is tuned for the usual number.
@@ -123,8 +124,8 @@ class EngineSpec:
 
     @property
     def model_name(self) -> str:
-        """The model's name: `runs/night/best.pt` is `best`."""
-        return Path(self.model).stem if self.model.lower().endswith(".pt") else self.model
+        """The model's name: `runs/night/best.safetensors` is `best`."""
+        return Path(self.model).stem if is_weights(self.model) else self.model
 
     @property
     def is_dynamic(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import EngineError, ModelError, os_reason
 from roadseg.core.shipped import PACKAGE
+from roadseg.core.weights_file import is_weights
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.sources import export_sha256
 from roadseg.engine.spec import EngineSpec
@@ -96,7 +97,7 @@ def engine_path(
         runtime: what builds it.
         device: the GPU; only full TensorRT's engines are for one.
         weights_sha256: of the weights' file; part of the name of models that do not ship, because
-            many a training run has its `best.pt`.
+            many a training run has its best weights.
         folder: default: `engines_dir()`.
     """
     model = spec.model_name
@@ -201,7 +202,7 @@ def stale_reasons(
         manifest: of the engine.
         runtime: the TensorRT that is to run it.
         device: the GPU that is to run it.
-        weights_sha256: of the model's `.pt` file.
+        weights_sha256: of the model's weights' file.
         calibration_sha256: of the calibration's file; only INT8 engines have one.
         graph_sha256: computes the checksum of the graph as it would be exported now. It is called
             only if the exporting code has changed. None: such a change counts as a reason.
@@ -292,10 +293,10 @@ def _is_wanted(manifest: EngineManifest, spec: EngineSpec, weights_sha256: str |
 
 
 def _is_same_model(manifest: EngineManifest, spec: EngineSpec, weights_sha256: str | None) -> bool:
-    """The same name, the same `.pt` file, or a copy of it."""
+    """The same name, the same weights, or a copy of it."""
     if manifest.source == spec.model or manifest.weights_sha256 == weights_sha256:
         return True
-    if not spec.model.lower().endswith(".pt"):
+    if not is_weights(spec.model):
         return False
     return Path(manifest.source).resolve() == Path(spec.model).resolve()
 

@@ -51,11 +51,13 @@ def export_network(
 ) -> ExportedFile:
     """Write a network with uint8 BGR frames in and uint8 labels out.
 
-    >>> roadseg.export_network(Path("night.onnx"), model="runs/night/best.pt", precision="fp16")
+    >>> roadseg.export_network(
+    ...     Path("night.onnx"), model="runs/night/best.safetensors", precision="fp16"
+    ... )
 
     Args:
         output: a `.onnx` or `.xml` file.
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`.
         lowering: how unpooling is written: `native` (standard operations), or `plugin` (`.onnx`
             only: two operations of our own, for TensorRT).
         precision: `fp32`, `fp16` (in `.onnx` for weights and features, in `.xml` for weights) or

@@ -46,8 +46,8 @@ def load_network(model: str | ModelFile) -> TrainedNetwork:
     """Load trained weights.
 
     Args:
-        model: a shipped model's name, or a `.pt` file of `roadseg train`; or its file, where that
-            has been found and checked already.
+        model: a shipped model's name, or a file of weights of `roadseg train`; or its file, where
+            that has been found and checked already.
 
     Raises:
         UsageError: unknown model, or one without weights for PyTorch.

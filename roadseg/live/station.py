@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
-from roadseg.live.camera import CameraListener
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.config import SourceConfig
 from roadseg.live.events import CameraState, HealthEvent, StateChange
@@ -23,6 +22,7 @@ from roadseg.live.lost_picture import lost_picture
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.outputs import Output, Result
 from roadseg.live.rates import Ages, Rate, Tally
+from roadseg.live.reader import CameraListener
 from roadseg.live.slot import Slot
 from roadseg.media.sources.base import SourceInfo
 
@@ -109,7 +109,7 @@ class Station(CameraListener):
             self._note(change)
             if change.state is CameraState.LIVE:
                 self._monitor.online(change.time_s)
-            elif change.state is not CameraState.CONNECTING:
+            elif change.state is not CameraState.CONNECTING and self._is_camera:
                 self._monitor.offline(change.time_s)
 
     def opened(self, info: SourceInfo) -> None:
@@ -121,9 +121,15 @@ class Station(CameraListener):
         """See `CameraListener.arrived`."""
         self.arrivals.count()
         self._last_picture = frame.image_bgr
-        if self.config.watch_health:
+        if self.config.watch_health and self._is_camera:
             with self._lock:
                 self._monitor.look(frame)
+
+    @property
+    def _is_camera(self) -> bool:
+        """Files end and stand still, and nothing is wrong with that."""
+        info = self.info
+        return not self.config.is_file if info is None else info.kind == "live"
 
     # What the scheduler brings.
 

@@ -11,9 +11,9 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import UsageError, os_reason
 from roadseg.live.config import LiveConfig, SourceConfig, only_given
 from roadseg.media.redaction import redact_text
 
@@ -34,9 +34,9 @@ def load_config(path: Path) -> LiveConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
-        raise UsageError(f"no configuration at {path}") from exc
+        raise UsageError(f"no configuration at {path}", fix="check the path") from exc
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read {path}: {exc}") from exc
+        raise UsageError(f"cannot read {path}: {os_reason(exc)}") from exc
     return parse_config(text, str(path))
 
 
@@ -50,13 +50,16 @@ def parse_config(text: str, name: str) -> LiveConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise UsageError(f"{name} is not TOML: {exc}") from exc
-    reader = _Reader()
+    reader = _Reader(name)
     config: LiveConfig = reader.table(LiveConfig, table, "")
+    if config is not None and not reader.mistakes:
+        for where, what, fix in _contradictions(config):
+            reader.wrong(where, what, fix)
     mistakes = reader.mistakes
-    if config is not None and not mistakes:
-        mistakes = list(_contradictions(config))
+    if len(mistakes) == 1:
+        raise mistakes[0]
     if mistakes:
-        raise UsageError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
+        raise UsageError("\n".join(str(mistake) for mistake in mistakes))
     return config
 
 
@@ -80,8 +83,9 @@ class _Reader:
         mistakes: one line each.
     """
 
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
+    def __init__(self, name: str) -> None:
+        self.mistakes: list[UsageError] = []
+        self._name = name
 
     def table(self, kind: type, values: dict[str, Any], where: str) -> Any:
         """A table as `kind`; None if a mistake was found in it."""
@@ -91,7 +95,7 @@ class _Reader:
         taken: dict[str, Any] = {}
         for key, value in values.items():
             if key not in fields:
-                self._wrong(where, f"unknown key {key}: {_nearest(key, kind)}")
+                self.wrong(where, f"unknown key {key}", _nearest(key, kind))
             else:
                 taken[key] = self._value(hints[key], value, fields[key], where)
         for key, each in fields.items():
@@ -105,7 +109,7 @@ class _Reader:
         if dataclasses.is_dataclass(kind):
             if isinstance(value, dict):
                 return self.table(kind, value, _joined(where, key.name))  # type: ignore[arg-type]
-            self._wrong(where, f"{key.name} = {_shown(value)}: write a table, [{key.name}]")
+            self.wrong(where, f"{key.name} = {_shown(value)}", f"write a table, [{key.name}]")
             return None
         if get_origin(kind) is tuple:
             return self._list(get_args(kind)[0], value, key.name)
@@ -113,13 +117,16 @@ class _Reader:
         if not wanted and not key.metadata.get("allowed", lambda _: True)(value):
             wanted = key.metadata["wanted"]
         if wanted:
-            self._wrong(where, f"{key.name} = {redact_text(_shown(value))}: give {wanted}")
+            shown = redact_text(_shown(value))
+            self.wrong(where, f"{key.name} = {shown}", f"give {wanted}")
             return None
         return float(value) if kind is float else value
 
     def _list(self, kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            self._wrong("", f"{key}: write it with two brackets, [[{key}]]")
+            self.wrong(
+                "", f"{key} is not a list of tables", f"write it with two brackets, [[{key}]]"
+            )
             return ()
         wheres = (f"[[{key}]] {i}{_named(each)}" for i, each in enumerate(value, 1))
         return tuple(
@@ -128,10 +135,12 @@ class _Reader:
 
     def _missing(self, key: str, kind: Any, where: str) -> None:
         how = f"[[{key}]] with name and url" if get_origin(kind) is tuple else f'{key} = "..."'
-        self._wrong(where, f"{key} is missing: add {how}")
+        self.wrong(where, f"{key} is missing", f"add {how}")
 
-    def _wrong(self, where: str, what: str) -> None:
-        self.mistakes.append(f"{where}: {what}" if where else what)
+    def wrong(self, where: str, what: str, fix: str) -> None:
+        """Note a mistake."""
+        place = f"{self._name}: {where}" if where else self._name
+        self.mistakes.append(UsageError(f"{place}: {what}", fix=fix))
 
 
 def _fault(kind: Any, value: Any) -> str:
@@ -149,40 +158,45 @@ def _fault(kind: Any, value: Any) -> str:
     return "" if right else words[kind]
 
 
-def _contradictions(config: LiveConfig) -> Iterator[str]:
+_Mistake: TypeAlias = tuple[str, str, str]
+"""Where, what is wrong, and what to do about it."""
+
+
+def _contradictions(config: LiveConfig) -> Iterator[_Mistake]:
     """What no key alone is to blame for."""
     if not config.source:
-        yield "there is no source: add [[source]] with name and url"
+        yield "", "there is no source", "add [[source]] with name and url"
     names: dict[str, int] = {}
     outputs: dict[str, str] = {}
     for i, source in enumerate(config.source, 1):
         where = f"[[source]] {i} ({source.name})"
         folded = source.name.casefold()
         if any(c in source.name for c in '/\\:*?"<>|\0') or source.name.strip(". ") == "":
-            yield f'{where}: a name is also one of files: leave out / \\ : * ? " < > |'
+            yield where, "a name is also one of files", 'leave out / \\ : * ? " < > |'
         if folded in names:
-            yield f"{where}: [[source]] {names[folded]} has the same name: give another"
+            yield where, f"[[source]] {names[folded]} has the same name", "give another"
         names.setdefault(folded, i)
         if source.retry_first > source.retry_most:
-            yield f"{where}: retry_first = {source.retry_first:g} is more than retry_most"
+            yield where, f"retry_first = {source.retry_first:g} is more than retry_most", "lower it"
         for key in ("output", "save_masks"):
             yield from _shared_output(source, key, where, outputs)
     seen: set[str] = set()
     for i, event in enumerate(config.event, 1):
         if event.name.casefold() in seen:
-            yield f"[[event]] {i} ({event.name}): another event has the same name: give another"
+            where = f"[[event]] {i} ({event.name})"
+            yield where, "another event has the same name", "give another"
         seen.add(event.name.casefold())
 
 
 def _shared_output(
     source: SourceConfig, key: str, where: str, outputs: dict[str, str]
-) -> Iterator[str]:
+) -> Iterator[_Mistake]:
     path = getattr(source, key)
     if path is None:
         return
     real = os.path.normcase(os.path.realpath(os.path.expanduser(path)))
     if real in outputs:
-        yield f'{where}: {key} = "{path}" is also written by {outputs[real]}: give another'
+        yield where, f'{key} = "{path}" is also written by {outputs[real]}', "give another"
     outputs.setdefault(real, f"{where} as its {key}")
 
 

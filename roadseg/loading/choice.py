@@ -19,6 +19,7 @@ from roadseg.core.errors import UsageError
 from roadseg.core.geometry import network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.size import SizeHW
+from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.engine.store import EngineFile, read_engine
 from roadseg.loading.classes import classes_of_file, require_torch
@@ -72,7 +73,7 @@ class Choice:
     def weights(self) -> tuple[str, str] | None:
         """Name and SHA-256, in hexadecimal, of the file that holds the weights.
 
-        Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the `.pt` that
+        Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the weights that
         it was built from. None for the fake backend, which has no weights.
         """
         if isinstance(self.file, EngineFile):
@@ -139,7 +140,8 @@ def choose(
     """Decide what runs a model, and check its file; nothing is loaded yet.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
+            `.engine`.
         backend: a name from `BACKEND_NAMES`.
         size_hw: height and width of the network's input; default: see `Choice.network_hw`.
         threads: CPU threads; default: the runtime's choice.
@@ -149,7 +151,7 @@ def choose(
             the network cannot take, or `threads` below 1.
         ModelError: the model file is missing, damaged or has the wrong checksum.
         EngineError: an engine is not there, or its manifest is missing or damaged.
-        BackendError: a `.pt` file, without PyTorch.
+        BackendError: a file of weights, without PyTorch.
     """
     if threads is not None and threads < 1:
         raise UsageError(
@@ -180,8 +182,8 @@ def choose_backend(model: str, backend: str = "auto") -> str:
 
     TensorRT if it works on the GPU, else PyTorch if that does, else OpenVINO. Without an NVIDIA
     driver it is OpenVINO, and nothing is loaded to find out. A model that is a file goes to the
-    backend that takes such files: a `.pt` file to PyTorch where TensorRT cannot be used. Why a GPU
-    is not used as it could be is logged.
+    backend that takes such files: one of weights to PyTorch where TensorRT cannot be used. Why a
+    GPU is not used as it could be is logged.
 
     Args:
         model: a name from `roadseg.weights`, or a path.
@@ -189,7 +191,7 @@ def choose_backend(model: str, backend: str = "auto") -> str:
 
     Raises:
         UsageError: no backend has that name.
-        BackendError: `auto` for a `.pt` file, without PyTorch.
+        BackendError: `auto` for a file of weights, without PyTorch.
     """
     if backend not in BACKEND_NAMES:
         raise UsageError(
@@ -200,7 +202,7 @@ def choose_backend(model: str, backend: str = "auto") -> str:
     if is_engine(model):
         return "tensorrt"
     on_cpu = "openvino"
-    if Path(model).suffix.lower() == ".pt":
+    if is_weights(model):
         require_torch(model)
         on_cpu = "torch"
     if not has_nvidia_driver() or not _has_weights(model):
@@ -232,5 +234,5 @@ def _has_weights(model: str) -> bool:
     """Whether there are weights to build an engine from, or for PyTorch."""
     entry = load_manifest().get(model)
     if entry is None:
-        return Path(model).suffix.lower() == ".pt"
+        return is_weights(model)
     return "torch" in entry.files

@@ -10,6 +10,7 @@ from pathlib import Path
 from roadseg.core.errors import BackendError, ModelError
 from roadseg.core.installing import install, is_installed
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.weights_file import SUFFIX, SUFFIXES, is_weights, read_header
 
 __all__ = ["classes_of_file", "require_torch"]
 
@@ -20,20 +21,22 @@ _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 
 
 def classes_of_file(path: Path) -> ClassSet:
-    """The classes that a `.xml`, `.onnx` or `.pt` file knows.
+    """The classes that a `.xml`, `.onnx` or `.safetensors` file knows.
 
     A file that does not say, or is none, counts as one for CamVid's; what is wrong with it, the
     backend says.
 
     Raises:
         ModelError: what the file says of its classes is damaged, or it is no weights file.
-        BackendError: the classes of a `.pt` file, without PyTorch.
+        BackendError: the classes of a file of weights, without PyTorch.
     """
     suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (".pt", ".xml", ".onnx"):
+    if not path.is_file() or suffix not in (*SUFFIXES, ".xml", ".onnx"):
         return CAMVID
-    if suffix == ".pt":
-        return _of_weights(path)
+    if suffix == SUFFIX:
+        return read_header(path).classes
+    if is_weights(path):
+        return _of_old_weights(path)
     try:
         facts = _of_ir(path) if suffix == ".xml" else _of_onnx(path)
         if "classes" not in facts:
@@ -50,7 +53,7 @@ def classes_of_file(path: Path) -> ClassSet:
         ) from exc
 
 
-def _of_weights(path: Path) -> ClassSet:
+def _of_old_weights(path: Path) -> ClassSet:
     try:
         from roadseg.models import weights_classes
     except ImportError as exc:
@@ -59,7 +62,7 @@ def _of_weights(path: Path) -> ClassSet:
 
 
 def require_torch(model: str) -> None:
-    """Make sure that there is PyTorch to load a `.pt` file with.
+    """Make sure that there is PyTorch to load a file of weights with.
 
     Raises:
         BackendError: there is not.
@@ -70,9 +73,9 @@ def require_torch(model: str) -> None:
 
 def _no_torch(model: str) -> BackendError:
     return BackendError(
-        f"{model} is a file of PyTorch, which is not installed",
-        fix=f"{install('train')}, or turn it into a file for OpenVINO where PyTorch is: 'roadseg "
-        f"export --model {model} --output {Path(model).stem}.onnx'",
+        f"{model} needs PyTorch, which is not installed",
+        fix=f"{install('train')}, or turn it into a file for OpenVINO where PyTorch is: "
+        f"'roadseg export --model {model} --output {Path(model).stem}.onnx'",
     )
 
 

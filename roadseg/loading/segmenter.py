@@ -47,7 +47,8 @@ class Segmenter:
     at a time, and says so when a second one comes; threads of your own need one each.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
+            `.engine`.
         backend: `auto` (see `roadseg.loading.choice.choose_backend`), `tensorrt`, `openvino`,
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.backends.gpu import shared_cuda
 from roadseg.backends.tensorrt.backend import TensorRtBackend
-from roadseg.backends.tensorrt.build.builder import build_engine
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
@@ -45,7 +45,7 @@ def find_or_build(
     TensorRT, is said to be so, and another is built.
 
     Args:
-        model: as asked for: a shipped model's name, or a `.pt` file.
+        model: as asked for: a shipped model's name, or a file of weights.
         file: its weights.
         network_hw: height and width of the network's input.
         progress: shows how far the building is.

@@ -55,8 +55,8 @@ def calibrate_model(
 ) -> CalibrationFile:
     """Measure on real frames what a network needs to run in INT8 on TensorRT, and what that costs.
 
-    >>> scales = roadseg.calibrate_model(Path("night.mp4"), model="runs/night/best.pt")
-    >>> spec = EngineSpec("runs/night/best.pt", precision="int8", calibration=scales.path)
+    >>> scales = roadseg.calibrate_model(Path("night.mp4"), model="runs/night/best.safetensors")
+    >>> spec = EngineSpec("runs/night/best.safetensors", precision="int8", calibration=scales.path)
     >>> engine = roadseg.build_engine(spec)
 
     Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
@@ -67,7 +67,7 @@ def calibrate_model(
         data: frames to measure ranges on: a folder of images or a video. A data set (see
             docs/data.md) with a `val` split tells what INT8 costs as well.
         output: a `.json` file, or a folder for `MODEL-CHECKSUM.json`, named after the weights.
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`.
         frames: how many frames to use; default: see `collect_frames`.
         size_hw: height and width of the network's input; default: what the first frame gives.
         method: how scales are chosen; see `choose_scale`.

@@ -60,7 +60,9 @@ def quantize_model(
 ) -> QuantizedFile:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.
 
-    >>> file = roadseg.quantize_model(Path("CamVid"), Path("out"), model="runs/night/best.pt")
+    >>> file = roadseg.quantize_model(
+    ...     Path("CamVid"), Path("out"), model="runs/night/best.safetensors"
+    ... )
     >>> segmenter = roadseg.Segmenter(file.path)
 
     Without labels its labels are held against those of FP32 on the same frames. Each measurement is
@@ -70,7 +72,7 @@ def quantize_model(
         data: frames to measure ranges on: a folder of images or a video. A data set (see
             docs/data.md) tells what INT8 costs as well.
         output: a `.xml` file, or a folder for `MODEL-int8.xml`.
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`.
         frames: how many frames to measure ranges on; default: see `collect_frames`.
         frame_list: a file that names those frames instead.
         max_drop_points: points (hundredths) of validation mIoU that INT8 may cost.

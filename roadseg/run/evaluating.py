@@ -135,7 +135,7 @@ def evaluate_model(
         info = running.info
     finally:
         running.close()
-    # All runs of `roadseg train` are called best.pt: a file goes by its path.
+    # All runs of `roadseg train` are called best.safetensors: a file goes by its path.
     shown = model if Path(model).is_file() else info.model
     path = None
     if page is not None and report is not None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError, SinkError, os_reason
+from roadseg.core.errors import ModelError, first_line
+from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.wording import option
-from roadseg.models.files import save_in_one_step
 
 __all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
 
@@ -64,16 +64,20 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         SinkError: the disk is full or the folder not writable.
     """
-    try:
-        save_in_one_step(path, content)
-    except OSError as exc:
-        what = f"cannot write the checkpoint {path} ({os_reason(exc)})"
-        if path.exists():
-            raise SinkError(
-                f"{what}: the previous one is intact",
-                fix=f"free some space and go on with {option('--resume', True)}",
-            ) from exc
-        raise SinkError(what, fix="free some space and start again") from exc
+    fix = "free some space and start again"
+    if path.exists():
+        fix = (
+            f"the previous one is intact; free some space and go on with {option('--resume', True)}"
+        )
+    with whole_file(path, fix=fix) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as exc:
+            # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in
+            # the file.
+            if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
+                raise exc.__context__ from None
+            raise OSError(first_line(exc)) from exc
 
 
 class CheckpointWriter:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from roadseg.core.errors import DataError, SinkError, UsageError, os_reason
+from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.models import build_model, load_weights
@@ -34,7 +35,7 @@ from roadseg.training.limits import check_batch, failures_explained
 from roadseg.training.log import forget_after
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_resumption, git_revision, run_record, write_config
-from roadseg.training.trainer import BEST, LAST, EpochEnd, Progress, Trainer
+from roadseg.training.trainer import LAST, EpochEnd, Progress, Trainer
 
 __all__ = ["EpochEnd", "Progress", "TrainingResult", "build_network", "train"]
 
@@ -73,7 +74,7 @@ def train(
     """Train a network and keep the weights that validate best.
 
     `folder` receives `last.ckpt` (everything needed to go on), `best.ckpt` (what a run that has
-    diverged goes back to), `best.pt` (averaged weights of the best validation, FP16),
+    diverged goes back to), `best.safetensors` (averaged weights of the best validation, FP16),
     `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An interruption loses the epoch
     under way; a kill or a crash also loses those before whose checkpoint is not written yet. Under
     torchrun every process calls this; the recipe's batch is shared among them and the first one
@@ -87,10 +88,10 @@ def train(
         recipe: every number of the run.
         folder: where the run lives; created.
         extra: further training frames, mixed in at the recipe's `extra_share`.
-        init: a `.pt` file whose weights the run starts from, instead of random ones. Of other
+        init: a file whose weights the run starts from, instead of random ones. Of other
             classes, all are kept but those of the layers that give a score for each class.
         encoder_weights: VGG16's ImageNet weights, for SegNet's encoder.
-        teacher: a `.pt` file of a network whose scores are learnt from, too.
+        teacher: a file of a network whose scores are learnt from, too.
         resume: go on from `folder/last.ckpt`.
         time_budget_s: ends the schedule after that much training time, over all resumptions,
             instead of after `recipe.epochs`; the learning rate is planned to match.
@@ -173,7 +174,11 @@ def train(
             while not trainer.finished:
                 trainer.run_epoch(on_step, on_epoch)
     return TrainingResult(
-        folder / BEST, trainer.epoch, trainer.best_epoch, trainer.best_miou, trainer.elapsed_s
+        best_weights(folder),
+        trainer.epoch,
+        trainer.best_epoch,
+        trainer.best_miou,
+        trainer.elapsed_s,
     )
 
 

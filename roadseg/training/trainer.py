@@ -43,7 +43,7 @@ __all__ = ["BEST", "KEPT", "LAST", "EpochEnd", "Progress", "Trainer"]
 
 LAST = "last.ckpt"
 KEPT = "best.ckpt"
-BEST = "best.pt"
+BEST = "best.safetensors"
 
 
 class Trainer:

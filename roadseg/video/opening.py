@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.files import claimed_file
 from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
@@ -23,6 +24,7 @@ from roadseg.video.display import Window, display_available, open_window, withou
 from roadseg.video.inference import FrameSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
+from roadseg.video.reading import Reader, ReadingOptions, Timeline
 
 __all__ = ["VideoOptions", "check_look", "open_video"]
 
@@ -48,6 +50,7 @@ class VideoOptions:
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
+        reading: what is read from each frame.
     """
 
     source: str
@@ -66,15 +69,19 @@ class VideoOptions:
     fps: Fraction | None = None
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
 
 
 def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
 
     Raises:
-        UsageError: one of them is unknown, or `alpha` is out of range.
+        UsageError: one of them is unknown, or `alpha` is out of range, or the timeline is a file
+            of another kind.
+        BackendError: the timeline needs a package that is not installed.
     """
     _renderer(options, CAMVID)
+    options.reading.check()
 
 
 @contextmanager
@@ -115,6 +122,13 @@ def open_video(
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
+        reader = timeline = None
+        if options.reading.wants_reader:
+            reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+            if options.reading.timeline is not None:
+                stack.enter_context(claimed_file(options.reading.timeline, option("--timeline")))
+                timeline = Timeline(options.reading.timeline, reader.names)
+                stack.callback(timeline.close, ok=False)
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
         if options.output is not None:
@@ -146,6 +160,8 @@ def open_video(
             renderer if needs_pictures else None,
             sink=sink,
             mask_sink=mask_sink,
+            reader=reader,
+            timeline=timeline,
             window=window,
             meters=meters,
         )
@@ -169,7 +185,8 @@ def _open_window(options: VideoOptions) -> Window | None:
 
 
 def _has_results(options: VideoOptions) -> bool:
-    return options.output is not None or options.save_masks is not None or options.measure
+    written = options.output is not None or options.save_masks is not None
+    return written or options.measure or options.reading.wants_files
 
 
 def _why_no_window(options: VideoOptions) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError, os_reason
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
+from roadseg.core.records import read_record
+from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
 __all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 
-_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",), "tensorrt": (".pt",)}
+_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 
 
@@ -73,7 +73,7 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     where `roadseg quantize` puts one.
 
     Args:
-        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.pt`.
+        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.safetensors`.
         backend: `auto`, `openvino`, `torch`, or `tensorrt`, whose engines are built from the
             weights that are PyTorch's. Engines themselves are no models: see `is_engine`.
         directory: where the manifest lies.
@@ -87,10 +87,11 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     if name_or_path in entries:
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".xml", ".onnx", ".pt", _SUFFIX_ENGINE):
+    if path.suffix.lower() not in (".xml", ".onnx", *SUFFIXES, _SUFFIX_ENGINE):
         use = f"{option('--model', *entries)}{', or' if entries else ' with'}"
         raise UsageError(
-            f"unknown model {name_or_path!r}", fix=f"use {use} a .xml, .onnx, .pt or .engine file"
+            f"unknown model {name_or_path!r}",
+            fix=f"use {use} a .xml, .onnx, .safetensors or .engine file",
         )
     return _own(path, runtime)
 
@@ -106,14 +107,13 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     if name_or_path in names:
         return resolve_model(name_or_path, "torch", directory=directory)
     path = Path(name_or_path)
-    if path.suffix.lower() == ".pt":
+    if is_weights(path):
         return _own(path, "torch")
     kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
-    raise UsageError(
-        problem, fix=f"use {option('--model', *names)}, or a .pt file of 'roadseg train'"
-    )
+    fix = f"use {option('--model', *names)}, or a .safetensors file of 'roadseg train'"
+    raise UsageError(problem, fix=fix)
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
@@ -146,7 +146,7 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
 def _own(path: Path, runtime: str) -> ModelFile:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES[runtime]:
-        if suffix == ".pt":
+        if suffix in SUFFIXES:
             fix = (
                 f"use {option('--backend', 'torch')}, or "
                 f"'roadseg export --model {path} --output {path.stem}.onnx'"
@@ -165,23 +165,29 @@ def _own(path: Path, runtime: str) -> ModelFile:
         raise ModelError(f"{path} has no weights", fix=f"put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
-    bin_sha256 = None
-    if "bin_sha256" in facts:
-        bin_sha256 = _check_sum(binary, str(facts["bin_sha256"]), fix)
-    digest = _check_sum(path, str(facts["sha256"]), fix) if "sha256" in facts else _digest(path)
-    precision = str(facts.get("precision") or _guess_precision(path))
+    bin_sha256 = facts.bin_sha256
+    if bin_sha256 is not None:
+        _check_sum(binary, bin_sha256, fix)
+    digest = _digest(path) if facts.sha256 is None else _check_sum(path, facts.sha256, fix)
+    precision = facts.precision or _guess_precision(path)
     return ModelFile(path.stem, path, precision, None, digest, bin_sha256=bin_sha256)
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Sidecar:
+    """What `FILE.json` says of a model file."""
+
+    precision: str | None = None
+    sha256: str | None = None
+    bin_sha256: str | None = None
+
+
+def _sidecar(path: Path) -> _Sidecar:
     sidecar = path.with_name(f"{path.name}.json")
     try:
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        return read_record(sidecar, _Sidecar, ModelError, fix="delete it or copy it again")
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{sidecar} is damaged", fix="delete it or copy it again") from exc
-    return facts if isinstance(facts, dict) else {}
+        return _Sidecar()
 
 
 def _guess_precision(path: Path) -> str:

@@ -116,7 +116,7 @@ def test_an_unknown_step(tmp_path, capsys, only):
 def test_a_folder_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert gpu.main(["--out", str(tmp_path / "file"), "--dry-run"]) == 4
-    assert capsys.readouterr().out.startswith(f"error: cannot write {tmp_path}/file/gpu.json: ")
+    assert capsys.readouterr().out.startswith(f"error: cannot write {tmp_path}/file/gpu.json (")
 
 
 # Steps.

@@ -25,8 +25,8 @@ def files(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("pipeline")
     torch.manual_seed(0)
-    save_weights(folder / "lite.pt", build_model("segnet-lite"), "segnet-lite")
-    model, _ = load_weights(folder / "lite.pt")
+    save_weights(folder / "lite.safetensors", build_model("segnet-lite"), "segnet-lite")
+    model, _ = load_weights(folder / "lite.safetensors")
     network = from_onnx(build_onnx(model, "segnet-lite"))
     finish_ir(network)
     save_ir(network, folder / "lite.xml", precision="fp32")
@@ -45,7 +45,7 @@ def files(tmp_path_factory):
 def test_the_plain_network_gives_the_labels_of_the_backend(files):
     from roadseg.loading.segmenter import Segmenter
 
-    plain = pipeline.PlainNetwork(str(files / "lite.pt"), SIZE_HW)
+    plain = pipeline.PlainNetwork(str(files / "lite.safetensors"), SIZE_HW)
     frame = cv2.imread(str(files / "images" / "0.png"))
     with Segmenter(str(files / "lite.xml"), size_hw=SIZE_HW) as segmenter:
         ours = segmenter(frame).network_ids
@@ -57,7 +57,7 @@ def test_the_plain_network_gives_the_labels_of_the_backend(files):
 def test_a_whole_comparison(files, tmp_path, capsys, writer):
     path = tmp_path / "result.json"
     arguments = ["--source", str(files / "clip.mp4"), "--model", str(files / "lite.xml")]
-    arguments += ["--weights", str(files / "lite.pt"), "--size", "32x64", "--rounds", "2"]
+    arguments += ["--weights", str(files / "lite.safetensors"), "--size", "32x64", "--rounds", "2"]
     assert pipeline.main([*arguments, "--writer", writer, "--json", str(path)]) == 0
     result = json.loads(path.read_text())
     assert len(result["rounds"]) == 2

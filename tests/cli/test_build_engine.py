@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.backends.tensorrt.build import builder as library
+from roadseg.backends.tensorrt.builder import build_engine as library
 from roadseg.cli import build_engine as command
 from roadseg.cli import main
 from roadseg.cli.progress_bar import progress_bar
@@ -34,7 +34,7 @@ rtx = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     return path
 
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written(
     path = tmp_path / "file" / "x.engine"
     assert build(weights, "--output", str(path)) == 4
     assert capsys.readouterr().err == (
-        f"error: cannot write the engine {path} ({tmp_path / 'file'} is no folder): give another "
+        f"error: cannot write {path} ({tmp_path / 'file'} is no folder): give another "
         "folder with --output, or free the space it needs\n"
     )
 

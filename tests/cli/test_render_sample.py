@@ -72,7 +72,8 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["/dev/null/a.mp4", "--seconds", "0.1"],
             4,
-            "cannot write /dev/null: File exists: choose a folder you may write to that has room",
+            "cannot write /dev/null/a.mp4 (/dev/null is no folder): choose a folder you may write "
+            "to that has room",
         ),
     ],
 )

@@ -265,7 +265,7 @@ BASIC = Row(
     quick="",
 )
 UNET = dataclasses.replace(
-    BASIC, model="unet", bf=None, origin="mine/unet/best.pt", training_minutes=None
+    BASIC, model="unet", bf=None, origin="mine/unet/best.safetensors", training_minutes=None
 )
 
 
@@ -292,7 +292,7 @@ def test_markdown_to_the_letter() -> None:
         "",
         "Weights:",
         "- segnet-basic: recipe paper, epoch 120 of 300, 12.3 minutes; 101 frames scored",
-        "- unet: mine/unet/best.pt; 101 frames scored",
+        "- unet: mine/unet/best.safetensors; 101 frames scored",
         "",
     ]
     assert text.split("\n") == lines
@@ -377,7 +377,7 @@ def test_csv_gives_back_what_was_measured() -> None:
     assert (first["paper_miou"], first["paper_tables"], first["paper_bf"]) == ("47.7", "1", "35.78")
     assert (first["paper_backward_ms"], first["quick"]) == ("", "")
     assert (second["bf"], second["paper_miou"], second["training_minutes"]) == ("", "", "")
-    assert second["origin"] == "mine/unet/best.pt"
+    assert second["origin"] == "mine/unet/best.safetensors"
 
 
 QUICK = dataclasses.replace(UNET, quick="quick: 4 steps, 8 frames scored, not a result")
@@ -654,15 +654,17 @@ def test_loaded_weights_are_scored_as_they_are(plan: Plan, tmp_path: Path) -> No
     for name in SMALL:
         (weights / name).mkdir(parents=True)
         torch.manual_seed(0)
-        save_weights(weights / name / "best.pt", build_model(name), name)
+        save_weights(weights / name / "best.safetensors", build_model(name), name)
     loading = dataclasses.replace(plan, weights=weights)
     result, lines = run(loading, tmp_path / "out", SMALL)
     assert lines[0] == "1/2 bilinear-interpolation: scoring"
-    assert [row.origin for row in result.rows] == [f"mine/{name}/best.pt" for name in SMALL]
+    assert [row.origin for row in result.rows] == [
+        f"mine/{name}/best.safetensors" for name in SMALL
+    ]
     assert result.rows[0].training_minutes is None
     # Other weights under the same name are another configuration.
     torch.manual_seed(1)
-    save_weights(weights / "fcn-basic/best.pt", build_model("fcn-basic"), "fcn-basic")
+    save_weights(weights / "fcn-basic/best.safetensors", build_model("fcn-basic"), "fcn-basic")
     _, lines = run(loading, tmp_path / "out", SMALL)
     assert lines == [
         "1/2 bilinear-interpolation: measured before",
@@ -675,25 +677,25 @@ def test_weights_that_are_missing_or_of_another_network(plan: Plan, tmp_path: Pa
     weights = tmp_path / "mine"
     (weights / "fcn-basic").mkdir(parents=True)
     name = "bilinear-interpolation"
-    save_weights(weights / "fcn-basic/best.pt", build_model(name), name)
+    save_weights(weights / "fcn-basic/best.safetensors", build_model(name), name)
     loading = dataclasses.replace(plan, weights=weights)
     with pytest.raises(ModelError) as error:
         run(loading, tmp_path / "out", ("fcn-basic",))
     assert str(error.value) == (
-        f"{weights}/fcn-basic/best.pt holds {name}: put weights of fcn-basic there"
+        f"{weights}/fcn-basic/best.safetensors holds {name}: put weights of fcn-basic there"
     )
     shutil.rmtree(weights / "fcn-basic")
     with pytest.raises(ModelError) as error:
         run(loading, tmp_path / "out", ("fcn-basic",))
     assert str(error.value) == (
-        f"no weights at {weights}/fcn-basic/best.pt: train them with 'roadseg train --model "
-        f"fcn-basic --output {weights}/fcn-basic', or leave weights out"
+        f"no weights at {weights}/fcn-basic/best.safetensors: train them with 'roadseg train "
+        f"--model fcn-basic --output {weights}/fcn-basic', or leave weights out"
     )
 
 
 def test_folder_that_cannot_be_written(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SinkError, match=r"^cannot write .*file/rows\.json: "):
+    with pytest.raises(SinkError, match=r"^cannot write .*file/rows\.json \("):
         run(plan, tmp_path / "file", SMALL)
 
 
@@ -720,7 +722,7 @@ def test_networks_on_classes_of_your_own(
     assert result.rows[0].images == 2
     assert "table 1" not in result.table
 
-    weights = tmp_path / "out/runs/fcn-basic/best.pt"
+    weights = tmp_path / "out/runs/fcn-basic/best.safetensors"
     command = ["eval", "--data", str(root), "--model", str(weights), "--backend", "torch"]
     command += ["--size", "64x96", "--threads", "1", "--report", str(tmp_path / "report")]
     assert cli.main(command) == 0, capsys.readouterr().err

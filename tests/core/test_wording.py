@@ -57,8 +57,8 @@ def test_both_ways_to_give_an_argument(arguments, typed, written):
     "use",
     [
         lambda: Segmenter("nope"),
-        lambda: Segmenter("nope.pt", "torch"),
-        lambda: Segmenter("nope.pt", "openvino"),
+        lambda: Segmenter("nope.safetensors", "torch"),
+        lambda: Segmenter("nope.safetensors", "openvino"),
         lambda: Segmenter(backend="nope"),
         lambda: Segmenter(backend="fake", size_hw=(33, 33)),
         lambda: Segmenter(backend="fake", threads=0),

@@ -191,7 +191,7 @@ def test_a_split_is_found_in_every_layout(tiny_camvid: Path, tiny_farm: Path) ->
 
 def test_a_model_of_other_classes_is_refused(tiny_farm: Path) -> None:
     data = open_dataset(tiny_farm, "val")
-    data.check_model("mine.pt", data.classes)
+    data.check_model("mine.safetensors", data.classes)
     with pytest.raises(ModelError) as error:
         data.check_model("segnet-lite", CAMVID)
     assert str(error.value) == (

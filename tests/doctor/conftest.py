@@ -38,14 +38,14 @@ def weights_dir(tmp_path: Path) -> Path:
     """A folder with `segnet-lite`, complete."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    for name in ("lite.xml", "lite.bin", "lite.pt"):
+    for name in ("lite.xml", "lite.bin", "lite.safetensors"):
         (folder / name).write_text(name)
     write_manifest_entry(
         "segnet-lite",
         architecture="segnet-lite",
         files={
             "openvino": ("int8", [folder / "lite.xml"]),
-            "torch": ("fp16", [folder / "lite.pt"]),
+            "torch": ("fp16", [folder / "lite.safetensors"]),
         },
         training={},
         validation={},

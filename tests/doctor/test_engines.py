@@ -142,7 +142,7 @@ def test_other_weights(gpu_machine: Machine, write_engine: Callable[..., Path]) 
 def test_weights_of_the_users_are_not_compared(
     gpu_machine: Machine, write_engine: Callable[..., Path]
 ) -> None:
-    write_engine(source="runs/best.pt", weights_sha256="2" * 64)
+    write_engine(source="runs/best.safetensors", weights_sha256="2" * 64)
     assert of("engines", gpu_machine()) == [
         ("ok", "segnet-lite fp16 352x480 (22222222) fits", None)
     ]
@@ -239,7 +239,7 @@ def test_engines_have_different_texts(
         ("b", {"batch": (1, 4, 8)}),
         ("c", {"portable": True}),
         ("d", {"lowering": "native", "kernels_sha256": None}),
-        ("e", {"source": "/runs/segnet-lite.pt", "weights_sha256": "3" * 64}),
+        ("e", {"source": "/runs/segnet-lite.safetensors", "weights_sha256": "3" * 64}),
     ):
         write_engine(name, **changes)
     (found,) = of("engines", gpu_machine())
@@ -255,7 +255,7 @@ def test_engines_have_different_texts(
         {"tensorrt_version": "10.3.0.26"},
         {"weights_sha256": "2" * 64},
         {"batch": (2, 4, 8)},
-        {"source": "runs/best.pt"},
+        {"source": "runs/best.safetensors"},
         {"plan_bytes": 7},
     ],
     ids=str,

@@ -24,7 +24,7 @@ from roadseg.engine.manifest import (
 
 FULL = EngineManifest(
     model="best",
-    source="/home/me/my runs/best.pt",
+    source="/home/me/my runs/best.safetensors",
     architecture="segnet",
     weights_sha256="aa",
     graph_sha256="bb",
@@ -92,8 +92,8 @@ def test_unmeasured_costs_come_back(tmp_path: Path) -> None:
 
 def test_the_command_that_builds_it_again() -> None:
     assert FULL.build_command() == (
-        '\'roadseg build-engine --model "/home/me/my runs/best.pt" --int8 --size 352x480 --batch '
-        "1-4-8 --target tensorrt --portable --workspace 1024'"
+        '\'roadseg build-engine --model "/home/me/my runs/best.safetensors" --int8 --size 352x480 '
+        "--batch 1-4-8 --target tensorrt --portable --workspace 1024'"
     )
     assert PLAIN.build_command() == (
         "'roadseg build-engine --model segnet-lite --fp16 --size 352x480 --target tensorrt-rtx "
@@ -130,12 +130,22 @@ def test_it_is_missing(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "\0"])
-def test_it_is_no_manifest(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "no JSON"),
+        ("{", "no JSON"),
+        ("\0", "no JSON"),
+        ("{}", "version is missing"),
+        ("[]", "expected object, got array"),
+        ('"x"', "expected object, got str"),
+    ],
+)
+def test_it_is_no_manifest(tmp_path: Path, text: str, detail: str) -> None:
     engine = tmp_path / "x.engine"
     manifest_path(engine).write_text(text)
     path = manifest_path(engine)
-    assert refused(engine) == f"{path} is damaged (no engine's manifest): {AGAIN}"
+    assert refused(engine) == f"{path} is damaged ({detail}): {AGAIN}"
 
 
 def test_it_is_of_another_roadseg(tmp_path: Path) -> None:
@@ -153,16 +163,19 @@ def test_it_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ({"precision": "fp8"}, "precision is 'fp8'"),
-        ({"size_hw": [352]}, "size_hw is [352]"),
-        ({"batch": [1, 1, True]}, "batch is [1, 1, True]"),
-        ({"target": "cpu"}, "target is 'cpu'"),
-        ({"model": 3}, "model is 3"),
-        ({"build_s": "long"}, "build_s is 'long'"),
-        ({"plan_bytes": 1.5}, "plan_bytes is 1.5"),
-        ({"gpu": {"name": "x", "compute_capability": [8]}}, "compute_capability is [8]"),
-        ({"parity": {"agreement": 1}}, "frames is missing"),
-        ({"plan_sha256": None}, "plan_sha256 is None"),
+        ({"precision": "fp8"}, "precision: invalid enum value 'fp8'"),
+        ({"size_hw": [352]}, "size_hw: expected array of length 2, got 1"),
+        ({"batch": [1, 1, True]}, "batch[2]: expected int, got bool"),
+        ({"target": "cpu"}, "target: invalid enum value 'cpu'"),
+        ({"model": 3}, "model: expected str, got int"),
+        ({"build_s": "long"}, "build_s: expected float, got str"),
+        ({"plan_bytes": 1.5}, "plan_bytes: expected int, got float"),
+        (
+            {"gpu": {"name": "x", "compute_capability": [8]}},
+            "gpu.compute_capability: expected array of length 2, got 1",
+        ),
+        ({"parity": {"agreement": 1}}, "parity.frames is missing"),
+        ({"plan_sha256": None}, "plan_sha256: expected str, got null"),
     ],
 )
 def test_a_field_is_damaged(tmp_path: Path, change: dict[str, Any], detail: str) -> None:

@@ -141,7 +141,7 @@ def test_what_cannot_be_built(spec: EngineSpec, change: dict[str, Any], line: st
 
 def test_names_of_models() -> None:
     assert TENSORRT.model_name == "segnet-lite"
-    assert replace(TENSORRT, model="runs/night/best.pt").model_name == "best"
+    assert replace(TENSORRT, model="runs/night/best.safetensors").model_name == "best"
 
 
 def test_what_can_be_built() -> None:

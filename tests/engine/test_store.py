@@ -121,7 +121,7 @@ def test_engines_lie_in_the_checkout_or_in_the_cache(
             "segnet-lite_fp16_352x480_b1_native_tensorrt-rtx-1.7.1.116_sm86-89.engine",
         ),
         (
-            replace(RTX_SPEC, model="runs/My Best (2).pt"),
+            replace(RTX_SPEC, model="runs/My Best (2).safetensors"),
             RTX,
             (75,),
             "my-best-2-01234567_fp16_352x480_b1_native_tensorrt-rtx-1.7.1.116_sm75.engine",
@@ -195,12 +195,12 @@ def test_batches_that_reach_far_enough(tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_users_is_known_by_its_file(tmp_path: Path) -> None:
-    weights = tmp_path / "best.pt"
+    weights = tmp_path / "best.safetensors"
     engine = put(tmp_path, "x", source=str(weights), weights_sha256="c" * 64)
-    spec = replace(SPEC, model=str(tmp_path / "." / "best.pt"))
+    spec = replace(SPEC, model=str(tmp_path / "." / "best.safetensors"))
     assert find_engine(spec, RUNTIME, DEVICE, folder=tmp_path).engine == engine
     # A copy elsewhere; and other weights elsewhere.
-    spec = replace(SPEC, model="copied/best.pt")
+    spec = replace(SPEC, model="copied/best.safetensors")
     found = find_engine(spec, RUNTIME, DEVICE, weights_sha256="c" * 64, folder=tmp_path)
     assert found.engine == engine
     found = find_engine(spec, RUNTIME, DEVICE, weights_sha256="d" * 64, folder=tmp_path)

@@ -312,4 +312,6 @@ def test_unwritable_file(tiny: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "absent" / "tiny.onnx"
     with pytest.raises(SinkError) as caught:
         save_onnx(build_onnx(tiny, "tiny"), path)
-    assert str(caught.value) == f"cannot write {path}: {os.strerror(2)}"
+    assert str(caught.value) == (
+        f"cannot write {path} ({os.strerror(2)}): free some space, or give another path"
+    )

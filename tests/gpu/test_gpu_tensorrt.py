@@ -36,7 +36,7 @@ def test_an_engine_gives_pytorchs_labels(lowering: str, precision: str, tmp_path
     if lowering == "plugin" and runtime.target == "tensorrt-rtx":
         pytest.skip("TensorRT-RTX has no Python plugins")
     from roadseg.backends.tensorrt.backend import TensorRtBackend
-    from roadseg.backends.tensorrt.build.builder import build_engine
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.cuda import load_cuda
     from roadseg.engine.spec import EngineSpec
 

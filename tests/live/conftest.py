@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from roadseg.testing.live import FakeClock, eventually
+from tests.support.live import FakeClock, eventually
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import pytest
 
 from roadseg.core.errors import SourceError, UsageError
 from roadseg.core.types import Frame
-from roadseg.live.camera import Camera, CameraListener
+from roadseg.live.camera import Camera
 from roadseg.live.config import SourceConfig
 from roadseg.live.events import CameraState, LossReason, StateChange
 from roadseg.live.mailbox import Mailbox
 from roadseg.live.pace import Backoff
-from roadseg.testing.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
+from roadseg.live.reader import CameraListener
+from tests.support.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
 
 SECRET = "hunter2"
 CONFIG = SourceConfig("front", f"rtsp://admin:{SECRET}@cam/1", timeout=10, stall_timeout=2)

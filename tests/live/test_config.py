@@ -115,7 +115,10 @@ SOURCE = '[[source]]\nname = "a"\nurl = "0"\n'
         ),
         ("", "source is missing: add [[source]] with name and url"),
         ('[[source]]\nname = "a"', '[[source]] 1 (a): url is missing: add url = "..."'),
-        ('[source]\nname = "a"', "source: write it with two brackets, [[source]]"),
+        (
+            '[source]\nname = "a"',
+            "source is not a list of tables: write it with two brackets, [[source]]",
+        ),
         (SOURCE + 'health = "no"', '[[source]] 1 (a): health = "no": write a table, [health]'),
         (
             SOURCE + SOURCE.replace("a", "a").replace('"a"', '"A"'),
@@ -134,7 +137,7 @@ SOURCE = '[[source]]\nname = "a"\nurl = "0"\n'
         ),
         (
             SOURCE + "retry_first = 60",
-            "[[source]] 1 (a): retry_first = 60 is more than retry_most",
+            "[[source]] 1 (a): retry_first = 60 is more than retry_most: lower it",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from roadseg.core.types import Frame
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.slot import Slot
-from roadseg.testing.live import FakeClock, eventually, make_frame
+from tests.support.live import FakeClock, eventually, make_frame
 
 
 def test_the_newest_frame_wins_and_the_replaced_one_is_counted(clock: FakeClock) -> None:

@@ -21,7 +21,8 @@ from roadseg.live.station import LiveEvent
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sources.base import Source
 from roadseg.media.sources.opening import open_source
-from roadseg.testing.live import PATIENCE_S, RealTime, eventually
+from tests.support.live import PATIENCE_S, RealTime, eventually
+from tests.support.rtsp import RtspServer
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -130,6 +131,31 @@ def test_a_server_that_is_killed_and_comes_back_with_another_size() -> None:
     live.stop()
     second.kill()
     assert "hunter2" not in " ".join(str(event) for event in live.events)
+
+
+def test_an_rtsp_camera_that_is_switched_off_and_on_again() -> None:
+    first = RtspServer({"RTP/AVP/TCP": "461 Unsupported Transport"})
+    config = SourceConfig(
+        "front",
+        f"rtsp://user:hunter2@127.0.0.1:{first.port}/live",
+        timeout=2.0,
+        retry_first=0.05,
+        retry_most=0.1,
+    )
+    live = Running(config)
+    station = live.run.stations[0]
+    eventually(lambda: station.tally.shown >= 5)
+    first.close()
+    eventually(lambda: live.count(CameraState.LOST, LossReason.REFUSED) >= 1)
+    shown = station.tally.shown
+    second = RtspServer({"RTP/AVP/TCP": "461 Unsupported Transport"}, first.port)
+    eventually(lambda: station.tally.shown >= shown + 5)
+    assert live.count(CameraState.LIVE) >= 2
+    live.stop()
+    second.close()
+    said = " ".join(str(event) for event in live.events)
+    assert "hunter2" not in said
+    assert "rtsp://***@127.0.0.1" in said
 
 
 def test_fifty_connections_leave_threads_and_descriptors_where_they_were() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from roadseg.live.pace import Admission, Backoff
-from roadseg.testing.live import make_frame
+from tests.support.live import make_frame
 
 
 def admitted(admission: Admission, count: int) -> list[int]:

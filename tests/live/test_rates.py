@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roadseg.live.rates import Ages, Rate, Tally
-from roadseg.testing.live import FakeClock
+from tests.support.live import FakeClock
 
 
 def run(clock: FakeClock, rate: Rate, gaps_s: list[float], times: int) -> None:

@@ -21,7 +21,7 @@ from roadseg.live.run import LiveReport, LiveRun, SourceReport
 from roadseg.live.station import LiveEvent, Station
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sources.base import Source, SourceInfo
-from roadseg.testing.live import PATIENCE_S, FakeSource, Paced, eventually, make_frame
+from tests.support.live import PATIENCE_S, FakeSource, Paced, eventually, make_frame
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 

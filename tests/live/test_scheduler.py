@@ -15,7 +15,7 @@ from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.scheduler import Batch, Scheduler
-from roadseg.testing.live import PATIENCE_S, FakeClock, eventually, make_frame
+from tests.support.live import PATIENCE_S, FakeClock, eventually, make_frame
 
 
 class Network:

@@ -19,7 +19,7 @@ from roadseg.live.mailbox import Bell
 from roadseg.live.outputs import MaskWriter, Output, PictureWriter, Result
 from roadseg.live.station import Station
 from roadseg.media.sources.base import SourceInfo
-from roadseg.testing.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
+from tests.support.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
 
 INFO = FakeSource().info
 LABELS = LabelMap(np.full((48, 64), 3, np.uint8), Geometry((48, 64), (48, 64)))
@@ -235,6 +235,17 @@ def test_states_and_faults_are_one_list_of_events(clock: FakeClock) -> None:
         "front: live",
         "front: no longer offline, after 7.0 s",
     ]
+
+
+def test_the_end_of_a_file_is_no_fault(clock: FakeClock) -> None:
+    station = Station(SourceConfig("clip", "clip.mp4"), Bell(), clock=clock)
+    station.opened(FakeSource("file").info)
+    station.changed(change(CameraState.LIVE, 1))
+    for i in range(30):
+        station.arrived(make_frame(i, clock(), shade=0))
+        clock.advance(0.2)
+    station.changed(change(CameraState.LOST, 9, LossReason.ENDED))
+    assert all(isinstance(event, StateChange) for event in station.events)
 
 
 def test_what_repeats_itself_is_not_kept(clock: FakeClock) -> None:

@@ -138,7 +138,7 @@ def test_pytorch_takes_its_files_where_tensorrt_cannot(
     with pytest.raises(BackendError) as caught:
         choose_backend(str(pt_file))
     assert str(caught.value) == (
-        f"{pt_file} is a file of PyTorch, which is not installed: pip install 'roadseg[train]', "
+        f"{pt_file} needs PyTorch, which is not installed: pip install 'roadseg[train]', "
         "or turn it into a file for OpenVINO where PyTorch is: 'roadseg export --model "
         f"{pt_file} --output lite.onnx'"
     )
@@ -222,7 +222,7 @@ def test_a_run_on_the_cpu_loads_neither_pytorch_nor_tensorrt() -> None:
     loaded = set(result.stdout.split())
     assert "openvino" in loaded
     assert not {"torch", "onnx", "cuda", "pycuda", "tensorrt", "tensorrt_rtx"} & loaded
-    assert "roadseg.backends.tensorrt.build.builder" not in loaded
+    assert "roadseg.backends.tensorrt.builder.build_engine" not in loaded
 
 
 # The sizes that a model takes.
@@ -301,8 +301,8 @@ def test_the_wrong_file_for_the_backend(xml_file: Path, pt_file: Path) -> None:
     with pytest.raises(UsageError) as caught:
         choose(str(pt_file), "openvino")
     assert str(caught.value) == (
-        f'the openvino backend does not take .pt files ({pt_file}): use backend="torch", or '
-        f"'roadseg export --model {pt_file} --output lite.onnx'"
+        f"the openvino backend does not take .safetensors files ({pt_file}): use "
+        f"backend=\"torch\", or 'roadseg export --model {pt_file} --output lite.onnx'"
     )
     with pytest.raises(UsageError) as caught:
         choose(str(xml_file), "torch")

@@ -116,7 +116,7 @@ def pt_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """`network`, as PyTorch's file."""
     from roadseg.models import save_weights
 
-    path = tmp_path_factory.mktemp("weights") / "lite.pt"
+    path = tmp_path_factory.mktemp("weights") / "lite.safetensors"
     save_weights(path, network, "segnet-lite", epoch=1)
     return path
 

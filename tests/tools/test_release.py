@@ -10,10 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.errors import DataError, QualityGateError
 from roadseg.core.geometry import network_size
+from roadseg.core.weights_file import read_header
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.training.loop import train
@@ -59,7 +62,7 @@ def test_what_ships_scores_what_its_manifest_says(
         "manifest.json",
         "segnet-lite-int8.bin",
         "segnet-lite-int8.xml",
-        "segnet-lite.pt",
+        "segnet-lite.safetensors",
     ]
     entry = load_manifest(shipped)["segnet-lite"]
     assert entry.training["command"] == (
@@ -92,10 +95,14 @@ def test_fp16_weights_ship_alone_where_int8_is_not_wanted(
     shipped = tmp_path / "weights"
     shipped.mkdir()
     result = module.release(run, tiny_camvid, calibration, int8=False, directory=shipped)
-    assert sorted(p.name for p in shipped.iterdir()) == ["manifest.json", "segnet-lite.pt"]
+    assert sorted(p.name for p in shipped.iterdir()) == ["manifest.json", "segnet-lite.safetensors"]
     entry = load_manifest(shipped)["segnet-lite"]
     assert set(entry.files) == {"torch"}
-    assert (shipped / "segnet-lite.pt").read_bytes() == (run / "best.pt").read_bytes()
+    made, own = shipped / "segnet-lite.safetensors", run / "best.safetensors"
+    weights = load_file(own)
+    assert all(torch.equal(value, weights.pop(key)) for key, value in load_file(made).items())
+    assert weights == {}
+    assert read_header(made).meta == {**read_header(own).meta, "training": entry.training}
     assert set(result.scores) == {("fp32", "val")}
     assert entry.validation == {
         "fp32 on val": {**entry.validation["fp32 on val"], "miou": figure(result, "fp32")}

@@ -130,7 +130,7 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
         # Each saw other crops; averaged gradients keep the parameters equal, bit for bit.
         assert sums[f"rank0-epoch{epoch}"] == sums[f"rank1-epoch{epoch}"]
     assert len(set(sums.values())) == 3
-    load_weights(folder / "best.pt")
+    load_weights(folder / "best.safetensors")
 
 
 # The second process alone comes to a loss that is no number, in its second epoch.

@@ -234,7 +234,7 @@ def test_after_three_times_it_stops(
     assert str(caught.value) == (
         f"the loss is nan in batch 1 of 2 of epoch {times + 2}{words}: {folder / 'last.ckpt'} is "
         "the last checkpoint: start another run with a lower learning_rate or a clip_norm, from "
-        f"{folder / 'best.pt'} with init"
+        f"{folder / 'best.safetensors'} with init"
     )
     lines = log(folder)
     assert [line.get("rate_scale") for line in lines] == [None, 0.5, 0.25, 0.125][: times + 1]

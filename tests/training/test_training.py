@@ -60,11 +60,12 @@ def test_a_run_starts_from_given_weights(recipe: Make, run: Make, tmp_path: Path
 
 
 def test_a_run_does_not_start_from_another_network(recipe: Make, run: Make, tmp_path: Path) -> None:
-    save_weights(tmp_path / "basic.pt", build_model("segnet-basic"), "segnet-basic")
+    save_weights(tmp_path / "basic.safetensors", build_model("segnet-basic"), "segnet-basic")
     with pytest.raises(UsageError) as caught:
-        run(tmp_path / "run", recipe(epochs=1), init=tmp_path / "basic.pt")
+        run(tmp_path / "run", recipe(epochs=1), init=tmp_path / "basic.safetensors")
     assert str(caught.value) == (
-        f"{tmp_path / 'basic.pt'} holds segnet-basic: use --model segnet-basic, or other weights"
+        f"{tmp_path / 'basic.safetensors'} holds segnet-basic: use --model segnet-basic, "
+        "or other weights"
     )
 
 

@@ -76,7 +76,7 @@ def test_an_unwritable_file(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
         write_calibration(CALIBRATION, target)
     assert str(caught.value) == (
-        f"cannot write {target}: {os.strerror(2)}: give another name or free the space it needs"
+        f"cannot write {target} ({os.strerror(2)}): give another name or free the space it needs"
     )
 
 
@@ -88,7 +88,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     target.mkdir()
     with pytest.raises(ModelError) as caught:
         read_calibration(target)
-    assert str(caught.value) == f"cannot read {target}: {os.strerror(21)}"
+    assert str(caught.value) == f"cannot read {target} ({os.strerror(21)}): {FIX}"
 
 
 def damage(key: str, value: Any) -> Any:
@@ -106,21 +106,20 @@ def damage(key: str, value: Any) -> Any:
 
 
 DAMAGE = [
-    (damage("scales", None), "fields missing or unknown: scales"),
-    (damage("date", "today"), "fields missing or unknown: date"),
-    (damage("scales.relu:0", 0), "the scale of relu:0 is 0"),
-    (damage("scales.relu:0", -0.5), "the scale of relu:0 is -0.5"),
-    (damage("scales.relu:0", "1"), "the scale of relu:0 is '1'"),
-    (damage("scales.relu:0", True), "the scale of relu:0 is True"),
-    (damage("scales.relu:0", float("nan")), "the scale of relu:0 is nan"),
-    (damage("size_hw", [352, 0]), "size_hw is 0"),
-    (damage("size_hw", [352]), "not enough values to unpack (expected 2, got 1)"),
-    (damage("weights_sha256", 7), "weights_sha256 is 7"),
-    (damage("frames", [{"name": "a.png"}]), "'sha256' is missing"),
-    (damage("float_layers", [1]), "float_layers is 1"),
-    (damage("gate.images", 0), "images is 0"),
-    (damage("gate.fp32_miou", "0.7"), "fp32_miou is '0.7'"),
-    (damage("gate.agreement", None), "'agreement' is missing"),
+    (damage("scales", None), "scales is missing"),
+    (damage("scales.relu:0", 0), "scales[...]: expected float > 0.0"),
+    (damage("scales.relu:0", -0.5), "scales[...]: expected float > 0.0"),
+    (damage("scales.relu:0", "1"), "scales[...]: expected float, got str"),
+    (damage("scales.relu:0", True), "scales[...]: expected float, got bool"),
+    (damage("scales.relu:0", float("nan")), "no JSON"),
+    (damage("size_hw", [352, 0]), "size_hw[1]: expected int >= 1"),
+    (damage("size_hw", [352]), "size_hw: expected array of length 2, got 1"),
+    (damage("weights_sha256", 7), "weights_sha256: expected str, got int"),
+    (damage("frames", [{"name": "a.png"}]), "frames[0].sha256 is missing"),
+    (damage("float_layers", [1]), "float_layers[0]: expected str, got int"),
+    (damage("gate.images", 0), "gate.images: expected int >= 1"),
+    (damage("gate.fp32_miou", "0.7"), "gate.fp32_miou: expected float | null, got str"),
+    (damage("gate.agreement", None), "gate.agreement is missing"),
 ]
 
 
@@ -142,7 +141,7 @@ def test_files_that_are_no_calibration(path: Path) -> None:
         read_calibration(path)
     assert str(caught.value) == f"{path} is damaged (no JSON): {FIX}"
     path.write_text("[]")
-    with pytest.raises(ModelError, match=r"is damaged \(fields missing or unknown"):
+    with pytest.raises(ModelError, match=r"is damaged \(expected object, got array\)"):
         read_calibration(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match=r"is damaged \(no JSON\)"):
@@ -275,11 +274,13 @@ def test_the_calibration_of_some_weights_is_ones_own_or_the_one_that_ships(
 def test_advice_names_the_model_and_not_the_file(tmp_path: Path) -> None:
     target = tmp_path / "mine.json"
     with pytest.raises(ModelError) as caught:
-        read_calibration(target, source="my runs/best.pt")
-    fix = "run 'roadseg calibrate --model \"my runs/best.pt\" --data DIR|VIDEO'"
+        read_calibration(target, source="my runs/best.safetensors")
+    fix = "run 'roadseg calibrate --model \"my runs/best.safetensors\" --data DIR|VIDEO'"
     assert str(caught.value) == f"no calibration at {target}: {fix}"
     with pytest.raises(ModelError) as caught:
-        check_weights(CALIBRATION, model="enet", weights_sha256="", source="my runs/best.pt")
+        check_weights(
+            CALIBRATION, model="enet", weights_sha256="", source="my runs/best.safetensors"
+        )
     assert str(caught.value) == f"the calibration is of segnet-lite, not enet: {fix}"
 
 

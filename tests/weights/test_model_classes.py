@@ -30,10 +30,10 @@ CAMVIDS = "the 11 classes of CamVid (sky, building, pole, ...)"
 
 @pytest.fixture(scope="module")
 def farm_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`farm.pt`, `farm.onnx` and `farm.xml`, of an untrained network."""
+    """`farm.safetensors`, `farm.onnx` and `farm.xml`, of an untrained network."""
     folder = tmp_path_factory.mktemp("models")
     network = build_model("segnet-lite", 3).eval()
-    save_weights(folder / "farm.pt", network, "segnet-lite", classes=FARM)
+    save_weights(folder / "farm.safetensors", network, "segnet-lite", classes=FARM)
     graph = build_onnx(network, "segnet-lite", classes=FARM)
     save_onnx(graph, folder / "farm.onnx")
     ir = from_onnx(graph)
@@ -42,7 +42,7 @@ def farm_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".onnx", ".xml"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml"])
 def test_every_kind_of_file_says(farm_models: Path, suffix: str) -> None:
     classes = classes_of_file(farm_models / f"farm{suffix}")
     assert (classes.names, classes.colours_rgb) == (FARM.names, FARM.colours_rgb)
@@ -89,22 +89,27 @@ def test_damaged_files(farm_models: Path, tmp_path: Path) -> None:
     assert classes_of_file(tmp_path / "farm.xml") is CAMVID
 
 
-def test_weights_without_pytorch(farm_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_without_pytorch(
+    farm_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = builtins.__import__
 
     def without(name: str, *args: Any) -> Any:
-        if name == "roadseg.models":
+        if name.partition(".")[0] == "torch" or name == "roadseg.models":
             raise ImportError("No module named 'torch'")
         return original(name, *args)
 
     monkeypatch.delitem(sys.modules, "roadseg.models", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
+    assert classes_of_file(farm_models / "farm.safetensors") == FARM
+    # What earlier versions wrote is PyTorch's own.
+    (tmp_path / "farm.pt").touch()
     with pytest.raises(BackendError) as error:
-        classes_of_file(farm_models / "farm.pt")
+        classes_of_file(tmp_path / "farm.pt")
     assert str(error.value) == (
-        f"{farm_models}/farm.pt is a file of PyTorch, which is not installed: pip install "
-        "'roadseg[train]', or turn it into a file for OpenVINO where PyTorch is: 'roadseg export "
-        f"--model {farm_models}/farm.pt --output farm.onnx'"
+        f"{tmp_path}/farm.pt needs PyTorch, which is not installed: pip install 'roadseg[train]', "
+        "or turn it into a file for OpenVINO where PyTorch is: 'roadseg export --model "
+        f"{tmp_path}/farm.pt --output farm.onnx'"
     )
 
 
@@ -137,7 +142,7 @@ def test_a_run_shows_the_colours_of_the_model(
     )
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".xml"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".xml"])
 def test_eval_on_data_of_the_same_classes(
     farm_models: Path,
     tiny_farm: Path,
@@ -147,7 +152,12 @@ def test_eval_on_data_of_the_same_classes(
 ) -> None:
     report = tmp_path / "scores.json"
     command = ["eval", "--data", str(tiny_farm), "--model", str(farm_models / f"farm{suffix}")]
-    command += ["--backend", "torch" if suffix == ".pt" else "openvino", "--json", str(report)]
+    command += [
+        "--backend",
+        "torch" if suffix == ".safetensors" else "openvino",
+        "--json",
+        str(report),
+    ]
     assert main(command) == 0, capsys.readouterr().err
     scores = json.loads(report.read_text())
     assert list(scores["per_class_iou"]) == ["track", "field", "sky"]
@@ -181,7 +191,7 @@ def test_eval_of_a_model_that_is_not_there(
     assert main([*command, "farmnet"]) == 2
     assert capsys.readouterr().err == (
         f"error: unknown model 'farmnet': use --model {'|'.join(model_names())}, or a .xml, .onnx, "
-        ".pt or .engine file\n"
+        ".safetensors or .engine file\n"
     )
 
 
@@ -190,8 +200,14 @@ def test_export_hands_the_classes_on(
 ) -> None:
     import onnx
 
-    shutil.copy(farm_models / "farm.pt", tmp_path / "farm.pt")
-    command = ["export", "--model", str(tmp_path / "farm.pt"), "--output", str(tmp_path / "f.onnx")]
+    shutil.copy(farm_models / "farm.safetensors", tmp_path / "farm.safetensors")
+    command = [
+        "export",
+        "--model",
+        str(tmp_path / "farm.safetensors"),
+        "--output",
+        str(tmp_path / "f.onnx"),
+    ]
     assert main(command) == 0, capsys.readouterr().err
     facts = {p.key: p.value for p in onnx.load(tmp_path / "f.onnx").metadata_props}
     assert json.loads(facts["classes"]) == ["track", "field", "sky"]

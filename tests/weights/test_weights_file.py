@@ -16,8 +16,8 @@ from roadseg.weights import resolve_model
     [
         ("net.xml", "openvino", "net.bin"),
         ("net.onnx", "openvino", "net.onnx"),
-        ("best.pt", "torch", "best.pt"),
-        ("best.pt", "tensorrt", "best.pt"),
+        ("best.safetensors", "torch", "best.safetensors"),
+        ("best.safetensors", "tensorrt", "best.safetensors"),
     ],
 )
 def test_the_file_that_holds_the_weights(
@@ -31,4 +31,4 @@ def test_the_file_that_holds_the_weights(
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model file at"):
-        resolve_model(str(tmp_path / "best.pt"), "torch").weights()
+        resolve_model(str(tmp_path / "best.safetensors"), "torch").weights()

@@ -54,7 +54,7 @@ def open_torch_backend(
     """The fastest backend that PyTorch offers: FP16 in CUDA graphs on a GPU, FP32 on the CPU.
 
     Args:
-        weights: a `.pt` file of `roadseg train`.
+        weights: a file of weights of `roadseg train`.
         network_hw: height and width of the input; any size.
         name: the model's name, for reports; default: the network's name in the file.
         threads: CPU threads, of the whole process; default: PyTorch's choice.
@@ -81,7 +81,7 @@ class TorchBackend:
     """A network run by PyTorch in FP32, operation by operation; on the GPU if PyTorch sees one.
 
     Args:
-        weights: a `.pt` file of `roadseg train`.
+        weights: a file of weights of `roadseg train`.
         network_hw: height and width of the input; any size.
         name: the model's name, for reports; default: the network's name in the file.
         threads: CPU threads, of the whole process; default: PyTorch's choice.

@@ -11,8 +11,8 @@ import pytest
 
 from roadseg.backends.gpu import has_nvidia_driver, shared_cuda
 from roadseg.backends.tensorrt.backend import TensorRtBackend
-from roadseg.backends.tensorrt.build.builder import build_engine
-from roadseg.backends.tensorrt.build.compile import choose_sm
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
+from roadseg.backends.tensorrt.builder.compile import choose_sm
 from roadseg.backends.torch.backend import TorchBackend
 from roadseg.core.errors import RoadsegError
 from roadseg.cuda import Cuda

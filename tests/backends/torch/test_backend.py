@@ -82,9 +82,9 @@ def test_on_a_gpu(pt_file: Path) -> None:
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
-    path = tmp_path / "broken.pt"
+    path = tmp_path / "broken.safetensors"
     path.write_bytes(b"no weights")
-    with pytest.raises(ModelError, match=r"broken\.pt is not a roadseg weights file: "):
+    with pytest.raises(ModelError, match=r"broken\.safetensors is not a roadseg weights file: "):
         TorchBackend(path, (32, 32))
 
 

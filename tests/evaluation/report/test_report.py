@@ -19,6 +19,7 @@ from roadseg.core.labels import SUNRGBD, palette_bgr
 from roadseg.core.types import Image, Labels
 from roadseg.evaluation.evaluate import FrameResult, Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.report import html
 from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors, border_distance
 from roadseg.evaluation.report.frames import (
     BORDER_ERROR_RGB,
@@ -29,7 +30,6 @@ from roadseg.evaluation.report.frames import (
 )
 from roadseg.evaluation.report.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report.report import Report
-from roadseg.evaluation.report.style import CSS
 from roadseg.loading.choice import choose
 from roadseg.metrics.boundary import BoundaryF1
 
@@ -540,7 +540,8 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 
 
 def test_text_is_readable_by_day_and_by_night() -> None:
-    day, _, rest = CSS.partition("@media (prefers-color-scheme: dark)")
+    css = (Path(html.__file__).parent / "templates/report.css").read_text()
+    day, _, rest = css.partition("@media (prefers-color-scheme: dark)")
     dark = {**colours_of(day), **colours_of(rest.partition("* {")[0])}
     light = colours_of(day)
     assert sum(dark["paper"]) < 120 < 700 < sum(light["paper"])

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from roadseg.backends.tensorrt.build.interrupt import DeferredInterrupt
+from roadseg.backends.tensorrt.builder.interrupt import DeferredInterrupt
 
 
 def test_nothing_happens_without_a_signal() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.backends.tensorrt.build.parity import check_parity, compare, parity_frames
+from roadseg.backends.tensorrt.builder.parity import check_parity, compare, parity_frames
 from roadseg.core import shipped
 from roadseg.core.errors import DataError, EngineError
 from roadseg.core.progress import Progress

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from roadseg.backends.tensorrt.build.compile import available_sm, choose_sm, compile_plan
+from roadseg.backends.tensorrt.builder.compile import available_sm, choose_sm, compile_plan
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.cuda import DeviceInfo
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen

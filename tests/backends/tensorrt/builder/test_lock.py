@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import build_lock
 from roadseg.core.errors import SinkError
 from tests.support import ROOT
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("as_typed")
 HOLDER = """
 import sys
 from pathlib import Path
-from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import build_lock
 with build_lock(Path(sys.argv[1]), lambda pid: None) as waited:
     print("holding", waited, flush=True)
     sys.stdin.readline()
@@ -119,7 +119,7 @@ def test_many_at_once_are_one_after_the_other(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import build_lock
 folder = Path(sys.argv[1])
 for _ in range(40):
     with build_lock(folder / "x.engine", lambda pid: None, sleep=lambda seconds: None):

@@ -19,11 +19,11 @@ def _not_the_users_cache(own_cache: Path) -> None:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A `.pt` file of each network, with random weights."""
+    """A `.safetensors` file of each network, with random weights."""
     folder = tmp_path_factory.mktemp("weights")
 
     def file(architecture: str) -> Path:
-        path = folder / f"my {architecture}.pt"
+        path = folder / f"my {architecture}.safetensors"
         if not path.exists():
             torch.manual_seed(0)
             save_weights(path, build_model(architecture).eval(), architecture)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadseg.backends.tensorrt.build.progress import PhaseTree, make_monitor
+from roadseg.backends.tensorrt.builder.progress import PhaseTree, make_monitor
 from roadseg.core.progress import StageClock
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakeBackend
-from roadseg.backends.tensorrt.build import builder as subject
-from roadseg.backends.tensorrt.build import publish
-from roadseg.backends.tensorrt.build.already_built import already_built
-from roadseg.backends.tensorrt.build.builder import build_engine
-from roadseg.backends.tensorrt.build.graph import export_graph
-from roadseg.backends.tensorrt.build.lock import build_lock
+from roadseg.backends.tensorrt.builder import build_engine as subject
+from roadseg.backends.tensorrt.builder import publish
+from roadseg.backends.tensorrt.builder.already_built import already_built
+from roadseg.backends.tensorrt.builder.build_engine import build_engine
+from roadseg.backends.tensorrt.builder.graph import export_graph
+from roadseg.backends.tensorrt.builder.lock import build_lock
 from roadseg.core.errors import (
     BackendError,
     DataError,
@@ -513,10 +513,10 @@ def test_no_such_model(workshop: Callable[..., Any], spec: EngineSpec, tmp_path:
     with pytest.raises(UsageError) as caught:
         build_engine(replace(spec, model="x.onnx"), **workshop().options())
     assert str(caught.value) == (
-        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a .pt file "
-        "of 'roadseg train'"
+        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
+        ".safetensors file of 'roadseg train'"
     )
-    missing = str(tmp_path / "none.pt")
+    missing = str(tmp_path / "none.safetensors")
     with pytest.raises(ModelError, match="^no model file at "):
         build_engine(replace(spec, model=missing), **workshop().options())
 
@@ -629,7 +629,7 @@ def test_data_that_is_not_there_is_refused_before_any_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from roadseg.backends.tensorrt.build.parity import parity_frames
+    from roadseg.backends.tensorrt.builder.parity import parity_frames
 
     monkeypatch.setattr(subject, "parity_frames", parity_frames)
     missing = tmp_path / "none"

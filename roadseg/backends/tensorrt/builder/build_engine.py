@@ -16,13 +16,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.backends.tensorrt.build.already_built import already_built
-from roadseg.backends.tensorrt.build.compile import choose_sm, compile_plan
-from roadseg.backends.tensorrt.build.graph import NetworkGraph, export_graph
-from roadseg.backends.tensorrt.build.interrupt import DeferredInterrupt
-from roadseg.backends.tensorrt.build.lock import build_lock
-from roadseg.backends.tensorrt.build.parity import Labeller, check_parity, compare, parity_frames
-from roadseg.backends.tensorrt.build.publish import Draft, claim_engine
+from roadseg.backends.tensorrt.builder.already_built import already_built
+from roadseg.backends.tensorrt.builder.compile import choose_sm, compile_plan
+from roadseg.backends.tensorrt.builder.graph import NetworkGraph, export_graph
+from roadseg.backends.tensorrt.builder.interrupt import DeferredInterrupt
+from roadseg.backends.tensorrt.builder.lock import build_lock
+from roadseg.backends.tensorrt.builder.parity import Labeller, check_parity, compare, parity_frames
+from roadseg.backends.tensorrt.builder.publish import Draft, claim_engine
 from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.progress import ShowProgress, StageClock

@@ -15,7 +15,7 @@ CODE = """
 import json
 from pathlib import Path
 import onnx
-from roadseg.backends.tensorrt.build.compile import compile_plan
+from roadseg.backends.tensorrt.builder.compile import compile_plan
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec
 from tests.support.tensorrt.builder import differences

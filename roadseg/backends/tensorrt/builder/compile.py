@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadseg.backends.tensorrt.build.progress import make_monitor
+from roadseg.backends.tensorrt.builder.progress import make_monitor
 from roadseg.core.cache import keep_in_cache
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.core.wording import option
