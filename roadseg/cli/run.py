@@ -133,6 +133,10 @@ def run(
             help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
         ),
     ] = None,
+    smooth: Annotated[
+        bool,
+        typer.Option("--smooth", help="Steady the labels over time, one frame late."),
+    ] = False,
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -187,6 +191,7 @@ def run(
             horizon=horizon,
             fov_deg=fov,
             ignore_mask=ignore_mask,
+            smooth=smooth,
             groups=tuple(group or ()),
         ),
     )

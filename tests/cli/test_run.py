@@ -724,3 +724,28 @@ def test_an_ignore_mask_that_cannot_be_used(images, tmp_path, capsys):
     assert run(images, "--output", out, "--ignore-mask", tmp_path / "none.png") == 2
     assert "give a PNG with --ignore-mask" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("smooth", [[], ["--smooth"]])
+def test_smoothing_loses_no_frame_and_steadies_what_is_written(tmp_path, smooth):
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for index in range(4):
+        image = np.full((64, 96, 3), 90, np.uint8)
+        image[40, 50] = 230 if index == 2 else 90
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    masks, out = tmp_path / "masks", tmp_path / "out"
+    options = ("--save-masks", masks, "--output", out, "--alpha", 0, "--no-legend", "--no-hud")
+    assert run(folder, "--size", "64x96", *options, *smooth) == 0
+    assert sorted(os.listdir(masks)) == sorted(os.listdir(out)) == [f"{i}.png" for i in range(4)]
+    specks = [cv2.imread(str(masks / f"{i}.png"), cv2.IMREAD_UNCHANGED)[40, 50] for i in range(4)]
+    assert specks == ([3, 3, 3, 3] if smooth else [3, 3, 9, 3])
+    for index in range(4):  # each with its own frame
+        picture, frame = (cv2.imread(str(place / f"{index}.png")) for place in (out, folder))
+        assert (picture == frame).all()
+
+
+def test_smoothing_ends_well_where_frames_run_out_at_once(images, tmp_path):
+    picture = images / "3.png"
+    assert run(picture, "--smooth", "--output", tmp_path / "out.png") == 0
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (*SIZE_HW, 3)

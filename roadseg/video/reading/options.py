@@ -26,6 +26,7 @@ class ReadingOptions:
         camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
             where None. `horizon` is a row of the picture.
         ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
+        smooth: steady labels with `roadseg.road.Steady`, one frame late.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -36,6 +37,7 @@ class ReadingOptions:
     horizon: float | None = None
     fov_deg: float | None = None
     ignore_mask: Path | None = None
+    smooth: bool = False
     groups: tuple[str, ...] = ()
 
     @property
@@ -47,7 +49,7 @@ class ReadingOptions:
     @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        return self.wants_readouts or self.ignore_mask is not None
+        return self.wants_readouts or self.ignore_mask is not None or self.smooth
 
     @property
     def wants_files(self) -> bool:

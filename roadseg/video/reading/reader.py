@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from roadseg.core.geometry import LabelMap
+from roadseg.core.geometry import Geometry, LabelMap, preprocess
 from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
-from roadseg.core.types import Frame
+from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
+from roadseg.road import Steady
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
-from roadseg.video.reading.readouts import Means, Reading, Readouts, hud_lines
+from roadseg.video.reading.read import Read
+from roadseg.video.reading.readouts import Means, Readouts, hud_lines
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["Read", "Reader"]
+__all__ = ["Reader"]
 
 _log = logging.getLogger(__name__)
 
 _ANY_HW = (480, 640)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A frame as it goes on to the picture.
-
-    Attributes:
-        frame: the frame.
-        label_map: its labels.
-        reading: what was read from it; None without read-outs.
-        left_out: what of it is neither coloured nor counted; None for nothing.
-    """
-
-    frame: Frame
-    label_map: LabelMap
-    reading: Reading | None = None
-    left_out: LeftOut | None = None
 
 
 class Reader:
@@ -56,6 +41,7 @@ class Reader:
     ) -> None:
         self._options, self._classes = options, classes
         self._parts: _Parts | None = None
+        self._waiting: tuple[Frame, Geometry] | None = None
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
             known = replace(options, horizon=None, corridor=None)
@@ -66,19 +52,49 @@ class Reader:
         self._means = Means(self.names) if options.wants_readouts else None
 
     def push(self, frame: Frame, label_map: LabelMap) -> list[Read]:
-        """The next frame of the network; the frames that are ready now."""
+        """The next frame of the network; the frames that are ready now.
+
+        With `smooth` that is the one before; `flush` gives the last one.
+
+        Raises:
+            UsageError: what depends on the size of the pictures is wrong.
+        """
         if self._parts is None:
             self._parts = _Parts(self._options, self._classes, frame.size_hw)
+        steady = self._parts.steady
+        if steady is None:
+            return [self._read(frame, label_map)]
+        network_bgr, _ = preprocess(frame.image_bgr, label_map.geometry.network_hw)
+        ids = steady.push(network_bgr, label_map.network_ids)
+        before, self._waiting = self._waiting, (frame, label_map.geometry)
+        return self._steadied(before, ids)
+
+    def flush(self) -> list[Read]:
+        """What still waits for a next frame, after the last one."""
+        before, self._waiting = self._waiting, None
+        if self._parts is None or self._parts.steady is None:
+            return []
+        return self._steadied(before, self._parts.steady.flush())
+
+    def _steadied(self, waiting: tuple[Frame, Geometry] | None, ids: Labels | None) -> list[Read]:
+        if waiting is None or ids is None:
+            return []
+        frame, geometry = waiting
+        return [self._read(frame, LabelMap(ids, geometry))]
+
+    def _read(self, frame: Frame, label_map: LabelMap) -> Read:
+        assert self._parts is not None
         readouts, reading = self._parts.readouts, None
         if readouts is not None and self._means is not None:
             reading = readouts.read(frame.time_s, label_map.network_ids)
             self._means.add(reading)
-        return [Read(frame, label_map, reading, self._parts.left_out(frame.size_hw))]
+        return Read(frame, label_map, reading, self._parts.left_out(frame.size_hw))
 
-    def hud_lines(self, reading: Reading) -> tuple[HudLine, ...]:
+    def hud_lines(self, read: Read) -> tuple[HudLine, ...]:
         """What the head-up display shows of a frame."""
-        readouts = None if self._parts is None else self._parts.readouts
-        return hud_lines(reading, readouts.things if readouts else ())
+        if read.reading is None or self._parts is None or self._parts.readouts is None:
+            return ()
+        return hud_lines(read.reading, self._parts.readouts.things)
 
     def to_json(self) -> dict[str, object] | None:
         """What `--stats-json` has of it; None for nothing."""
@@ -91,6 +107,7 @@ class _Parts:
     def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
+        self.steady = Steady(self.scene.words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}
 
     def left_out(self, picture_hw: SizeHW) -> LeftOut | None:

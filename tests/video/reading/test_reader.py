@@ -1,0 +1,75 @@
+"""Frames on their way through a `Reader`: steadied, hidden, watched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roadseg.core.geometry import Geometry, LabelMap
+from roadseg.core.labels import CAMVID
+from roadseg.core.types import Frame, Labels
+from roadseg.road import Steady, Vocabulary
+from roadseg.video.reading import Reader, ReadingOptions
+
+pytestmark = pytest.mark.usefixtures("as_typed")
+
+HW = (100, 200)
+
+
+def frame(index: int, size_hw: tuple[int, int] = HW) -> Frame:
+    rng = np.random.default_rng(index)
+    image_bgr = rng.integers(0, 255, (*size_hw, 3), np.uint8)
+    return Frame(image_bgr, index, index / 10, captured_s=0.0)
+
+
+def label_map(labels: Labels, source_hw: tuple[int, int] = HW) -> LabelMap:
+    return LabelMap(labels, Geometry(source_hw, (labels.shape[0], labels.shape[1])))
+
+
+def flickering(labels: Labels, count: int) -> list[Labels]:
+    """The same labels with a speck of another class in every other one."""
+    maps = [labels.copy() for _ in range(count)]
+    for each in maps[1::2]:
+        each[90, 150] = 9
+    return maps
+
+
+def test_steadied_frames_come_one_late_with_their_own_labels(street: Labels) -> None:
+    maps = flickering(street, 5)
+    reader, steady = Reader(ReadingOptions(smooth=True), CAMVID, HW), Steady(Vocabulary())
+    came, expected = [], []
+    for index, labels in enumerate(maps):
+        ready = reader.push(frame(index), label_map(labels))
+        assert [read.frame.index for read in ready] == ([] if index == 0 else [index - 1])
+        came += ready
+        expected.append(steady.push(frame(index).image_bgr, labels))
+    came += reader.flush()
+    expected.append(steady.flush())
+    assert [read.frame.index for read in came] == list(range(5))
+    for read, labels in zip(came, expected[1:], strict=True):
+        assert labels is not None
+        assert (read.label_map.network_ids == labels).all()
+        assert (read.frame.image_bgr == frame(read.frame.index).image_bgr).all()
+    assert (came[1].ids == street).all(), "the speck is gone"
+    assert reader.flush() == []
+
+
+def test_frames_larger_than_the_labels_and_of_changing_size(street: Labels) -> None:
+    reader = Reader(ReadingOptions(smooth=True, readouts=True), CAMVID, None)
+    sizes = [(200, 400), (200, 400), (150, 300)]
+    came = []
+    for index, size_hw in enumerate(sizes):
+        labels = street if size_hw[0] == 200 else street[:50, :100]
+        came += reader.push(frame(index, size_hw), label_map(labels, size_hw))
+    came += reader.flush()
+    assert [read.ids.shape for read in came] == sizes
+    means = reader.to_json()
+    assert means is not None
+    assert means["frames"] == 3
+
+
+def test_one_picture_alone(street: Labels) -> None:
+    reader = Reader(ReadingOptions(smooth=True), CAMVID, HW)
+    assert reader.push(frame(0), label_map(street)) == []
+    (read,) = reader.flush()
+    assert (read.label_map.network_ids == street).all()
