@@ -137,6 +137,17 @@ def run(
         bool,
         typer.Option("--smooth", help="Steady the labels over time, one frame late."),
     ] = False,
+    blur: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS,...",
+            help="Hide classes or groups in every output, such as people,car. What the network "
+            "does not find is not hidden.",
+        ),
+    ] = None,
+    blur_style: Annotated[
+        str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")
+    ] = "blur",
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -192,6 +203,8 @@ def run(
             fov_deg=fov,
             ignore_mask=ignore_mask,
             smooth=smooth,
+            blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
+            blur_style=blur_style,
             groups=tuple(group or ()),
         ),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from roadseg.core.errors import UsageError
 from roadseg.core.installing import require
 from roadseg.core.wording import option
+from roadseg.road.privacy import check_style
 
 __all__ = ["ReadingOptions"]
 
@@ -27,6 +28,8 @@ class ReadingOptions:
             where None. `horizon` is a row of the picture.
         ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
         smooth: steady labels with `roadseg.road.Steady`, one frame late.
+        blur: classes or groups to hide in the frame before anything leaves the program.
+        blur_style: how; one of `roadseg.road.privacy.STYLES`.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -38,6 +41,8 @@ class ReadingOptions:
     fov_deg: float | None = None
     ignore_mask: Path | None = None
     smooth: bool = False
+    blur: tuple[str, ...] = ()
+    blur_style: str = "blur"
     groups: tuple[str, ...] = ()
 
     @property
@@ -49,7 +54,8 @@ class ReadingOptions:
     @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        return self.wants_readouts or self.ignore_mask is not None or self.smooth
+        steps = self.wants_readouts or self.smooth or bool(self.blur)
+        return steps or self.ignore_mask is not None
 
     @property
     def wants_files(self) -> bool:
@@ -60,9 +66,10 @@ class ReadingOptions:
         """Refuse what can be seen to be wrong before the model is known.
 
         Raises:
-            UsageError: the timeline is a file of another kind.
+            UsageError: the timeline is a file of another kind, or there is no such `blur_style`.
             BackendError: it needs a package that is not installed.
         """
+        check_style(self.blur_style)
         if self.timeline is None:
             return
         suffix = self.timeline.suffix.lower()

@@ -10,7 +10,7 @@ from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
-from roadseg.road import Steady
+from roadseg.road import PrivacyMask, Steady, hide
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
 from roadseg.video.reading.read import Read
@@ -61,10 +61,14 @@ class Reader:
         """
         if self._parts is None:
             self._parts = _Parts(self._options, self._classes, frame.size_hw)
+        seen = frame
+        if self._parts.privacy is not None:
+            # From the labels as the network gives them: steadying them may take a person away.
+            frame = self._hidden(self._parts.privacy, frame, label_map)
         steady = self._parts.steady
         if steady is None:
             return [self._read(frame, label_map)]
-        network_bgr, _ = preprocess(frame.image_bgr, label_map.geometry.network_hw)
+        network_bgr, _ = preprocess(seen.image_bgr, label_map.geometry.network_hw)
         ids = steady.push(network_bgr, label_map.network_ids)
         before, self._waiting = self._waiting, (frame, label_map.geometry)
         return self._steadied(before, ids)
@@ -75,6 +79,15 @@ class Reader:
         if self._parts is None or self._parts.steady is None:
             return []
         return self._steadied(before, self._parts.steady.flush())
+
+    def _hidden(self, privacy: PrivacyMask, frame: Frame, label_map: LabelMap) -> Frame:
+        mask = privacy.update(frame.time_s, label_map.network_ids)
+        if not mask.any():
+            return frame
+        # A copy: the source, or the network's next input, may still need the picture.
+        return replace(
+            frame, image_bgr=hide(frame.image_bgr.copy(), mask, self._options.blur_style)
+        )
 
     def _steadied(self, waiting: tuple[Frame, Geometry] | None, ids: Labels | None) -> list[Read]:
         if waiting is None or ids is None:
@@ -107,7 +120,9 @@ class _Parts:
     def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
-        self.steady = Steady(self.scene.words) if options.smooth else None
+        words = self.scene.words
+        self.privacy = PrivacyMask(list(options.blur), words) if options.blur else None
+        self.steady = Steady(words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}
 
     def left_out(self, picture_hw: SizeHW) -> LeftOut | None:

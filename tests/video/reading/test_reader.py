@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from roadseg.core.errors import UsageError
 from roadseg.core.geometry import Geometry, LabelMap
 from roadseg.core.labels import CAMVID
 from roadseg.core.types import Frame, Labels
@@ -73,3 +74,35 @@ def test_one_picture_alone(street: Labels) -> None:
     assert reader.push(frame(0), label_map(street)) == []
     (read,) = reader.flush()
     assert (read.label_map.network_ids == street).all()
+
+
+@pytest.mark.parametrize("style", ["blur", "pixelate", "fill"])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_is_hidden_is_hidden_in_a_copy_and_held(
+    street: Labels, style: str, smooth: bool
+) -> None:
+    people = street.copy()
+    people[72:96, 16:64] = 9
+    options = ReadingOptions(blur=("people",), blur_style=style, smooth=smooth)
+    reader = Reader(options, CAMVID, HW)
+    frames = [frame(index) for index in range(9)]
+    came = []
+    for each, labels in zip(frames, [people] + [street] * 8, strict=True):
+        each.image_bgr.flags.writeable = False  # it is the source's
+        came += reader.push(each, label_map(labels))
+    came += reader.flush()
+    hidden = [
+        (read.frame.image_bgr != each.image_bgr).any(axis=2)[72:96, 16:64].mean() > 0.99
+        for read, each in zip(came, frames, strict=True)
+    ]
+    # Seen in the first frame, and held for half a second of ten frames each.
+    assert hidden == [True] * 6 + [False] * 3
+    assert came[7].frame is frames[7]
+    assert (came[0].frame.image_bgr[:50] == frames[0].image_bgr[:50]).all()
+
+
+def test_a_class_that_is_not_there_cannot_be_hidden() -> None:
+    with pytest.raises(UsageError, match="unknown class or group 'pedestrain': use pedestrian"):
+        Reader(ReadingOptions(blur=("pedestrain",)), CAMVID, HW)
+    with pytest.raises(UsageError, match="cannot hide by 'smear': use --blur-style blur|"):
+        ReadingOptions(blur=("car",), blur_style="smear").check()
