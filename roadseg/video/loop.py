@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.core.types import Frame, Image
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel, Closed
@@ -211,6 +211,7 @@ class VideoLoop:
             if syncing.ident is not None and stages[-1].ended.is_set():
                 syncing.join()
             self.segmenter.discard()  # what an error or a second Ctrl-C left in flight
+            self._close_reader()
         if self._first_error is not None:
             raise self._first_error
         if self._captured.accepted == 0 and not self._stopped:
@@ -314,6 +315,14 @@ class VideoLoop:
                 read = result.read
                 row = None if read.reading is None else self._row(read)
                 self.outputs.write(read, result.picture, row)
+
+    def _close_reader(self) -> None:
+        if self.reader is None:
+            return
+        try:
+            self.outputs.written += self.reader.close()
+        except RoadsegError as exc:
+            self._keep_error(exc)
 
     def _row(self, read: Read) -> Row:
         info = self.segmenter.backend_info

@@ -749,3 +749,34 @@ def test_smoothing_ends_well_where_frames_run_out_at_once(images, tmp_path):
     picture = images / "3.png"
     assert run(picture, "--smooth", "--output", tmp_path / "out.png") == 0
     assert cv2.imread(str(tmp_path / "out.png")).shape == (*SIZE_HW, 3)
+
+
+def test_events_end_as_lines_on_stderr_in_their_file_and_in_the_timeline(
+    clip, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    files = ("--events", "events.jsonl", "--timeline", "rows.csv", "--stats-json", "run.json")
+    # Pictures grow lighter, and the fake network takes the grey of picture 5 for a sign.
+    rules = ("--event", "bright: sign > 50%", "--event", "never: car > 50%")
+    assert run(clip, "--size", "32x64", *files, *rules) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"event bright: 0.20 s to 0.20 s, peak 100%\n", captured.err)
+    assert "written to events.jsonl" in captured.out
+    (event,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
+    assert (event["name"], event["start_s"], event["end_s"]) == ("bright", 0.2, 0.2)
+    stats = json.loads((tmp_path / "run.json").read_text())
+    assert stats["road"]["events"] == {"bright": 1, "never": 0}
+    with open("rows.csv") as file:
+        assert [row["events"] for row in csv.DictReader(file)] == [*[""] * 5, "bright", ""]
+
+
+def test_a_mistake_in_a_rule_is_named_before_the_run(clip, tmp_path, capsys):
+    capsys.readouterr()
+    out = tmp_path / "out.mp4"
+    assert run(clip, "--output", out, "--event", "w: pedestrain > 5%") == 2
+    assert capsys.readouterr().err == (
+        "error: event 'w: pedestrain > 5%', column 4: unknown class or group 'pedestrain': "
+        "use pedestrian\n"
+    )
+    assert not out.exists()

@@ -20,12 +20,14 @@ class Read:
         frame: the frame.
         label_map: its labels.
         reading: what was read from it; None without read-outs.
+        events: names of the events that go on.
         left_out: what of it is neither coloured nor counted; None for nothing.
     """
 
     frame: Frame
     label_map: LabelMap
     reading: Reading | None = None
+    events: tuple[str, ...] = ()
     left_out: LeftOut | None = None
 
     @property

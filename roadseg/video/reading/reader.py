@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from roadseg.core.geometry import Geometry, LabelMap, preprocess
 from roadseg.core.labels import ClassSet
@@ -11,6 +12,7 @@ from roadseg.core.size import SizeHW
 from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
 from roadseg.road import PrivacyMask, Steady, hide
+from roadseg.video.reading.event_log import EventLog
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
 from roadseg.video.reading.read import Read
@@ -41,6 +43,7 @@ class Reader:
     ) -> None:
         self._options, self._classes = options, classes
         self._parts: _Parts | None = None
+        self._begun = False
         self._waiting: tuple[Frame, Geometry] | None = None
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
@@ -97,21 +100,48 @@ class Reader:
 
     def _read(self, frame: Frame, label_map: LabelMap) -> Read:
         assert self._parts is not None
+        self._begun = True
         readouts, reading = self._parts.readouts, None
         if readouts is not None and self._means is not None:
             reading = readouts.read(frame.time_s, label_map.network_ids)
             self._means.add(reading)
-        return Read(frame, label_map, reading, self._parts.left_out(frame.size_hw))
+        events = self._parts.events
+        ids = label_map.network_ids
+        going_on = () if events is None else events.update(frame.time_s, ids)
+        return Read(frame, label_map, reading, going_on, self._parts.left_out(frame.size_hw))
+
+    def close(self) -> list[Path]:
+        """End the events that go on, after the last frame; a second call does nothing.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            SinkError: the file of events cannot be written.
+        """
+        events = None if self._parts is None else self._parts.events
+        if events is None:
+            return []
+        events.close(ok=self._begun)
+        path = self._options.events
+        return [path] if path is not None and self._begun else []
 
     def hud_lines(self, read: Read) -> tuple[HudLine, ...]:
         """What the head-up display shows of a frame."""
-        if read.reading is None or self._parts is None or self._parts.readouts is None:
-            return ()
-        return hud_lines(read.reading, self._parts.readouts.things)
+        parts, lines = self._parts, list[HudLine]()
+        if parts is not None and parts.readouts is not None and read.reading is not None:
+            lines += hud_lines(read.reading, parts.readouts.things)
+        if parts is not None and parts.events is not None:
+            lines.append(parts.events.hud_line())
+        return tuple(lines)
 
     def to_json(self) -> dict[str, object] | None:
         """What `--stats-json` has of it; None for nothing."""
-        return None if self._means is None else self._means.to_json()
+        values = {} if self._means is None else self._means.to_json()
+        if self._options.rules:
+            events = None if self._parts is None else self._parts.events
+            values["events"] = {} if events is None else dict(events.counts)
+        return values or None
 
 
 class _Parts:
@@ -121,6 +151,7 @@ class _Parts:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
         words = self.scene.words
+        self.events = EventLog(options.rules, self.scene, options.events) if options.rules else None
         self.privacy = PrivacyMask(list(options.blur), words) if options.blur else None
         self.steady = Steady(words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}

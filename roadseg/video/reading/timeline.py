@@ -84,7 +84,7 @@ class Timeline:
             reading.nearest_px,
             reading.nearest_m,
             reading.nearest_class,
-            ";".join(reading.events),
+            ";".join(row.read.events),
             *reading.shares,
         )
         self._table.write([_plain(value) for value in values])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -106,3 +109,98 @@ def test_a_class_that_is_not_there_cannot_be_hidden() -> None:
         Reader(ReadingOptions(blur=("pedestrain",)), CAMVID, HW)
     with pytest.raises(UsageError, match="cannot hide by 'smear': use --blur-style blur|"):
         ReadingOptions(blur=("car",), blur_style="smear").check()
+
+
+PEOPLE = "walker: people in corridor > 1% for 0.1s hold-off 0.2s"
+
+
+def walking(street: Labels) -> list[Labels]:
+    """Ten frames; somebody stands ahead in frames 2 to 4."""
+    people = street.copy()
+    people[75:95, 90:110] = 9
+    return [people if 2 <= index <= 4 else street for index in range(10)]
+
+
+def test_events_are_lines_and_counts(
+    street: Labels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "events.jsonl"
+    rules = (PEOPLE, "cars: car > 1%", "never: bicyclist > 50%")
+    reader = Reader(ReadingOptions(rules=rules, events=path), CAMVID, HW)
+    going_on = []
+    for index, labels in enumerate(walking(street)):
+        (read,) = reader.push(frame(index), label_map(labels))
+        assert read.reading is None
+        going_on.append(read.events)
+        shown = reader.hud_lines(read)[-1].right
+        assert shown == ", ".join(read.events)
+    # Held off for two frames of a tenth of a second.
+    assert going_on == [("cars",)] * 3 + [("walker", "cars")] * 3 + [("cars",)] * 4
+    (walker,) = map(json.loads, path.read_text().splitlines())
+    assert reader.close() == [path]
+    assert reader.close() == [path]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["name"] for line in lines] == ["walker", "cars"]
+    assert (walker["start_s"], walker["seen_s"], walker["end_s"]) == (0.2, 0.3, 0.4)
+    assert (walker["rule"], walker["unit"]) == (PEOPLE, "%")
+    assert walker["peak"] > 1
+    assert (lines[1]["start_s"], lines[1]["end_s"]) == (0.0, 0.9)
+    assert reader.to_json() == {"events": {"walker": 1, "cars": 1, "never": 0}}
+    said = [record.message for record in caplog.records if record.message.startswith("event ")]
+    assert said[0].startswith("event walker: 0.20 s to 0.40 s, peak ")
+    assert said[0].endswith("%")
+    assert len(said) == 2
+
+
+def test_a_distance_that_is_infinite_is_null(street: Labels, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    empty = np.where(street == 8, 3, street).astype(np.uint8)
+    options = ReadingOptions(rules=("free: distance to car > 20m",), events=path)
+    reader = Reader(options, CAMVID, HW)
+    reader.push(frame(0), label_map(empty))
+    reader.close()
+    assert json.loads(path.read_text())["peak"] is None
+
+
+def test_no_event_leaves_an_empty_file_and_no_frame_none(street: Labels, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    options = ReadingOptions(rules=("never: bicyclist > 50%",), events=path)
+    reader = Reader(options, CAMVID, HW)
+    assert reader.close() == []
+    assert not path.exists()
+    reader = Reader(options, CAMVID, HW)
+    reader.push(frame(0), label_map(street))
+    assert reader.close() == [path]
+    assert path.read_text() == ""
+
+
+def test_rules_know_ones_own_corridor_and_groups(street: Labels) -> None:
+    options = ReadingOptions(
+        rules=("mine: mine in corridor > 1%",),
+        groups=("mine=car",),
+        corridor="0,1 0,0 0.1,0 0.1,1",
+    )
+    (read,) = Reader(options, CAMVID, HW).push(frame(0), label_map(street))
+    assert read.events == (), "the car is not in the left tenth"
+
+
+@pytest.mark.parametrize("picture_hw", [HW, None])
+def test_wrong_rules_are_named_with_their_column_before_any_frame(
+    picture_hw: tuple[int, int] | None,
+) -> None:
+    options = ReadingOptions(rules=("walker: pedestrain in corridor > 0.5%",))
+    with pytest.raises(UsageError, match="column 9: unknown class or group 'pedestrain'"):
+        Reader(options, CAMVID, picture_hw)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ReadingOptions(events=Path("a.jsonl")), "--event NAME: car in corridor > 5%"),
+        (ReadingOptions(events=Path("a.csv"), rules=(PEOPLE,)), "use --events a.jsonl"),
+    ],
+)
+def test_files_of_events_that_cannot_be(options: ReadingOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        options.check()

@@ -32,11 +32,12 @@ def row(index: int, **changes: object) -> Row:
         "nearest_m": 12.5,
         "nearest_class": "traffic light",
     }
+    events = changes.pop("events", ())
     values.update(changes)
     frame = Frame(np.zeros((1, 1, 3), np.uint8), index, index / 25, captured_s=0.0)
     labels = LabelMap(np.zeros((1, 1), np.uint8), Geometry((1, 1), (1, 1)))
     reading = Reading(**values)  # type: ignore[arg-type]
-    return Row(Read(frame, labels, reading), 40.0, "segnet-lite")
+    return Row(Read(frame, labels, reading, events), 40.0, "segnet-lite")  # type: ignore[arg-type]
 
 
 UNKNOWN = {
