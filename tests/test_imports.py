@@ -35,7 +35,7 @@ ROOMS_OF_LIBRARIES = {
         "training/checkpoint",
         "loading/segmenter.py",
     ),
-    "concurrent": ("video/", "training/checkpoint"),
+    "concurrent": ("video/", "live/web/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
@@ -62,6 +62,7 @@ ROOMS_OF_LIBRARIES = {
     "jinja2": ("evaluation/report/",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
+    **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),
     "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
 }
 
@@ -71,6 +72,7 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
 HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
+HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
 
 
 @cache

@@ -34,6 +34,7 @@ _NAMES = {
     "matplotlib": "Matplotlib",
     "nncf": "NNCF",
     "onnx": "ONNX",
+    "prometheus_client": "prometheus-client",
     "tensorboard": "TensorBoard",
     "torch": "PyTorch",
 }

@@ -174,6 +174,11 @@ class Station(CameraListener):
         with self._lock:
             return tuple(self._monitor.active.values())
 
+    def recent_events(self) -> list[LiveEvent]:
+        """A copy of `events`, whatever comes meanwhile."""
+        with self._lock:
+            return list(self.events)
+
     def watch(self, wake: Callable[[], None] | None = None) -> Slot[Result]:
         """A slot that gets every new result from now on, until `unwatch`."""
         slot: Slot[Result] = Slot(wake)

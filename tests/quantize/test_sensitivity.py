@@ -222,8 +222,8 @@ def test_a_gate_that_never_holds(
         calibrate_network(trained, collected, None, threads=1)
     assert str(caught.value) == (
         "INT8 costs 1.00 points of mIoU on val.txt even with 2 layers left float, allowed are "
-        "0.5: nothing was written: calibrate on more frames, allow more with --max-drop, or use "
-        "--force"
+        "0.5: nothing was written: calibrate on more frames, allow more with max_drop_points, "
+        "or use force=True"
     )
     forced = calibrate_network(trained, collected, None, threads=1, force=True)
     assert forced.float_layers == ("classifier", "unpool")

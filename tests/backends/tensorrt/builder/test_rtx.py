@@ -44,7 +44,7 @@ def rtx(model: Path, precision: Precision = "fp16", **changes: Any) -> EngineSpe
 
 
 def no_gpu() -> Any:
-    raise BackendError("there is no GPU in this test: add one")
+    raise BackendError("there is no GPU in this test", fix="add one")
 
 
 def build(spec: EngineSpec, output: Path, *, progress: Any = None, **made_with: Any) -> EngineFile:
@@ -195,8 +195,8 @@ def test_int8_that_costs_too_much(
     assert engine.manifest.calibration is not None
     assert engine.manifest.calibration.forced
     assert caplog.messages == [
-        "--force: INT8 costs segnet-lite 0.80 points of mIoU on val.txt (70.00 in FP32), allowed "
-        "are 0.5"
+        "force=True: INT8 costs segnet-lite 0.80 points of mIoU on val.txt (70.00 in FP32), "
+        "allowed are 0.5"
     ]
     engine = build(rtx(file, "int8"), out, max_drop_points=1.0, **options)
     assert engine.manifest.calibration is not None
@@ -259,7 +259,7 @@ def test_for_whom_it_cannot(weights: Callable[[str], Path], tmp_path: Path) -> N
             build(rtx(weights("segnet-lite"), sm=(sm,)), tmp_path)
         line = str(caught.value)
         assert line.startswith("TensorRT-RTX ")
-        assert f"does not build for compute capability {sm}: use --sm 75|80|86|89|120" in line
+        assert f"does not build for compute capability {sm}: use sm=75|80|86|89|120" in line
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -278,7 +278,7 @@ def test_a_size_that_the_network_cannot_take(
     with pytest.raises(UsageError) as caught:
         rtx(weights("segnet"), size_hw=(8, 8))
     assert str(caught.value) == (
-        "network input 8x8: its sides must be 32 to 4096: use for example --size 352x480"
+        "network input 8x8: its sides must be 32 to 4096: use for example size_hw=(352, 480)"
     )
 
 
