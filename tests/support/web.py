@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+from roadseg.testing.live import PATIENCE_S, FakeSource
 from websockets.sync.client import ClientConnection, connect
 
 from roadseg.core.geometry import Geometry, LabelMap
@@ -20,7 +21,6 @@ from roadseg.live.mailbox import Bell
 from roadseg.live.station import Station
 from roadseg.live.web.hub import Hub
 from roadseg.live.web.message import Unpacked, unpack
-from roadseg.testing.live import PATIENCE_S, FakeSource
 
 SIZE_HW = (96, 160)
 NETWORK_HW = (48, 80)
