@@ -20,7 +20,7 @@ from roadseg.live.mailbox import Bell
 from roadseg.live.station import Station
 from roadseg.live.web.hub import Hub
 from roadseg.live.web.message import Unpacked, unpack
-from roadseg.testing.live import PATIENCE_S, FakeSource
+from tests.support.live import PATIENCE_S, FakeSource
 
 SIZE_HW = (96, 160)
 NETWORK_HW = (48, 80)
