@@ -21,6 +21,7 @@ from roadseg.live.mailbox import Bell
 from roadseg.live.station import Station
 from roadseg.live.web.hub import Hub
 from roadseg.live.web.message import Unpacked, unpack
+from tests.support.live import PATIENCE_S, FakeSource
 
 SIZE_HW = (96, 160)
 NETWORK_HW = (48, 80)

@@ -15,6 +15,7 @@ from roadseg.testing.live import PATIENCE_S, eventually
 
 from roadseg.live.events import CameraState, LossReason
 from roadseg.live.web.hub import Hub
+from tests.support.live import PATIENCE_S, eventually
 from tests.support.web import Camera, Serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")

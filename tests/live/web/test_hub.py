@@ -21,6 +21,7 @@ from roadseg.live.web import connections, gate, viewer
 from roadseg.live.web import serve as serve_page
 from roadseg.live.web.hub import Hub
 from roadseg.live.web.recordings import RecordedFile
+from tests.support.live import PATIENCE_S, eventually
 from tests.support.web import Camera, Page, Serve, get
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
