@@ -12,32 +12,49 @@ from typing import TYPE_CHECKING, Any
 from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
+    from roadseg.comparison.network import ComparisonPlan
+    from roadseg.comparison.run import compare
     from roadseg.core import errors, labels
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
     from roadseg.loading.segmenter import Segmenter
+    from roadseg.training.loop import train
+    from roadseg.training.spec import RunSpec
 
-__all__ = ["Frame", "LabelMap", "Segmenter", "__version__", "errors", "labels"]
+__all__ = [
+    "ComparisonPlan",
+    "Frame",
+    "LabelMap",
+    "RunSpec",
+    "Segmenter",
+    "__version__",
+    "compare",
+    "errors",
+    "labels",
+    "train",
+]
+
+
+_HOMES = {
+    "ComparisonPlan": "comparison.network",
+    "Frame": "core.types",
+    "LabelMap": "core.geometry",
+    "RunSpec": "training.spec",
+    "Segmenter": "loading.segmenter",
+    "compare": "comparison.run",
+    "train": "training.loop",
+}
+"""Where the public names are; `errors` and `labels` are modules of `core`."""
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `roadseg --help` does not wait for NumPy and OpenCV.
-    if name == "Segmenter":
-        from roadseg.loading.segmenter import Segmenter
+    # Lazy, so that `roadseg --help` does not wait for NumPy and OpenCV, nor `run` for PyTorch.
+    from importlib import import_module
 
-        return Segmenter
-    if name == "Frame":
-        from roadseg.core.types import Frame
-
-        return Frame
-    if name == "LabelMap":
-        from roadseg.core.geometry import LabelMap
-
-        return LabelMap
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name in ("errors", "labels"):
-        import importlib
-
-        return importlib.import_module(f"{__name__}.core.{name}")
+        return import_module(f"{__name__}.core.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

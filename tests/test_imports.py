@@ -44,7 +44,7 @@ ROOMS_OF_LIBRARIES = {
         "export/",
         "backends/torch/",
         "backends/torch_cuda/",
-        "compare/",
+        "comparison/",
         "cli/compare.py",
         "cli/train.py",
     ),
@@ -54,7 +54,7 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
-    "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
+    "matplotlib": ("training/curves.py", "evaluation/", "comparison/"),
 }
 
 NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/")

@@ -56,7 +56,10 @@ def test_the_package_shows_what_it_offers_and_loads_none_of_it():
         "print(*shown, *heavy)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Frame", "LabelMap", "Segmenter", "errors", "labels"]
+    assert done.stdout.split() == [
+        *("ComparisonPlan", "Frame", "LabelMap", "RunSpec", "Segmenter"),
+        *("compare", "errors", "labels", "train"),
+    ]
     assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])
     assert all(hasattr(roadseg, name) for name in roadseg.__all__)
 

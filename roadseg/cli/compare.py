@@ -58,7 +58,7 @@ def compare(
     Started again, the command goes on where it was interrupted.
     """
     from roadseg.cli.options import tell
-    from roadseg.cli.progress import training_progress
+    from roadseg.cli.progress import lines_said, training_progress
     from roadseg.core.errors import UsageError
     from roadseg.core.installing import require
     from roadseg.pipeline import parse_size
@@ -72,10 +72,10 @@ def compare(
     settings, size_hw = load_recipe(recipe), parse_size(size)
     keep_freed_memory()
     require("comparing networks", ("torch",), "train")
-    from roadseg.compare import run as library
+    from roadseg.comparison import run as library
 
     names = library.choose_models(table, models)
-    plan = library.Plan(
+    plan = library.ComparisonPlan(
         data=data,
         recipe=settings,
         split=split,
@@ -86,15 +86,10 @@ def compare(
         seed=seed,
     )
     title = "Comparison" if table is None else f"Networks of the paper's table {table}"
-    result = library.compare(
-        names,
-        plan,
-        output,
-        title=title,
-        threads=threads,
-        report=tell,
-        training_display=training_progress,
-    )
+    with training_progress(lines=False) as display, lines_said(tell):
+        result = library.compare(
+            names, plan, output, title=title, threads=threads, progress=display
+        )
     typer.echo(result.for_terminal(shutil.get_terminal_size(_UNKNOWN_TERMINAL).columns))
     typer.echo(f"written to {', '.join(str(path) for path in result.files)}")
     if result.failures:

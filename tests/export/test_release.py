@@ -17,6 +17,7 @@ from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
+from roadseg.training.spec import RunSpec
 from roadseg.weights import load_manifest
 from roadseg.weights.calibration import read_calibration
 from tools import release as module
@@ -27,8 +28,7 @@ from tools.figures import figures_of
 def run(tiny_camvid: Path, tmp_path: Path) -> Path:
     recipe = dataclasses.replace(load_recipe("lite"), epochs=2, crop_hw=(64, 64), batch_size=2)
     folder = tmp_path / "run"
-    frames, validation = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
-    train("segnet-lite", frames, validation, recipe, folder)
+    train(RunSpec.opening(tiny_camvid, recipe=recipe, output=folder))
     return folder
 
 
