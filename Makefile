@@ -9,7 +9,7 @@ PYTHON := python3
 VERSION := any
 endif
 
-.PHONY: demo test check weights clean
+.PHONY: demo test check weights weights-arguments clean
 
 demo: $(DEMO)/.installed
 	@mkdir -p out
@@ -41,8 +41,13 @@ $(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 # New weights: quantise, measure and write what a training run reached.
 #   make weights RUN=runs/segnet-lite DATA=CamVid
 #   make weights RUN=runs/segnet DATA=CamVid ARGS=--no-int8      FP16 weights alone
-weights: $(TEST)/.installed
+weights: weights-arguments $(TEST)/.installed
 	@$(TEST)/bin/python -m tools.release_weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
+
+# Before the environment is made, which takes minutes.
+weights-arguments:
+	@test -d "$(RUN)" || { echo "no folder of 'roadseg train' at RUN=$(RUN)" >&2; exit 2; }
+	@test -d "$(DATA)" || { echo "no folder in the CamVid layout at DATA=$(DATA)" >&2; exit 2; }
 
 clean:
 	rm -rf $(DEMO) $(TEST) out build *.egg-info

@@ -27,8 +27,8 @@ from typing import Any
 from benchmarks.gpu_report import tables, verdicts
 from benchmarks.gpu_steps import MODELS, Recorder, Settings, Step, plain, run_here, run_steps
 from roadseg.core.errors import BackendError, RoadsegError
+from roadseg.core.files import claim_file, write_json
 from roadseg.core.installing import install
-from roadseg.core.json_file import claim_json, write_json
 
 __all__ = ["main", "steps"]
 
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     out: Path = arguments.out
     try:
         _check_device(settings)
-        claim_json(out / "gpu.json")
+        claim_file(out / "gpu.json")
     except RoadsegError as exc:
         print(f"error: {exc}")
         return exc.exit_code
@@ -108,10 +108,10 @@ def _check_device(settings: Settings) -> None:
     try:
         import torch
     except ImportError as exc:
-        raise BackendError(f"PyTorch cannot be loaded ({exc}): {install('train')}") from exc
+        raise BackendError(f"PyTorch cannot be loaded ({exc})", fix=install("train")) from exc
     if not torch.cuda.is_available():
         raise BackendError(
-            "PyTorch sees no NVIDIA GPU: run it on a machine with one, or add --dry-run"
+            "PyTorch sees no NVIDIA GPU", fix="run it on a machine with one, or add --dry-run"
         )
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
 
 __all__ = ["MODELS", "Recorder", "Settings", "SkippedError", "Step", "run_here", "run_steps"]
 

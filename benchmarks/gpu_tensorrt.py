@@ -47,7 +47,7 @@ def usable_runtime() -> Any:
     except (BackendError, ImportError) as exc:
         raise SkippedError(str(exc)) from exc
     if runtime.target == "tensorrt-rtx":
-        from roadseg.backends.tensorrt.build.compile import choose_sm
+        from roadseg.backends.tensorrt.builder.compile import choose_sm
         from roadseg.cuda import load_cuda
 
         try:
@@ -84,7 +84,7 @@ def _try_refused(refused: RefusedError, recorder: Recorder) -> None:
 
     Should it end the process, what was put before is on the disk.
     """
-    from roadseg.backends.tensorrt.build.compile import available_sm
+    from roadseg.backends.tensorrt.builder.compile import available_sm
     from roadseg.engine.messages import listen
 
     runtime, name, batch = refused.runtime, MODELS[1], recorder.settings.batches[0]
@@ -108,7 +108,7 @@ def _engine(
     name: str, batch: int, runtime: Any, recorder: Recorder, *, sm: tuple[int, ...] = ()
 ) -> dict[str, Any]:
     from roadseg.backends.tensorrt.backend import TensorRtBackend
-    from roadseg.backends.tensorrt.build.builder import build_engine
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.cuda import load_cuda
     from roadseg.engine.spec import EngineSpec
     from roadseg.models import save_weights
@@ -120,7 +120,7 @@ def _engine(
     frames = frames_bgr(batch, settings.size_hw)
     reference = reference_labels(network, frames, settings.device)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / f"{name}.pt"
+        weights = Path(folder) / f"{name}.safetensors"
         save_weights(weights, network.module, name)
         rtx = runtime.target == "tensorrt-rtx"
         spec = EngineSpec(

@@ -40,12 +40,13 @@ from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.core.geometry import network_size
 from roadseg.core.labels import palette_bgr
 from roadseg.core.machine import describe_machine
+from roadseg.core.size import parse_size
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
-from roadseg.pipeline import RunOptions, open_loop, parse_size
+from roadseg.run.video import RunOptions, open_loop
 
 __all__ = ["PlainNetwork", "main", "plain_loop"]
 
@@ -54,7 +55,7 @@ class PlainNetwork:
     """The FP32 network as a demo would call it: a frame in, class scores out.
 
     Args:
-        weights: `.pt` file or shipped model's name.
+        weights: `.safetensors` file or shipped model's name.
         network_hw: height and width of the input.
         threads: for OpenVINO; default: its choice.
     """
@@ -186,8 +187,8 @@ def _run_round(options: RunOptions, network: PlainNetwork, writer: str, folder: 
         stats = video_loop.run()
     if frames != stats.frames_out:
         raise SourceError(
-            f"{options.source}: OpenCV read {frames} frames and roadseg {stats.frames_out}; "
-            "compare on a clip that both read to its end"
+            f"{options.source}: OpenCV read {frames} frames and roadseg {stats.frames_out}",
+            fix="compare on a clip that both read to its end",
         )
     return _Round(plain_fps, stats.fps)
 
@@ -232,7 +233,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     with open_source(arguments.source) as source:
         size_hw = source.info.size_hw
     if size_hw is None:
-        raise SourceError(f"{arguments.source} does not tell its size: use a video file")
+        raise SourceError(f"{arguments.source} does not tell its size", fix="use a video file")
     network_hw = parse_size(arguments.size) if arguments.size else network_size(size_hw)
     options = RunOptions(
         source=arguments.source,

@@ -2,59 +2,75 @@
 
 >>> import roadseg
 >>> segmenter = roadseg.Segmenter(model="segnet-lite")
->>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.core.labels.CLASS_NAMES
+>>> labels = segmenter(frame_bgr).ids          # (H, W) uint8, see roadseg.labels.CLASS_NAMES
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
+    from roadseg import errors, labels
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.comparison.network import ComparisonPlan
     from roadseg.comparison.run import compare
-    from roadseg.core import errors, labels
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
+    from roadseg.engine.spec import EngineSpec
+    from roadseg.export.exporting import export_network
     from roadseg.loading.segmenter import Segmenter
+    from roadseg.quantize.calibrating import calibrate_model
+    from roadseg.quantize.quantizing import quantize_model
+    from roadseg.run.evaluating import evaluate_model
     from roadseg.training.loop import train
     from roadseg.training.spec import RunSpec
 
 __all__ = [
     "ComparisonPlan",
+    "EngineSpec",
     "Frame",
     "LabelMap",
     "RunSpec",
     "Segmenter",
     "__version__",
+    "build_engine",
+    "calibrate_model",
     "compare",
     "errors",
+    "evaluate_model",
+    "export_network",
     "labels",
+    "quantize_model",
     "train",
 ]
 
-
+# Where each name lives. Loaded when it is asked for, so that `roadseg --help` does not wait for
+# NumPy and OpenCV.
 _HOMES = {
     "ComparisonPlan": "comparison.network",
+    "EngineSpec": "engine.spec",
     "Frame": "core.types",
     "LabelMap": "core.geometry",
     "RunSpec": "training.spec",
     "Segmenter": "loading.segmenter",
+    "build_engine": "backends.tensorrt.builder.build_engine",
+    "calibrate_model": "quantize.calibrating",
     "compare": "comparison.run",
+    "evaluate_model": "run.evaluating",
+    "export_network": "export.exporting",
+    "quantize_model": "quantize.quantizing",
     "train": "training.loop",
 }
-"""Where the public names are; `errors` and `labels` are modules of `core`."""
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `roadseg --help` does not wait for NumPy and OpenCV, nor `run` for PyTorch.
-    from importlib import import_module
-
+    if name in ("errors", "labels"):
+        return import_module(f"{__name__}.{name}")
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in ("errors", "labels"):
-        return import_module(f"{__name__}.core.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "roadseg"
+from tests.support import ROOT
+
+PACKAGE = ROOT / "roadseg"
 MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 # Where each third-party library may be imported: a folder, or one file.
@@ -28,16 +29,17 @@ ROOMS_OF_LIBRARIES = {
     # The segmenter starts none: it tells them apart.
     "threading": (
         "video/",
+        "live/",
         "backends/openvino/",
         "testing/cuda/",
         "training/checkpoint",
         "loading/segmenter.py",
     ),
-    "concurrent": ("video/", "training/checkpoint"),
+    "concurrent": ("video/", "live/web/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "nncf": ("quantize/",),
-    "onnx": ("export/", "quantize/", "backends/tensorrt/build/", "testing/"),
+    "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",
         "training/",
@@ -54,14 +56,23 @@ ROOMS_OF_LIBRARIES = {
     "tensorrt_rtx": ("engine/runtime.py",),
     "tensorrt_rtx_bindings": ("engine/runtime.py",),
     "tensorboard": ("training/",),
+    "pyarrow": ("video/reading/parquet.py",),
+    "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
+    "safetensors": ("core/weights_file.py", "models/"),
+    "jinja2": ("evaluation/report/",),
+    "filelock": ("core/file_lock.py",),
+    "platformdirs": ("core/cache.py",),
+    **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),
     "matplotlib": ("training/curves.py", "evaluation/", "comparison/"),
 }
 
-NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/")
+NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/", "road/")
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
+HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
+HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
 
 
 @cache

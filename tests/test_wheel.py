@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from roadseg.core.shipped import page, shipped_file
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 pytest.importorskip("setuptools", "77", reason="building a wheel needs setuptools 77 or newer")
 
@@ -25,7 +24,7 @@ FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "C
 
 LOOK = """
 import json
-from roadseg.backends.tensorrt.build.parity import parity_frames
+from roadseg.backends.tensorrt.builder.parity import parity_frames
 from roadseg.weights.gate import check_gate
 from roadseg.weights.calibration import find_calibration, read_calibration
 from roadseg.core.shipped import page, shipped_file

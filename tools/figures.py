@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.types import Image
 from roadseg.loading.segmenter import Segmenter
 from roadseg.render import Renderer
@@ -127,4 +127,4 @@ def write_picture(path: Path, frame_bgr: Image, model: str) -> None:
             raise OSError("no JPEG encoder")
         path.write_bytes(encoded.tobytes())
     except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        raise SinkError(f"cannot write {path}: {os_reason(exc)}") from exc

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
-from roadseg.core.errors import DataError, SinkError
+from roadseg.core.errors import DataError
+from roadseg.core.files import claim_file, whole_files, writing
 from roadseg.core.geometry import network_size
-from roadseg.core.json_file import claim_json
 from roadseg.core.labels import CAMVID
+from roadseg.core.weights_file import SUFFIX, best_weights
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
 from roadseg.datasets.frames import collect_frames
@@ -23,16 +25,17 @@ from roadseg.evaluation.evaluate import LabelledFrames, Scores, evaluate_backend
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
-from roadseg.models import load_weights
+from roadseg.models import load_weights, weights_bytes
 from roadseg.quantize.for_openvino import quantize_within
 from roadseg.quantize.for_tensorrt import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
-from roadseg.weights.manifest import sha256_of
 
 __all__ = ["Release", "release"]
 
 MANIFEST = "manifest.json"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,15 @@ def release(
     max_drop_points: float = 0.5,
     directory: Path = WEIGHTS_DIR,
     scales_dir: Path | None = None,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> Release:
     """Turn the best weights of a run into shipped files, and write their manifest entries.
 
-    Nothing is replaced before every measurement is made and every gate is passed.
+    Nothing is replaced before every measurement is made and every gate is passed. Each step is
+    logged.
 
-    `NAME.pt` holds the weights, stored as FP16; `NAME-int8.xml` and `.bin` are what `roadseg run`
-    takes on a CPU. The FP32 network for OpenVINO does not ship: `roadseg export` writes it.
+    `NAME.safetensors` holds the weights, stored as FP16, and how they were trained;
+    `NAME-int8.xml` and `.bin` are what `roadseg run` takes on a CPU. The FP32 network for OpenVINO
+    does not ship: `roadseg export` writes it.
 
     Args:
         run: folder of `roadseg train`.
@@ -74,7 +78,6 @@ def release(
         max_drop_points: points of validation mIoU that INT8 may cost.
         directory: where shipped weights lie.
         scales_dir: where `NAME.json` with TensorRT's INT8 scales goes; None: it is not made.
-        report: takes a line after each step.
 
     Raises:
         DataError: `run` is not the folder of a run, or the data cannot be read.
@@ -83,14 +86,17 @@ def release(
         SinkError: the folder cannot be written.
     """
     config = _read_config(run)
-    weights = run / "best.pt"
-    module, meta = load_weights(weights, CAMVID)
+    module, meta = load_weights(best_weights(run), CAMVID)
     name = str(meta["model"])
+    del meta["model"]
+    training = _training(config, meta, note)
     frames = collect_frames(data, frame_list=frame_list)
     datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
     if sample is not None:
         datasets["sample"] = sample
-    onnx_model = build_onnx(module, name, weights_sha256=sha256_of(weights))
+    weights = weights_bytes(module, name, **meta, training=training)
+    digest = hashlib.sha256(weights).hexdigest()
+    onnx_model = build_onnx(module, name, weights_sha256=digest)
     scores: dict[tuple[str, str], Scores] = {}
 
     def measure(model: Any, precision: str) -> float:
@@ -102,18 +108,18 @@ def release(
     quantized = None
     if int8:
         quantized = quantize_within(
-            network, frames.batches, measure, max_drop_points=max_drop_points, report=report
+            network, frames.batches, measure, max_drop_points=max_drop_points
         )
     else:
         finish_ir(network)
-        report(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+        _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
     scales = None
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
-        claim_json(scales_path)
-        trained = TrainedNetwork(module, name, sha256_of(weights))
+        claim_file(scales_path)
+        trained = TrainedNetwork(module, name, digest)
         scales = calibrate_network(
-            trained, frames, datasets["val"], max_drop_points=max_drop_points, report=report
+            trained, frames, datasets["val"], max_drop_points=max_drop_points
         )
     with _replaced_together(directory) as staging:
         files: dict[str, tuple[str, list[Path]]] = {}
@@ -123,13 +129,14 @@ def release(
             # The manifest says all of the sidecar and more; two records could come to disagree.
             xml.with_name(f"{xml.name}.json").unlink()
             files["openvino"] = ("int8", [xml])
-        shutil.copyfile(weights, staging / f"{name}.pt")
-        files["torch"] = ("fp16", [staging / f"{name}.pt"])
+        file = staging / f"{name}{SUFFIX}"
+        file.write_bytes(weights)
+        files["torch"] = ("fp16", [file])
         write_manifest_entry(
             name,
             architecture=name,
             files=files,
-            training=_training(config, meta, note),
+            training=training,
             validation={
                 **({"quantization": quantized.plan.name} if quantized is not None else {}),
                 **{
@@ -141,7 +148,7 @@ def release(
         )
     if scales is not None:
         write_calibration(scales, scales_path)
-        report(f"{scales_path}: {len(scales.scales)} scales")
+        _log.info(f"{scales_path}: {len(scales.scales)} scales")
     return Release(name, scores)
 
 
@@ -152,21 +159,12 @@ def _replaced_together(directory: Path) -> Iterator[Path]:
     The manifest starts as a copy of the present one and is replaced last: a failure before that
     leaves what shipped untouched.
     """
-    try:
-        staging = Path(tempfile.mkdtemp(prefix=".release.", dir=directory))
-    except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
-    try:
+    fix = "free some space, or give another folder"
+    with writing(directory, fix), whole_files(directory, last=MANIFEST) as staging:
         manifest = directory / MANIFEST
         if manifest.exists():
             shutil.copyfile(manifest, staging / MANIFEST)
         yield staging
-        for path in sorted(staging.iterdir(), key=lambda p: p.name == MANIFEST):
-            path.replace(directory / path.name)
-    except OSError as exc:
-        raise SinkError(f"cannot write into {directory}: {exc.strerror or exc}") from exc
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _score(model: Any, precision: str, name: str, dataset: LabelledFrames) -> Scores:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import main
+from roadseg.cli.lines import lines_on_stdout
 
 __all__ = ["program", "release_weights"]
 
@@ -26,13 +27,13 @@ def release_weights(
         typer.Option(
             metavar="FILE",
             show_default="every 4th of train.txt",
-            help="Names the frames to measure INT8 ranges on.",
+            help="A file that names the frames to measure INT8 ranges on.",
         ),
     ] = None,
     samples: Annotated[
         Path, typer.Option(help="Folder with drive.mp4 and its labels; scored as well.")
     ] = Path("samples"),
-    note: Annotated[str, typer.Option(help="Kept in the manifest.")] = "",
+    note: Annotated[str, typer.Option(help="A remark to keep in the manifest.")] = "",
     int8: Annotated[
         bool, typer.Option(help="Ship the network for the CPU in INT8, too, or FP16 weights alone.")
     ] = True,
@@ -55,17 +56,17 @@ def release_weights(
     from tools.release import release
 
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
-    result = release(
-        run,
-        data,
-        frame_list or calibration,  # the option's older name
-        sample=sample,
-        note=note,
-        int8=int8,
-        max_drop_points=max_drop,
-        scales_dir=Path("calibration"),
-        report=typer.echo,
-    )
+    with lines_on_stdout():
+        result = release(
+            run,
+            data,
+            frame_list or calibration,  # the option's older name
+            sample=sample,
+            note=note,
+            int8=int8,
+            max_drop_points=max_drop,
+            scales_dir=Path("calibration"),
+        )
     for (precision, key), scores in result.scores.items():
         typer.echo(
             f"{result.name} {precision} on {key}: mIoU {scores.miou:.4f}, "

@@ -54,7 +54,7 @@ def why_not_tensorrt() -> str | None:
         device = shared_cuda().device
         runtime = load_runtime("auto")
         if runtime.target == "tensorrt-rtx":
-            from roadseg.backends.tensorrt.build.compile import choose_sm
+            from roadseg.backends.tensorrt.builder.compile import choose_sm
 
             choose_sm((), runtime, device)  # it does not run on data-centre GPUs and Jetsons
     except (BackendError, EngineError) as exc:

@@ -12,6 +12,7 @@ import typer
 
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
+from roadseg.cli.lines import log_printed, print_details
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
@@ -34,6 +35,7 @@ _COMMANDS = (
     "build-engine",
     "export",
     "render-sample",
+    "find-bonnet",
     "doctor",
 )
 
@@ -45,7 +47,6 @@ app = typer.Typer(
     cls=RoadsegGroup,
     help="Real-time road-scene video segmentation.",
     epilog=flowing(_EXIT_CODES),
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -61,6 +62,8 @@ def _global(
 ) -> None:
     global _debug
     _debug = debug or bool(os.environ.get("ROADSEG_DEBUG"))
+    if _debug:
+        print_details()
     if version:
         from roadseg.core.version import __version__
 
@@ -96,7 +99,7 @@ def main(
         The exit code; see `roadseg.core.errors` for their meanings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with naming_options(), lasting_streams(), signals_as_ctrl_c() as signals:
+    with naming_options(), lasting_streams(), log_printed(), signals_as_ctrl_c() as signals:
         try:
             code = _run(program, name, arguments)
         except KeyboardInterrupt:
@@ -139,7 +142,7 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
         explanation = explain_import_error(exc)
         if explanation is not None:
             print(f"error: {explanation}", file=sys.stderr)
-            return 6
+            return explanation.exit_code
     print(
         f"error: unexpected {type(exc).__name__}: {redact_text(str(exc), arguments)}; "
         "run again as 'roadseg --debug ...' and report the traceback",

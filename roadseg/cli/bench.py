@@ -16,14 +16,13 @@ from roadseg.cli.options import (
     SourceOption,
     ThreadsOption,
     one_source,
-    tell,
 )
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from roadseg.bench import BenchReport
     from roadseg.media.sources.base import RtspTransport
+    from roadseg.run.bench import BenchReport
 
 
 def bench(
@@ -52,15 +51,16 @@ def bench(
     """
     from rich.console import Console
 
-    from roadseg.bench import bench as run_bench
-    from roadseg.cli.engine_display import engine_progress
-    from roadseg.core.json_file import claim_json, write_json
-    from roadseg.pipeline import RunOptions, parse_size
+    from roadseg.cli.progress_bar import progress_bar
+    from roadseg.core.files import claim_file, write_json
+    from roadseg.core.size import parse_size
+    from roadseg.run.bench import bench as run_bench
+    from roadseg.run.video import RunOptions
 
     if frames < 1:
         from roadseg.core.errors import UsageError
 
-        raise UsageError(f"cannot measure {frames} frames: use --frames 1 or more")
+        raise UsageError(f"cannot measure {frames} frames", fix="use --frames 1 or more")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,
@@ -71,9 +71,9 @@ def bench(
         rtsp_transport=cast("RtspTransport", rtsp_transport),
     )
     if json_path is not None:
-        claim_json(json_path)
-    with engine_progress() as building:
-        result = run_bench(options, encode=output, report=tell, progress=building)
+        claim_file(json_path)
+    with progress_bar() as progress:
+        result = run_bench(options, encode=output, progress=progress)
     for warning in result.run.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(_title(result))

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roadseg.cli.engine_display import build_progress
-from roadseg.cli.progress import say
+from roadseg.cli.lines import lines_on_stdout
+from roadseg.cli.progress_bar import progress_bar
+from roadseg.core.size import parse_size
 
 if TYPE_CHECKING:
-    from roadseg.backends.tensorrt.build.builder import BuildProgress
+    from roadseg.core.progress import Progress
     from roadseg.engine.spec import EngineSpec, Precision
     from roadseg.engine.store import EngineFile
 
 __all__ = ["build_engine"]
 
+_log = logging.getLogger(__name__)
+
 
 def build_engine(
-    context: typer.Context,
-    model: Annotated[str, typer.Option(help="Name of a model, or a .pt file.")] = "segnet-lite",
+    model: Annotated[
+        str, typer.Option(help="Name of a model, or a file of weights.")
+    ] = "segnet-lite",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
     ] = False,
     fp32: Annotated[bool, typer.Option("--fp32", help="Single precision.")] = False,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Network input.")] = "352x480",
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Size of the network's input.")
+    ] = "352x480",
     batch: Annotated[
         str,
         typer.Option(
@@ -39,8 +45,8 @@ def build_engine(
     target: Annotated[
         str,
         typer.Option(
-            help="auto, tensorrt (for the GPU of this machine) or tensorrt-rtx (needs no GPU to "
-            "build)."
+            help="What builds the engine: auto, tensorrt (for the GPU of this machine) or "
+            "tensorrt-rtx (needs no GPU to build)."
         ),
     ] = "auto",
     sm: Annotated[
@@ -80,7 +86,7 @@ def build_engine(
         typer.Option(
             metavar="FILE",
             show_default="that of these weights",
-            help="Scales that calibrate wrote, for --int8.",
+            help="Scales that 'roadseg calibrate' wrote, for --int8.",
         ),
     ] = None,
     data: Annotated[
@@ -104,57 +110,45 @@ def build_engine(
     A first build takes from seconds to many minutes, on a Jetson most of all; it is done once.
     'roadseg run' finds the engine by itself.
     """
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine as build
     from roadseg.core.errors import UsageError
     from roadseg.engine.runtime import load_runtime
-    from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm
-    from roadseg.pipeline import parse_size
+    from roadseg.engine.spec import EngineSpec, parse_batch, parse_sm, usual_lowering
 
     precision = _precision(fp16, int8, fp32)
     only_int8 = {"--calibration": calibration, "--max-drop": max_drop, "--force": force or None}
     option = next((name for name, value in only_int8.items() if value is not None), None)
     if precision != "int8" and option is not None:
-        raise UsageError(f"{option} is not for --{precision}: use it with --int8")
+        raise UsageError(f"{option} is not for --{precision}", fix="use it with --int8")
     size_hw, frames = parse_size(size), parse_batch(batch)
     targets = parse_sm(sm) if sm is not None else ()
     runtime = load_runtime(target)
-    native = runtime.target == "tensorrt-rtx" and not portable
     spec = EngineSpec(
         model=model,
         precision=precision,
         size_hw=size_hw,
         batch=frames,
         target=runtime.target,
-        lowering=lowering or ("native" if native else "plugin"),  # type: ignore[arg-type]
+        lowering=lowering or usual_lowering(runtime.target, portable=portable),  # type: ignore[arg-type]
         portable=portable,
         sm=targets,
         workspace_mb=workspace,
+        calibration=calibration,
+        max_drop_points=0.5 if max_drop is None else max_drop,
+        force=force,
     )
-    from roadseg.backends.tensorrt.build.builder import build_engine as build
-
-    debug = bool(context.find_root().params.get("debug") or os.environ.get("ROADSEG_DEBUG"))
     announced = False
 
-    def show_all(progress: BuildProgress) -> None:
+    def show_all(progress: Progress) -> None:
         nonlocal announced
         if not announced:  # what cannot be built is not announced
             announced = True
-            say(f"building {_what(spec)} with {runtime.name}")
+            _log.info(f"building {_what(spec)} with {runtime.name}")
         show(progress)
 
     try:
-        with build_progress() as show:
-            engine = build(
-                spec,
-                output=output,
-                calibration=calibration,
-                data=data,
-                max_drop_points=0.5 if max_drop is None else max_drop,
-                force=force,
-                runtime=runtime,
-                progress=show_all,
-                report=say,
-                log=(lambda line: typer.echo(line, err=True)) if debug else (lambda _line: None),
-            )
+        with lines_on_stdout(), progress_bar() as show:
+            engine = build(spec, output=output, data=data, runtime=runtime, progress=show_all)
     except KeyboardInterrupt:
         typer.echo("interrupted: no engine was written", err=True)
         raise
@@ -172,7 +166,7 @@ def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
     if fp32:
         given.append("fp32")
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(f'--{name}' for name in given)}: give one of them")
+        raise UsageError(" and ".join(f"--{name}" for name in given), fix="give one of them")
     return given[0] if given else "fp16"
 
 

@@ -19,17 +19,18 @@ def compare(
         Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
     ],
     table: Annotated[
-        int | None, typer.Option(metavar="1|3|6", help="The networks of that table of the paper.")
+        int | None,
+        typer.Option(metavar="1|3|6", help="Compare the networks of this table of the paper."),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="These networks (as well).")
+        str | None, typer.Option(metavar="A,B,C", help="Compare these networks (as well).")
     ] = None,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the table, its rows and the runs go.")
     ] = Path("compare"),
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Load DIR/NAME/best.pt instead of training."),
+        typer.Option(metavar="DIR", help="Load DIR/NAME/best.safetensors instead of training."),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -39,34 +40,36 @@ def compare(
         ),
     ] = None,
     time_budget: Annotated[
-        float | None, typer.Option(help="Minutes of training for each network.")
+        float | None, typer.Option(help="How many minutes to train each network.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few steps each, to see that everything works.")
+        bool,
+        typer.Option(
+            "--quick", help="Train each for a few steps only, to see that everything works."
+        ),
     ] = False,
     split: Annotated[str, typer.Option(help="Which frames are scored.")] = "val",
     size: Annotated[
-        str, typer.Option(metavar="HxW", help="Network input, for scores and times.")
+        str, typer.Option(metavar="HxW", help="Size of the network's input, for scores and times.")
     ] = "360x480",
     seed: Annotated[int, typer.Option(help="Random seed of weights, order and crops.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="How many CPU threads to use.")] = None,
 ) -> None:
     """Train or load networks, score and time them, and write one table.
 
-    Accuracy, parameters, time and memory beside the paper's figures, as Markdown, CSV and PNG;
-    the terminal shows the columns that say most.
+    Accuracy, parameters, time and memory stand beside the paper's figures, in Markdown, CSV and
+    PNG; the terminal shows the columns that say most.
     Started again, the command goes on where it was interrupted.
     """
-    from roadseg.cli.options import tell
-    from roadseg.cli.progress import lines_said, training_progress
+    from roadseg.cli.progress import training_progress
     from roadseg.core.errors import UsageError
     from roadseg.core.installing import require
-    from roadseg.pipeline import parse_size
+    from roadseg.core.size import parse_size
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 
     if time_budget is not None and time_budget <= 0:
-        raise UsageError(f"--time-budget {time_budget:g}: give the minutes to train, above 0")
+        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
     if recipe is None:
         recipe = "paper-large" if table in (3, 6) else "paper"
     settings, size_hw = load_recipe(recipe), parse_size(size)
@@ -86,7 +89,7 @@ def compare(
         seed=seed,
     )
     title = "Comparison" if table is None else f"Networks of the paper's table {table}"
-    with training_progress(lines=False) as display, lines_said(tell):
+    with training_progress(lines=False) as display:
         result = library.compare(
             names, plan, output, title=title, threads=threads, progress=display
         )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from roadseg.core.size import SizeHW, check_network_size, parse_size
+
 __all__ = [
     "BackendOption",
     "ModelOption",
@@ -18,10 +20,7 @@ __all__ = [
     "one_source",
     "parse_fps",
     "parse_network_size",
-    "tell",
 ]
-
-_SIDES = (32, 4096)
 
 SourceArgument = Annotated[
     # A list, so that a pattern which the shell has expanded gets an answer.
@@ -34,12 +33,13 @@ SourceArgument = Annotated[
     ),
 ]
 SourceOption = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="The source may also be given so.")
+    str | None, typer.Option(metavar="SOURCE", help="Another way to name the source.")
 ]
 ModelOption = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE", help="Name of a model, or an .xml, .onnx, .pt or .engine file."
+        metavar="NAME|FILE",
+        help="Name of a model, or an .xml, .onnx, .safetensors or .engine file.",
     ),
 ]
 BackendOption = Annotated[
@@ -84,15 +84,18 @@ def one_source(positional: list[str] | None, option: str | None, command: str) -
         return given[0]
     see = f"(see 'roadseg {command} --help')"
     if not any(given):
-        raise UsageError(f"no source is given: for example 'roadseg {command} drive.mp4' {see}")
+        raise UsageError(
+            "no source is given", fix=f"for example 'roadseg {command} drive.mp4' {see}"
+        )
     if option is None:
         raise UsageError(
             f"{len(given)} sources are given, {redact(given[0])} to {redact(given[-1])}, and one "
-            f'at a time is read: put a pattern of images in quotes, as in "drive/*.png" {see}'
+            "at a time is read",
+            fix=f'put a pattern of images in quotes, as in "drive/*.png" {see}',
         )
     raise UsageError(
-        f"two sources are given, {redact(given[0])} and --source {redact(option)}: "
-        f"leave one out {see}"
+        f"two sources are given, {redact(given[0])} and --source {redact(option)}",
+        fix=f"leave one out {see}",
     )
 
 
@@ -112,32 +115,19 @@ def parse_fps(text: str | None) -> Fraction | None:
         fps = Fraction(0)
     if not 0 < fps <= 1000:
         raise UsageError(
-            f"--fps {text} is not a number above 0 and at most 1000: use for example --fps 25"
+            f"--fps {text} is not a number above 0 and at most 1000", fix="use for example --fps 25"
         )
     return fps.limit_denominator(1_000_000)
 
 
-def parse_network_size(size: str | None) -> tuple[int, int] | None:
+def parse_network_size(size: str | None) -> SizeHW | None:
     """Height and width from `--size`, where files are made for one input; None stays None.
 
     Raises:
         UsageError: it is not HxW, or no size that engines are built for.
     """
-    from roadseg.core.errors import UsageError
-    from roadseg.pipeline import parse_size
-
     if size is None:
         return None
     size_hw = parse_size(size)
-    low, high = _SIDES
-    if not all(low <= side <= high for side in size_hw):
-        raise UsageError(
-            f"network input {size_hw[0]}x{size_hw[1]}: its sides must be {low} to {high}: "
-            "use for example --size 352x480"
-        )
+    check_network_size(size_hw)
     return size_hw
-
-
-def tell(line: str) -> None:
-    """What the user should know while a model is made ready: on stderr."""
-    typer.echo(line, err=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
     from roadseg.training.progress import TrainingProgress
 
-__all__ = ["TrainingDisplay", "lines_said", "say", "training_progress"]
+__all__ = ["TrainingDisplay", "training_progress"]
 
 
 class TrainingDisplay:
@@ -127,35 +125,3 @@ def training_progress(*, shown: bool = True, lines: bool = True) -> Iterator[Tra
         yield display
     finally:
         display.close()
-
-
-@contextmanager
-def lines_said(write: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, what roadseg logs for people is written, a line each.
-
-    Args:
-        write: takes a line.
-    """
-    logger, handler = logging.getLogger("roadseg"), _Lines(write)
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-
-class _Lines(logging.Handler):
-    def __init__(self, write: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._write(record.getMessage())
-
-
-def say(line: str) -> None:
-    """Like `typer.echo`, which would write past a bar and into its line."""
-    sys.stdout.write(f"{line}\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +22,7 @@ def render_sample(
         typer.Option(metavar="FILE", help="Write all class ids here, as one array 'labels'."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the clip.")] = 10.0,
-    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15.0,
+    fps: Annotated[float, typer.Option(help="Frames per second of the clip.")] = 15.0,
     dataset: Annotated[
         Path | None,
         typer.Option(
@@ -41,18 +39,20 @@ def render_sample(
 
     The same seed and size give the same labels, bit for bit.
     """
+    from roadseg.cli.progress_bar import progress_bar
     from roadseg.core.errors import UsageError
+    from roadseg.core.size import parse_size
     from roadseg.synth.export import write_clip, write_dataset
 
-    size_hw = _parse_size(size)
+    size_hw = parse_size(size, "the pictures", (360, 480))
     if (output is None) == (dataset is None):
         raise UsageError("give either a clip to write, like drive.mp4, or --dataset FOLDER")
     if seed < 0:
-        raise UsageError(f"--seed {seed} is negative: use 0 or more")
+        raise UsageError(f"--seed {seed} is negative", fix="use 0 or more")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
             raise UsageError("--labels is for a clip; a --dataset always has its labels")
-        with _bar("scenes") as progress:
+        with progress_bar() as progress:
             write_dataset(dataset, count, size_hw, seed, split, progress)
         typer.echo(f"{dataset}: {count} scenes, listed in {dataset / f'{split}.txt'}")
         return
@@ -60,34 +60,12 @@ def render_sample(
     from roadseg.synth.drive import Drive
 
     if not 0 < seconds <= 86400:
-        raise UsageError(f"--seconds {seconds:g} is out of range: use more than 0, at most 86400")
+        raise UsageError(
+            f"--seconds {seconds:g} is out of range", fix="use more than 0, at most 86400"
+        )
     if not 0 < fps <= 240:
-        raise UsageError(f"--fps {fps:g} is out of range: use more than 0, at most 240")
+        raise UsageError(f"--fps {fps:g} is out of range", fix="use more than 0, at most 240")
     drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
-    with _bar("frames") as progress:
+    with progress_bar() as progress:
         write_clip(drive, output, labels, labels_npz, progress)
     typer.echo(f"{output}: {drive.frames} frames of {size_hw[0]}x{size_hw[1]}")
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    from roadseg.core.errors import UsageError
-
-    height, _, width = text.lower().partition("x")
-    if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
-        raise UsageError(f"--size {text} is not a size: give HEIGHTxWIDTH, such as 360x480")
-    return int(height), int(width)
-
-
-@contextmanager
-def _bar(noun: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), noun, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("render", total=None)
-
-        def on_progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield on_progress

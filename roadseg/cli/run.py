@@ -19,7 +19,6 @@ from roadseg.cli.options import (
     ThreadsOption,
     one_source,
     parse_fps,
-    tell,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +50,10 @@ def run(
     palette: Annotated[
         str, typer.Option(metavar="NAME", help="The colours: street, colorblind or camvid.")
     ] = "street",
-    hud: Annotated[bool, typer.Option("--hud/--no-hud", help="Show FPS and latency.")] = True,
+    hud: Annotated[
+        bool,
+        typer.Option("--hud/--no-hud", help="Show FPS and latency; a single picture has none."),
+    ] = True,
     show: Annotated[
         bool | None,
         typer.Option(
@@ -89,6 +91,55 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),
     ] = None,
+    readouts: Annotated[
+        bool,
+        typer.Option(
+            "--readouts",
+            help="Show what the road says: road, free space, what is ahead. The next options do "
+            "so, too.",
+        ),
+    ] = False,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a row of read-outs for each frame into a .csv, .jsonl or .parquet file.",
+        ),
+    ] = None,
+    corridor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CORNERS",
+            help='Corners of the lane ahead, as fractions of the picture or in pixels: "0.2,1 '
+            '0.45,0.5 0.55,0.5 0.8,1". By default it follows from the camera.',
+        ),
+    ] = None,
+    camera_height: Annotated[
+        float | None,
+        typer.Option(metavar="METRES", help="How high the camera is above the road; 1.3 m."),
+    ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(metavar="ROW", help="Row of the picture where the horizon lies; the middle."),
+    ] = None,
+    fov: Annotated[
+        float | None,
+        typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
+    ] = None,
+    ignore_mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CLASS,...",
+            help="A name for some classes, such as road=track; may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Segment every frame of a source.
 
@@ -98,11 +149,13 @@ def run(
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
-    from roadseg.cli.engine_display import engine_progress
+    from roadseg.cli.progress_bar import progress_bar
     from roadseg.cli.run_report import report, run_progress
-    from roadseg.core.json_file import claimed_json
-    from roadseg.pipeline import RunOptions, open_loop, parse_size
+    from roadseg.core.files import claimed_file
+    from roadseg.core.size import parse_size
+    from roadseg.run.video import RunOptions, open_loop
     from roadseg.video.meters import Meters
+    from roadseg.video.reading import ReadingOptions
 
     source = one_source(sources, source, "run")
     options = RunOptions(
@@ -126,18 +179,27 @@ def run(
         fps=parse_fps(fps),
         stream=stream,
         rtsp_transport=cast("RtspTransport", rtsp_transport),
+        reading=ReadingOptions(
+            readouts=readouts,
+            timeline=timeline,
+            corridor=corridor,
+            camera_height_m=camera_height,
+            horizon=horizon,
+            fov_deg=fov,
+            ignore_mask=ignore_mask,
+            groups=tuple(group or ()),
+        ),
     )
-    if stats_json is not None:
-        _check_distinct(stats_json, source, output)
+    _check_distinct(
+        {"--source": Path(source), "--output": output},
+        {"--stats-json": stats_json, "--timeline": timeline},
+    )
     with ExitStack() as stack:
         if stats_json is not None:
-            stack.enter_context(claimed_json(stats_json, "--stats-json"))
-        with engine_progress() as building:
-            video_loop = stack.enter_context(
-                open_loop(
-                    options, meters=Meters(started_s=started_s), report=tell, progress=building
-                )
-            )
+            stack.enter_context(claimed_file(stats_json, "--stats-json"))
+        with progress_bar() as progress:
+            meters = Meters(started_s=started_s)
+            video_loop = stack.enter_context(open_loop(options, meters=meters, progress=progress))
         try:
             with run_progress(video_loop):
                 video_loop.run()
@@ -145,11 +207,13 @@ def run(
             report(video_loop, stats_json)
 
 
-def _check_distinct(stats_json: Path, source: str, output: Path | None) -> None:
+def _check_distinct(taken: dict[str, Path | None], written: dict[str, Path | None]) -> None:
+    """Refuse a file that another option names, too."""
     from roadseg.core.errors import UsageError
 
-    for option, other in (("--source", Path(source)), ("--output", output)):
-        if other is not None and other.resolve() == stats_json.resolve():
-            raise UsageError(
-                f"--stats-json {stats_json} is also what {option} names: give another file"
-            )
+    for option, path in written.items():
+        for other, other_path in taken.items():
+            if path is None or other_path is None or other_path.resolve() != path.resolve():
+                continue
+            raise UsageError(f"{option} {path} is also what {other} names", fix="give another file")
+        taken = {**taken, option: path}

@@ -55,7 +55,7 @@ def report(video_loop: VideoLoop, stats_json: Path | None) -> None:
     Raises:
         SinkError: `stats_json` cannot be written.
     """
-    from roadseg.core.json_file import write_json
+    from roadseg.core.files import write_json
     from roadseg.core.machine import describe_machine
 
     stats = video_loop.stats()

@@ -22,7 +22,9 @@ def train(
     ],
     model: Annotated[
         str,
-        typer.Option(help="segnet, segnet-basic, segnet-lite, or one of docs/compare.md."),
+        typer.Option(
+            help="Name of a network: segnet, segnet-basic, segnet-lite, or one of docs/compare.md."
+        ),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
     output: Annotated[
@@ -33,31 +35,35 @@ def train(
         typer.Option(help="More training frames in the same layout, such as rendered scenes."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data, instead of the recipe's.")
+        int | None,
+        typer.Option(min=1, help="How many passes over the data, instead of the recipe's number."),
     ] = None,
     time_budget: Annotated[
         float | None,
         typer.Option(
-            help="Minutes of training, validation not counted; the schedule ends in time."
+            help="How many minutes to train, validation not counted; the schedule fits them."
         ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Start from these weights, not random ones: a shipped model's name or a .pt "
+            help="Start from these weights, not random ones: a shipped model's name or a "
             "file. Those of other classes are adapted.",
         ),
     ] = None,
     encoder_weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="VGG16's ImageNet weights in torchvision's layout."),
+        typer.Option(
+            metavar="FILE",
+            help="Start the encoder from these ImageNet weights of VGG16, in torchvision's layout.",
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Learn from this network's scores, too: a shipped model's name or a .pt file.",
+            help="Learn from this network's scores, too: a shipped model's name or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
@@ -65,7 +71,7 @@ def train(
         int,
         typer.Option(min=0, max=2**32 - 1, help="Random seed of weights, order and crops."),
     ] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="How many CPU threads to use.")] = None,
     compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile.")] = False,
     deterministic: Annotated[
         bool,
@@ -76,7 +82,8 @@ def train(
 
     Ctrl-C ends a run, and --resume goes on with it.
     """
-    from roadseg.cli.progress import lines_said, say, training_progress
+    from roadseg.cli.lines import lines_on_stdout
+    from roadseg.cli.progress import training_progress
     from roadseg.core.installing import require
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.spec import RunSpec
@@ -109,7 +116,7 @@ def train(
     with (
         _interruption_explained(context, spec.output, leads),
         training_progress(shown=leads) as display,
-        lines_said(say),
+        lines_on_stdout(),
     ):
         result = roadseg.train(spec, progress=display)
     if not leads:

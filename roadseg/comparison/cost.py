@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from roadseg.backends.torch.backend import full_fp32
-from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.errors import BackendError, UsageError, first_line
 from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.limits import is_out_of_memory
@@ -74,10 +74,10 @@ def check_size(model: str, size_hw: tuple[int, int]) -> None:
     try:
         network(image)
     except (RuntimeError, ValueError) as exc:
-        reason = str(exc).splitlines()[0]
+        reason = first_line(exc)
         raise UsageError(
-            f"{model} cannot be measured at {size_hw[0]}x{size_hw[1]} ({reason}): use a larger "
-            f"one, for example {option('--size', (360, 480))}"
+            f"{model} cannot be measured at {size_hw[0]}x{size_hw[1]} ({reason})",
+            fix=f"use a larger one, for example {option('--size', (360, 480))}",
         ) from exc
 
 
@@ -112,8 +112,9 @@ def measure_cost(
         if not is_out_of_memory(exc):
             raise
         raise BackendError(
-            f"{device} has too little memory to time a network at {size_hw[0]}x{size_hw[1]}: "
-            f"use a smaller {option('--size')}, or leave the network out of {option('--models')}"
+            f"{device} has too little memory to time a network at {size_hw[0]}x{size_hw[1]}",
+            fix=f"use a smaller {option('--size')}, or leave the network out of "
+            f"{option('--models')}",
         ) from exc
     finally:
         model.zero_grad(set_to_none=True)

@@ -15,12 +15,13 @@ from roadseg.backends.torch.backend import TorchBackend
 from roadseg.comparison.cost import measure_cost
 from roadseg.comparison.rows import Row
 from roadseg.core.errors import UsageError
+from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.models import load_weights
-from roadseg.training.folder import BEST, LAST
+from roadseg.training.folder import LAST
 from roadseg.training.loop import train
 from roadseg.training.progress import ShowTraining
 from roadseg.training.recipes import Recipe
@@ -45,7 +46,7 @@ class ComparisonPlan:
         recipe: how networks are trained.
         split: which frames are scored.
         size_hw: the network's input, for scores and for times.
-        weights: a folder with `NAME/best.pt` to load instead of training.
+        weights: a folder with `NAME/best.safetensors` to load instead of training.
         time_budget_s: of training, for each network.
         quick: a few steps, to show the machinery.
         seed: of initialisation, order and augmentation.
@@ -88,8 +89,8 @@ def measure_network(
     minutes: float | None = None
     quick: list[str] = []
     if plan.weights is not None:
-        weights = plan.weights / model / BEST
-        origin = f"{plan.weights.name}/{model}/{BEST}"
+        weights = best_weights(plan.weights / model)
+        origin = f"{plan.weights.name}/{model}/{weights.name}"
     else:
         say("training")
         weights, origin, minutes, steps = _train(model, plan, folder, progress)
@@ -147,8 +148,10 @@ def _train(
         )
         result = train(spec, progress=progress)
     except UsageError as exc:
-        another = f", or choose another {option('--output', parameter='folder')}"
-        raise UsageError(f"{exc}{another if resume else ''}") from exc
+        if not resume:
+            raise
+        another = f"choose another {option('--output', parameter='folder')}"
+        raise UsageError(exc.what, fix=f"{exc.fix}, or {another}" if exc.fix else another) from exc
     if plan.quick:
         # Gigabytes with the large networks, and nothing is worth going on with.
         (run / LAST).unlink(missing_ok=True)

@@ -117,8 +117,8 @@ def table_models(table: int) -> tuple[str, ...]:
     """
     if table not in TABLES:
         raise UsageError(
-            f"table {table} of the paper is not one to compare with: use "
-            f"{option('--table', *TABLES)}, or {option('--models', 'a,b,c')}"
+            f"table {table} of the paper is not one to compare with",
+            fix=f"use {option('--table', *TABLES)}, or {option('--models', 'a,b,c')}",
         )
     return tuple(name for name, figures in _FIGURES.items() if table in figures.tables)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import UsageError
-from roadseg.core.json_file import claim_json, write_json
+from roadseg.core.files import claim_file, write_json
 from roadseg.core.wording import option
 
 __all__ = ["ROWS", "Row", "RowFile"]
@@ -83,13 +83,14 @@ class RowFile:
             there = self._data
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(
-                f"{self._path} is damaged: delete it, or choose another "
-                f"{option('--output', parameter='folder')}"
+                f"{self._path} is damaged",
+                fix=f"delete it, or choose another {option('--output', parameter='folder')}",
             ) from exc
         if there != self._data:
             raise UsageError(
-                f"{folder} compares networks on {there}: give that as {option('--data')}, or "
-                f"choose another {option('--output', parameter='folder')}"
+                f"{folder} compares networks on {there}",
+                fix=f"give that as {option('--data')}, or choose another "
+                f"{option('--output', parameter='folder')}",
             )
 
     def claim(self) -> None:
@@ -100,7 +101,7 @@ class RowFile:
         Raises:
             SinkError: they cannot be written.
         """
-        claim_json(self._path)
+        claim_file(self._path)
         self._write()
 
     def find(self, model: str, configuration: dict[str, Any]) -> Row | None:

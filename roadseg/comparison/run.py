@@ -19,13 +19,13 @@ from roadseg.comparison.paper import table_models
 from roadseg.comparison.rows import Row, RowFile
 from roadseg.comparison.table import csv_text, markdown, terminal_text
 from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageError
+from roadseg.core.files import write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.machine import describe_machine
+from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.opening import open_dataset
-from roadseg.evaluation.whole_file import write_whole
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
-from roadseg.training.folder import BEST
 from roadseg.training.limits import check_batch
 from roadseg.training.progress import ShowTraining
 from roadseg.weights.manifest import sha256_of
@@ -91,14 +91,14 @@ def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
     names += [name.strip() for name in (models or "").split(",") if name.strip()]
     if not names:
         raise UsageError(
-            f"nothing to compare: use {option('--table', 1, 3, 6)}, "
-            f"or {option('--models', 'a,b,c')}"
+            "nothing to compare",
+            fix=f"use {option('--table', 1, 3, 6)}, or {option('--models', 'a,b,c')}",
         )
     known = MODEL_NAMES + COMPARISON_NAMES
     for name in names:
         if name not in known:
             raise UsageError(
-                f"unknown model {name!r}: {option('--models')} takes {', '.join(known)}"
+                f"unknown model {name!r}", fix=f"{option('--models')} takes {', '.join(known)}"
             )
     return tuple(dict.fromkeys(names))
 
@@ -144,7 +144,7 @@ def compare(
         if plan.weights is None:
             check_batch(model, scored.classes.num_classes, training_recipe(plan))
         else:
-            _check_weights(plan.weights / model / BEST, model, scored.classes)
+            _check_weights(best_weights(plan.weights / model), model, scored.classes)
     stored.claim()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = _machine(device)
@@ -192,12 +192,13 @@ def _release_memory(device: torch.device) -> None:
 def _check_weights(path: Path, model: str, classes: ClassSet) -> None:
     if not path.is_file():
         raise ModelError(
-            f"no weights at {path}: train them with 'roadseg train --model {model} --output "
-            f"{path.parent}', or leave {option('--weights')} out"
+            f"no weights at {path}",
+            fix=f"train them with 'roadseg train --model {model} --output {path.parent}', or leave "
+            f"{option('--weights')} out",
         )
     found = load_weights(path, classes)[1]["model"]
     if found != model:
-        raise ModelError(f"{path} holds {found}: put weights of {model} there")
+        raise ModelError(f"{path} holds {found}", fix=f"put weights of {model} there")
 
 
 def _configuration(model: str, plan: ComparisonPlan, machine: str) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def _configuration(model: str, plan: ComparisonPlan, machine: str) -> dict[str, 
         "machine": machine,
     }
     if plan.weights is not None:
-        return how | {"weights_sha256": sha256_of(plan.weights / model / BEST)}
+        return how | {"weights_sha256": sha256_of(best_weights(plan.weights / model))}
     return how | {
         "recipe": dataclasses.asdict(plan.recipe),
         "time_budget_s": plan.time_budget_s,
@@ -224,10 +225,13 @@ def _write(folder: Path, result: Comparison) -> Comparison:
         "compare.csv": csv_text(rows, paper=paper).encode(),
         "compare.png": chart_png(title, rows, conditions, paper=paper) if rows else None,
     }
+    fix = f"free some space, or choose another {option('--output', parameter='folder')}"
     written = []
+    with writing(folder, fix):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         if content is not None:
-            write_whole(folder / name, content, option("--output", parameter="folder"))
+            write_bytes(folder / name, content, fix=fix)
             written.append(folder / name)
     return dataclasses.replace(result, files=tuple(written))
 

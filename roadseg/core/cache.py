@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-__all__ = ["user_cache_dir"]
+from roadseg.core.files import write_bytes
+
+__all__ = ["keep_in_cache", "user_cache_dir"]
 
 
 def user_cache_dir() -> Path:
-    """The folder: `$ROADSEG_CACHE`, `$XDG_CACHE_HOME/roadseg` or `~/.cache/roadseg`.
+    """The folder: `$ROADSEG_CACHE`, or the system's folder for caches (`~/.cache/roadseg`).
 
     It may not exist yet. A variable that is set to nothing counts as not set, and so does a
     relative `$XDG_CACHE_HOME`, as the XDG specification wants.
@@ -17,8 +20,23 @@ def user_cache_dir() -> Path:
     own = os.environ.get("ROADSEG_CACHE")
     if own:
         return Path(own).expanduser().absolute()
-    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute():
-        return xdg / "roadseg"
-    # Not `Path.home()`: it raises where the account has no home; then the path is simply unusable.
-    return Path(os.path.expanduser("~/.cache/roadseg"))
+    import platformdirs
+
+    return platformdirs.user_cache_path("roadseg", appauthor=False)
+
+
+def keep_in_cache(path: Path, content: bytes) -> bool:
+    """Keep what can be made again; where it cannot be written, the next start is slower.
+
+    Args:
+        path: below `user_cache_dir()`; folders are created.
+        content: all of it.
+
+    Returns:
+        Whether it is there now.
+    """
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content, sync=False)
+        return True
+    return False

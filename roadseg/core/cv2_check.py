@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from roadseg.core.errors import BackendError
 from roadseg.core.installing import install
 
 __all__ = ["explain_import_error", "quiet_opencv"]
@@ -24,14 +25,14 @@ _PACKAGES = {
 _MISSING_LIBRARY = re.compile(r"(?P<library>lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 
 
-def explain_import_error(exc: ImportError) -> str | None:
-    """One line that says what is missing and how to install it; None for other import errors.
+def explain_import_error(exc: ImportError) -> BackendError | None:
+    """What is missing and how to install it; None for other import errors.
 
-    >>> explain_import_error(ImportError("libGL.so.1: cannot open shared object file: ..."))
+    >>> str(explain_import_error(ImportError("libGL.so.1: cannot open shared object file: ...")))
     'OpenCV cannot load (libGL.so.1 is missing): apt install libgl1 libglib2.0-0, or ...'
     """
     if isinstance(exc, ModuleNotFoundError) and exc.name == "cv2":
-        return f"OpenCV is not installed: {install()}"
+        return BackendError("OpenCV is not installed", fix=install())
     found = _MISSING_LIBRARY.search(str(exc))
     if found is None or found["library"] not in _PACKAGES:
         return None
@@ -40,10 +41,10 @@ def explain_import_error(exc: ImportError) -> str | None:
     packages = list(dict.fromkeys([_PACKAGES[library], "libgl1", "libglib2.0-0"]))
     if _PACKAGES[library] == "libglib2.0-0":
         packages = ["libgl1", "libglib2.0-0"]
-    return (
-        f"OpenCV cannot load ({library} is missing): apt install {' '.join(packages)}, or "
-        "pip uninstall opencv-python and pip install opencv-python-headless (no window, "
-        "everything else works)"
+    return BackendError(
+        f"OpenCV cannot load ({library} is missing)",
+        fix=f"apt install {' '.join(packages)}, or pip uninstall opencv-python and pip install "
+        "opencv-python-headless (no window, everything else works)",
     )
 
 

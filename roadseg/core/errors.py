@@ -1,8 +1,8 @@
 """Every error that roadseg raises on purpose: one tree, one exit code per branch.
 
-The message of each is a single line that says what is wrong and what to do about it; the
-command line prints it to stderr as it is and exits with `exit_code`. Errors of OpenCV,
-FFmpeg, OpenVINO and the like are translated into this tree where they occur (`from exc`).
+Each holds two things: `what` is wrong, and the `fix`: what to do about it. Its text is the two in
+one line, which the command line prints to stderr as it is; it exits with `exit_code`. Errors of
+OpenCV, FFmpeg, OpenVINO and the like are translated into this tree where they occur (`from exc`).
 
 Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
 5 model or weights, 6 backend, 7 data set, 8 a quality gate refused, 9 engine; interrupted:
@@ -22,13 +22,33 @@ __all__ = [
     "SinkError",
     "SourceError",
     "UsageError",
+    "first_line",
+    "last_line",
+    "os_reason",
 ]
 
 
 class RoadsegError(Exception):
-    """Base of the tree; catch it to catch everything that roadseg raises on purpose."""
+    """Base of the tree; catch it to catch everything that roadseg raises on purpose.
+
+    Attributes:
+        what: is wrong, for people who read it on one line: `no weights at a.pt`.
+        fix: what to type, give, copy or install, as an order in lower case without a full stop:
+            `train some with 'roadseg train'`; empty where nothing can be advised.
+
+    >>> str(ModelError("no weights at a.pt", fix="train some with 'roadseg train'"))
+    "no weights at a.pt: train some with 'roadseg train'"
+    """
 
     exit_code = 1
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what, fix)  # both, for pickle to make it from
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.fix}" if self.fix else self.what
 
 
 class UsageError(RoadsegError):
@@ -77,3 +97,26 @@ class EngineError(RoadsegError):
     """An engine cannot be built, or does not fit this GPU or TensorRT, or its file is damaged."""
 
     exit_code = 9
+
+
+def os_reason(exc: OSError | ValueError) -> str:
+    """Why a file cannot be read or written, without number and path: `No space left on device`.
+
+    Args:
+        exc: what the system says, or what is wrong with the file's text.
+    """
+    return (isinstance(exc, OSError) and exc.strerror) or str(exc)
+
+
+def first_line(exc: BaseException) -> str:
+    """What a library says first, which is what happened; its kind where it says nothing."""
+    return (_lines(exc) or [type(exc).__name__])[0]
+
+
+def last_line(exc: BaseException) -> str:
+    """What a library says last, for those that begin with the places in their own source."""
+    return (_lines(exc) or [type(exc).__name__])[-1]
+
+
+def _lines(exc: BaseException) -> list[str]:
+    return [line.strip() for line in str(exc).splitlines() if line.strip()]

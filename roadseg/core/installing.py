@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from roadseg.core.errors import BackendError
+from roadseg.core.wording import option
 
 __all__ = [
     "cuda_extra",
@@ -23,6 +24,7 @@ __all__ = [
     "install_tensorrt",
     "is_installed",
     "is_jetson",
+    "no_tensorrt_here",
     "reinstall",
     "require",
     "upgrade",
@@ -32,6 +34,7 @@ _NAMES = {
     "matplotlib": "Matplotlib",
     "nncf": "NNCF",
     "onnx": "ONNX",
+    "prometheus_client": "prometheus-client",
     "tensorboard": "TensorBoard",
     "torch": "PyTorch",
 }
@@ -80,7 +83,8 @@ def require(purpose: str, packages: tuple[str, ...], extra: str) -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise BackendError(
-            f"{purpose} needs {' and '.join(missing)}, which {verb} not installed: {install(extra)}"
+            f"{purpose} needs {' and '.join(missing)}, which {verb} not installed",
+            fix=install(extra),
         )
 
 
@@ -104,18 +108,18 @@ def cuda_extra() -> str:
 
 
 def install_tensorrt(target: str = "auto") -> str:
-    """The one command that installs TensorRT on this machine, or why there is none.
+    """The one command that installs TensorRT on this machine, or what to use instead.
 
     Args:
         target: `tensorrt`, `tensorrt-rtx`, or `auto` for the one that suits the machine.
     """
     if sys.platform == "darwin":
-        return "there is none for macOS, use --backend openvino"
+        return f"use {option('--backend', 'openvino')}"
     extra = gpu_extra()
     if target == "tensorrt-rtx":
-        if not _has_rtx():
-            return "there is none for this processor, use --target tensorrt"
-        return install("tensorrt-rtx")
+        if _has_rtx():
+            return install("tensorrt-rtx")
+        return f"use {option('--target', 'tensorrt')}"
     if extra == "jetson":
         return (
             f"{_JETPACK} && {install(extra)} (in a virtual environment made with "
@@ -124,6 +128,15 @@ def install_tensorrt(target: str = "auto") -> str:
     if target == "tensorrt" and extra == "tensorrt-rtx":
         extra = "tensorrt"
     return install(extra)
+
+
+def no_tensorrt_here(target: str = "auto") -> str:
+    """Why there is no TensorRT to install on this machine; empty where there is one."""
+    if sys.platform == "darwin":
+        return "there is none for macOS"
+    if target == "tensorrt-rtx" and not _has_rtx():
+        return "there is none for this processor"
+    return ""
 
 
 def is_jetson() -> bool:

@@ -76,7 +76,7 @@ _CAMVID_RGB = (
 # and everything around them is calm. Any of those four is 26 apart in CIEDE2000 from whatever it is
 # seen against, and 18 under protanopia, deuteranopia and tritanopia (Machado et al. 2009, severity
 # 1); half over real frames still 15 and 10. In the CamVid palette that is 14 and 3, and 7 and 1.
-# tests/test_palettes.py measures it.
+# tests/core/test_palettes.py measures it.
 _STREET_RGB = (
     (152, 182, 255),
     (143, 131, 153),
@@ -303,13 +303,14 @@ def palette_bgr(name: str = DEFAULT_PALETTE, classes: ClassSet = CAMVID) -> npt.
         UsageError: no palette has that name, or it is not for these classes.
     """
     if name not in PALETTES:
-        raise UsageError(f"unknown palette {name!r}: use {option('--palette', *PALETTES)}")
+        raise UsageError(f"unknown palette {name!r}", fix=f"use {option('--palette', *PALETTES)}")
     if classes.same_classes(CAMVID):
         return PALETTES[name]
     if name != DEFAULT_PALETTE:
         raise UsageError(
             f"palette {name!r} has colours for CamVid's classes only, and the model knows "
-            f"{classes}: leave {option('--palette')} out"
+            f"{classes}",
+            fix=f"leave {option('--palette')} out",
         )
     return classes.palette_bgr
 

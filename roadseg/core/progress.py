@@ -70,3 +70,7 @@ class StageClock:
         if self._show is not None:
             self._show(state)
         return state
+
+    def step(self, done: int, total: int | None) -> Progress:
+        """Show so much of the stage, of how much if that is known: frames, for example."""
+        return self.at(done / total if total else 0.0, f"{done}/{total or '?'}")

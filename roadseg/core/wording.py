@@ -12,7 +12,12 @@ from contextlib import contextmanager
 __all__ = ["naming_options", "option"]
 
 # Where the parameter is not called like the option.
-_PARAMETERS = {"--size": "size_hw", "--source": "spec"}
+_PARAMETERS = {
+    "--max-drop": "max_drop_points",
+    "--size": "size_hw",
+    "--source": "spec",
+    "--workspace": "workspace_mb",
+}
 
 
 class _Reader:
@@ -35,7 +40,7 @@ def option(name: str, *values: object, parameter: str | None = None) -> str:
     Args:
         name: of the option, with its dashes.
         values: of which one may be given; none to name the argument alone. A size is a pair of
-            height and width.
+            height and width; True is how a flag is set.
         parameter: of the Python function, where it is not the option's name.
 
     >>> option("--backend", "torch", "fake")
@@ -43,6 +48,8 @@ def option(name: str, *values: object, parameter: str | None = None) -> str:
     >>> with naming_options():
     ...     option("--backend", "torch", "fake"), option("--size", (352, 480))
     ('--backend torch|fake', '--size 352x480')
+    >>> option("--resume", True)
+    'resume=True'
     """
     if _Reader.types_options:
         return " ".join(filter(None, [name, "|".join(map(_typed, values))]))
@@ -51,6 +58,8 @@ def option(name: str, *values: object, parameter: str | None = None) -> str:
 
 
 def _typed(value: object) -> str:
+    if value is True:
+        return ""
     return f"{value[0]}x{value[1]}" if isinstance(value, tuple) else str(value)
 
 

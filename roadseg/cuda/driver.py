@@ -59,8 +59,8 @@ class Driver:
             # The bindings look for the driver's library and its functions at the first call.
             if re.search(r"[Ff]unction .*not found", str(exc)):
                 raise BackendError(
-                    f"the NVIDIA driver has no {function}, being older than cuda-bindings: "
-                    f"{install('tensorrt-cu12')}, or update the driver"
+                    f"the NVIDIA driver has no {function}, being older than cuda-bindings",
+                    fix=f"{install('tensorrt-cu12')}, or update the driver",
                 ) from exc
             raise no_driver() from exc
         return str(result.name), *results

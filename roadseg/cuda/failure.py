@@ -7,6 +7,7 @@ from roadseg.core.wording import option
 
 __all__ = [
     "MINIMUM_CUDA",
+    "GpuError",
     "cuda_error",
     "driver_too_old",
     "no_driver",
@@ -17,20 +18,22 @@ __all__ = [
 # The oldest CUDA that a driver must run: JetPack 6 has 12.6, TensorRT 10 needs 12.
 MINIMUM_CUDA = (12, 0)
 
-# Places in the text, for what only the one who reads it decides; see `roadseg.core.wording`.
-_USE_CPU, _SIZE = "<CPU>", "<SIZE>"
+# The place of an option, whose spelling is the reader's; see `roadseg.core.wording`.
+_SIZE = "<SIZE>"
 
-_UPDATE = "update it from https://www.nvidia.com/drivers, or <CPU>"
-_CRASHED = "start again, and if it happens once more report it; until then <CPU>"
+# Between the repair and the other backend.
+_OR, _UNTIL_THEN = ", or ", "; until then "
 
-_ADVICE = {
+_UPDATE = "update it from https://www.nvidia.com/drivers"
+
+_ADVICE: dict[str, tuple[str, str]] = {
     "CUDA_ERROR_NO_DEVICE": (
         "no NVIDIA GPU is visible to this process",
-        "look at 'nvidia-smi' and at CUDA_VISIBLE_DEVICES, or <CPU>",
+        "look at 'nvidia-smi' and at CUDA_VISIBLE_DEVICES",
     ),
     "CUDA_ERROR_DEVICE_UNAVAILABLE": (
         "the GPU is reserved by another program",
-        "end that program ('nvidia-smi' lists it), or <CPU>",
+        "end that program ('nvidia-smi' lists it)",
     ),
     "CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER": ("the NVIDIA driver is too old", _UPDATE),
     "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE": (
@@ -39,11 +42,11 @@ _ADVICE = {
     ),
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": (
         "the NVIDIA driver was updated while in use",
-        "restart the machine, or <CPU>",
+        "restart the machine",
     ),
     "CUDA_ERROR_SYSTEM_NOT_READY": (
         "the GPU system is not ready",
-        "start the NVIDIA fabric manager (systemctl start nvidia-fabricmanager), or <CPU>",
+        "start the NVIDIA fabric manager (systemctl start nvidia-fabricmanager)",
     ),
     "CUDA_ERROR_STUB_LIBRARY": (
         "the CUDA driver library is the toolkit's empty stand-in",
@@ -55,20 +58,19 @@ _ADVICE = {
     ),
     "CUDA_ERROR_NO_BINARY_FOR_GPU": (
         "no kernel that was compiled fits this GPU and its driver",
-        "pip install a nvidia-cuda-nvrtc of the driver's CUDA version ('roadseg doctor' names it), "
-        "or <CPU>",
+        "pip install a nvidia-cuda-nvrtc of the driver's CUDA version ('roadseg doctor' names it)",
     ),
     "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES": (
         "a kernel needs more than this GPU has",
-        "report it with the GPU's name; until then <CPU>",
+        "report it with the GPU's name",
     ),
     "CUDA_ERROR_LAUNCH_TIMEOUT": (
         "a kernel ran so long that the desktop's watchdog stopped it",
-        "use a smaller <SIZE>, or <CPU>",
+        "use a smaller <SIZE>",
     ),
     "CUDA_ERROR_ECC_UNCORRECTABLE": (
         "the GPU's memory is damaged",
-        "restart the machine and look at 'nvidia-smi -q -d ECC', or <CPU>",
+        "restart the machine and look at 'nvidia-smi -q -d ECC'",
     ),
 }
 _CRASHES = (
@@ -82,59 +84,77 @@ _CRASHES = (
 )
 
 
-def cuda_error(code: str, doing: str) -> BackendError:
-    """The line for a failed call.
+class GpuError(BackendError):
+    """The GPU, or what a program needs to use it, cannot be used.
+
+    Args:
+        what: is wrong.
+        repair: what makes the GPU usable; empty where nothing does.
+        fix: the repair, and what to do without it, such as another backend; default: the repair.
+    """
+
+    def __init__(self, what: str, repair: str, fix: str | None = None) -> None:
+        super().__init__(what, repair if fix is None else fix)
+        self.args = (what, repair, fix)  # for pickle
+        self.repair = repair
+
+
+def cuda_error(code: str, doing: str) -> GpuError:
+    """The error of a failed call.
 
     Args:
         code: CUDA's name of the error: `CUDA_ERROR_NO_DEVICE`.
         doing: what failed, to follow "while": "copying a frame to the GPU".
     """
     if code in _ADVICE:
-        what, advice = _ADVICE[code]
-        return _error(f"{what} ({code}): {advice}")
+        what, repair = _ADVICE[code]
+        if code == "CUDA_ERROR_STUB_LIBRARY":  # the CPU is not in question, a setting is wrong
+            return GpuError(f"{what} ({code})", repair)
+        link = _UNTIL_THEN if code == "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" else _OR
+        return _or_cpu(f"{what} ({code})", repair, link)
     if "CAPTURE" in code:
-        return _error(
-            f"a CUDA graph cannot be captured while {doing} ({code}): report it; until then "
-            f"{_USE_CPU}"
-        )
+        what = f"a CUDA graph cannot be captured while {doing} ({code})"
+        return _or_cpu(what, "report it", _UNTIL_THEN)
     if code in _CRASHES:
-        return _error(f"the GPU crashed while {doing} ({code}): {_CRASHED}")
-    return _error(f"CUDA failed while {doing} ({code}): look at 'nvidia-smi', or {_USE_CPU}")
+        again = "start again, and if it happens once more report it"
+        return _or_cpu(f"the GPU crashed while {doing} ({code})", again, _UNTIL_THEN)
+    return _or_cpu(f"CUDA failed while {doing} ({code})", "look at 'nvidia-smi'")
 
 
-def out_of_memory(needed_bytes: int, free_bytes: int) -> BackendError:
-    """The line for device memory that is not there."""
-    return _error(
-        f"GPU out of memory ({_size(needed_bytes)} needed, {_size(free_bytes)} free): use a "
-        f"smaller {_SIZE} or batch, or close other programs"
+def out_of_memory(needed_bytes: int, free_bytes: int) -> GpuError:
+    """The error for device memory that is not there."""
+    return GpuError(
+        f"GPU out of memory ({_size(needed_bytes)} needed, {_size(free_bytes)} free)",
+        f"use a smaller {option('--size')} or batch, or close other programs",
     )
 
 
-def no_driver() -> BackendError:
-    """The line for a machine without libcuda."""
-    return _error(
-        "there is no NVIDIA driver (libcuda cannot be loaded): install it from "
-        f"https://www.nvidia.com/drivers, or {_USE_CPU}"
+def no_driver() -> GpuError:
+    """The error for a machine without libcuda."""
+    return _or_cpu(
+        "there is no NVIDIA driver (libcuda cannot be loaded)",
+        "install it from https://www.nvidia.com/drivers",
     )
 
 
-def driver_too_old(driver_cuda: tuple[int, int]) -> BackendError:
-    """The line for a driver below `MINIMUM_CUDA`."""
-    return _error(
+def driver_too_old(driver_cuda: tuple[int, int]) -> GpuError:
+    """The error for a driver below `MINIMUM_CUDA`."""
+    return _or_cpu(
         f"the NVIDIA driver is too old: it runs CUDA {_dotted(driver_cuda)} and CUDA "
-        f"{_dotted(MINIMUM_CUDA)} is needed: {_UPDATE}"
+        f"{_dotted(MINIMUM_CUDA)} is needed",
+        _UPDATE,
     )
 
 
-def no_such_gpu(index: int, count: int) -> BackendError:
-    """The line for a GPU number that there is not."""
+def no_such_gpu(index: int, count: int) -> GpuError:
+    """The error for a GPU number that there is not."""
     known = "GPU 0" if count == 1 else f"GPUs 0 to {count - 1}"
-    return _error(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')")
+    return GpuError(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')", "")
 
 
-def _error(text: str) -> BackendError:
-    text = text.replace(_USE_CPU, f"use {option('--backend', 'openvino')}")
-    return BackendError(text.replace(_SIZE, option("--size")))
+def _or_cpu(what: str, repair: str, link: str = _OR) -> GpuError:
+    repair = repair.replace(_SIZE, option("--size"))
+    return GpuError(what, repair, f"{repair}{link}use {option('--backend', 'openvino')}")
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -34,7 +34,7 @@ def load_cuda(index: int = 0) -> Cuda:
     for package in ("pycuda", "cuda"):
         shadow = shadowing_path(package)
         if shadow is not None:
-            raise BackendError(f"{shadow} hides the Python package {package}: rename it")
+            raise BackendError(f"{shadow} hides the Python package {package}", fix="rename it")
     bindings, bindings_problem = _import("cuda.bindings.driver")
     if bindings is not None:
         from roadseg.cuda.bindings import BindingsCuda
@@ -51,9 +51,9 @@ def load_cuda(index: int = 0) -> Cuda:
     problem = bindings_problem or pycuda_problem
     if problem is not None:
         raise BackendError(
-            f"the CUDA library for Python cannot be loaded ({problem}): {install(gpu_extra())}"
+            f"the CUDA library for Python cannot be loaded ({problem})", fix=install(gpu_extra())
         ) from problem
-    raise BackendError(f"the CUDA library for Python is not installed: {install(gpu_extra())}")
+    raise BackendError("the CUDA library for Python is not installed", fix=install(gpu_extra()))
 
 
 def _import(module: str) -> tuple[Any, ImportError | None]:

@@ -175,7 +175,7 @@ class PycudaCuda:
 
 
 def _no_graphs() -> BackendError:
-    return BackendError(f"pycuda has no CUDA graphs: {install(gpu_extra())}")
+    return BackendError("pycuda has no CUDA graphs", fix=install(gpu_extra()))
 
 
 def _detach(context: Any) -> None:

@@ -203,8 +203,8 @@ class PycudaKernel:
         stream = self._cuda.streams.get(stream_handle)
         if stream is None:
             raise BackendError(
-                "pycuda cannot run kernels in a stream of TensorRT or PyTorch: "
-                + install(gpu_extra())
+                "pycuda cannot run kernels in a stream of TensorRT or PyTorch",
+                fix=install(gpu_extra()),
             )
         # The driver reads parameters as it would a C struct of them.
         fields = [(f"p{number}", type(arg)) for number, arg in enumerate(args)]

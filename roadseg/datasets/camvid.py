@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.datasets.label_code import CAMVID_CODE
 from roadseg.datasets.labelled import LabelledSet
 
@@ -45,12 +45,14 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     list_path = root / f"{split}.txt"
     if not list_path.is_file():
         found = camvid_splits(root)
-        hint = f"; use one of its splits: {', '.join(found)}" if found else f": expected {layout}"
-        raise DataError(f"{root} has no split {split!r}{hint}")
+        what = f"{root} has no split {split!r}"
+        if not found:
+            raise DataError(f"{what}: expected {layout}")
+        raise DataError(what, fix=f"use one of its splits: {', '.join(found)}")
     try:
         lines = list_path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {list_path}: {exc}") from exc
+        raise DataError(f"cannot read {list_path}: {os_reason(exc)}") from exc
     pairs: list[tuple[Path, Path]] = []
     for number, line in enumerate(lines, start=1):
         fields = line.split()
@@ -95,8 +97,8 @@ def _check_names(list_path: Path, pairs: list[tuple[Path, Path]]) -> None:
     for image, label in pairs:
         if label.stem != image.stem and label.stem in pictures:
             raise DataError(
-                f"{list_path} pairs {image} with {label}, which has the name of another picture: "
-                "correct the list"
+                f"{list_path} pairs {image} with {label}, which has the name of another picture",
+                fix="correct the list",
             )
 
 

@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.core.labels import MAX_CLASSES, RGB, ClassSet, distinct_colours
 
 __all__ = ["CLASS_FILES", "read_class_file"]
@@ -38,7 +38,7 @@ def read_class_file(path: Path) -> ClassSet:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     rows = _from_json(path, text) if path.suffix.lower() == ".json" else _from_lines(path, text)
     if not rows:
         raise DataError(
@@ -95,7 +95,9 @@ def _from_json(path: Path, text: str) -> list[tuple[str, RGB | None]]:
             raise DataError(f"{path} has {name!r} with the colour {value!r}: expected {form}")
         rows.append((name, colour))
     if len(rows) != len(names):
-        raise DataError(f"{path} has {len(names)} classes and {len(colours)} colours: give as many")
+        raise DataError(
+            f"{path} has {len(names)} classes and {len(colours)} colours", fix="give as many"
+        )
     return rows
 
 

@@ -56,8 +56,8 @@ class LabelledClip:
             self._labels = _Array(path, code)
         else:
             raise DataError(
-                f"no labels at {path}: use a folder of PNGs, or an .npz file with one (N, H, W) "
-                "array of class ids"
+                f"no labels at {path}",
+                fix="use a folder of PNGs, or an .npz file with one (N, H, W) array of class ids",
             )
 
     def __len__(self) -> int:

@@ -52,7 +52,9 @@ class LabelledFolder(LabelledSet):
         root = Path(root)
         path = class_file(root)
         if path is None:
-            raise DataError(f"{root} has no {CLASS_FILES[0]}: write one, with a class per line")
+            raise DataError(
+                f"{root} has no {CLASS_FILES[0]}", fix="write one, with a class per line"
+            )
         classes = read_class_file(path)
         code = plain_code(classes, f"correct the label, or add its class to {path}", void=(_VOID,))
         super().__init__(root, split, _pairs(root, split), code)
@@ -85,7 +87,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
             continue
         if path.stem in found:
             raise DataError(
-                f"{found[path.stem]} and {path} have one name: remove or rename one of them"
+                f"{found[path.stem]} and {path} have one name", fix="remove or rename one of them"
             )
         found[path.stem] = path
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,9 +11,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.core.geometry import network_size, preprocess
+from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.size import SizeHW
 from roadseg.core.types import Image
+from roadseg.core.wording import option
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.labelled import read_image
 from roadseg.datasets.opening import has_split, open_dataset
@@ -46,7 +49,7 @@ class CalibrationFrames:
 
     records: tuple[FrameRecord, ...]
     batches: list[npt.NDArray[np.uint8]]
-    network_hw: tuple[int, int]
+    network_hw: SizeHW
     described: str
     warnings: tuple[str, ...] = ()
 
@@ -55,9 +58,10 @@ def collect_frames(
     data: Path,
     *,
     count: int | None = None,
-    network_hw: tuple[int, int] | None = None,
+    network_hw: SizeHW | None = None,
     frame_list: Path | None = None,
-    progress: Callable[[int, int | None], None] = lambda _done, _total: None,
+    progress: ShowProgress | None = None,
+    stage: str = "frames",
     purpose: str = "calibrate on",
 ) -> CalibrationFrames:
     """Choose frames evenly from whatever `data` holds; the same ones each time.
@@ -68,7 +72,8 @@ def collect_frames(
         count: how many at most; default: every 4th of a training split, 100 of anything else.
         network_hw: input size; default: what the first frame's aspect ratio gives.
         frame_list: a file that names the frames instead, one path a line, relative to `data`.
-        progress: called with the number of frames read, and of how many if that is known.
+        progress: shows how many have been read.
+        stage: what `progress` calls that.
         purpose: what they are for, in errors: "no images in x to calibrate on".
 
     Raises:
@@ -76,17 +81,19 @@ def collect_frames(
             `frame_list` is missing, empty, or names a frame that is.
         SourceError: it is a file that is not a readable video.
     """
+    clock = StageClock(stage, progress)
     if frame_list is not None:
         chosen = _listed(data, frame_list)
         chosen = chosen if count is None else evenly(chosen, count)
-        return _of_images(data, chosen, frame_list.name, network_hw, progress)
+        return _of_images(data, chosen, frame_list.name, network_hw, clock)
     if data.is_dir():
-        return _from_folder(data, count, network_hw, progress, purpose)
+        return _from_folder(data, count, network_hw, clock, purpose)
     if not data.is_file():
         raise DataError(
-            f"nothing at {data} to {purpose}: give --data a folder of images or a video file"
+            f"nothing at {data} to {purpose}",
+            fix=f"give {option('--data')} a folder of images or a video file",
         )
-    return _from_video(data, count or _DEFAULT_COUNT, network_hw, progress, purpose)
+    return _from_video(data, count or _DEFAULT_COUNT, network_hw, clock, purpose)
 
 
 def evenly(items: Sequence[_T], count: int) -> list[_T]:
@@ -102,8 +109,8 @@ def evenly(items: Sequence[_T], count: int) -> list[_T]:
 def _from_folder(
     root: Path,
     count: int | None,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
     purpose: str,
 ) -> CalibrationFrames:
     if has_split(root, "train"):
@@ -116,23 +123,24 @@ def _from_folder(
         try:
             images = images_in(root)
         except OSError as exc:
-            raise DataError(f"cannot read {root}: {exc.strerror or exc}") from exc
+            raise DataError(f"cannot read {root}: {os_reason(exc)}") from exc
         if not images:
             raise DataError(
-                f"no images in {root} to {purpose}: give --data a folder of .png or .jpg "
-                "files, one in the CamVid layout (train.txt), or a video file"
+                f"no images in {root} to {purpose}",
+                fix=f"give {option('--data')} a folder of .png or .jpg files, one in the CamVid "
+                "layout (train.txt), or a video file",
             )
         chosen = evenly(images, count or _DEFAULT_COUNT)
         described = root.resolve().name
-    return _of_images(root, chosen, described, network_hw, progress)
+    return _of_images(root, chosen, described, network_hw, clock)
 
 
 def _of_images(
     root: Path,
     chosen: list[Path],
     described: str,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
 ) -> CalibrationFrames:
     records, batches = [], []
     for done, path in enumerate(chosen, start=1):
@@ -142,7 +150,7 @@ def _of_images(
         network_hw = network_hw or network_size((image_bgr.shape[0], image_bgr.shape[1]))
         records.append(FrameRecord(name.as_posix(), digest))
         batches.append(preprocess(image_bgr, network_hw)[0][np.newaxis])
-        progress(done, len(chosen))
+        clock.step(done, len(chosen))
     assert network_hw is not None
     return CalibrationFrames(tuple(records), batches, network_hw, described)
 
@@ -150,8 +158,8 @@ def _of_images(
 def _from_video(
     path: Path,
     count: int,
-    network_hw: tuple[int, int] | None,
-    progress: Callable[[int, int | None], None],
+    network_hw: SizeHW | None,
+    clock: StageClock,
     purpose: str,
 ) -> CalibrationFrames:
     """Evenly from the whole file, whose length only reading it tells for certain.
@@ -173,10 +181,12 @@ def _from_video(
                     batch = preprocess(frame.image_bgr, network_hw)[0][np.newaxis].copy()
                     kept.append((_record(path, frame.index, frame.image_bgr), batch))
             done += 1
-            progress(done, source.info.frame_count)
+            clock.step(done, source.info.frame_count)
         warnings = tuple(source.warnings)
     if not kept or network_hw is None:
-        raise DataError(f"{path} has no frames to {purpose}: give another --data")
+        raise DataError(
+            f"{path} has no frames to {purpose}", fix=f"give another {option('--data')}"
+        )
     chosen = evenly(kept, count)
     return CalibrationFrames(
         tuple(record for record, _batch in chosen),
@@ -202,13 +212,14 @@ def read_frame_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"no list of frames at {path}: give one with --frame-list, one frame per line"
+            f"no list of frames at {path}",
+            fix=f"give one with {option('--frame-list')}, one frame per line",
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     frames = [text for line in lines if (text := line.partition("#")[0].strip())]
     if not frames:
-        raise DataError(f"{path} lists no frames: write one path per line")
+        raise DataError(f"{path} lists no frames", fix="write one path per line")
     return frames
 
 
@@ -217,8 +228,8 @@ def _listed(root: Path, frame_list: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise DataError(
-                f"no calibration frame at {path}: --data must be the folder that the list's "
-                "paths are relative to"
+                f"no calibration frame at {path}: {option('--data')} must be the folder that the "
+                "list's paths are relative to"
             )
     return paths
 

@@ -48,8 +48,8 @@ class LabelCode:
         if len(unknown):
             void = " or ".join(str(i) for i in self.void)
             raise DataError(
-                f"{name} holds class id {unknown[-1]}: ids are {self.ids}, and {void} for void; "
-                f"{self.fix}"
+                f"{name} holds class id {unknown[-1]}: ids are {self.ids}, and {void} for void",
+                fix=self.fix,
             )
         if (table[present] == present).all():
             return stored

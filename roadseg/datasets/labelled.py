@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import DataError, ModelError
+from roadseg.core.errors import DataError, ModelError, os_reason
 from roadseg.core.labels import ClassSet
 from roadseg.core.types import Image, Labels
 from roadseg.datasets.label_code import CAMVID_CODE, LabelCode
@@ -90,8 +90,8 @@ class LabelledSet:
         """
         if not classes.same_classes(self.classes):
             raise ModelError(
-                f"{model} knows {classes}, and {self.root} is labelled with {self.classes}: "
-                "use a model that was trained on such data"
+                f"{model} knows {classes}, and {self.root} is labelled with {self.classes}",
+                fix="use a model that was trained on such data",
             )
 
 
@@ -124,7 +124,7 @@ def read_labels(path: Path, code: LabelCode = CAMVID_CODE) -> Labels:
     bits = data[_PNG_BITS] if data.startswith(PNG_SIGNATURE) else 8 * pixels.dtype.itemsize
     if bits != 8:
         raise DataError(
-            f"label {path} has {bits}-bit pixels: save it as an 8-bit grey PNG of class ids"
+            f"label {path} has {bits}-bit pixels", fix="save it as an 8-bit grey PNG of class ids"
         )
     return code.decode(pixels, f"label {path}")
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
 
 
 def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:
@@ -145,10 +145,13 @@ def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:
             with quiet_opencv():
                 pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error as exc:
-            raise DataError(f"cannot decode {path}: the file is damaged; copy it again") from exc
+            raise DataError(
+                f"cannot decode {path}: the file is damaged", fix="copy it again"
+            ) from exc
     if pixels is None:
         raise DataError(
-            f"cannot decode {path}: the file is empty, damaged or not a picture; copy it again"
+            f"cannot decode {path}: the file is empty, damaged or not a picture",
+            fix="copy it again",
         )
     return pixels
 

@@ -37,8 +37,8 @@ def open_dataset(root: Path | str, split: str) -> LabelledSet:
         raise DataError(f"no data set at {root}: {_expected(split)}")
     if looks_like_folder(root):
         raise DataError(
-            f"{root} has pictures and no classes.txt: write one there, with a class per line, in "
-            "the order of the ids in the labels"
+            f"{root} has pictures and no classes.txt",
+            fix="write one there, with a class per line, in the order of the ids in the labels",
         )
     if not (root / f"{split}.txt").is_file() and not camvid_splits(root):
         raise DataError(f"{root} is no data set that roadseg knows: {_expected(split)}")

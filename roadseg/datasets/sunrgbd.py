@@ -25,7 +25,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, os_reason
 from roadseg.core.labels import SUNRGBD
 from roadseg.datasets.label_code import LabelCode
 from roadseg.datasets.labelled import LabelledSet
@@ -74,7 +74,9 @@ class SunRgbd(LabelledSet):
     def __init__(self, root: Path | str, split: str) -> None:
         root = Path(root)
         if split not in _SPLITS:
-            raise DataError(f"SUN RGB-D has no split {split!r}: use one of {', '.join(_SPLITS)}")
+            raise DataError(
+                f"SUN RGB-D has no split {split!r}", fix=f"use one of {', '.join(_SPLITS)}"
+            )
         part = "test" if split == "test" else "train"
         every = _repacked(root, part) if (root / "label37").is_dir() else _official(root, part)
         chosen = every
@@ -105,8 +107,8 @@ def _official(root: Path, part: str) -> Pairs:
         for path in (image, label):
             if not path.is_file():
                 raise DataError(
-                    f"{root / _LISTS[part]} line {number} needs {path}, which does not exist: "
-                    f"{_SOURCE}"
+                    f"{root / _LISTS[part]} line {number} needs {path}, which does not exist",
+                    fix=_SOURCE,
                 )
         pairs.append((image, label))
     return pairs
@@ -118,10 +120,10 @@ def _read_list(root: Path, part: str) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"{root} is SUN RGB-D without {path.name}, the official split: {_SOURCE}"
+            f"{root} is SUN RGB-D without {path.name}, the official split", fix=_SOURCE
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -149,7 +151,7 @@ def _repacked(root: Path, part: str) -> Pairs:
 def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     """Files by the last number in their names, in its order."""
     if not folder.is_dir():
-        raise DataError(f"no folder {folder}: {_SOURCE}")
+        raise DataError(f"no folder {folder}", fix=_SOURCE)
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         match = re.search(r"(\d+)$", path.stem)
@@ -157,5 +159,7 @@ def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
             continue
         first = found.setdefault(int(match[1]), path)
         if first != path:
-            raise DataError(f"{first} and {path.name} have the same number: remove one of them")
+            raise DataError(
+                f"{first} and {path.name} have the same number", fix="remove one of them"
+            )
     return dict(sorted(found.items()))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.installing import gpu_extra, install
+from roadseg.core.weights_file import is_weights
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
@@ -37,12 +38,8 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
     )
 
     findings: list[Finding] = []
-
-    def note(line: str) -> None:
-        text, fix = split_advice(line)
-        findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, fix))
-
-    engines = list_engines(folder, problem=note)
+    engines, damaged = list_engines(folder)
+    findings += [Finding(_CHECK, _TITLE, Level.NOTE, exc.what, exc.fix) for exc in damaged]
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:
@@ -95,7 +92,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
         return False
-    for engine in list_engines(folder):
+    for engine in list_engines(folder)[0]:
         manifest = engine.manifest
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:
@@ -149,7 +146,7 @@ def _describe(manifest: EngineManifest) -> str:
         words.append("native")
     if manifest.target == "tensorrt-rtx":
         words.append("RTX " + ",".join(map(str, manifest.sm)))
-    if manifest.source.lower().endswith(".pt"):
+    if is_weights(manifest.source):
         words.append(f"({manifest.weights_sha256[:8]})")
     return " ".join(words)
 

@@ -6,11 +6,11 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, os_reason
 from roadseg.core.installing import reinstall
 from roadseg.core.shadowing import local_shadow, shadowing_path
 from roadseg.core.shipped import shipped_file
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 __all__ = ["check_documentation", "check_folder", "check_shadows", "check_weights"]
 
@@ -57,7 +57,7 @@ def check_weights(directory: Path, *, model: str, runtime: str) -> list[Finding]
     try:
         entries = load_manifest(directory)
     except ModelError as exc:
-        return [Finding(check, title, Level.PROBLEM, split_advice(str(exc))[0], _REINSTALL)]
+        return [Finding(check, title, Level.PROBLEM, exc.what, _REINSTALL)]
     if model not in entries or runtime not in entries[model].files:
         text = f"{model} is not here: {directory} lists no {runtime} file of it"
         return [Finding(check, title, Level.PROBLEM, text, _REINSTALL)]
@@ -136,7 +136,7 @@ def check_folder(
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as exc:
-        text = f"{there} cannot be written ({exc.strerror}): {consequence}"
+        text = f"{there} cannot be written ({os_reason(exc)}): {consequence}"
         return Finding(check, title, level, text, f"chmod u+rwx {quoted}, or {remedy}", facts)
     return Finding(check, title, Level.OK, str(folder), None, facts)
 
@@ -149,7 +149,7 @@ def _trouble(path: Path, sha256: str) -> str | None:
     except FileNotFoundError:
         return f"{path.name} is missing"
     except OSError as exc:
-        return f"{path.name} cannot be read ({exc.strerror})"
+        return f"{path.name} cannot be read ({os_reason(exc)})"
 
 
 def _rename(path: Path) -> str:

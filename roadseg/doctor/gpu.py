@@ -8,7 +8,7 @@ from roadseg.core.installing import gpu_extra, install, is_jetson
 from roadseg.cuda.failure import MINIMUM_CUDA, cuda_error, driver_too_old
 from roadseg.doctor.libraries import explain_failure
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 __all__ = ["check_backend", "check_cuda", "check_gpu", "check_nvrtc", "check_tensorrt", "has_gpu"]
 
@@ -36,7 +36,7 @@ def check_gpu(probe: Probe, *, nvidia_hardware: bool, in_container: bool) -> Fin
     """
     check, title = "gpu", "GPU"
     if probe.failed:
-        text = f"the NVIDIA driver cannot be asked: it {probe.error}"
+        text = f"the NVIDIA driver cannot be asked: it {probe.message}"
         return Finding(check, title, Level.NOTE, text, "nvidia-smi")
     facts = probe.facts
     if not facts["library"]:
@@ -54,8 +54,7 @@ def check_gpu(probe: Probe, *, nvidia_hardware: bool, in_container: bool) -> Fin
     elif facts["error"] is not None or not facts["gpus"]:
         problem = cuda_error(facts["error"] or "CUDA_ERROR_NO_DEVICE", "starting CUDA")
     if problem is not None:
-        text, fix = split_advice(str(problem))
-        return Finding(check, title, Level.NOTE, text, fix, facts)
+        return Finding(check, title, Level.NOTE, problem.what, problem.fix, facts)
     gpus = "; ".join(_describe(gpu) for gpu in facts["gpus"])
     driver = "" if facts["driver"] is None else f", driver {facts['driver']}"
     cuda = "" if facts["cuda"] is None else f", CUDA {_dotted(facts['cuda'])}"
@@ -71,7 +70,7 @@ def check_backend(probe: Probe, *, gpu: bool) -> Finding:
     """
     check, title = "backend", "Backend"
     if probe.failed:
-        text = f"auto does not work ({probe.error})"
+        text = f"auto does not work ({probe.message})"
         return Finding(check, title, Level.PROBLEM, text, "roadseg run --backend openvino")
     name = probe.facts["backend"]
     facts = {"backend": name}
@@ -153,7 +152,7 @@ def check_tensorrt(probe: Probe, *, gpu: bool) -> Finding:
     if not gpu:
         # Nothing that anybody needs to put right.
         return Finding(
-            check, title, Level.NOTE, "not used: there is no GPU", None, {"error": probe.error}
+            check, title, Level.NOTE, "not used: there is no GPU", None, {"error": probe.message}
         )
     return Finding(check, title, Level.NOTE, text, fix)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roadseg.core.cv2_check import explain_import_error
 from roadseg.core.installing import install, reinstall
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level, split_advice
+from roadseg.doctor.report import Finding, Level
 
 __all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
 
@@ -23,7 +23,7 @@ def explain_failure(
     """
     assert probe.error is not None
     if probe.kind == "explained":
-        return split_advice(probe.error)
+        return probe.error, probe.fix or None
     if probe.kind == "missing":
         missing = (probe.module or module).split(".")[0]
         # All that every run needs, unless this belongs to an extra.
@@ -62,7 +62,9 @@ def check_opencv(probe: Probe) -> Finding:
     check, title = "opencv", "OpenCV"
     if probe.failed:
         known = explain_import_error(ImportError(probe.error or ""))
-        text, fix = split_advice(known) if known else explain_failure(probe, "opencv-python", "cv2")
+        text, fix = explain_failure(probe, "opencv-python", "cv2")
+        if known is not None:
+            text, fix = known.what, known.fix
         return Finding(check, title, Level.PROBLEM, text, fix)
     version, gui = probe.facts["version"], probe.facts["gui"]
     if gui is None:

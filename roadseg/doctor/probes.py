@@ -84,7 +84,7 @@ def _tensorrt() -> dict[str, Any]:
 
 
 def _backend() -> dict[str, Any]:
-    from roadseg.loading.select import choose_backend
+    from roadseg.loading.choice import choose_backend
 
     # Whether they are there, not whether they work: PyTorch takes seconds to load.
     facts: dict[str, Any] = {name: find_spec(name) is not None for name in ("torch", "onnx")}
@@ -110,7 +110,7 @@ def main(name: str) -> None:
         with naming_options():  # `roadseg doctor` shows it
             answer: dict[str, Any] = {"facts": PROBES[name]()}
     except RoadsegError as exc:
-        answer = {"error": str(exc), "kind": "explained"}
+        answer = {"error": exc.what, "fix": exc.fix, "kind": "explained"}
     except ModuleNotFoundError as exc:
         answer = {"error": _one_line(exc), "kind": "missing", "module": exc.name}
     except Exception as exc:  # noqa: BLE001

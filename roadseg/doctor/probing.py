@@ -34,12 +34,19 @@ class Probe:
             ended; `hung`: it did not end.
         error: one line; None where it did not fail.
         module: what is missing.
+        fix: what an error of roadseg's own advises; empty where there is none.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     kind: str | None = None
     error: str | None = None
     module: str | None = None
+    fix: str = ""
+
+    @property
+    def message(self) -> str | None:
+        """The error with its fix, in one line."""
+        return f"{self.error}: {self.fix}" if self.fix else self.error
 
     @property
     def failed(self) -> bool:
@@ -106,7 +113,11 @@ def _finish(
         # A library that crashes only when the process ends has done its work by then.
         answer = json.loads(answers[-1])
         return Probe(
-            answer.get("facts", {}), answer.get("kind"), answer.get("error"), answer.get("module")
+            answer.get("facts", {}),
+            answer.get("kind"),
+            answer.get("error"),
+            answer.get("module"),
+            answer.get("fix", ""),
         )
     last_words = [line for line in complaint.splitlines() if line.strip()][-1:]
     how = f"ends Python with {_signal_name(-code)}" if code < 0 else f"ends Python with code {code}"

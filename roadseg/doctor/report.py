@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-__all__ = ["Finding", "Level", "Report", "split_advice"]
+__all__ = ["Finding", "Level", "Report"]
 
 
 class Level(str, Enum):
@@ -88,13 +88,3 @@ class Report:
                 for finding in self.findings
             ],
         }
-
-
-def split_advice(message: str) -> tuple[str, str | None]:
-    """An error's line as what is wrong and what to do about it.
-
-    >>> split_advice("TensorRT is not installed: pip install tensorrt")
-    ('TensorRT is not installed', 'pip install tensorrt')
-    """
-    what, colon, advice = message.rpartition(": ")
-    return (what, advice) if colon else (message, None)

@@ -28,17 +28,15 @@ says why it was not.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal
 
 from roadseg.core.errors import EngineError
-from roadseg.core.json_file import write_json
-from roadseg.engine.runtime import TARGETS, Target
-from roadseg.engine.spec import PRECISIONS, EngineSpec, Precision
+from roadseg.core.files import write_json
+from roadseg.core.records import read_record
+from roadseg.engine.runtime import Target
+from roadseg.engine.spec import EngineSpec, Precision
 
 __all__ = [
     "CalibrationFacts",
@@ -118,7 +116,7 @@ class TensorFacts:
     """
 
     name: str
-    role: str
+    role: Literal["input", "output"]
     dtype: str
     shape: tuple[int, ...]
     layout: str
@@ -130,9 +128,9 @@ class EngineManifest:
 
     Attributes:
         model: its name, for people.
-        source: what `--model` was given: a shipped model's name, or the path of a `.pt` file.
+        source: what `--model` was given: a shipped model's name, or the path of a file of weights.
         architecture: the network's name in `roadseg.models`.
-        weights_sha256: of the `.pt` file.
+        weights_sha256: of the weights' file.
         graph_sha256: of the ONNX graph that was built.
         export_sha256: of the code that wrote that graph; see `export_sha256()`.
         precision, size_hw, batch, lowering, portable, target, sm, workspace_mb: as in
@@ -162,7 +160,7 @@ class EngineManifest:
     precision: Precision
     size_hw: tuple[int, int]
     batch: tuple[int, int, int]
-    lowering: str
+    lowering: Literal["plugin", "native"]
     portable: bool
     kernels_sha256: str | None
     target: Target
@@ -191,7 +189,7 @@ class EngineManifest:
             size_hw=self.size_hw,
             batch=self.batch,
             target=self.target,
-            lowering=cast(Any, self.lowering),
+            lowering=self.lowering,
             portable=self.portable,
             sm=self.sm,
             workspace_mb=self.workspace_mb,
@@ -236,24 +234,11 @@ def read_manifest(engine: Path) -> EngineManifest:
     path = manifest_path(engine)
     again = "build the engine again with 'roadseg build-engine'"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["version"]
+        return read_record(path, EngineManifest, EngineError, fix=again, version=_VERSION)
     except FileNotFoundError:
         raise EngineError(
-            f"{engine} has no manifest ({path.name} beside it): copy it along, or {again}"
+            f"{engine} has no manifest ({path.name} beside it)", fix=f"copy it along, or {again}"
         ) from None
-    except OSError as exc:
-        raise EngineError(f"cannot read {path} ({exc.strerror or exc}): {again}") from exc
-    except (ValueError, KeyError, TypeError) as exc:
-        raise EngineError(f"{path} is damaged (no engine's manifest): {again}") from exc
-    if version != _VERSION:
-        raise EngineError(f"{path} has version {version}, expected {_VERSION}: {again}")
-    try:
-        return _parse(raw)
-    except KeyError as exc:
-        raise EngineError(f"{path} is damaged ({exc.args[0]} is missing): {again}") from exc
-    except (TypeError, ValueError, AttributeError) as exc:
-        raise EngineError(f"{path} is damaged ({exc}): {again}") from exc
 
 
 def write_manifest(manifest: EngineManifest, path: Path) -> None:
@@ -267,99 +252,3 @@ def write_manifest(manifest: EngineManifest, path: Path) -> None:
 
 def _quoted(source: str) -> str:
     return f'"{source}"' if " " in source else source
-
-
-def _parse(raw: Mapping[str, Any]) -> EngineManifest:
-    gpu, calibration, parity = raw["gpu"], raw["calibration"], raw["parity"]
-    return EngineManifest(
-        model=_text(raw, "model"),
-        source=_text(raw, "source"),
-        architecture=_text(raw, "architecture"),
-        weights_sha256=_text(raw, "weights_sha256"),
-        graph_sha256=_text(raw, "graph_sha256"),
-        export_sha256=_text(raw, "export_sha256"),
-        precision=cast(Precision, _one_of(raw, "precision", PRECISIONS)),
-        size_hw=cast(Any, _ints(raw, "size_hw", 2)),
-        batch=cast(Any, _ints(raw, "batch", 3)),
-        lowering=_one_of(raw, "lowering", ("plugin", "native")),
-        portable=bool(raw["portable"]),
-        kernels_sha256=None if raw["kernels_sha256"] is None else _text(raw, "kernels_sha256"),
-        target=cast(Target, _one_of(raw, "target", TARGETS)),
-        tensorrt_version=_text(raw, "tensorrt_version"),
-        gpu=None
-        if gpu is None
-        else Gpu(_text(gpu, "name"), cast(Any, _ints(gpu, "compute_capability", 2))),
-        sm=_ints(raw, "sm", None),
-        workspace_mb=None if raw["workspace_mb"] is None else int(raw["workspace_mb"]),
-        classes=tuple(str(name) for name in raw["classes"]),
-        palette_rgb=tuple((int(r), int(g), int(b)) for r, g, b in raw["palette_rgb"]),
-        calibration=None
-        if calibration is None
-        else CalibrationFacts(
-            _text(calibration, "sha256"),
-            tuple(str(name) for name in calibration["float_layers"]),
-            _number(calibration, "drop_points"),
-            None if calibration["measured_on"] is None else _text(calibration, "measured_on"),
-            bool(calibration["forced"]),
-            None if calibration.get("path") is None else _text(calibration, "path"),
-            _number(calibration, "agreement") if "agreement" in calibration else None,
-            _number(calibration, "label_miou") if "label_miou" in calibration else None,
-        ),
-        parity=None
-        if parity is None
-        else ParityFacts(
-            _number(parity, "agreement") or 0.0,
-            int(parity["frames"]),
-            _text(parity, "measured_on"),
-            _text(parity, "reference"),
-        ),
-        not_verified=None if raw["not_verified"] is None else _text(raw, "not_verified"),
-        build_s=_number(raw, "build_s") or 0.0,
-        created=_text(raw, "created"),
-        roadseg_version=_text(raw, "roadseg_version"),
-        plan_bytes=_ints(raw, "plan_bytes", None)[0],
-        plan_sha256=_text(raw, "plan_sha256"),
-        tensors=tuple(
-            TensorFacts(
-                _text(entry, "name"),
-                _one_of(entry, "role", ("input", "output")),
-                _text(entry, "dtype"),
-                _ints(entry, "shape", None),
-                _text(entry, "layout"),
-            )
-            for entry in raw.get("tensors", [])
-        ),
-    )
-
-
-def _text(raw: Mapping[str, Any], key: str) -> str:
-    value = raw[key]
-    if not isinstance(value, str):
-        raise ValueError(f"{key} is {value!r}")
-    return value
-
-
-def _one_of(raw: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
-    value = _text(raw, key)
-    if value not in known:
-        raise ValueError(f"{key} is {value!r}")
-    return value
-
-
-def _ints(raw: Mapping[str, Any], key: str, count: int | None) -> tuple[int, ...]:
-    """A list of whole numbers, or one number as a list of it."""
-    value = raw[key]
-    values = value if isinstance(value, list) else [value]
-    valid = all(isinstance(item, int) and not isinstance(item, bool) for item in values)
-    if not valid or (count is not None and len(values) != count):
-        raise ValueError(f"{key} is {value!r}")
-    return tuple(values)
-
-
-def _number(raw: Mapping[str, Any], key: str) -> float | None:
-    value = raw[key]
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{key} is {value!r}")
-    return float(value)

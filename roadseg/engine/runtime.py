@@ -16,9 +16,17 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from roadseg.core.errors import BackendError, UsageError
-from roadseg.core.installing import install_tensorrt, is_jetson, reinstall, upgrade
+from roadseg.core.errors import BackendError, UsageError, first_line
+from roadseg.core.installing import (
+    install_tensorrt,
+    is_jetson,
+    no_tensorrt_here,
+    reinstall,
+    upgrade,
+)
 from roadseg.core.shadowing import shadowing_path
+from roadseg.core.wording import option
+from roadseg.cuda.failure import GpuError
 
 __all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
 
@@ -59,8 +67,15 @@ class Runtime:
         return f"{_NAMES[self.target]} {self.version_text}"
 
 
-class _MissingError(BackendError):
+class _MissingError(GpuError):
     """It is not installed, as opposed to installed and unusable."""
+
+    def __init__(self, name: str, target: str) -> None:
+        none = no_tensorrt_here(target)
+        fix = install_tensorrt(target)
+        what = f"{name} is not installed"
+        super().__init__(f"{what}: {none}" if none else what, "" if none else fix, fix)
+        self.args = (name, target)  # for pickle
 
 
 def load_runtime(target: str = "auto") -> Runtime:
@@ -79,7 +94,9 @@ def load_runtime(target: str = "auto") -> Runtime:
         if target == known:
             return _load(known)
     if target != "auto":
-        raise UsageError(f"unknown target {target!r}: use --target auto|{'|'.join(TARGETS)}")
+        raise UsageError(
+            f"unknown target {target!r}", fix=f"use {option('--target', 'auto', *TARGETS)}"
+        )
     problems: list[BackendError] = []
     for candidate in TARGETS:
         try:
@@ -90,7 +107,7 @@ def load_runtime(target: str = "auto") -> Runtime:
     broken = [problem for problem in problems if not isinstance(problem, _MissingError)]
     if broken:
         raise broken[0]
-    raise BackendError(f"TensorRT is not installed: {install_tensorrt()}")
+    raise _MissingError("TensorRT", "auto")
 
 
 def _load(target: Target) -> Runtime:
@@ -99,24 +116,26 @@ def _load(target: Target) -> Runtime:
         shadow = shadowing_path(module_name)
         # A folder without `__init__.py` hides nothing: an installed package would win.
         if shadow is not None and (shadow.is_file() or (shadow / "__init__.py").is_file()):
-            raise BackendError(f"{shadow} hides the Python package {module_name}: rename it")
+            raise BackendError(f"{shadow} hides the Python package {module_name}", fix="rename it")
     for module_name in module_names:
         trt = _import(module_name, target)
         if trt is not None:
             break
     else:
-        raise _MissingError(f"{name} is not installed: {install_tensorrt(target)}")
+        raise _MissingError(name, target)
     version_text = str(getattr(trt, "__version__", ""))
     if not hasattr(trt, "Builder") or not hasattr(trt, "Runtime") or not version_text:
         where = getattr(trt, "__file__", None) or module_name
-        raise BackendError(f"{where} is not {name}: remove it, then {install_tensorrt(target)}")
+        raise BackendError(
+            f"{where} is not {name}", fix=f"remove it, then {install_tensorrt(target)}"
+        )
     version = _parse_version(version_text)
     oldest = _OLDEST[target]
     if version[:2] < oldest:
         command = upgrade(target)
         raise BackendError(
-            f"{name} {version_text} is too old: {oldest[0]}.{oldest[1]} or newer is needed: "
-            + ("update to JetPack 6.1 or newer" if is_jetson() else command)
+            f"{name} {version_text} is too old: {oldest[0]}.{oldest[1]} or newer is needed",
+            fix="update to JetPack 6.1 or newer" if is_jetson() else command,
         )
     return Runtime(trt, target, version, version_text)
 
@@ -141,14 +160,15 @@ def _import(module_name: str, target: Target) -> Any:
 
 
 def _unloadable(exc: Exception, target: Target) -> BackendError:
-    detail = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-    fix = install_tensorrt(target)
-    if fix.startswith("pip install"):
-        fix = reinstall(target)
-        fix += ", or put the folder of its libraries on " + (
-            "PATH" if sys.platform == "win32" else "LD_LIBRARY_PATH"
-        )
-    return BackendError(f"{_NAMES[target]} is installed and cannot be loaded ({detail}): {fix}")
+    detail = first_line(exc)
+    what = f"{_NAMES[target]} is installed and cannot be loaded ({detail})"
+    none = no_tensorrt_here(target)
+    if none or is_jetson():
+        return BackendError(f"{what}: {none}" if none else what, fix=install_tensorrt(target))
+    path = "PATH" if sys.platform == "win32" else "LD_LIBRARY_PATH"
+    return BackendError(
+        what, fix=f"{reinstall(target)}, or put the folder of its libraries on {path}"
+    )
 
 
 def _parse_version(text: str) -> tuple[int, ...]:

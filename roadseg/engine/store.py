@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import EngineError, ModelError
+from roadseg.core.errors import EngineError, ModelError, os_reason
 from roadseg.core.shipped import PACKAGE
+from roadseg.core.weights_file import is_weights
 from roadseg.engine.manifest import EngineManifest, read_manifest
 from roadseg.engine.sources import export_sha256
 from roadseg.engine.spec import EngineSpec
@@ -59,10 +60,12 @@ class Found:
     Attributes:
         engine: the newest that fits; None if there is none.
         stale: those that would fit if they were not stale, each with the reasons.
+        damaged: what is wrong with manifests in the folder.
     """
 
     engine: EngineFile | None
     stale: list[tuple[EngineFile, list[str]]] = field(default_factory=list)
+    damaged: list[EngineError] = field(default_factory=list)
 
 
 def engines_dir() -> Path:
@@ -81,7 +84,6 @@ def engine_path(
     runtime: Runtime,
     device: DeviceInfo | None,
     *,
-    sm: tuple[int, ...] = (),
     weights_sha256: str = "",
     folder: Path | None = None,
 ) -> Path:
@@ -91,12 +93,11 @@ def engine_path(
     'segnet-lite_fp16_352x480_b1_plugin_tensorrt-10.13.0.35_sm89-nvidia-geforce-rtx-4090.engine'
 
     Args:
-        spec: what it is.
+        spec: what it is; of TensorRT-RTX with the compute capabilities that it is built for.
         runtime: what builds it.
         device: the GPU; only full TensorRT's engines are for one.
-        sm: compute capabilities that TensorRT-RTX builds for.
         weights_sha256: of the weights' file; part of the name of models that do not ship, because
-            many a training run has its `best.pt`.
+            many a training run has its best weights.
         folder: default: `engines_dir()`.
     """
     model = spec.model_name
@@ -107,7 +108,7 @@ def engine_path(
     parts.append("portable" if spec.portable else spec.lowering)
     parts.append(f"{spec.target}-{runtime.version_text}")
     if spec.target == "tensorrt-rtx":
-        parts.append("sm" + "-".join(map(str, sm)))
+        parts.append("sm" + "-".join(map(str, spec.sm)))
     elif device is not None:
         major, minor = device.compute_capability
         parts.append(f"sm{major}{minor}-{_slug(device.name)}")
@@ -121,26 +122,23 @@ def read_engine(path: Path) -> EngineFile:
         EngineError: it is not there, or its manifest is missing or damaged.
     """
     if not path.is_file():
-        raise EngineError(f"no engine at {path}: build one with 'roadseg build-engine'")
+        raise EngineError(f"no engine at {path}", fix="build one with 'roadseg build-engine'")
     return EngineFile(path, read_manifest(path))
 
 
-def list_engines(
-    folder: Path | None = None, *, problem: Callable[[str], None] = lambda _line: None
-) -> list[EngineFile]:
-    """Every engine in a folder that has a manifest, by name.
+def list_engines(folder: Path | None = None) -> tuple[list[EngineFile], list[EngineError]]:
+    """Every engine in a folder that has a manifest, by name; and what is wrong with the others.
 
     Args:
         folder: default: `engines_dir()`.
-        problem: takes a line for each engine whose manifest is missing or damaged.
     """
-    engines = []
+    engines, damaged = [], []
     for path in _plans(folder or engines_dir()):
         try:
             engines.append(read_engine(path))
         except EngineError as exc:  # noqa: PERF203
-            problem(str(exc))
-    return engines
+            damaged.append(exc)
+    return engines, damaged
 
 
 def find_engine(
@@ -149,10 +147,7 @@ def find_engine(
     device: DeviceInfo | None,
     *,
     weights_sha256: str | None = None,
-    calibration_of: Callable[[EngineManifest], str | None] = lambda _manifest: None,
-    graph_sha256: Callable[[], str] | None = None,
     folder: Path | None = None,
-    problem: Callable[[str], None] = lambda _line: None,
 ) -> Found:
     """The engine to run, whatever its name.
 
@@ -162,13 +157,13 @@ def find_engine(
     Args:
         spec: what is wanted; its `sm` and `workspace_mb` do not matter.
         runtime, device: what is to run it.
-        weights_sha256, graph_sha256: see `stale_reasons`.
-        calibration_of: gives the `calibration_sha256` of there; `calibration_sha256` to compare it.
-        folder, problem: see `list_engines`.
+        weights_sha256: see `stale_reasons`.
+        folder: see `list_engines`.
     """
     fitting: list[EngineFile] = []
     stale: list[tuple[EngineFile, list[str]]] = []
-    for engine in list_engines(folder, problem=problem):
+    engines, damaged = list_engines(folder)
+    for engine in engines:
         if not _is_wanted(engine.manifest, spec, weights_sha256):
             continue
         reasons = stale_reasons(
@@ -176,8 +171,7 @@ def find_engine(
             runtime=runtime,
             device=device,
             weights_sha256=weights_sha256,
-            calibration_sha256=calibration_of(engine.manifest),
-            graph_sha256=graph_sha256,
+            calibration_sha256=calibration_sha256(engine.manifest),
         )
         damage = checksum_problem(engine, quick=True)
         if damage is not None:
@@ -188,7 +182,7 @@ def find_engine(
             fitting.append(engine)
     fitting.sort(key=lambda engine: (engine.manifest.batch == spec.batch, engine.manifest.created))
     stale.sort(key=lambda entry: entry[0].manifest.created, reverse=True)
-    return Found(fitting[-1] if fitting else None, stale)
+    return Found(fitting[-1] if fitting else None, stale, damaged)
 
 
 def stale_reasons(
@@ -208,7 +202,7 @@ def stale_reasons(
         manifest: of the engine.
         runtime: the TensorRT that is to run it.
         device: the GPU that is to run it.
-        weights_sha256: of the model's `.pt` file.
+        weights_sha256: of the model's weights' file.
         calibration_sha256: of the calibration's file; only INT8 engines have one.
         graph_sha256: computes the checksum of the graph as it would be exported now. It is called
             only if the exporting code has changed. None: such a change counts as a reason.
@@ -279,7 +273,7 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
         if not quick and sha256_of(engine.path) != expected.plan_sha256:
             return "the file is damaged (its sha256 is not the one in its manifest)"
     except OSError as exc:
-        return f"the file cannot be read ({exc.strerror or exc})"
+        return f"the file cannot be read ({os_reason(exc)})"
     return None
 
 
@@ -299,10 +293,10 @@ def _is_wanted(manifest: EngineManifest, spec: EngineSpec, weights_sha256: str |
 
 
 def _is_same_model(manifest: EngineManifest, spec: EngineSpec, weights_sha256: str | None) -> bool:
-    """The same name, the same `.pt` file, or a copy of it."""
+    """The same name, the same weights, or a copy of it."""
     if manifest.source == spec.model or manifest.weights_sha256 == weights_sha256:
         return True
-    if not spec.model.lower().endswith(".pt"):
+    if not is_weights(spec.model):
         return False
     return Path(manifest.source).resolve() == Path(spec.model).resolve()
 

@@ -14,6 +14,7 @@ from roadseg.core.backend import Backend, ScoringBackend
 from roadseg.core.errors import DataError, ModelError
 from roadseg.core.geometry import Geometry, postprocess, preprocess
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Image, Labels
 from roadseg.metrics.boundary import BoundaryF1
 from roadseg.metrics.confusion import ConfusionMatrix
@@ -105,7 +106,7 @@ def evaluate_backend(
     backend: Backend,
     dataset: LabelledFrames,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: ShowProgress | None = None,
     observers: Iterable[Callable[[FrameResult], None]] = (),
     classes: ClassSet = CAMVID,
 ) -> Scores:
@@ -117,7 +118,7 @@ def evaluate_backend(
     Args:
         backend: takes (1, h, w, 3) uint8 BGR batches; left open.
         dataset: the labelled frames.
-        progress: called with the number of frames done, after each.
+        progress: shows how many frames are done.
         observers: called with every frame and its labels, in order; they get the class scores,
             too, where the backend is a `ScoringBackend`.
         classes: what the frames are labelled with, and the backend must tell apart.
@@ -130,6 +131,7 @@ def evaluate_backend(
     confusion = ConfusionMatrix(classes.num_classes)
     boundary = BoundaryF1(classes.num_classes)
     observers = tuple(observers)
+    clock, total = StageClock("evaluating", progress), len(dataset)
     network_hw = backend.network_hw
     batch_bgr: npt.NDArray[np.uint8] = np.empty((1, *network_hw, 3), np.uint8)
     for done, (image_bgr, true_ids) in enumerate(dataset, start=1):
@@ -145,8 +147,8 @@ def evaluate_backend(
         highest = int(network_ids.max(initial=0))
         if highest >= classes.num_classes:
             raise ModelError(
-                f"{backend.info.model} predicts class id {highest}, which {classes} do not have: "
-                "score it on data of the classes it was trained on"
+                f"{backend.info.model} predicts class id {highest}, which {classes} do not have",
+                fix="score it on data of the classes it was trained on",
             )
         predicted_ids = postprocess(network_ids, geometry).ids
         confusion.update(predicted_ids, true_ids)
@@ -154,8 +156,7 @@ def evaluate_backend(
         result = FrameResult(done - 1, image_bgr, true_ids, predicted_ids, scores)
         for observe in observers:
             observe(result)
-        if progress is not None:
-            progress(done)
+        clock.step(done, total)
     if boundary.images == 0:
         raise DataError("nothing to evaluate: the data set has no frames")
     if not confusion.matrix.any():

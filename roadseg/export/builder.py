@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, first_line
+from roadseg.core.wording import option
 
 __all__ = ["OPSET", "OPSET_FLOAT16", "GraphBuilder"]
 
@@ -137,8 +138,8 @@ class GraphBuilder:
         peak = float(np.abs(array).max(initial=0))
         if not peak <= _FLOAT16_MAX:
             raise ModelError(
-                f"{name} holds {peak:g}, and FP16 ends at {_FLOAT16_MAX:g}: "
-                "use --precision fp32 or train with weight decay"
+                f"{name} holds {peak:g}, and FP16 ends at {_FLOAT16_MAX:g}",
+                fix=f"use {option('--precision', 'fp32')} or train with weight decay",
             )
         return self.constant(array, np.float16, name)
 
@@ -200,7 +201,7 @@ class GraphBuilder:
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
-            detail = str(exc).strip().splitlines()[0]
+            detail = first_line(exc)
             raise ModelError(
                 f"the exported graph is not valid ONNX ({detail}): "
                 "the network uses an operation in a way that export does not cover"

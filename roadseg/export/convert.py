@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from roadseg.core.errors import ModelError
+from roadseg.core.wording import option
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
@@ -110,8 +111,9 @@ class Converter:
             handler, what = None, f"the parameter {node.target}"
         if handler is None:
             raise ModelError(
-                f"export does not cover {what} (at {self.name(node)}): write the network with "
-                "convolutions, pooling, interpolation, concatenation and sums"
+                f"export does not cover {what} (at {self.name(node)})",
+                fix="write the network with convolutions, pooling, interpolation, concatenation "
+                "and sums",
             )
         return handler
 
@@ -204,8 +206,8 @@ def _shape_source(node: fx.Node) -> tuple[Any, list[int]]:
         at = at.args[0]
     if not _is_shape(at):
         raise ModelError(
-            f"export cannot follow how {node.name} is computed from the input's size: "
-            "give a fixed --size HxW"
+            f"export cannot follow how {node.name} is computed from the input's size",
+            fix=f"give a fixed {option('--size')}",
         )
     axes: Any = [0, 1, 2, 3]
     for key in reversed(keys):

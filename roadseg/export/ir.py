@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, last_line
+from roadseg.core.files import whole_files, write_json, writing
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]
+
+_FIX = "free some space, or give another path"
 
 
 def from_onnx(onnx_model: Any) -> Any:
@@ -85,31 +84,21 @@ def save_ir(
     """
     import openvino as ov
 
-    binary, sidecar = path.with_suffix(".bin"), path.with_name(f"{path.name}.json")
-    staging: Path | None = None
+    sidecar = path.with_name(f"{path.name}.json")
     if model.has_rt_info(["roadseg"]):
         model.set_rt_info(precision, ["roadseg", "precision"])
     try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        staged = staging / path.name
-        ov.save_model(model, str(staged), compress_to_fp16=precision == "fp16")
-        staged_binary = staged.with_suffix(".bin")
-        facts = {
-            "precision": precision,
-            "sha256": sha256_of(staged),
-            "bin_sha256": sha256_of(staged_binary),
-            **(figures or {}),
-        }
-        (staging / sidecar.name).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        sidecar.unlink(missing_ok=True)  # never beside files that it does not describe
-        os.replace(staged_binary, binary)
-        os.replace(staged, path)
-        os.replace(staging / sidecar.name, sidecar)
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        with writing(path, _FIX), whole_files(path.parent, last=sidecar.name) as staging:
+            staged = staging / path.name
+            ov.save_model(model, str(staged), compress_to_fp16=precision == "fp16")
+            facts = {
+                "precision": precision,
+                "sha256": sha256_of(staged),
+                "bin_sha256": sha256_of(staged.with_suffix(".bin")),
+                **(figures or {}),
+            }
+            write_json(staging / sidecar.name, facts)
+            sidecar.unlink(missing_ok=True)  # never beside files that it does not describe
     except RuntimeError as exc:
-        detail = str(exc).strip().splitlines()[-1]
-        raise SinkError(f"cannot write {path}: {detail}") from exc
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+        detail = last_line(exc)
+        raise SinkError(f"cannot write {path} ({detail})", fix=_FIX) from exc

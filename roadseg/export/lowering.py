@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from roadseg.core.errors import UsageError
+from roadseg.core.wording import option
 from roadseg.export.builder import GraphBuilder
 
 __all__ = [
@@ -236,11 +237,14 @@ def get_lowering(name: str, *, portable: bool = False) -> Lowering:
         UsageError: there is none, or it has no portable form.
     """
     if name not in LOWERINGS:
-        raise UsageError(f"unknown lowering {name!r}: use --lowering {'|'.join(LOWERINGS)}")
+        raise UsageError(
+            f"unknown lowering {name!r}", fix=f"use {option('--lowering', *LOWERINGS)}"
+        )
     if not portable:
         return LOWERINGS[name]()
     if name != "plugin":
         raise UsageError(
-            f"--portable is for plugins, not the {name} lowering: use --lowering plugin"
+            f"{option('--portable')} is for plugins, not the {name} lowering",
+            fix=f"use {option('--lowering', 'plugin')}",
         )
     return PluginLowering(portable=True)

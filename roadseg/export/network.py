@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 from roadseg.core.installing import install, require
 from roadseg.core.labels import CAMVID, ClassSet
-from roadseg.weights import resolve_weights
+from roadseg.weights import ModelFile, resolve_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,25 +42,26 @@ def check_libraries() -> None:
     require("export", ("torch", "onnx"), "export")
 
 
-def load_network(model: str) -> TrainedNetwork:
+def load_network(model: str | ModelFile) -> TrainedNetwork:
     """Load trained weights.
 
     Args:
-        model: a shipped model's name, or a `.pt` file of `roadseg train`.
+        model: a shipped model's name, or a file of weights of `roadseg train`; or its file, where
+            that has been found and checked already.
 
     Raises:
         UsageError: unknown model, or one without weights for PyTorch.
         ModelError: the weights are missing, damaged or have the wrong checksum.
         BackendError: PyTorch or ONNX is missing.
     """
-    file = resolve_weights(model)
+    file = model if isinstance(model, ModelFile) else resolve_weights(model)
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as exc:
-        detail = str(exc).splitlines()[0]
+        detail = first_line(exc)
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail}): {install('export')}"
+            f"export needs PyTorch and ONNX ({detail})", fix=install("export")
         ) from exc
     from roadseg.models import load_weights, weights_classes
 

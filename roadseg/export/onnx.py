@@ -14,10 +14,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.errors import UsageError
+from roadseg.core.files import write_bytes
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.version import __version__
-from roadseg.core.whole_file import replace_file
+from roadseg.core.wording import option
 from roadseg.export.lowering import Lowering, get_lowering
 
 if TYPE_CHECKING:
@@ -80,11 +81,14 @@ def build_onnx(
 
     rules = get_lowering(lowering, portable=portable) if isinstance(lowering, str) else lowering
     if output not in ("labels", "logits"):
-        raise UsageError(f"unknown output {output!r}: use labels or logits")
+        raise UsageError(f"unknown output {output!r}", fix="use labels or logits")
     if precision not in ("fp32", "fp16"):
-        raise UsageError(f"unknown precision {precision!r}: use fp32 or fp16")
+        raise UsageError(f"unknown precision {precision!r}", fix="use fp32 or fp16")
     if batch is not None and batch < 1:
-        raise UsageError(f"a batch has 1 frame or more, got {batch}: use for example --batch 4")
+        raise UsageError(
+            f"a batch has 1 frame or more, got {batch}",
+            fix=f"use for example {option('--batch', 4)}",
+        )
     graph = GraphBuilder(float16=precision == "fp16")
     trace = trace_model(model, size_hw)
     as_float = graph.add("Cast", [INPUT_NAME], name="to_float", to=graph.float_type)
@@ -154,7 +158,4 @@ def save_onnx(model: Any, path: Path) -> None:
     Raises:
         SinkError: the file cannot be written.
     """
-    try:
-        replace_file(path, model.SerializeToString())
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_bytes(path, model.SerializeToString(), fix="free some space, or give another path")

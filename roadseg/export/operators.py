@@ -38,7 +38,9 @@ def _parameter(c: Converter, tensor: torch.Tensor, name: str) -> str:
 def _convolution(c: Converter, node: fx.Node) -> str:
     m = c.module(node)
     if m.padding_mode != "zeros" or isinstance(m.padding, str):
-        raise ModelError(f"export covers zero padding given in pixels only: see {node.target}")
+        raise ModelError(
+            "export covers zero padding given in pixels only", fix=f"see {node.target}"
+        )
     inputs = [c.tensor(node.args[0]), _parameter(c, m.weight, f"{node.target}.weight")]
     if m.bias is not None:
         inputs.append(_parameter(c, m.bias, f"{node.target}.bias"))
@@ -119,7 +121,7 @@ def _average_pool(c: Converter, node: fx.Node) -> str:
 def _global_average(c: Converter, node: fx.Node) -> str:
     if any(shape[2:] != (1, 1) for shape in c.shapes(node)):
         raise ModelError(
-            f"export covers means over the whole map with both axes kept: see {c.name(node)}"
+            "export covers means over the whole map with both axes kept", fix=f"see {c.name(node)}"
         )
     return _in_float32(c, node, "GlobalAveragePool")
 
@@ -208,7 +210,9 @@ def _interpolate(c: Converter, node: fx.Node) -> str:
         mode = _argument(node, 3, "mode", "nearest")
         align = _argument(node, 4, "align_corners")
     if mode not in ("nearest", "bilinear"):
-        raise ModelError(f"export covers nearest and bilinear interpolation: see {c.name(node)}")
+        raise ModelError(
+            "export covers nearest and bilinear interpolation", fix=f"see {c.name(node)}"
+        )
     attributes: dict[str, Any] = {
         "mode": "nearest",
         "coordinate_transformation_mode": "asymmetric",
@@ -254,7 +258,7 @@ def _get_item(c: Converter, node: fx.Node) -> Any:
     axes: list[int] = []
     for axis, part in enumerate(keys):
         if not isinstance(part, slice) or part.step not in (None, 1):
-            raise ModelError(f"export covers crops, no other indexing: see {node.name}")
+            raise ModelError("export covers crops, no other indexing", fix=f"see {node.name}")
         if part != slice(None):
             axes.append(axis)
             starts += c.dimensions([0 if part.start is None else part.start])

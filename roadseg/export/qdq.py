@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, first_line
+from roadseg.core.wording import option
 from roadseg.export.quantizable import Layer, QuantizableGraph
 from roadseg.weights.calibration import Calibration, check_weights
 
@@ -58,9 +59,10 @@ def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
-        detail = str(exc).strip().splitlines()[0]
+        detail = first_line(exc)
         raise ModelError(
-            f"the quantised graph is not valid ONNX ({detail}): use --precision fp16"
+            f"the quantised graph is not valid ONNX ({detail})",
+            fix=f"use {option('--precision', 'fp16')}",
         ) from exc
     return model
 
@@ -222,14 +224,15 @@ class _Quantizer:
         if value is None:
             model = self._calibration.model
             raise ModelError(
-                f"the calibration of {model} has no scale for {source}: "
-                f"run 'roadseg calibrate --model {model} --data DIR|VIDEO'"
+                f"the calibration of {model} has no scale for {source}",
+                fix=f"run 'roadseg calibrate --model {model} --data DIR|VIDEO'",
             )
         kind = np.dtype(self._types[tensor])
         if kind == np.float16 and value * _QUANTIZED_MAX > float(np.finfo(np.float16).max):
             raise ModelError(
-                f"{source} reaches {value * _QUANTIZED_MAX:g} on the calibration frames, and FP16 "
-                "ends at 65504: use --precision fp32 or train with weight decay"
+                f"{source} reaches {value * _QUANTIZED_MAX:g} on the calibration frames, and "
+                "FP16 ends at 65504",
+                fix=f"use {option('--precision', 'fp32')} or train with weight decay",
             )
         return self._constant(f"{source}/scale", _as_scale(value, kind))
 

@@ -16,7 +16,8 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roadseg.core.errors import ModelError
+from roadseg.core.errors import ModelError, first_line
+from roadseg.core.wording import option
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 __all__ = ["Trace", "trace_model"]
@@ -130,7 +131,7 @@ def trace_model(model: nn.Module, size_hw: tuple[int, int] | None) -> Trace:
     try:
         graph = _Tracer().trace(copied)
     except (fx.proxy.TraceError, TypeError) as exc:
-        detail = str(exc).strip().splitlines()[0]
+        detail = first_line(exc)
         raise ModelError(
             f"{type(model).__name__} cannot be exported ({detail}): "
             "its forward must not branch on tensors or their sizes"
@@ -145,9 +146,10 @@ def trace_model(model: nn.Module, size_hw: tuple[int, int] | None) -> Trace:
         try:
             interpreter.run(torch.empty(1, 3, h, w, device="meta"))
         except RuntimeError as exc:
-            detail = str(exc).strip().splitlines()[0]
+            detail = first_line(exc)
             raise ModelError(
-                f"{type(model).__name__} cannot take {h}x{w} frames ({detail}): use a larger --size"
+                f"{type(model).__name__} cannot take {h}x{w} frames ({detail})",
+                fix=f"use a larger {option('--size')}",
             ) from exc
         shapes.append(interpreter.shapes)
     return Trace(

@@ -5,14 +5,11 @@ Neither a CUDA toolkit nor a C++ compiler is needed, and neither is a GPU or a d
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from roadseg.core.cache import user_cache_dir
+from roadseg.core.cache import keep_in_cache, user_cache_dir
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import cuda_extra, install, reinstall, upgrade
 from roadseg.kernels.kernels import source, source_hash
@@ -68,7 +65,7 @@ def compile_kernels(
         _check_known(nvrtc, compute_capability, version)
         image = _compile(nvrtc, compute_capability, output, unit)
         if cache:
-            _write(path, image)
+            keep_in_cache(path, hashlib.sha256(image).digest() + image)
     return image
 
 
@@ -101,8 +98,8 @@ def newer_than_driver(
         # The bindings look for the library of their own major version.
         packages += f" 'cuda-bindings<{major + 1}'"
     return BackendError(
-        f"NVRTC {found} writes {code} that this driver (CUDA {wanted}) cannot {verb}: update the "
-        f"driver, or pip install {packages}"
+        f"NVRTC {found} writes {code} that this driver (CUDA {wanted}) cannot {verb}",
+        fix=f"update the driver, or pip install {packages}",
     )
 
 
@@ -115,7 +112,7 @@ def _load() -> Any:
         nvrtc.nvrtcVersion()
     except (ImportError, OSError, RuntimeError) as exc:
         raise BackendError(
-            f"NVRTC, which compiles the kernels, is not installed: {install(cuda_extra())}"
+            "NVRTC, which compiles the kernels, is not installed", fix=install(cuda_extra())
         ) from exc
     return nvrtc
 
@@ -132,7 +129,8 @@ def _check_known(nvrtc: Any, compute_capability: tuple[int, int], version: Any) 
     names = ", ".join(f"{arch // 10}.{arch % 10}" for arch in known)
     raise BackendError(
         f"NVRTC {version[0]}.{version[1]} does not know compute capability "
-        f"{compute_capability[0]}.{compute_capability[1]} (it knows {names}): {fix}"
+        f"{compute_capability[0]}.{compute_capability[1]} (it knows {names})",
+        fix=fix,
     )
 
 
@@ -174,7 +172,7 @@ def _call(nvrtc: Any, answer: tuple[Any, ...]) -> tuple[Any, ...]:
     result, *values = answer
     if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         raise BackendError(
-            f"NVRTC failed with {result.name}: {reinstall('nvidia-cuda-nvrtc cuda-bindings')}"
+            f"NVRTC failed with {result.name}", fix=reinstall("nvidia-cuda-nvrtc cuda-bindings")
         )
     return tuple(values)
 
@@ -187,21 +185,3 @@ def _read(path: Path) -> bytes | None:
         return None
     digest, image = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return image if hashlib.sha256(image).digest() == digest else None
-
-
-def _write(path: Path, image: bytes) -> None:
-    """Keep an image, under its name only when it is complete; without a cache folder, do not."""
-    part = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(image).digest() + image)
-        os.replace(part, path)
-        part = None
-    except OSError:
-        pass
-    finally:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(part)

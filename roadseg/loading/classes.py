@@ -10,9 +10,9 @@ from pathlib import Path
 from roadseg.core.errors import BackendError, ModelError
 from roadseg.core.installing import install, is_installed
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
-from roadseg.weights.manifest import WEIGHTS_DIR, load_manifest
+from roadseg.core.weights_file import SUFFIX, SUFFIXES, is_weights, read_header
 
-__all__ = ["classes_of_model", "require_torch"]
+__all__ = ["classes_of_file", "require_torch"]
 
 _KEYS = ("classes", "palette_rgb")
 
@@ -20,34 +20,23 @@ _KEYS = ("classes", "palette_rgb")
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 
 
-def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
-    """The classes of a model.
+def classes_of_file(path: Path) -> ClassSet:
+    """The classes that a `.xml`, `.onnx` or `.safetensors` file knows.
 
-    Args:
-        model: a shipped model's name, or a path to `.xml`, `.onnx`, `.pt` or `.engine`. A file
-            that does not say, or is none, counts as one for CamVid's; what is wrong with it, the
-            backend says.
-        directory: where the manifest lies.
+    A file that does not say, or is none, counts as one for CamVid's; what is wrong with it, the
+    backend says.
 
     Raises:
         ModelError: what the file says of its classes is damaged, or it is no weights file.
-        EngineError: an engine is not there, or its manifest is missing or damaged.
-        BackendError: the classes of a `.pt` file, without PyTorch.
+        BackendError: the classes of a file of weights, without PyTorch.
     """
-    entry = load_manifest(directory).get(model)
-    if entry is not None:
-        return known_class_set(entry.classes)
-    path = Path(model)
     suffix = path.suffix.lower()
-    if suffix == ".engine":
-        from roadseg.engine.store import read_engine
-
-        manifest = read_engine(path).manifest
-        return known_class_set(manifest.classes, manifest.palette_rgb)
-    if not path.is_file() or suffix not in (".pt", ".xml", ".onnx"):
+    if not path.is_file() or suffix not in (*SUFFIXES, ".xml", ".onnx"):
         return CAMVID
-    if suffix == ".pt":
-        return _of_weights(path)
+    if suffix == SUFFIX:
+        return read_header(path).classes
+    if is_weights(path):
+        return _of_old_weights(path)
     try:
         facts = _of_ir(path) if suffix == ".xml" else _of_onnx(path)
         if "classes" not in facts:
@@ -59,12 +48,12 @@ def classes_of_model(model: str, *, directory: Path = WEIGHTS_DIR) -> ClassSet:
         )
     except (OSError, ValueError, TypeError) as exc:
         raise ModelError(
-            f"{path} does not say which classes it knows ({exc}): write it again with "
-            "'roadseg export'"
+            f"{path} does not say which classes it knows ({exc})",
+            fix="write it again with 'roadseg export'",
         ) from exc
 
 
-def _of_weights(path: Path) -> ClassSet:
+def _of_old_weights(path: Path) -> ClassSet:
     try:
         from roadseg.models import weights_classes
     except ImportError as exc:
@@ -73,7 +62,7 @@ def _of_weights(path: Path) -> ClassSet:
 
 
 def require_torch(model: str) -> None:
-    """Make sure that there is PyTorch to load a `.pt` file with.
+    """Make sure that there is PyTorch to load a file of weights with.
 
     Raises:
         BackendError: there is not.
@@ -84,9 +73,9 @@ def require_torch(model: str) -> None:
 
 def _no_torch(model: str) -> BackendError:
     return BackendError(
-        f"{model} is a file of PyTorch, which is not installed: {install('train')}, or turn it "
-        f"into a file for OpenVINO where PyTorch is: 'roadseg export --model {model} --output "
-        f"{Path(model).stem}.onnx'"
+        f"{model} needs PyTorch, which is not installed",
+        fix=f"{install('train')}, or turn it into a file for OpenVINO where PyTorch is: "
+        f"'roadseg export --model {model} --output {Path(model).stem}.onnx'",
     )
 
 

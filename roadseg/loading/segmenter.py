@@ -6,30 +6,23 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roadseg.core.backend import SIDE_MULTIPLE, PipelinedBackend
-from roadseg.core.errors import BackendError, UsageError
-from roadseg.core.geometry import Geometry, LabelMap, network_size, postprocess, preprocess
+from roadseg.core.backend import PipelinedBackend
+from roadseg.core.errors import BackendError
+from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
 from roadseg.core.types import Image, Labels
-from roadseg.core.wording import option
 from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
-from roadseg.loading.select import (
-    choose_backend,
-    create_backend,
-    fixed_size,
-    input_multiple,
-    model_classes,
-)
+from roadseg.loading.choice import choose
 
 if TYPE_CHECKING:
-    from roadseg.backends.tensorrt.build.builder import BuildProgress
     from roadseg.core.backend import Backend, BackendInfo
+    from roadseg.core.progress import ShowProgress
 
-__all__ = ["Segmenter", "check_size"]
+__all__ = ["Segmenter"]
 
 # Compiled networks to keep. A stream that switches between portrait and landscape needs two;
 # each costs tens of megabytes.
@@ -54,16 +47,17 @@ class Segmenter:
     at a time, and says so when a second one comes; threads of your own need one each.
 
     Args:
-        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.pt` or `.engine`.
-        backend: `auto` (see `roadseg.loading.select.choose_backend`), `tensorrt`, `openvino`,
+        model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
+            `.engine`.
+        backend: `auto` (see `roadseg.loading.choice.choose_backend`), `tensorrt`, `openvino`,
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
-        report: told, in one line each, what takes long and why: the first engine of a GPU takes
-            minutes to build.
-        progress: told how far that is.
+        progress: shows how far the building of an engine is: a GPU's first one takes minutes. What
+            takes long, and why, is logged.
 
     Attributes:
+        choice: the model and what runs it.
         size_hw: as given, or the only size that an engine takes.
         classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
@@ -83,24 +77,15 @@ class Segmenter:
         *,
         size_hw: tuple[int, int] | None = None,
         threads: int | None = None,
-        report: Callable[[str], None] | None = None,
-        progress: Callable[[BuildProgress], None] | None = None,
+        progress: ShowProgress | None = None,
     ) -> None:
         model = model_text(model)
         if size_hw is not None:
             size_hw = size_pair(size_hw)
-        if threads is not None and threads < 1:
-            raise UsageError(f"cannot use {threads} threads: use {option('--threads', 1)} or more")
-        self._model = model
-        self._backend_name = choose_backend(model, backend, report=report)
-        self._threads = threads
-        self._report = report
+        self.choice = choose(model, backend, size_hw=size_hw, threads=threads)
+        self.size_hw = self.choice.size_hw
+        self.classes = self.choice.classes
         self._progress = progress
-        multiple = input_multiple(model, self._backend_name)
-        if size_hw is not None:
-            check_size(size_hw, multiple)
-        self.size_hw = size_hw or fixed_size(model)
-        self.classes = model_classes(model, self._backend_name)
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
         self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
@@ -141,7 +126,7 @@ class Segmenter:
             BackendError: the runtime is missing or failed.
         """
         with self._one_at_a_time:
-            self._backend(self._network_hw(source_hw))
+            self._backend(self.choice.network_hw(source_hw))
 
     def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
         """The network's input, (h, w, 3) uint8 BGR, and the way back.
@@ -152,7 +137,7 @@ class Segmenter:
             TypeError, ValueError: see `__call__`.
         """
         check_frame(frame_bgr)
-        network_hw = self._network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
+        network_hw = self.choice.network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
         if frame_bgr.shape[:2] == network_hw:
             return preprocess(frame_bgr, network_hw)
         out = self._own.resized
@@ -258,7 +243,7 @@ class Segmenter:
             return self._segment_batch(frames_bgr) if len(frames_bgr) else []
 
     def _segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
-        sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
+        sizes_hw = [self.choice.network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
         for position, size_hw in enumerate(sizes_hw):
             if size_hw != sizes_hw[0]:
                 raise ValueError(
@@ -297,23 +282,13 @@ class Segmenter:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
-        return self.size_hw or network_size(source_hw, multiple=SIDE_MULTIPLE)
-
     def _backend(self, network_hw: tuple[int, int]) -> Backend:
         backend = self._backends.get(network_hw)
         is_new = backend is None
         if backend is None:
             if len(self._backends) >= _MAX_BACKENDS:
                 self._backends.popitem(last=False)[1].close()
-            backend = create_backend(
-                self._model,
-                self._backend_name,
-                network_hw,
-                threads=self._threads,
-                report=self._report,
-                progress=self._progress,
-            )
+            backend = self.choice.open(network_hw, progress=self._progress)
             self._backends[network_hw] = backend
         if is_new or network_hw != self.network_hw:
             self._backends.move_to_end(network_hw)
@@ -345,21 +320,3 @@ class _Buffers(threading.local):
     """Of each thread its own, so that none overwrites what another one is about to infer."""
 
     resized: Image | None = None
-
-
-def check_size(size_hw: tuple[int, int], multiple: int) -> None:
-    """Refuse a size of the network's input whose sides are not multiples of `multiple`.
-
-    Raises:
-        UsageError: the message names the nearest sizes that fit.
-    """
-    height, width = size_hw
-    if height > 0 and width > 0 and height % multiple == 0 and width % multiple == 0:
-        return
-    below = tuple(max(side // multiple, 1) * multiple for side in size_hw)
-    above = tuple(max(-(-side // multiple), 1) * multiple for side in size_hw)
-    nearest = " or ".join(dict.fromkeys(option("--size", size) for size in (below, above)))
-    raise UsageError(
-        f"size {height}x{width} does not fit the network, whose sides are multiples of "
-        f"{multiple}: use {nearest}"
-    )

@@ -131,7 +131,7 @@ def _choose_video(
         if isinstance(stream, VideoStream) and not stream.disposition & no_film
     ]
     if not streams:
-        raise SourceError(f"{name} has no video stream: give a file that has pictures")
+        raise SourceError(f"{name} has no video stream", fix="give a file that has pictures")
     if number is None:
         largest = max(_area(stream) for stream in streams)
         # The first that is no preview; where nothing can be decoded, the first of all.
@@ -143,7 +143,9 @@ def _choose_video(
         there = "1 video stream" if len(streams) == 1 else f"video streams 1 to {len(streams)}"
         raise SourceError(f"{name} has {there}: there is no {option('--stream', number)}")
     if stream.codec_context is None:
-        raise SourceError(f"{name}: there is no decoder for its video codec; convert it to H.264")
+        raise SourceError(
+            f"{name}: there is no decoder for its video codec", fix="convert it to H.264"
+        )
     if len(streams) == 1 or number is not None:
         return stream, None
     listed = ", ".join(f"{i} ({_about(each)})" for i, each in enumerate(streams, 1))

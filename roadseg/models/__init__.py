@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from roadseg.core.errors import ModelError, SinkError, UsageError
-from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet, known_class_set
+from roadseg.core.errors import ModelError, UsageError
+from roadseg.core.files import write_bytes
+from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet
+from roadseg.core.weights_file import SUFFIX, WeightsHeader, no_weights, not_ours, read_header
 from roadseg.core.wording import option
 from roadseg.models.decoder_variants import (
     BilinearInterpolation,
@@ -19,7 +21,6 @@ from roadseg.models.decoder_variants import (
     SegNetBasicEncoderAddition,
     SegNetBasicSingleChannelDecoder,
 )
-from roadseg.models.files import save_in_one_step
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
@@ -34,6 +35,7 @@ __all__ = [
     "build_model",
     "load_weights",
     "save_weights",
+    "weights_bytes",
     "weights_classes",
 ]
 
@@ -84,7 +86,9 @@ def build_model(name: str, num_classes: int = NUM_CLASSES, *, dropout: float = 0
     try:
         build: Callable[..., nn.Module] = _BUILDERS[name]
     except KeyError:
-        raise UsageError(f"unknown model {name!r}: use {option('--model', *_BUILDERS)}") from None
+        raise UsageError(
+            f"unknown model {name!r}", fix=f"use {option('--model', *_BUILDERS)}"
+        ) from None
     if getattr(build, "takes_dropout", False):
         return build(num_classes, dropout=dropout)
     return build(num_classes)
@@ -93,93 +97,101 @@ def build_model(name: str, num_classes: int = NUM_CLASSES, *, dropout: float = 0
 def save_weights(
     path: Path, model: nn.Module, name: str, *, classes: ClassSet = CAMVID, **meta: Any
 ) -> None:
-    """Write weights as FP16 with what is needed to build the network again.
+    """Write weights to a `.safetensors` file in one step; see `weights_bytes`.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
+    content = weights_bytes(model, name, classes=classes, **meta)
+    write_bytes(path, content, fix="free some space, or check its folder")
+
+
+def weights_bytes(model: nn.Module, name: str, *, classes: ClassSet = CAMVID, **meta: Any) -> bytes:
+    """Weights as FP16 in a `.safetensors` file, with what is needed to build the network again.
+
+    Equal weights give equal bytes.
 
     Batch normalisation's means and variances stay FP32: behind a convolution of pixels in 0..255 a
     variance can be too large for FP16.
 
     Args:
-        path: a `.pt` file; replaced in one step.
-        model: the network whose state is written.
+        model: the network whose state is kept.
         name: its name for `build_model`.
         classes: what it tells apart.
         **meta: plain values to keep beside the weights.
-
-    Raises:
-        SinkError: the file cannot be written.
     """
+    from safetensors.torch import save
+
     state = {
         key: value.half() if value.is_floating_point() and not key.endswith(_STATISTICS) else value
         for key, value in model.state_dict().items()
     }
-    content = {
-        "model": name,
-        "classes": list(classes.names),
-        "class_set": classes.name,
-        "palette_rgb": [list(colour) for colour in classes.colours_rgb],
-        "state": state,
-        "meta": meta,
-    }
-    try:
-        save_in_one_step(path, content)
-    except OSError as exc:
-        raise SinkError(
-            f"cannot write {path} ({exc.strerror or exc}): free some space, or check its folder"
-        ) from exc
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    content: bytes = save(state, WeightsHeader(name, classes, meta).metadata())
+    return content
 
 
 def load_weights(path: Path, classes: ClassSet | None = None) -> tuple[nn.Module, dict[str, Any]]:
-    """A network in eval mode, in FP32, from a file of `save_weights`, and its meta data.
+    """A network in eval mode, in FP32, from a file of weights, and its meta data.
 
     The meta data has at least `model`, the network's name; `weights_classes` tells its classes.
 
     Args:
-        path: the file.
+        path: a file of `save_weights`, or a `.pt` file that an earlier version wrote.
         classes: those that the network must know; default: whichever the file has.
 
     Raises:
         ModelError: the file is missing, damaged, or of another kind or of other classes.
     """
-    stored, own = _read(path)
-    name, state = stored["model"], stored["state"]
+    header, state = _read(path)
+    name, own = header.model, header.classes
     if classes is not None and not own.same_classes(classes):
         raise ModelError(
-            f"{path} knows {own}, not {classes}: use weights that were trained on those"
+            f"{path} knows {own}, not {classes}", fix="use weights that were trained on those"
         )
     model = build_model(name, own.num_classes)
     try:
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as exc:
         raise ModelError(
-            f"{path} does not fit {name}: train it again with 'roadseg train'"
+            f"{path} does not fit {name}", fix="train it again with 'roadseg train'"
         ) from exc
-    return model.eval(), {"model": name, **stored["meta"]}
+    return model.eval(), {"model": name, **header.meta}
 
 
 def weights_classes(path: Path) -> ClassSet:
-    """The classes of a file of `save_weights`, whose weights are not read.
+    """The classes of a file of weights, which are not read themselves.
 
     Raises:
         ModelError: the file is missing, damaged, or of another kind.
     """
-    return _read(path, mmap=True)[1]
+    return _read_old(path, mmap=True)[0].classes if _is_old(path) else read_header(path).classes
 
 
-def _read(path: Path, *, mmap: bool = False) -> tuple[dict[str, Any], ClassSet]:
+def _read(path: Path) -> tuple[WeightsHeader, dict[str, torch.Tensor]]:
+    if _is_old(path):
+        return _read_old(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_header(path)
     try:
-        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        names, colours = stored["classes"], stored.get("palette_rgb")
-        stored["model"], stored["state"], stored["meta"]
-        own = known_class_set(
-            tuple(names),
-            tuple((int(r), int(g), int(b)) for r, g, b in colours) if colours else None,
-            str(stored.get("class_set", "its own data set")),
-        )
+        return header, load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise not_ours(path) from exc
+
+
+def _is_old(path: Path) -> bool:
+    return path.suffix.lower() != SUFFIX
+
+
+def _read_old(path: Path, *, mmap: bool = False) -> tuple[WeightsHeader, dict[str, torch.Tensor]]:
+    """A `.pt` file."""
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return WeightsHeader.of(stored), stored["state"]
     except FileNotFoundError:
-        raise ModelError(f"no weights at {path}: train some with 'roadseg train'") from None
+        raise no_weights(path) from None
     except Exception as exc:
         # PyTorch's own message advises to load whatever it is without a check.
-        raise ModelError(
-            f"{path} is not a roadseg weights file: use one that 'roadseg train' wrote"
-        ) from exc
-    return stored, own
+        raise not_ours(path) from exc

@@ -59,8 +59,8 @@ def load_vgg16(encoder: nn.Module, path: Path) -> None:
     shapes = [tuple(state[f"{key}.weight"].shape) for key in keys]
     if shapes != [tuple(c.weight.shape) for c in convolutions]:
         raise ModelError(
-            f"{path} holds {len(keys)} convolutions that are not VGG16's 13: "
-            "give torchvision's vgg16 or vgg16_bn weights"
+            f"{path} holds {len(keys)} convolutions that are not VGG16's 13",
+            fix="give torchvision's vgg16 or vgg16_bn weights",
         )
     with torch.no_grad():
         for position, (key, convolution, norm) in enumerate(
@@ -86,12 +86,13 @@ def _read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(
-            f"no weights at {path}: download torchvision's vgg16_bn weights and give their path"
+            f"no weights at {path}",
+            fix="download torchvision's vgg16_bn weights and give their path",
         ) from None
     except Exception as exc:
         raise ModelError(
-            f"{path} is not a file of weights: give torchvision's vgg16 or vgg16_bn"
+            f"{path} is not a file of weights", fix="give torchvision's vgg16 or vgg16_bn"
         ) from exc
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path} is not a state dict: give torchvision's vgg16 or vgg16_bn")
+        raise ModelError(f"{path} is not a state dict", fix="give torchvision's vgg16 or vgg16_bn")
     return state

@@ -6,7 +6,7 @@ lowering. It computes quantised convolutions in integers, as TensorRT does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.geometry import Geometry, postprocess, preprocess
 from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.progress import StageClock
+from roadseg.core.size import SizeHW
 from roadseg.core.types import Labels
 from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export.ir import from_onnx
@@ -51,7 +53,7 @@ class LabelledTruth:
 
 
 def load_truth(
-    dataset: LabelledFrames, network_hw: tuple[int, int], classes: ClassSet = CAMVID
+    dataset: LabelledFrames, network_hw: SizeHW, classes: ClassSet = CAMVID
 ) -> LabelledTruth:
     """Read labelled frames once, to be compared with often.
 
@@ -67,11 +69,11 @@ def load_truth(
 
 def predict(
     onnx_model: Any,
-    batches: Iterable[npt.NDArray[np.uint8]],
-    network_hw: tuple[int, int],
+    batches: Sequence[npt.NDArray[np.uint8]],
+    network_hw: SizeHW,
     *,
     threads: int | None = None,
-    progress: Callable[[int], None] = lambda _done: None,
+    clock: StageClock | None = None,
 ) -> list[Labels]:
     """(h, w) uint8 labels of each frame.
 
@@ -80,22 +82,22 @@ def predict(
         batches: (1, h, w, 3) uint8 BGR frames.
         network_hw: their size.
         threads: CPU threads; default: OpenVINO's choice.
-        progress: called with the number of frames done, after each.
+        clock: shows how many frames are done.
 
     Raises:
         BackendError: OpenVINO cannot run the graph.
     """
     network = from_onnx(onnx_model)
-    return predict_openvino(network, batches, network_hw, threads=threads, progress=progress)
+    return predict_openvino(network, batches, network_hw, threads=threads, clock=clock)
 
 
 def predict_openvino(
     network: Any,
-    batches: Iterable[npt.NDArray[np.uint8]],
-    network_hw: tuple[int, int],
+    batches: Sequence[npt.NDArray[np.uint8]],
+    network_hw: SizeHW,
     *,
     threads: int | None = None,
-    progress: Callable[[int], None] = lambda _done: None,
+    clock: StageClock | None = None,
 ) -> list[Labels]:
     """What `predict` does, for an `openvino.Model`."""
     backend = OpenVinoBackend(network, network_hw, name="graph", precision="", threads=threads)
@@ -103,7 +105,8 @@ def predict_openvino(
         labels = []
         for done, batch in enumerate(batches, start=1):
             labels.append(backend.infer(batch)[0])
-            progress(done)
+            if clock is not None:
+                clock.step(done, len(batches))
         return labels
     finally:
         backend.close()

@@ -9,7 +9,7 @@ of different frames add up exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.backend import _import_openvino, _load_cpu_plugin
-from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError, last_line
+from roadseg.core.progress import ShowProgress, StageClock
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -73,8 +74,9 @@ class Histogram:
         peak = float(magnitudes.max(initial=0))
         if not np.isfinite(peak):
             raise ModelError(
-                "the network yields infinite values or NaN on a calibration frame: "
-                "its weights are damaged; train it again"
+                "the network yields infinite values or NaN on a calibration frame: its weights "
+                "are damaged",
+                fix="train it again",
             )
         self.counts += np.bincount(magnitudes.view(np.uint32) >> _SHIFT, minlength=_BINS)
         self.peak = max(self.peak, peak)
@@ -138,10 +140,10 @@ def _short(value: float, rounding: Callable[[float], int]) -> float:
 def observe_activations(
     onnx_model: Any,
     tensors: Sequence[str],
-    batches: Iterable[npt.NDArray[np.uint8]],
+    batches: Sequence[npt.NDArray[np.uint8]],
     *,
     threads: int | None = None,
-    progress: Callable[[int], None] = lambda _done: None,
+    progress: ShowProgress | None = None,
 ) -> dict[str, Histogram]:
     """Run a float network over frames and count what its tensors held.
 
@@ -150,7 +152,7 @@ def observe_activations(
         tensors: names of the tensors to look at.
         batches: (1, h, w, 3) uint8 BGR frames, all of one size.
         threads: CPU threads; default: OpenVINO's choice.
-        progress: called with the number of frames done, after each.
+        progress: shows how many frames are done.
 
     Raises:
         ModelError: a tensor is not finite.
@@ -164,6 +166,7 @@ def observe_activations(
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     request: Any = None
+    clock = StageClock("ranges", progress)
     for done, batch in enumerate(batches, start=1):
         try:
             if request is None:
@@ -172,12 +175,10 @@ def observe_activations(
                 request = core.compile_model(network, "CPU", options).create_infer_request()
             request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as exc:
-            raise BackendError(
-                f"OpenVINO cannot run the float network: {str(exc).strip().splitlines()[-1]}"
-            ) from exc
+            raise BackendError(f"OpenVINO cannot run the float network: {last_line(exc)}") from exc
         for name, histogram in histograms.items():
             histogram.add(request.get_tensor(name).data)
-        progress(done)
+        clock.step(done, len(batches))
     return histograms
 
 

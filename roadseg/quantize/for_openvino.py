@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,9 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import BackendError, QualityGateError
+from roadseg.core.errors import BackendError, QualityGateError, first_line, last_line
 from roadseg.core.installing import install, require
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.datasets.frames import CalibrationFrames
 from roadseg.export.ir import finish_ir
 from roadseg.quantize import accuracy
@@ -32,6 +34,8 @@ __all__ = [
     "quantize_alike",
     "quantize_within",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,7 @@ def calibrate(
                 ignored_scope=nncf.IgnoredScope(names=ignored),
             )
         except (RuntimeError, nncf.ValidationError, nncf.InternalError) as exc:
-            raise BackendError(
-                f"NNCF cannot quantise the network: {str(exc).strip().splitlines()[-1]}"
-            ) from exc
+            raise BackendError(f"NNCF cannot quantise the network: {last_line(exc)}") from exc
     place_quantizers(quantized, shared_pools=not plan.float_indices)
     finish_ir(quantized)
     return quantized
@@ -170,9 +172,8 @@ def quantize_within(
     *,
     max_drop_points: float = 0.5,
     plans: Sequence[QuantizationPlan] = PLANS,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> Quantized:
-    """Quantise a network without losing more than so much accuracy.
+    """Quantise a network without losing more than so much accuracy. Each measurement is logged.
 
     Args:
         model: see `calibrate`.
@@ -181,7 +182,6 @@ def quantize_within(
             (`fp32` or `int8`).
         max_drop_points: how many points (hundredths) of mIoU INT8 may cost.
         plans: what to try, in this order.
-        report: takes a line after each measurement.
 
     Raises:
         UsageError: `max_drop_points` cannot be meant.
@@ -192,21 +192,21 @@ def quantize_within(
     reference = model.clone()
     finish_ir(reference)
     fp32_miou = miou_of(reference, "fp32")
-    report(f"fp32: mIoU {100 * fp32_miou:.2f}")
+    _log.info(f"fp32: mIoU {100 * fp32_miou:.2f}")
     best = float("inf")
     for plan in plans:
         quantized = calibrate(model, frames, plan)
         result = Quantized(quantized, plan, fp32_miou, miou_of(quantized, "int8"))
         drop = result.drop_points
-        report(f"int8, {plan.name}: mIoU {100 * result.int8_miou:.2f} ({-drop:+.2f} points)")
+        _log.info(f"int8, {plan.name}: mIoU {100 * result.int8_miou:.2f} ({-drop:+.2f} points)")
         # A NaN compares false and is refused, as it should be.
         if drop <= max_drop_points:
             return result
         best = min(best, drop)
     raise QualityGateError(
         f"INT8 costs {best:.2f} points of validation mIoU ({100 * fp32_miou:.2f} in FP32), "
-        f"allowed are {max_drop_points:g}: nothing was written; calibrate on more frames, or "
-        "allow more with --max-drop"
+        f"allowed are {max_drop_points:g}: nothing was written",
+        fix=f"calibrate on more frames, or allow more with {option('--max-drop')}",
     )
 
 
@@ -217,7 +217,6 @@ def quantize_alike(
     *,
     threads: int | None = None,
     plans: Sequence[QuantizationPlan] = PLANS,
-    report: Callable[[str], None] = lambda _line: None,
 ) -> QuantizedAlike:
     """Quantise a network on frames without labels, so that its labels stay nearly the same.
 
@@ -226,7 +225,7 @@ def quantize_alike(
         frames: what ranges are measured on, and labels compared.
         num_classes: how many classes the network knows.
         threads: CPU threads; default: OpenVINO's choice.
-        plans, report: see `quantize_within`.
+        plans: see `quantize_within`.
 
     Raises:
         QualityGateError: every plan changes more labels than `roadseg.weights.gate` allows.
@@ -254,15 +253,15 @@ def quantize_alike(
             measured_with=accuracy.measured_with(),
             label_miou=accuracy.label_miou(wanted, labels, num_classes),
         )
-        report(f"int8, {plan.name}: {cost_text(gate)}")
+        _log.info(f"int8, {plan.name}: {cost_text(gate)}")
         if passes(gate):
             return QuantizedAlike(quantized, plan, gate)
         if best is None or (gate.label_miou or 0) > (best.label_miou or 0):
             best = gate
     assert best is not None
     raise QualityGateError(
-        f"{cost_text(best)} ({bounds_text()}): nothing was written; calibrate on more frames, or "
-        "on labelled ones, which tell what it really costs"
+        f"{cost_text(best)} ({bounds_text()}): nothing was written",
+        fix="calibrate on more frames, or on labelled ones, which tell what it really costs",
     )
 
 
@@ -281,10 +280,8 @@ def _import_nncf() -> Any:
         import nncf
     except ImportError as exc:
         raise BackendError(
-            "quantising needs NNCF, which cannot be loaded "
-            f"({str(exc).splitlines()[0]}): {install('export')}"
+            f"quantising needs NNCF, which cannot be loaded ({first_line(exc)})",
+            fix=install("export"),
         ) from exc
-    import logging
-
     nncf.set_log_level(logging.ERROR)
     return nncf

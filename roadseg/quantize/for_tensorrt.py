@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 from typing import Any
 
 from roadseg.core.errors import QualityGateError
 from roadseg.core.labels import ClassSet
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.datasets.frames import CalibrationFrames
 from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export.network import TrainedNetwork
@@ -23,7 +25,7 @@ from roadseg.weights.gate import bounds_text, check_drop, cost_text, passes
 
 __all__ = ["calibrate_network"]
 
-Progress = Callable[[str, int, int], None]
+_log = logging.getLogger(__name__)
 
 
 def calibrate_network(
@@ -36,13 +38,12 @@ def calibrate_network(
     max_drop_points: float = 0.5,
     force: bool = False,
     threads: int | None = None,
-    report: Callable[[str], None] = lambda _line: None,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: ShowProgress | None = None,
 ) -> Calibration:
     """Choose a scale for every activation, and measure what INT8 costs.
 
     Where it costs too much, the layers that it harms most are left float, in the order that
-    `rank_layers` finds, until it does not.
+    `rank_layers` finds, until it does not. Each measurement is logged.
 
     Args:
         network: what to calibrate.
@@ -54,8 +55,7 @@ def calibrate_network(
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
         force: return a calibration that costs more rather than refuse it.
         threads: CPU threads; default: OpenVINO's choice.
-        report: takes a line after each measurement.
-        progress: called with the name of a stage, and how much of how much of it is done.
+        progress: shows how far each stage is: `ranges`, `fp32`, `int8`, `sensitivity`.
 
     Raises:
         UsageError: `max_drop_points` cannot be meant.
@@ -78,7 +78,7 @@ def calibrate_network(
         tensors,
         frames.batches,
         threads=threads,
-        progress=lambda done: progress("ranges", done, len(frames.batches)),
+        progress=progress,
     )
     calibration = Calibration(
         model=network.architecture,
@@ -92,7 +92,7 @@ def calibrate_network(
         onnx_model, frames, validation, network.classes, validation_name, threads, progress
     )
     calibration = replace(calibration, gate=judge(calibration))
-    report(_line(calibration))
+    _log.info(_line(calibration))
     if passes(calibration.gate, max_drop_points):
         return calibration
     best = calibration
@@ -101,12 +101,12 @@ def calibrate_network(
         calibration,
         frames.batches,
         threads=threads,
-        progress=lambda done, total: progress("sensitivity", done, total),
+        progress=progress,
     )
     for count in float_layer_counts(len(ranking)):
         attempt = replace(calibration, float_layers=tuple(sorted(ranking[:count])))
         attempt = replace(attempt, gate=judge(attempt))
-        report(_line(attempt))
+        _log.info(_line(attempt))
         if passes(attempt.gate, max_drop_points):
             return attempt
         best = min(best, attempt, key=_harm)
@@ -116,12 +116,14 @@ def calibrate_network(
     assert best.gate is not None
     if best.gate.drop_points is None:
         raise QualityGateError(
-            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written; calibrate "
-            "on more frames, or on labelled ones, which tell what it really costs, or use --force"
+            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written",
+            fix="calibrate on more frames, or on labelled ones, which tell what it really costs, "
+            f"or use {option('--force', True)}",
         )
     raise QualityGateError(
-        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was "
-        "written; calibrate on more frames, allow more with --max-drop, or use --force"
+        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was written",
+        fix=f"calibrate on more frames, allow more with {option('--max-drop')}, or use "
+        f"{option('--force', True)}",
     )
 
 
@@ -136,7 +138,7 @@ class _Judge:
         classes: ClassSet,
         name: str,
         threads: int | None,
-        progress: Progress,
+        progress: ShowProgress | None,
     ) -> None:
         self._onnx_model = onnx_model
         self._hw = frames.network_hw
@@ -169,13 +171,9 @@ class _Judge:
         )
 
     def _predict(self, onnx_model: Any, stage: str) -> list[Labels]:
-        total = len(self._batches)
+        clock = StageClock(stage, self._progress)
         return accuracy.predict(
-            onnx_model,
-            self._batches,
-            self._hw,
-            threads=self._threads,
-            progress=lambda done: self._progress(stage, done, total),
+            onnx_model, self._batches, self._hw, threads=self._threads, clock=clock
         )
 
 

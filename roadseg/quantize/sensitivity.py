@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.datasets.frames import evenly
 from roadseg.export.qdq import insert_qdq
 from roadseg.export.quantizable import QuantizableGraph
@@ -26,7 +27,7 @@ def rank_layers(
     batches: Sequence[npt.NDArray[np.uint8]],
     *,
     threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: ShowProgress | None = None,
 ) -> list[str]:
     """Names of the layers, the one that INT8 harms most first.
 
@@ -35,7 +36,7 @@ def rank_layers(
         calibration: with scales for all of its layers.
         batches: (1, h, w, 3) uint8 BGR frames, of which a few are used.
         threads: CPU threads; default: OpenVINO's choice.
-        progress: called with the number of layers done, and of how many.
+        progress: shows how many layers are done.
 
     Raises:
         BackendError: OpenVINO cannot run a graph.
@@ -45,11 +46,12 @@ def rank_layers(
     truth = predict(onnx_model, few, hw, threads=threads)
     names = list(QuantizableGraph(onnx_model.graph).layers)
     kept: dict[str, float] = {}
+    clock = StageClock("sensitivity", progress)
     for done, name in enumerate(names, start=1):
         others = tuple(other for other in names if other != name)
         quantized = insert_qdq(onnx_model, replace(calibration, float_layers=others))
         kept[name] = agreement(truth, predict(quantized, few, hw, threads=threads))
-        progress(done, len(names))
+        clock.step(done, len(names))
     # Sorting is stable: of layers that harm alike, the first in the graph comes first.
     return sorted(names, key=lambda name: kept[name])
 

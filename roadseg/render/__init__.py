@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roadseg.render.hud import HudStats
+from roadseg.render.hud import HudLine, HudStats
 from roadseg.render.renderer import VIEWS, Renderer, output_hw
 
-__all__ = ["VIEWS", "HudStats", "Renderer", "output_hw"]
+__all__ = ["VIEWS", "HudLine", "HudStats", "Renderer", "output_hw"]

@@ -1,4 +1,4 @@
-"""The head-up display: frames per second, latency, backend and dropped frames, top left."""
+"""The head-up display, top left: frames per second, latency, backend, dropped frames, read-outs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ from functools import lru_cache
 from roadseg.core.types import Image
 from roadseg.render.panel import Panel, advance, capital_px, text_width
 
-__all__ = ["Hud", "HudStats"]
+__all__ = ["Hud", "HudLine", "HudStats"]
 
 _OPACITY = 0.55
 _VALUE_COLOUR = (255, 255, 255)
 _UNIT_COLOUR = (190, 190, 190)
 _ALERT_COLOUR = (60, 180, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class HudLine:
+    """One line more, of two texts.
+
+    Attributes:
+        left, right: what stands at the left and, in white, at the right.
+        widest_left, widest_right: the widest that they become, so that the panel keeps its width.
+    """
+
+    left: str
+    right: str
+    widest_left: str
+    widest_right: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +41,14 @@ class HudStats:
         latency_ms: from capture to picture; not finite while unknown.
         dropped: frames of a live source that were skipped; shown from the first one on.
         backend: its name.
+        lines: more lines below.
     """
 
     fps: float
     latency_ms: float
     dropped: int
     backend: str
+    lines: tuple[HudLine, ...] = ()
 
 
 class Hud:
@@ -52,9 +69,9 @@ class Hud:
         capital = capital_px(size_hw)
         fps, latency = format_value(stats.fps), format_latency(stats.latency_ms)
         dropped = f"{stats.dropped} dropped" if stats.dropped else ""
-        shown = (capital, fps, latency, stats.backend, dropped)
+        shown = (capital, fps, latency, stats.backend, dropped, stats.lines)
         if shown != self._shown:
-            self._panel = _build(capital, fps, latency, stats.backend, dropped)
+            self._panel = _build(capital, fps, latency, stats.backend, dropped, stats.lines)
             self._shown = shown
         assert self._panel is not None
         height, width = self._panel.size_hw
@@ -86,7 +103,14 @@ def format_latency(latency_ms: float) -> tuple[str, str]:
     return format_value(latency_ms), "ms"
 
 
-def _build(capital: int, fps: str, latency: tuple[str, str], backend: str, dropped: str) -> Panel:
+def _build(
+    capital: int,
+    fps: str,
+    latency: tuple[str, str],
+    backend: str,
+    dropped: str,
+    lines: tuple[HudLine, ...],
+) -> Panel:
     big = round(capital * 1.3)
     padding = round(capital * 0.65)
     slot = sum(advance(character, big) for character in "00.0")
@@ -98,8 +122,15 @@ def _build(capital: int, fps: str, latency: tuple[str, str], backend: str, dropp
     second_width = text_width(backend, capital)
     if dropped:
         second_width += group_gap + text_width(dropped, capital)
-    width = 2 * padding + max(first_width, second_width)
-    height = 2 * padding + big + line_gap + capital
+    widths = [first_width, second_width]
+    for line in lines:
+        left, right = (
+            max(line.left, line.widest_left, key=len),
+            max(line.right, line.widest_right, key=len),
+        )
+        widths.append(text_width(left, capital) + group_gap + text_width(right, capital))
+    width = 2 * padding + max(widths)
+    height = 2 * padding + big + (1 + len(lines)) * (line_gap + capital)
     panel = _background((height, width), round(capital * 0.6)).copy()
 
     baseline = padding + big
@@ -114,6 +145,11 @@ def _build(capital: int, fps: str, latency: tuple[str, str], backend: str, dropp
     if dropped:
         x = width - padding - text_width(dropped, capital)
         panel.text(dropped, x, baseline, capital, _ALERT_COLOUR)
+    for line in lines:
+        baseline += line_gap + capital
+        panel.text(line.left, padding, baseline, capital, _UNIT_COLOUR)
+        x = width - padding - text_width(line.right, capital)
+        panel.text(line.right, x, baseline, capital, _VALUE_COLOUR)
     return panel
 
 

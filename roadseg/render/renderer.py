@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from roadseg.core.errors import UsageError
 from roadseg.core.geometry import LabelMap
 from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
-from roadseg.core.types import Image
+from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
@@ -58,7 +59,7 @@ class Renderer:
         _check_view(view)
         if not 0 <= alpha <= 1:
             raise UsageError(
-                f"alpha {alpha:g} is outside 0..1: use for example {option('--alpha', 0.5)}"
+                f"alpha {alpha:g} is outside 0..1", fix=f"use for example {option('--alpha', 0.5)}"
             )
         self.view = view
         self.alpha = alpha
@@ -66,7 +67,13 @@ class Renderer:
         self._legend = Legend(colours, classes.names) if legend else None
         self._hud = Hud() if hud else None
 
-    def __call__(self, image_bgr: Image, label_map: LabelMap, hud: HudStats | None = None) -> Image:
+    def __call__(
+        self,
+        image_bgr: Image,
+        label_map: LabelMap,
+        hud: HudStats | None = None,
+        left_out: Labels | None = None,
+    ) -> Image:
         """Render one frame.
 
         Args:
@@ -74,6 +81,8 @@ class Renderer:
             label_map: the labels of that frame. Void pixels keep the frame in the overlay.
             hud: what the display shows; None for no display. Panels are left out of pictures
                 that are too small for them.
+            left_out: (H, W) uint8, not 0 where nothing is coloured: the overlay shows the frame
+                there, and the mask is black. None to colour all.
 
         Returns:
             A new uint8 BGR array of `output_hw(view, (H, W))`.
@@ -95,8 +104,12 @@ class Renderer:
         right = out[:, -width:]
         if self.view == "mask":
             self._painter.mask(label_map, out)
+            if left_out is not None:
+                out[left_out > 0] = 0
         else:
             self._painter.overlay(image_bgr, label_map, self.alpha, right)
+            if left_out is not None:
+                cv2.copyTo(image_bgr, left_out, right)
             if self.view == "side-by-side":
                 np.copyto(out[:, :width], image_bgr)
         taken_hw = (0, 0)
@@ -110,4 +123,4 @@ class Renderer:
 
 def _check_view(view: str) -> None:
     if view not in VIEWS:
-        raise UsageError(f"unknown view {view!r}: use {option('--view', *VIEWS)}")
+        raise UsageError(f"unknown view {view!r}", fix=f"use {option('--view', *VIEWS)}")

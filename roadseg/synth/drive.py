@@ -54,14 +54,14 @@ class Drive:
         frames: int = 150,
     ) -> None:
         if seed < 0:
-            raise UsageError(f"seed {seed} is negative: use 0 or more")
+            raise UsageError(f"seed {seed} is negative", fix="use 0 or more")
         if not all(_SMALLEST <= side <= _LARGEST for side in size_hw):
             raise UsageError(
                 f"cannot render {size_hw[0]}x{size_hw[1]}: "
                 f"both sides must be {_SMALLEST} to {_LARGEST} pixels"
             )
         if not fps > 0:
-            raise UsageError(f"cannot render {fps} frames a second: use a positive rate")
+            raise UsageError(f"cannot render {fps} frames a second", fix="use a positive rate")
         self.seed = seed
         self.size_hw = size_hw
         self.fps = fps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError, os_reason
+from roadseg.core.files import claim_file, whole_file, write_bytes, write_text
+from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.synth.drive import Drive, random_scene
 
 __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
@@ -20,11 +22,10 @@ __all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
 LABEL_NAME = "{:06d}.png"
 """Name of a frame's label file."""
 
+_FIX = "choose a folder you may write to that has room"
+
 _CRF = "20"
 _ENCODER = "libx264"
-
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
 
 
 def write_clip(
@@ -32,7 +33,7 @@ def write_clip(
     output: Path,
     labels_dir: Path | None = None,
     labels_npz: Path | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Render a drive into an H.264 MP4 (yuv420p, faststart), with its labels beside it.
 
@@ -44,7 +45,7 @@ def write_clip(
         output: the .mp4 to write.
         labels_dir: folder for one 8-bit PNG of class ids a frame, `000000.png` and so on.
         labels_npz: file for all labels in one compressed array, key `labels`, (T, H, W) uint8.
-        progress: called after every frame.
+        progress: shows how many frames are done.
 
     Raises:
         UsageError: not an .mp4, or odd sides, which the video format cannot hold.
@@ -56,11 +57,12 @@ def write_clip(
     if height % 2 or width % 2:
         raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides")
     stacked: list[Labels] = []
+    clock = StageClock("frames", progress)
     with _translated(output):
         if labels_dir is not None:
             labels_dir.mkdir(parents=True, exist_ok=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(output) as temporary, _encoder(temporary, drive) as encode:
+        claim_file(output, instead="give a file name", fix=_FIX)
+        with whole_file(output) as temporary, _encoder(temporary, drive) as encode:
             for index in range(drive.frames):
                 image, labels = drive.render(index)
                 encode(image)
@@ -68,11 +70,10 @@ def write_clip(
                     _write_png(labels_dir / LABEL_NAME.format(index), labels)
                 if labels_npz is not None:
                     stacked.append(labels)
-                if progress is not None:
-                    progress(index + 1, drive.frames)
+                clock.step(index + 1, drive.frames)
         if labels_npz is not None:
             labels_npz.parent.mkdir(parents=True, exist_ok=True)
-            with _whole(labels_npz) as temporary, temporary.open("wb") as file:
+            with whole_file(labels_npz) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, labels=np.stack(stacked))
 
 
@@ -82,7 +83,7 @@ def write_dataset(
     size_hw: tuple[int, int] = (360, 480),
     seed: int = 0,
     split: str = "train",
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> None:
     """Write `count` random scenes as ROOT/SPLIT/*.png, ROOT/SPLITannot/*.png and ROOT/SPLIT.txt.
 
@@ -97,10 +98,13 @@ def write_dataset(
         SinkError: a file cannot be written.
     """
     if count < 1:
-        raise UsageError(f"cannot write {count} scenes: use --count 1 or more")
+        raise UsageError(f"cannot write {count} scenes", fix=f"use {option('--count', 1)} or more")
     if not split or not split.replace("_", "").replace("-", "").isalnum():
-        raise UsageError(f"split {split!r} is not a plain name: use letters and digits, like train")
+        raise UsageError(
+            f"split {split!r} is not a plain name", fix="use letters and digits, like train"
+        )
     lines = []
+    clock = StageClock("scenes", progress)
     with _translated(root):
         for folder in (split, f"{split}annot"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -110,10 +114,8 @@ def write_dataset(
             _write_png(root / split / name, image)
             _write_png(root / f"{split}annot" / name, labels)
             lines.append(f"{split}/{name} {split}annot/{name}\n")
-            if progress is not None:
-                progress(index + 1, count)
-        with _whole(root / f"{split}.txt") as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+            clock.step(index + 1, count)
+        write_text(root / f"{split}.txt", "".join(lines))
 
 
 @contextlib.contextmanager
@@ -122,32 +124,14 @@ def _translated(place: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         where = exc.filename or place
-        raise SinkError(
-            f"cannot write {where}: {exc.strerror or exc}; choose a folder you may write to "
-            "that has room"
-        ) from exc
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block succeeds."""
-    if path.is_dir():
-        raise SinkError(f"cannot write {path}: it is a folder; give a file name")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {where} ({os_reason(exc)})", fix=_FIX) from exc
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
-        raise SinkError(f"cannot encode {path} as PNG; please report this")
-    with _whole(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        raise SinkError(f"cannot encode {path} as PNG", fix="please report this")
+    write_bytes(path, data.tobytes(), sync=False)
 
 
 @contextlib.contextmanager
@@ -177,9 +161,9 @@ def _encoder(path: Path, drive: Drive) -> Iterator[Callable[[np.ndarray], None]]
             container.close()
     except av.codec.codec.UnknownCodecError as exc:
         raise SinkError(
-            "this PyAV has no H.264 encoder: run pip install --force-reinstall av"
+            "this PyAV has no H.264 encoder", fix="run pip install --force-reinstall av"
         ) from exc
     except av.FFmpegError as exc:
         raise SinkError(
-            f"cannot write the clip: {exc.strerror or exc}; check the disk, or reinstall av"
+            f"cannot write the clip: {os_reason(exc)}", fix="check the disk, or reinstall av"
         ) from exc

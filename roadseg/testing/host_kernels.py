@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -22,8 +21,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import BackendError
+from roadseg.core.cache import keep_in_cache, user_cache_dir
+from roadseg.core.errors import BackendError, os_reason
 from roadseg.kernels.frame import FRAME_SYMBOLS, frame_source
 from roadseg.kernels.kernels import source, variants
 
@@ -94,7 +93,7 @@ def compile_host(text: str) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         raise BackendError(
-            "the kernels need a compiler to run on the CPU: install g++ (apt install g++)"
+            "the kernels need a compiler to run on the CPU", fix="install g++ (apt install g++)"
         )
     facts = "\n".join((text, compiler, platform.machine(), *_OPTIONS))
     name = f"host-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.so"
@@ -105,7 +104,7 @@ def compile_host(text: str) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="roadseg-") as folder:
         built = Path(folder) / name
         _compile(compiler, text, built)
-        _keep(built, kept)
+        keep_in_cache(kept, built.read_bytes())
         try:
             return ctypes.CDLL(str(built))
         except OSError as exc:
@@ -137,25 +136,11 @@ def _compile(compiler: str, text: str, output: Path) -> None:
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     except OSError as exc:
-        raise BackendError(f"cannot run {compiler}: {exc.strerror or exc}") from exc
+        raise BackendError(f"cannot run {compiler}: {os_reason(exc)}") from exc
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         reason = lines[0] if lines else f"exit code {done.returncode}"
         raise BackendError(f"g++ cannot compile the kernels: {reason}")
-
-
-def _keep(built: Path, kept: Path) -> None:
-    """Put the library into the cache in one step; a cache that cannot be written is no error."""
-    part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(built, part)
-        part.replace(kept)
-    except OSError:
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def run_host(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.cache import user_cache_dir
+from roadseg.core.cache import keep_in_cache, user_cache_dir
 from roadseg.core.errors import UsageError
 from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet
 from roadseg.core.types import Labels
-from roadseg.core.whole_file import replace_file
 from roadseg.datasets.labelled import LabelledSet
 
 __all__ = [
@@ -91,9 +89,7 @@ def class_frequencies(data: LabelledSet) -> ClassFrequencies:
     labels = (data.labels(i) for i in range(len(data)))
     counted = ClassFrequencies.of(labels, data.classes.num_classes)
     text = json.dumps({"pixels": counted.pixels.tolist(), "shown": counted.shown.tolist()})
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs a second
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode("utf-8"))
+    keep_in_cache(path, text.encode("utf-8"))
     return counted
 
 
@@ -105,8 +101,9 @@ def check_weighting(weighting: str, classes: ClassSet) -> None:
     """
     if weighting == "caffe" and not classes.same_classes(CAMVID):
         raise UsageError(
-            "class_weighting 'caffe' holds published weights of CamVid's 11 classes, and the data "
-            f"has {classes}: use median in the recipe, or another that follows from the labels"
+            "class_weighting 'caffe' holds published weights of CamVid's 11 classes, and the "
+            f"data has {classes}",
+            fix="use median in the recipe, or another that follows from the labels",
         )
 
 

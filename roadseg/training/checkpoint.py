@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.errors import ModelError, first_line
+from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
-from roadseg.models.files import save_in_one_step
+from roadseg.core.wording import option
 
 __all__ = [
     "AveragedWeights",
@@ -71,15 +72,20 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         SinkError: the disk is full or the folder not writable.
     """
-    try:
-        save_in_one_step(path, content)
-    except OSError as exc:
-        advice = "free some space and start again"
-        if path.exists():
-            advice = "the previous one is intact; free some space and go on with --resume"
-        raise SinkError(
-            f"cannot write the checkpoint {path} ({exc.strerror or exc}): {advice}"
-        ) from exc
+    fix = "free some space and start again"
+    if path.exists():
+        fix = (
+            f"the previous one is intact; free some space and go on with {option('--resume', True)}"
+        )
+    with whole_file(path, fix=fix) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as exc:
+            # PyTorch's writer turns Ctrl-C and a full disk into a complaint about the position in
+            # the file.
+            if isinstance(exc.__context__, (KeyboardInterrupt, OSError)):
+                raise exc.__context__ from None
+            raise OSError(first_line(exc)) from exc
 
 
 class CheckpointWriter:
@@ -196,17 +202,24 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
         # Those of the first versions, which knew CamVid only, do not say.
         own = known_class_set(tuple(content.get("classes", CAMVID.names)))
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {path}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {path}", fix=f"start without {option('--resume', True)}"
+        ) from None
     except Exception as exc:
         raise ModelError(
-            f"{path} is damaged: remove it and start again, or choose another --output"
+            f"{path} is damaged",
+            fix="remove it and start again, or choose another "
+            f"{option('--output', parameter='folder')}",
         ) from exc
     if found != model_name:
-        raise ModelError(f"{path} is a checkpoint of {found}: use --model {found}")
+        raise ModelError(
+            f"{path} is a checkpoint of {found}",
+            fix=f"use {option('--model', found, parameter='model_name')}",
+        )
     if not own.same_classes(classes):
         raise ModelError(
-            f"{path} is a checkpoint for {own.brief}, not {classes}: give the --data it was "
-            "trained on"
+            f"{path} is a checkpoint for {own.brief}, not {classes}",
+            fix=f"give the {option('--data')} it was trained on",
         )
     return content
 
@@ -222,5 +235,6 @@ def fit_explained(path: Path, model_name: str) -> Iterator[None]:
         yield
     except (RuntimeError, KeyError, ValueError) as exc:
         raise ModelError(
-            f"{path} does not fit {model_name} as it is now: start again with another --output"
+            f"{path} does not fit {model_name} as it is now",
+            fix=f"start again with another {option('--output')}",
         ) from exc

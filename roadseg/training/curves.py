@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
+from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.wording import option
 from roadseg.training.log import read_log
 
 __all__ = ["Board", "draw_curves"]
@@ -67,8 +68,8 @@ class Board:
             yield
         except OSError as exc:
             raise SinkError(
-                f"cannot write {self._folder} ({exc.strerror or exc}): free some space and go on "
-                "with --resume"
+                f"cannot write {self._folder} ({os_reason(exc)})",
+                fix=f"free some space and go on with {option('--resume', True)}",
             ) from exc
 
 
@@ -109,7 +110,7 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     try:
         figure.savefig(path, dpi=120)
     except OSError as exc:
-        raise SinkError(f"cannot write {path} ({exc.strerror or exc}): free some space") from exc
+        raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix="free some space") from exc
     return path
 
 

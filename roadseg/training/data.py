@@ -52,8 +52,8 @@ def read_data(spec: RunSpec, place: World) -> TrainingData:
     for part, found in ((spec.data, frequencies), (spec.validation, counted)):
         if not found.pixels.any():
             raise DataError(
-                f"every pixel of the {part.split} labels of {part.root} is void: look at one of "
-                f"them, {part.pairs[0][1]}"
+                f"every pixel of the {part.split} labels of {part.root} is void",
+                fix=f"look at one of them, {part.pairs[0][1]}",
             )
     targets = CropTargets(classes.void_id, rare_ids(frequencies, classes))
     share = Share(place.rank, place.size)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 
 __all__ = ["World", "world"]
 
@@ -73,8 +73,8 @@ def world() -> Iterator[World]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and local >= gpus:
         raise BackendError(
-            f"torchrun started {local + 1} or more processes for {gpus} GPUs: "
-            f"use --nproc-per-node {gpus}"
+            f"torchrun started {local + 1} or more processes for {gpus} GPUs",
+            fix=f"torchrun --nproc-per-node {gpus}",
         )
     device = torch.device("cuda", local) if gpus else torch.device("cpu")
     if gpus:
@@ -85,10 +85,10 @@ def world() -> Iterator[World]:
     try:
         distributed.init_process_group("nccl" if gpus else "gloo")
     except (RuntimeError, ValueError) as exc:
-        detail = str(exc).splitlines()[0]
+        detail = first_line(exc)
         raise BackendError(
-            f"the processes of torchrun cannot find each other ({detail}): "
-            "start them with torchrun --nproc-per-node GPUS -m roadseg train ..."
+            f"the processes of torchrun cannot find each other ({detail})",
+            fix="start them with torchrun --nproc-per-node GPUS -m roadseg train ...",
         ) from exc
     try:
         yield World(rank, size, device)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import ModelError
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
+from roadseg.core.wording import option
 
 __all__ = ["BEST", "KEPT", "LAST", "epochs_of", "planned_epochs", "read_config", "write_config"]
 
@@ -15,7 +16,7 @@ LAST = "last.ckpt"
 """Everything needed to go on with a run."""
 KEPT = "best.ckpt"
 """What a run that has diverged goes back to."""
-BEST = "best.pt"
+BEST = "best.safetensors"
 """The averaged weights of the best validation."""
 
 
@@ -39,10 +40,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["model"], config["recipe"]["epochs"]
     except FileNotFoundError:
-        raise ModelError(f"no checkpoint at {folder}: start without --resume") from None
+        raise ModelError(
+            f"no checkpoint at {folder}", fix=f"start without {option('--resume', True)}"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ModelError(
-            f"{path} is damaged: remove the folder and start again, or choose another --output"
+            f"{path} is damaged",
+            fix=f"remove the folder and start again, or choose another {option('--output')}",
         ) from exc
     checked: dict[str, Any] = config
     return checked

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
-from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.errors import BackendError, UsageError, first_line
+from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
 
@@ -40,8 +41,8 @@ def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: in
     count, (height, width) = recipe.batch_size, recipe.crop_hw
     if count % processes:
         raise UsageError(
-            f"{processes} processes cannot share batches of {count} equally: use a multiple of "
-            f"{processes} for batch_size in the recipe"
+            f"{processes} processes cannot share batches of {count} equally",
+            fix=f"use a multiple of {processes} for batch_size in the recipe",
         )
     # On the meta device only shapes are worked out.
     with torch.device("meta"):
@@ -51,8 +52,9 @@ def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: in
         network(crops)
     except (RuntimeError, ValueError) as exc:
         raise UsageError(
-            f"{model_name} cannot be trained on batches of {len(crops)} crops of {height}x{width} "
-            f"({str(exc).splitlines()[0]}): use a larger crop_hw, or batch_size, in the recipe"
+            f"{model_name} cannot be trained on batches of {len(crops)} crops of "
+            f"{height}x{width} ({first_line(exc)})",
+            fix="use a larger crop_hw, or batch_size, in the recipe",
         ) from exc
 
 
@@ -113,7 +115,8 @@ def memory_explained(
             advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
         raise BackendError(
             f"{device} has too little memory for batches of {recipe.batch_size} crops of "
-            f"{height}x{width}: {advice} (in a --recipe FILE.toml)"
+            f"{height}x{width}",
+            fix=f"{advice} (in a recipe of your own, a .toml file)",
         ) from exc
 
 
@@ -127,16 +130,18 @@ def failures_explained(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as exc:
-        reason = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        reason = first_line(exc)
         if is_out_of_memory(exc):
             raise BackendError(
-                f"{device} has too little memory ({reason}): end other programs that use it, or "
-                "use a smaller batch_size or crop_hw in the recipe"
+                f"{device} has too little memory ({reason})",
+                fix="end other programs that use it, or use a smaller batch_size or crop_hw in the "
+                "recipe",
             ) from exc
         compiler = sys.modules.get("torch._dynamo.exc")  # imported once something is compiled
         if compiler is not None and isinstance(exc, compiler.TorchDynamoException):
             raise BackendError(
-                f"torch.compile cannot fuse the step ({reason}): leave out --compile, or install "
-                "what it needs, a C++ compiler and on a GPU Triton"
+                f"torch.compile cannot fuse the step ({reason})",
+                fix=f"leave out {option('--compile', True, parameter='compile_step')}, or install "
+                "what it needs, a C++ compiler and on a GPU Triton",
             ) from exc
         raise

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError
-from roadseg.core.whole_file import replace_file
+from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.files import write_text, writing
+from roadseg.core.wording import option
 
 __all__ = ["append_line", "forget_after", "read_log"]
 
@@ -23,11 +24,9 @@ def append_line(folder: Path, line: Mapping[str, Any]) -> None:
         SinkError: the file cannot be written.
     """
     text = json.dumps({key: _strict(value) for key, value in line.items()}, allow_nan=False)
-    try:
-        with (folder / _NAME).open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except OSError as exc:
-        raise _failure(folder / _NAME, exc) from exc
+    path = folder / _NAME
+    with writing(path, _fix()), path.open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -43,14 +42,16 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, UnicodeDecodeError) as exc:
         raise SinkError(
-            f"cannot read {path} ({exc}): remove it, or choose another --output"
+            f"cannot read {path} ({os_reason(exc)})",
+            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
         ) from exc
     # A line is whole once its end is there.
     try:
         return [json.loads(row) for row in text[: text.rfind("\n") + 1].splitlines()]
     except ValueError as exc:
         raise SinkError(
-            f"{path} is damaged ({exc}): remove it, or choose another --output"
+            f"{path} is damaged ({exc})",
+            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
         ) from exc
 
 
@@ -64,11 +65,7 @@ def forget_after(folder: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(folder) if line["epoch"] <= epoch]
-    text = "".join(json.dumps(line) + "\n" for line in kept)
-    try:
-        replace_file(path, text.encode("utf-8"))
-    except OSError as exc:
-        raise _failure(path, exc) from exc
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept), fix=_fix())
 
 
 def _strict(value: Any) -> Any:
@@ -77,7 +74,5 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _failure(path: Path, exc: OSError) -> SinkError:
-    return SinkError(
-        f"cannot write {path} ({exc.strerror or exc}): free some space and go on with --resume"
-    )
+def _fix() -> str:
+    return f"free some space and go on with {option('--resume', True)}"

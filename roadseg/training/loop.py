@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.errors import SinkError, UsageError, os_reason
+from roadseg.core.weights_file import best_weights
+from roadseg.core.wording import option
 from roadseg.training.curves import draw_curves
 from roadseg.training.data import read_data
 from roadseg.training.determinism import kernel_choice
 from roadseg.training.distributed import world
-from roadseg.training.folder import BEST, LAST, write_config
+from roadseg.training.folder import LAST, write_config
 from roadseg.training.limits import check_batch, failures_explained
 from roadseg.training.log import forget_after
 from roadseg.training.progress import ShowTraining
@@ -42,7 +44,7 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
     """Train a network and keep the weights that validate best.
 
     `spec.output` receives `last.ckpt` (everything needed to go on), `best.ckpt` (what a run that
-    has diverged goes back to), `best.pt` (averaged weights of the best validation, FP16),
+    has diverged goes back to), `best.safetensors` (averaged weights of the best validation, FP16),
     `config.json`, `log.jsonl`, TensorBoard events and `curves.png`. An interruption loses the epoch
     under way; a kill or a crash also loses those before whose checkpoint is not written yet. Under
     torchrun every process calls this; the recipe's batch is shared among them and the first one
@@ -71,7 +73,8 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
         spec = dataclasses.replace(spec, time_budget_s=record["time_budget_s"])
     elif (spec.output / LAST).exists():
         raise UsageError(
-            f"{spec.output} holds a run: go on with --resume or choose another --output"
+            f"{spec.output} holds a run",
+            fix=f"go on with {option('--resume', True)} or choose another {option('--output')}",
         )
     with (
         world() as place,
@@ -101,7 +104,7 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
             while not trainer.finished:
                 trainer.run_epoch()
     return TrainingResult(
-        spec.output / BEST,
+        best_weights(spec.output),
         trainer.epoch,
         trainer.best.epoch,
         trainer.best.miou,
@@ -131,7 +134,8 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SinkError(
-            f"cannot create {folder} ({exc.strerror or exc}): choose another --output"
+            f"cannot create {folder} ({os_reason(exc)})",
+            fix=f"choose another {option('--output')}",
         ) from exc
 
 

@@ -4,67 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from roadseg.core.errors import UsageError
 from roadseg.core.shipped import page
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from roadseg.core.wording import option
 
 __all__ = ["WEIGHTINGS", "Augmentation", "Recipe", "load_recipe", "recipe_names"]
 
-WEIGHTINGS = ("none", "median", "median-present", "sqrt-median", "log", "caffe")
+Weighting = Literal["none", "median", "median-present", "sqrt-median", "log", "caffe"]
+
+WEIGHTINGS = get_args(Weighting)
 """Ways to weigh classes; see `roadseg.training.balance.class_weights`."""
 
-_CHOICES = {
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("poly", "cosine"),
-    "class_weighting": WEIGHTINGS,
-}
-
+# What a key may be, as msgspec checks it and as messages say it. Not even the largest is infinite.
+_MOST = sys.float_info.max
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+CountFrom0 = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Positive = Annotated[float, Meta(gt=0, le=_MOST, description="a finite number, more than 0")]
+From0 = Annotated[float, Meta(ge=0, le=_MOST, description="a finite number, 0 or more")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number, 0 to 1")]
+Below1 = Annotated[float, Meta(ge=0, lt=1, description="a number, 0 or more and less than 1")]
+Angle = Annotated[float, Meta(ge=0, le=180, description="a number, 0 to 180")]
+HardShare = Annotated[float, Meta(gt=0, le=1, description="a number, more than 0, 1 at most")]
+Range = Annotated[
+    tuple[Positive, Positive],
+    Meta(description="two numbers, both more than 0, the smaller first, as in [0.5, 2.0]"),
+]
 # A crop that some network can halve five times.
-_SMALLEST_CROP = 32
-
-_Limit = tuple[str, Callable[[Any], bool]]
-_FROM_1: _Limit = ("1 or more", lambda v: v >= 1)
-_FROM_0: _Limit = ("0 or more", lambda v: v >= 0)
-_ABOVE_0: _Limit = ("more than 0", lambda v: v > 0)
-_SHARE: _Limit = ("0 to 1", lambda v: 0 <= v <= 1)
-_BELOW_1: _Limit = ("0 or more, and less than 1", lambda v: 0 <= v < 1)
-
-_LIMITS: dict[str, _Limit] = {
-    **dict.fromkeys(("epochs", "batch_size", "validate_every"), _FROM_1),
-    **dict.fromkeys(("learning_rate", "temperature"), _ABOVE_0),
-    **dict.fromkeys(("weight_decay", "warmup_epochs", "poly_power", "statistics_batches"), _FROM_0),
-    **dict.fromkeys(("clip_norm", "guard_returns"), _FROM_0),
-    "guard_rise": ("0, or more than 1", lambda v: v == 0 or v > 1),
-    **dict.fromkeys(("jaccard_weight", "auxiliary_weight", "teacher_weight"), _FROM_0),
-    **dict.fromkeys(("momentum", "ema_decay", "swa_share", "label_smoothing"), _BELOW_1),
-    "dropout": _BELOW_1,
-    "extra_share": _BELOW_1,
-    "hard_share": ("more than 0, 1 at most", lambda v: 0 < v <= 1),
-    "crop_hw": (f"two sides of {_SMALLEST_CROP} or more", lambda v: min(v) >= _SMALLEST_CROP),
-    "scale": ("the smaller before the larger, both more than 0", lambda v: 0 < v[0] <= v[1]),
-    "rotate_deg": ("0 to 180", lambda v: 0 <= v <= 180),
-    **dict.fromkeys(("aspect", "colour"), _SHARE),
-    **dict.fromkeys(("rare_share", "blur_share", "noise_share"), _SHARE),
-    **dict.fromkeys(("shadow_share", "glare_share", "motion_share"), _SHARE),
-    **dict.fromkeys(("haze_share", "dark_share"), _SHARE),
-    **dict.fromkeys(
-        ("blur_sigma", "noise_sigma"),
-        ("the smaller before the larger, both more than 0", lambda v: 0 < v[0] <= v[1]),
-    ),
-}
-"""What a key may be: in words, and as a test."""
+Side = Annotated[int, Meta(ge=32)]
+Crop = Annotated[
+    tuple[Side, Side], Meta(description="two whole numbers, 32 or more, as in [256, 320]")
+]
+GuardRise = Annotated[float, Meta(ge=0, le=_MOST, description="0, or a number more than 1")]
 
 
 @dataclass(frozen=True)
@@ -89,21 +68,21 @@ class Augmentation:
         noise_sigma: smallest and largest standard deviation of the noise, in levels of 255.
     """
 
-    scale: tuple[float, float]
-    aspect: float
-    rotate_deg: float
+    scale: Range
+    aspect: Share
+    rotate_deg: Angle
     flip: bool
-    rare_share: float
-    colour: float
-    blur_share: float
-    noise_share: float
-    shadow_share: float = 0.0
-    glare_share: float = 0.0
-    motion_share: float = 0.0
-    haze_share: float = 0.0
-    dark_share: float = 0.0
-    blur_sigma: tuple[float, float] = (0.4, 1.4)
-    noise_sigma: tuple[float, float] = (2.0, 10.0)
+    rare_share: Share
+    colour: Share
+    blur_share: Share
+    noise_share: Share
+    shadow_share: Share = 0.0
+    glare_share: Share = 0.0
+    motion_share: Share = 0.0
+    haze_share: Share = 0.0
+    dark_share: Share = 0.0
+    blur_sigma: Range = (0.4, 1.4)
+    noise_sigma: Range = (2.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -149,33 +128,33 @@ class Recipe:
 
     name: str
     description: str
-    epochs: int
-    batch_size: int
-    crop_hw: tuple[int, int]
-    optimizer: str
-    learning_rate: float
-    weight_decay: float
-    warmup_epochs: float
-    poly_power: float
-    ema_decay: float
-    class_weighting: str
-    jaccard_weight: float
-    extra_share: float
-    validate_every: int
+    epochs: Count
+    batch_size: Count
+    crop_hw: Crop
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Positive
+    weight_decay: From0
+    warmup_epochs: From0
+    poly_power: From0
+    ema_decay: Below1
+    class_weighting: Weighting
+    jaccard_weight: From0
+    extra_share: Below1
+    validate_every: Count
     augmentation: Augmentation
-    auxiliary_weight: float = 0.0
-    momentum: float = 0.9
-    clip_norm: float = 0.0
-    guard_rise: float = 1.5
-    guard_returns: int = 3
-    schedule: str = "poly"
-    swa_share: float = 0.0
-    label_smoothing: float = 0.0
-    hard_share: float = 1.0
-    dropout: float = 0.0
-    teacher_weight: float = 1.0
-    temperature: float = 2.0
-    statistics_batches: int = 0
+    auxiliary_weight: From0 = 0.0
+    momentum: Below1 = 0.9
+    clip_norm: From0 = 0.0
+    guard_rise: GuardRise = 1.5
+    guard_returns: CountFrom0 = 3
+    schedule: Literal["poly", "cosine"] = "poly"
+    swa_share: Below1 = 0.0
+    label_smoothing: Below1 = 0.0
+    hard_share: HardShare = 1.0
+    dropout: Below1 = 0.0
+    teacher_weight: From0 = 1.0
+    temperature: Positive = 2.0
+    statistics_batches: CountFrom0 = 0
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -198,29 +177,35 @@ def load_recipe(name_or_path: str) -> Recipe:
     else:
         if name_or_path not in recipe_names():
             raise UsageError(
-                f"unknown recipe {name_or_path!r}: use --recipe {'|'.join(recipe_names())} "
-                "or the path of a .toml file"
+                f"unknown recipe {name_or_path!r}",
+                fix=f"use {option('--recipe', *recipe_names())} or the path of a .toml file",
             )
         file = resources.files("roadseg.training") / "recipes" / f"{name_or_path}.toml"
         name = name_or_path
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        values = msgspec.toml.decode(file.read_bytes())
+    except (OSError, ValueError) as exc:
         raise UsageError(f"recipe {name!r} cannot be read: {exc}") from exc
+    what = f"recipe {name!r}"
     table = values.pop("augmentation", {})
-    checked = _checked(Recipe, values, f"recipe {name!r}", given=("name", "augmentation"))
-    augmentation = Augmentation(**_checked(Augmentation, table, f"recipe {name!r}"))
+    if not isinstance(table, dict):
+        raise UsageError(
+            f"{what}: augmentation = {_shown(table)}", fix="make it a table of its own"
+        )
+    checked = _checked(Recipe, values, what, given=("name", "augmentation"))
+    augmentation = Augmentation(**_checked(Augmentation, table, what))
     recipe = Recipe(name=name, augmentation=augmentation, **checked)
     if recipe.batch_size == round(recipe.batch_size * recipe.extra_share):
         raise UsageError(
-            f"recipe {name!r}: extra_share = {recipe.extra_share:g} leaves no room in a batch of "
-            f"{recipe.batch_size} for the frames of --data: lower it"
+            f"{what}: extra_share = {recipe.extra_share:g} leaves no room in a batch of "
+            f"{recipe.batch_size} for the frames of {option('--data')}",
+            fix="lower it",
         )
     return recipe
 
 
 def _checked(
-    kind: type, values: Any, recipe: str, *, given: tuple[str, ...] = ()
+    kind: type, values: dict[str, Any], recipe: str, *, given: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The values of a table of TOML as `kind` takes them; `given` are keys that it has besides.
 
@@ -228,14 +213,12 @@ def _checked(
         UsageError: a key is unknown or missing, or a value has the wrong type or size.
     """
     table = " in [augmentation]" if kind is Augmentation else ""
-    if not isinstance(values, dict):
-        raise UsageError(f"{recipe}: augmentation = {_shown(values)}: make it a table of its own")
     fields = {f.name: f for f in dataclasses.fields(kind) if f.name not in given}
     for key in values:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, 1)
-            advice = f"write {close[0]}" if close else f"there are {', '.join(fields)}"
-            raise UsageError(f"{recipe} has an unknown key{table}, {key}: {advice}")
+            fix = f"write {close[0]}" if close else f"there are {', '.join(fields)}"
+            raise UsageError(f"{recipe} has an unknown key{table}, {key}", fix=fix)
     missing = [
         key
         for key, field in fields.items()
@@ -243,54 +226,36 @@ def _checked(
     ]
     if missing:
         raise UsageError(
-            f"{recipe} lacks {', '.join(missing)}{table}: {page('training.md')} says what "
-            "each key does"
+            f"{recipe} lacks {', '.join(missing)}{table}",
+            fix=f"{page('training.md')} says what each key does",
         )
-    hints = get_type_hints(kind)
-    return {key: _value(recipe, key, value, hints[key]) for key, value in values.items()}
+    kinds = get_type_hints(kind, include_extras=True)
+    return {key: _value(recipe, key, value, kinds[key]) for key, value in values.items()}
 
 
 def _value(recipe: str, key: str, value: Any, kind: Any) -> Any:
     """One value as its field takes it."""
-    parts: Iterable[Any] = get_args(kind)
-    if parts:
-        wanted = (
-            "two whole numbers, as in [256, 320]"
-            if int in parts
-            else "two numbers, as in [0.5, 2.0]"
-        )
-        right = isinstance(value, list) and len(value) == 2
-        right = right and all(_is(part, v) for part, v in zip(parts, value, strict=True))
-        value = tuple(part(v) for part, v in zip(parts, value, strict=True)) if right else value
-    else:
-        wanted = {
-            bool: "true or false",
-            int: "a whole number",
-            float: "a finite number",
-            str: "a text",
-        }[kind]
-        right = _is(kind, value)
-        value = kind(value) if right else value
-    if right and key in _CHOICES:
-        wanted, right = " or ".join(_CHOICES[key]), value in _CHOICES[key]
-    if right and key in _LIMITS:
-        wanted, allowed = _LIMITS[key]
-        right = allowed(value)
-    if not right:
-        raise UsageError(f"{recipe}: {key} = {_shown(value)}: give {wanted}")
-    return value
+    try:
+        taken = msgspec.convert(value, kind)
+        if (kind is Range and taken[0] > taken[1]) or (kind is GuardRise and 0 < taken <= 1):
+            raise msgspec.ValidationError
+    except msgspec.ValidationError as exc:
+        raise UsageError(f"{recipe}: {key} = {_shown(value)}", fix=f"give {_wanted(kind)}") from exc
+    return taken
 
 
-def _is(kind: type, value: Any) -> bool:
-    """Whether a value of TOML can stand for a number, text or switch; none stands for another."""
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is kind
+def _wanted(kind: Any) -> str:
+    """What a key may be, in words."""
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    if get_origin(kind) is Annotated:
+        return str(get_args(kind)[1].description)
+    return "true or false" if kind is bool else "a text"
 
 
 def _shown(value: Any) -> str:
     """A value as TOML writes it."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return f"[{', '.join(_shown(v) for v in value)}]"
     if isinstance(value, bool):
         return str(value).lower()

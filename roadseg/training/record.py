@@ -10,9 +10,10 @@ from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.labels import CAMVID, known_class_set
+from roadseg.core.wording import option
 from roadseg.training.folder import planned_epochs, read_config
 from roadseg.training.recipes import Augmentation, Recipe
-from roadseg.training.spec import RunSpec
+from roadseg.training.spec import RunSpec, budget_option
 from roadseg.weights.manifest import sha256_of
 
 __all__ = [
@@ -23,10 +24,10 @@ __all__ = [
 ]
 
 _OPTIONS = {
-    "recipe": "recipe",
-    "seed": "seed",
-    "extra_frames": "extra",
-    "teacher_sha256": "teacher",
+    "recipe": "--recipe",
+    "seed": "--seed",
+    "extra_frames": "--extra",
+    "teacher_sha256": "--teacher",
 }
 """What must stay as it was, and the option that sets it."""
 
@@ -64,40 +65,50 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     started = read_config(folder)
     if started["model"] != record["model"]:
-        raise ModelError(f"{folder} is a run of {started['model']}: use --model {started['model']}")
+        raise ModelError(
+            f"{folder} is a run of {started['model']}",
+            fix=f"use {option('--model', started['model'])}",
+        )
     # Runs of the first versions, which knew CamVid only, do not say.
     first, now = (known_class_set(tuple(c.get("classes", CAMVID.names))) for c in (started, record))
     if not first.same_classes(now):
         raise UsageError(
-            f"{folder} was started on {first.brief}, and the data has {now.brief}: give the same "
-            "--data to resume"
+            f"{folder} was started on {first.brief}, and the data has {now.brief}",
+            fix=f"give the same {option('--data')} to resume",
         )
     if started.get("frames", record["frames"]) != record["frames"]:
         raise UsageError(
             f"{folder} was started on {started['frames']} frames, and the data has "
-            f"{record['frames']}: give the same --data to resume"
+            f"{record['frames']}",
+            fix=f"give the same {option('--data')} to resume",
         )
-    for key, option in _OPTIONS.items():
+    for key, name in _OPTIONS.items():
         before, given = _plan(started, key), _plan(record, key)
         if before and not given:
-            raise UsageError(f"{folder} was started with --{option}: give it again to resume")
+            raise UsageError(
+                f"{folder} was started with {option(name)}", fix="give it again to resume"
+            )
         if given and not before:
-            raise UsageError(f"{folder} was started without --{option}: leave it out to resume")
+            raise UsageError(
+                f"{folder} was started without {option(name)}", fix="leave it out to resume"
+            )
         if before != given:
             raise UsageError(
-                f"{folder} was started with another --{option}: give the same one to resume"
+                f"{folder} was started with another {option(name)}",
+                fix="give the same one to resume",
             )
-    for role, option in (("init", "init"), ("encoder", "encoder-weights")):
+    for role, name in (("init", "--init"), ("encoder", "--encoder-weights")):
         given = record.get(f"{role}_sha256")
         if given is not None and given != started.get(f"{role}_sha256"):
             raise UsageError(
-                f"{folder} did not start from the weights of --{option}: leave it out to resume"
+                f"{folder} did not start from the weights of {option(name)}",
+                fix="leave it out to resume",
             )
     budget = record["time_budget_s"] or started.get("time_budget_s")
     if not record["time_budget_s"] and budget and planned_epochs(started) != planned_epochs(record):
         raise UsageError(
-            f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
-            "--epochs"
+            f"{folder} was started with {budget_option()}, which ends it",
+            fix=f"give a longer one instead of {option('--epochs', parameter='another recipe')}",
         )
     # Weights that a run starts from are used once, and need not be given again.
     used = {key: value for key, value in started.items() if key.endswith("_sha256")}
@@ -114,12 +125,13 @@ def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) ->
     started = read_config(folder)
     budget = started.get("time_budget_s")
     if budget != time_budget_s:
-        before = f"with --time-budget {budget / 60:g}" if budget else "without --time-budget"
-        raise UsageError(f"{folder} was started {before}: do the same to resume")
+        before = f"with {budget_option(budget)}" if budget else f"without {budget_option()}"
+        raise UsageError(f"{folder} was started {before}", fix="do the same to resume")
     if budget is None and planned_epochs(started) != recipe.epochs:
         raise UsageError(
             f"{folder} was started for {planned_epochs(started)} epochs, and the recipe has "
-            f"{recipe.epochs}: use the same recipe to resume"
+            f"{recipe.epochs}",
+            fix="use the same recipe to resume",
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from roadseg.core.errors import DataError, UsageError
 from roadseg.core.labels import ClassSet
+from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
 from roadseg.training.balance import check_weighting
@@ -16,7 +17,7 @@ from roadseg.training.folder import epochs_of
 from roadseg.training.recipes import Recipe, load_recipe
 from roadseg.weights import model_names, resolve_model
 
-__all__ = ["RunSpec"]
+__all__ = ["RunSpec", "budget_option"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,10 @@ class RunSpec:
         recipe: every number of the run.
         output: the folder that the run lives in; created.
         extra: further training frames, mixed in at the recipe's `extra_share`.
-        init: a `.pt` file whose weights the run starts from, instead of random ones. Of other
+        init: a file whose weights the run starts from, instead of random ones. Of other
             classes, all are kept but those of the layers that give a score for each class.
         encoder_weights: VGG16's ImageNet weights, for networks with its encoder.
-        teacher: a `.pt` file of a network whose scores are learnt from, too.
+        teacher: a file of a network whose scores are learnt from, too.
         seed: of initialisation, order and augmentation.
         time_budget_s: ends the schedule after that much training time, over all resumptions,
             instead of after `recipe.epochs`; the learning rate is planned to match.
@@ -66,12 +67,12 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         _check_budget(self.time_budget_s)
-        _refuse_both(**{"--init": self.init, "--encoder-weights": self.encoder_weights})
+        _refuse_both(option("--init"), option("--encoder-weights"), self.init, self.encoder_weights)
         for other in (self.validation, self.extra):
             if other is not None and not other.classes.same_classes(self.classes):
                 raise DataError(
-                    f"{other.root} has {other.classes}, and {self.data.root} has {self.classes}: "
-                    "train on data of the same classes"
+                    f"{other.root} has {other.classes}, and {self.data.root} has {self.classes}",
+                    fix="train on data of the same classes",
                 )
         check_weighting(self.recipe.class_weighting, self.classes)
 
@@ -108,7 +109,7 @@ class RunSpec:
             recipe: a shipped recipe's name, a `.toml` file, or a recipe.
             output: `runs/MODEL` by default.
             extra: a folder whose `train` is mixed in.
-            init, teacher: a `.pt` file, or the name of a model that ships.
+            init, teacher: a file of weights, or the name of a model that ships.
             epochs: instead of the recipe's; on resuming, the run's own by default.
             model, encoder_weights, seed, time_budget_s, resume, compiled, deterministic, threads:
                 see `RunSpec`.
@@ -119,8 +120,8 @@ class RunSpec:
             DataError: a data set is missing or incomplete, or they differ in their classes.
         """
         _check_budget(time_budget_s)
-        _refuse_both(**{"--epochs": epochs, "--time-budget": time_budget_s})
-        _refuse_both(**{"--init": init, "--encoder-weights": encoder_weights})
+        _refuse_both(option("--epochs"), budget_option(), epochs, time_budget_s)
+        _refuse_both(option("--init"), option("--encoder-weights"), init, encoder_weights)
         settings = load_recipe(recipe) if isinstance(recipe, str) else recipe
         folder = Path("runs") / model if output is None else Path(output)
         if epochs is None and resume:
@@ -146,14 +147,26 @@ class RunSpec:
         )
 
 
+def budget_option(seconds: float | None = None) -> str:
+    """How to give a time budget, for a message: in minutes on the command line."""
+    typed, written = ["--time-budget"], ["time_budget_s"]
+    if seconds is not None:
+        typed.append(f"{seconds / 60:g}")
+        written.append(f"{seconds:g}")
+    return option(" ".join(typed), parameter="=".join(written))
+
+
 def _check_budget(seconds: float | None) -> None:
     if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"--time-budget {seconds / 60:g}: give the minutes to train, above 0")
+        raise UsageError(
+            budget_option(seconds),
+            fix=f"give the {option('minutes', parameter='seconds')} to train, above 0",
+        )
 
 
-def _refuse_both(**options: object) -> None:
-    if all(value is not None for value in options.values()):
-        raise UsageError(f"{' and '.join(options)} exclude each other: give one of them")
+def _refuse_both(first: str, second: str, *given: object) -> None:
+    if None not in given:
+        raise UsageError(f"{first} and {second} exclude each other", fix="give one of them")
 
 
 def _weights_file(name_or_path: Path | str | None) -> Path | None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from roadseg.core.errors import UsageError
 from roadseg.core.labels import ClassSet
+from roadseg.core.wording import option
 from roadseg.models import build_model, load_weights, weights_classes
 from roadseg.models.abilities import vgg16_encoder
 from roadseg.models.transfer import keep_all_but_classes
@@ -42,8 +43,9 @@ def starting_network(spec: RunSpec, *, leads: bool = True) -> nn.Module:
         encoder = vgg16_encoder(network)
         if encoder is None:
             raise UsageError(
-                f"--encoder-weights is for networks with VGG16's encoder, which {spec.model} "
-                "has not: use --model segnet"
+                f"{option('--encoder-weights')} is for networks with VGG16's encoder, which "
+                f"{spec.model} has not",
+                fix=f"use {option('--model', 'segnet')}",
             )
         load_vgg16(encoder, spec.encoder_weights)
     return network
@@ -58,7 +60,8 @@ def _take_over(network: nn.Module, name: str, weights: Path, classes: ClassSet) 
     model, meta = load_weights(weights)
     if meta["model"] != name:
         raise UsageError(
-            f"{weights} holds {meta['model']}: use --model {meta['model']}, or other weights"
+            f"{weights} holds {meta['model']}",
+            fix=f"use {option('--model', meta['model'])}, or other weights",
         )
     own, state = weights_classes(weights), model.state_dict()
     if own.same_classes(classes):

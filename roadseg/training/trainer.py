@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from roadseg.core.errors import ModelError
+from roadseg.core.wording import option
 from roadseg.models import load_weights
 from roadseg.training.checkpoint import CheckpointWriter, fit_explained, load_checkpoint
 from roadseg.training.curves import Board
@@ -261,9 +262,10 @@ class Trainer:
         kept = "there is no checkpoint yet"
         if (self.folder / LAST).exists():
             kept = f"{self.folder / LAST} is the last checkpoint"
-        start = f", from {self.folder / BEST} with --init" if self.best.epoch else ""
+        start = f", from {self.folder / BEST} with {option('--init')}" if self.best.epoch else ""
         raise ModelError(
-            f"{trouble}: {kept}; start another run with a lower learning_rate or a clip_norm{start}"
+            f"{trouble}: {kept}",
+            fix=f"start another run with a lower learning_rate or a clip_norm{start}",
         )
 
     # -- state -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import cv2
 
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Image
+from roadseg.core.wording import option
 
 __all__ = ["Window", "display_available", "open_window"]
 
@@ -140,6 +141,11 @@ def _monitors(connection: ctypes.c_void_p) -> list[tuple[int, int]]:
     return [(int(found[i].width), int(found[i].height)) for i in range(count.value)]
 
 
+def without_window() -> str:
+    """How to ask for no window, for a message."""
+    return option("--no-show", parameter="show=False")
+
+
 def open_window(title: str, *, required: bool) -> Window | None:
     """A window, or None where there is no display and none is `required`.
 
@@ -151,7 +157,8 @@ def open_window(title: str, *, required: bool) -> Window | None:
         return Window(title)
     if required:
         raise UsageError(
-            f"cannot show a window: {obstacle}; use --no-show, with --output to keep the result"
+            f"cannot show a window: {obstacle}",
+            fix=f"use {without_window()}, with {option('--output')} to keep the result",
         )
     return None
 
@@ -206,7 +213,9 @@ class Window:
             self._seen = self._seen or visible
         except cv2.error as exc:
             self._closed = True
-            raise UsageError(f"cannot show a window: {exc.err or exc}; use --no-show") from exc
+            raise UsageError(
+                f"cannot show a window: {exc.err or exc}", fix=f"use {without_window()}"
+            ) from exc
         if gone or key in _CLOSE_KEYS:
             self.close()
         return not self._closed

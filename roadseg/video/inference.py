@@ -20,6 +20,8 @@ from roadseg.video.channel import Channel, Closed
 
 if TYPE_CHECKING:
     from roadseg.core.backend import BackendInfo
+    from roadseg.core.labels import ClassSet
+    from roadseg.core.size import SizeHW
     from roadseg.video.meters import Meters
 
 __all__ = ["FrameSegmenter", "segment_frames"]
@@ -39,8 +41,17 @@ class FrameSegmenter(Protocol):
         ...
 
     @property
+    def classes(self) -> ClassSet:
+        """What it tells apart."""
+        ...
+
+    @property
     def depth(self) -> int:
         """How many frames may be submitted and not yet collected."""
+        ...
+
+    def prepare(self, source_hw: SizeHW) -> None:
+        """Compile the network for frames of this size now, rather than at the first frame."""
         ...
 
     def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:

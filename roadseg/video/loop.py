@@ -4,7 +4,7 @@ Threads live here and nowhere else. Four of them overlap, with bounded channels 
 
     capture   source.read
     infer     segmenter.preprocess, segmenter.submit and .collect, segmenter.postprocess
-    render    renderer
+    render    reader, renderer
     encode    sink.write, mask_sink.write
 
 The thread that calls `VideoLoop.run` (the main thread) shows the newest picture in a window,
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from roadseg.core.errors import SourceError
@@ -39,6 +39,7 @@ from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
+from roadseg.video.reading import LeftOut, Reader, Reading, Row, Timeline
 from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ _MAX_QUEUED_BYTES = 32 * 2**20
 class _Result:
     frame: Frame
     label_map: LabelMap
+    reading: Reading | None = None
+    left_out: LeftOut | None = None
     picture: Image | None = None
 
 
@@ -124,6 +127,8 @@ class VideoLoop:
         renderer: None if nobody looks at pictures; then `sink` and `window` must be None too.
         sink: takes the pictures; the loop closes it.
         mask_sink: takes the class ids; the loop closes it.
+        reader: reads each frame, None where nothing is asked of it.
+        timeline: takes what it reads; the loop closes it.
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
@@ -140,6 +145,8 @@ class VideoLoop:
         *,
         sink: Sink | None = None,
         mask_sink: MaskSink | None = None,
+        reader: Reader | None = None,
+        timeline: Timeline | None = None,
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
@@ -149,7 +156,8 @@ class VideoLoop:
         self.source = source
         self.segmenter = segmenter
         self.renderer = renderer
-        self.outputs = Outputs(sink, mask_sink)
+        self.reader = reader
+        self.outputs = Outputs(sink, mask_sink, timeline)
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
@@ -181,7 +189,7 @@ class VideoLoop:
         stages: list[_Stage[Any]] = [
             self._stage("capture", None, self._capture(), frames),
             self._stage("infer", frames, self._segment(frames), segmented),
-            self._stage("render", segmented, (self._render(r) for r in segmented), rendered),
+            self._stage("render", segmented, self._rendering(segmented), rendered),
             self._stage("encode", rendered, self._encode(rendered), self._on_screen),
         ]
         syncing = threading.Thread(
@@ -237,6 +245,7 @@ class VideoLoop:
             warnings=(*self.source.warnings, *self.outputs.warnings),
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
             names=self._names(),
+            road=None if self.reader is None else self.reader.to_json(),
         )
 
     def _names(self) -> tuple[PictureName, ...]:
@@ -266,12 +275,28 @@ class VideoLoop:
         for frame, label_map in pairs:
             yield _Result(frame, label_map)
 
+    def _rendering(self, results: Iterable[_Result]) -> Iterator[_Result]:
+        if self.reader is None and self.renderer is None:
+            yield from results
+            return
+        for result in results:
+            with self.meters.render:
+                ready = [self._render(each) for each in self._read(result)]
+            yield from ready
+
+    def _read(self, result: _Result) -> list[_Result]:
+        if self.reader is None:
+            return [result]
+        ready = self.reader.push(result.frame, result.label_map)
+        return [_Result(read.frame, read.label_map, read.reading, read.left_out) for read in ready]
+
     def _render(self, result: _Result) -> _Result:
         if self.renderer is None:
             return result
-        with self.meters.render:
-            picture = self.renderer(result.frame.image_bgr, result.label_map, self._hud_stats())
-        return _Result(result.frame, result.label_map, picture)
+        hud = self._hud_stats(result.reading)
+        left_out = result.left_out.mask if result.left_out is not None else None
+        picture = self.renderer(result.frame.image_bgr, result.label_map, hud, left_out)
+        return replace(result, picture=picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:
@@ -294,9 +319,19 @@ class VideoLoop:
     def _write(self, result: _Result) -> None:
         if self.outputs:
             with self.meters.encode:
-                self.outputs.write(result.frame, result.label_map, result.picture)
+                row = self._row(result.frame, result.reading)
+                self.outputs.write(
+                    result.frame, result.label_map, result.picture, row, result.left_out
+                )
 
-    def _hud_stats(self) -> HudStats:
+    def _row(self, frame: Frame, reading: Reading | None) -> Row | None:
+        if reading is None:
+            return None
+        info = self.segmenter.backend_info
+        age_ms = (self.meters.clock() - frame.captured_s) * 1e3
+        return Row(frame, reading, age_ms, info.model if info else "")
+
+    def _hud_stats(self, reading: Reading | None) -> HudStats:
         now_s = self.meters.clock()
         if self._hud is None or now_s - self._hud_since_s >= _HUD_INTERVAL_S:
             info, recent = self.segmenter.backend_info, self.meters.recent
@@ -306,6 +341,7 @@ class VideoLoop:
                 latency_ms=recent.latency_ms,
                 dropped=self._captured.dropped,
                 backend=info.name if info else "",
+                lines=self.reader.hud_lines(reading) if self.reader and reading else (),
             )
         return self._hud
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
 from roadseg.media.sinks.png import PngSink
+from roadseg.video.reading import LeftOut, Row, Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ class Outputs:
     Args:
         sink: takes pictures, None for none.
         mask_sink: takes class ids, None for none.
+        timeline: takes read-outs, None for none.
 
     Attributes:
         written: files and folders that hold results, after `close`.
@@ -38,14 +40,17 @@ class Outputs:
             PNG.
     """
 
-    def __init__(self, sink: Sink | None, mask_sink: MaskSink | None) -> None:
+    def __init__(
+        self, sink: Sink | None, mask_sink: MaskSink | None, timeline: Timeline | None = None
+    ) -> None:
         self.written: list[Path] = []
         self.names: list[tuple[str, str]] = []
         self._sink = sink
         self._mask_sink = mask_sink
-        self._all = [each for each in (sink, mask_sink) if each is not None]
+        self._timeline = timeline
+        self._all = [each for each in (sink, mask_sink, timeline) if each is not None]
         self._naming = next((each for each in self._all if isinstance(each, PngSink)), None)
-        self._failed: Sink | MaskSink | None = None
+        self._failed: Sink | MaskSink | Timeline | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to write to."""
@@ -56,20 +61,38 @@ class Outputs:
         """Those of all sinks, one line each."""
         return [warning for sink in self._all for warning in sink.warnings]
 
-    def write(self, frame: Frame, label_map: LabelMap, picture: Image | None) -> None:
+    def write(
+        self,
+        frame: Frame,
+        label_map: LabelMap,
+        picture: Image | None,
+        row: Row | None = None,
+        left_out: LeftOut | None = None,
+    ) -> None:
         """Write one frame.
+
+        Args:
+            frame: the frame.
+            label_map: its labels.
+            picture: as rendered.
+            row: for the timeline.
+            left_out: what is void in the masks.
 
         Raises:
             SinkError: it could not be written.
         """
-        writing: Sink | MaskSink | None = None
+        writing: Sink | MaskSink | Timeline | None = None
         try:
             if self._sink is not None and picture is not None:
                 writing = self._sink
                 writing.write(picture, frame)
             if self._mask_sink is not None:
                 writing = self._mask_sink
-                writing.write(label_map.ids, frame)
+                ids = label_map.ids
+                writing.write(ids if left_out is None else left_out.applied(ids), frame)
+            if self._timeline is not None and row is not None:
+                writing = self._timeline
+                writing.write(row)
         except BaseException:
             self._failed = writing
             raise

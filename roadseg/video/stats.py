@@ -70,6 +70,8 @@ class RunStats:
         first_frame_s: from the start of the program to the first frame delivered.
         names: for picture files, which result is whose; empty where results are numbered or none
             were written.
+        road: means of the read-outs; None, and not written, for a run without. docs/road.md has
+            its keys.
     """
 
     frames_in: int
@@ -86,10 +88,14 @@ class RunStats:
     warnings: tuple[str, ...]
     first_frame_s: float | None
     names: tuple[PictureName, ...] = ()
+    road: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain values for `json.dumps`."""
-        return asdict(self)
+        values = asdict(self)
+        if self.road is None:
+            del values["road"]
+        return values
 
 
 def peak_rss_mb() -> float | None:

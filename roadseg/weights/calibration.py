@@ -13,7 +13,7 @@
               "measured_with": "openvino 2026.4.0"}}
 
 Those that come with roadseg are `calibration/MODEL.json`. What `roadseg calibrate` writes has the
-beginning of the weights' checksum in its name, `calibration/segnet-lite-255dd35b.json`: many
+beginning of the weights' checksum in its name, `calibration/segnet-lite-24d66fb5.json`: many
 networks have one architecture, and none takes another's place, nor that of one that ships.
 
 The same frames and weights give the same bytes: there is no date in it, scales are sorted and have
@@ -23,17 +23,20 @@ rounded.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.json_file import write_json
+from roadseg.core.files import write_json
+from roadseg.core.records import read_record
 from roadseg.core.shipped import shipped_file
+from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
 __all__ = [
@@ -52,6 +55,10 @@ __all__ = [
 
 DEFAULT_FOLDER = Path("calibration")
 """Where `roadseg calibrate` writes and `roadseg build-engine --int8` looks first, by default."""
+
+Positive = Annotated[int, Meta(ge=1)]
+
+Scale = Annotated[float, Meta(gt=0)]
 
 _VERSION = 1
 _DIGITS = 6
@@ -89,7 +96,7 @@ class Gate:
     """
 
     measured_on: str
-    images: int
+    images: Positive
     fp32_miou: float | None
     int8_miou: float | None
     drop_points: float | None
@@ -115,16 +122,16 @@ class Calibration:
 
     model: str
     weights_sha256: str
-    size_hw: tuple[int, int]
+    size_hw: tuple[Positive, Positive]
     method: str
     frames: tuple[FrameRecord, ...]
-    scales: Mapping[str, float]
+    scales: Mapping[str, Scale]
     float_layers: tuple[str, ...] = ()
     gate: Gate | None = None
 
 
 def calibration_path(model: str, weights_sha256: str, folder: Path = DEFAULT_FOLDER) -> Path:
-    """Where the calibration of some weights is written: `calibration/segnet-lite-255dd35b.json`.
+    """Where the calibration of some weights is written: `calibration/segnet-lite-24d66fb5.json`.
 
     Args:
         model: the network's name.
@@ -165,8 +172,9 @@ def check_not_shipped(path: Path) -> None:
     folder = shipped_file("calibration")
     if path.resolve().parent == folder.resolve() and path.stem in load_manifest():
         raise UsageError(
-            f"{path} comes with roadseg: give another name with --output, or a folder; "
-            "'make weights' replaces what ships"
+            f"{path} comes with roadseg",
+            fix=f"give another name with {option('--output', parameter='path')}, or a folder; "
+            "'make weights' replaces what ships",
         )
 
 
@@ -189,19 +197,9 @@ def read_calibration(path: Path, *, source: str | None = None) -> Calibration:
     """
     fix = _command(source or path.stem)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return read_record(path, Calibration, ModelError, fix=fix, version=_VERSION)
     except FileNotFoundError:
-        raise ModelError(f"no calibration at {path}: {fix}") from None
-    except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except ValueError as exc:
-        raise ModelError(f"{path} is damaged (no JSON): {fix}") from exc
-    if isinstance(raw, dict) and raw.get("version", _VERSION) != _VERSION:
-        raise ModelError(f"{path} has version {raw['version']}, expected {_VERSION}: {fix}")
-    try:
-        return _parse(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ModelError(f"{path} is damaged ({_reason(exc)}): {fix}") from exc
+        raise ModelError(f"no calibration at {path}", fix=fix) from None
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -210,29 +208,14 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     Raises:
         SinkError: it cannot be written.
     """
-    gate = calibration.gate
     value = {
         "version": _VERSION,
-        "model": calibration.model,
-        "weights_sha256": calibration.weights_sha256,
-        "size_hw": list(calibration.size_hw),
-        "method": calibration.method,
-        "frames": [{"name": f.name, "sha256": f.sha256} for f in calibration.frames],
-        "scales": {key: calibration.scales[key] for key in sorted(calibration.scales)},
-        "float_layers": list(calibration.float_layers),
-        "gate": None
-        if gate is None
-        else {
-            "measured_on": gate.measured_on,
-            "images": gate.images,
-            "fp32_miou": _rounded(gate.fp32_miou),
-            "int8_miou": _rounded(gate.int8_miou),
-            "drop_points": _rounded(gate.drop_points),
-            "agreement": _rounded(gate.agreement),
-            "label_miou": _rounded(gate.label_miou),
-            "measured_with": gate.measured_with,
-        },
+        **dataclasses.asdict(calibration),
+        "scales": dict(sorted(calibration.scales.items())),
     }
+    gate = calibration.gate
+    if gate is not None:
+        value["gate"] = {key: _rounded(figure) for key, figure in dataclasses.asdict(gate).items()}
     write_json(path, value)
 
 
@@ -252,11 +235,12 @@ def check_weights(
     """
     fix = _command(source or model)
     if calibration.model != model:
-        raise ModelError(f"the calibration is of {calibration.model}, not {model}: {fix}")
+        raise ModelError(f"the calibration is of {calibration.model}, not {model}", fix=fix)
     if calibration.weights_sha256 != weights_sha256:
         raise ModelError(
             f"the calibration is of other weights of {model} (sha256 "
-            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]}): {fix}"
+            f"{calibration.weights_sha256[:12]}, not {weights_sha256[:12]})",
+            fix=fix,
         )
 
 
@@ -265,76 +249,6 @@ def _command(model: str) -> str:
     return f"run 'roadseg calibrate --model {shown} --data DIR|VIDEO'"
 
 
-def _rounded(value: float | None) -> float | None:
-    """To as many digits as anybody needs."""
-    return None if value is None else float(f"{value:.{_DIGITS}g}")
-
-
-def _parse(raw: Mapping[str, Any]) -> Calibration:
-    known = {"version", "model", "weights_sha256", "size_hw", "method"}
-    known |= {"frames", "scales", "float_layers", "gate"}
-    if set(raw) != known:
-        odd = sorted(set(raw) ^ known)
-        raise ValueError(f"fields missing or unknown: {', '.join(odd)}")
-    height, width = (_positive_int(side, "size_hw") for side in raw["size_hw"])
-    scales = {_text(key, "scales"): _scale(key, value) for key, value in raw["scales"].items()}
-    return Calibration(
-        model=_text(raw["model"], "model"),
-        weights_sha256=_text(raw["weights_sha256"], "weights_sha256"),
-        size_hw=(height, width),
-        method=_text(raw["method"], "method"),
-        frames=tuple(
-            FrameRecord(_text(f["name"], "frames"), _text(f["sha256"], "frames"))
-            for f in raw["frames"]
-        ),
-        scales=MappingProxyType(scales),
-        float_layers=tuple(_text(name, "float_layers") for name in raw["float_layers"]),
-        gate=None if raw["gate"] is None else _parse_gate(raw["gate"]),
-    )
-
-
-def _parse_gate(raw: Mapping[str, Any]) -> Gate:
-    def number(key: str) -> float | None:
-        value = raw[key]
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{key} is {value!r}")
-        return float(value)
-
-    agreement = number("agreement")
-    if agreement is None:
-        raise ValueError("agreement is missing")
-    return Gate(
-        measured_on=_text(raw["measured_on"], "measured_on"),
-        images=_positive_int(raw["images"], "images"),
-        fp32_miou=number("fp32_miou"),
-        int8_miou=number("int8_miou"),
-        drop_points=number("drop_points"),
-        agreement=agreement,
-        measured_with=_text(raw["measured_with"], "measured_with"),
-        label_miou=number("label_miou") if "label_miou" in raw else None,
-    )
-
-
-def _text(value: object, key: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{key} is {value!r}")
-    return value
-
-
-def _positive_int(value: object, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{key} is {value!r}")
-    return value
-
-
-def _scale(key: str, value: object) -> float:
-    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not valid or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise ValueError(f"the scale of {key} is {value!r}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _reason(exc: Exception) -> str:
-    return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
+def _rounded(value: Any) -> Any:
+    """A figure to as many digits as anybody needs."""
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from roadseg.core.errors import QualityGateError, UsageError
+from roadseg.core.wording import option
 from roadseg.weights.calibration import Calibration, Gate
 
 __all__ = [
@@ -43,7 +44,9 @@ def check_drop(points: float) -> None:
         UsageError: it is negative, infinite or a NaN.
     """
     if not 0 <= points < math.inf:  # nor a NaN
-        raise UsageError(f"a drop of {points:g} points: use for example --max-drop 0.5")
+        raise UsageError(
+            f"a drop of {points:g} points", fix=f"use for example {option('--max-drop', 0.5)}"
+        )
 
 
 def passes(gate: Gate | None, max_drop_points: float = 0.5) -> bool:
@@ -107,17 +110,20 @@ def check_gate(
     if gate is None or not is_measured(gate):
         known = "nothing was measured" if gate is None else "measured by an older roadseg"
         raise QualityGateError(
-            f"what INT8 costs {calibration.model} is unknown ({known}): measure it with 'roadseg "
-            f"calibrate --model {calibration.model} --data DIR|VIDEO', or use --force"
+            f"what INT8 costs {calibration.model} is unknown ({known})",
+            fix=f"measure it with 'roadseg calibrate --model {calibration.model} --data "
+            f"DIR|VIDEO', or use {option('--force', True)}",
         )
     if gate.drop_points is None:
         raise QualityGateError(
-            f"{cost_text(gate)} ({bounds_text()}): calibrate on more frames, or on labelled ones, "
-            "which tell what it really costs, or use --force"
+            f"{cost_text(gate)} ({bounds_text()})",
+            fix="calibrate on more frames, or on labelled ones, which tell what it really costs, "
+            f"or use {option('--force', True)}",
         )
     raise QualityGateError(
         f"INT8 costs {calibration.model} {gate.drop_points:.2f} points of mIoU on "
         f"{gate.measured_on} ({100 * (gate.fp32_miou or 0):.2f} in FP32), allowed are "
-        f"{max_drop_points:g}: calibrate on more frames, allow more with --max-drop, or use "
-        "--force"
+        f"{max_drop_points:g}",
+        fix=f"calibrate on more frames, allow more with {option('--max-drop')}, or use "
+        f"{option('--force', True)}",
     )

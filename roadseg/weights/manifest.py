@@ -26,13 +26,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import ModelError, SinkError
+from roadseg.core.errors import ModelError, os_reason
+from roadseg.core.files import write_json
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.core.whole_file import replace_file
+from roadseg.core.records import read_record
 
 __all__ = [
     "WEIGHTS_DIR",
@@ -72,13 +73,18 @@ class RuntimeFile:
 class ManifestEntry:
     """One model that ships; see this module's docstring for the fields."""
 
-    name: str
     architecture: str
     classes: tuple[str, ...]
     palette: str
     files: Mapping[str, RuntimeFile]
     training: Mapping[str, Any]
     validation: Mapping[str, Any]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    models: dict[str, ManifestEntry]
 
 
 def load_manifest(directory: Path = WEIGHTS_DIR) -> dict[str, ManifestEntry]:
@@ -88,13 +94,24 @@ def load_manifest(directory: Path = WEIGHTS_DIR) -> dict[str, ManifestEntry]:
         ModelError: the manifest is damaged, or of a newer roadseg.
     """
     path = directory / "manifest.json"
-    raw = _read(path)
-    if raw is None:
-        return {}
+
     try:
-        return {name: _entry(name, value, directory) for name, value in raw["models"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as exc:
-        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
+        manifest = read_record(
+            path,
+            _Manifest,
+            ModelError,
+            fix=_REINSTALL,
+            version=_VERSION,
+            make=lambda _kind, relative: directory / relative,
+        )
+    except FileNotFoundError:
+        return {}
+    for name, entry in manifest.models.items():
+        if not all(file.parts for file in entry.files.values()):
+            raise ModelError(
+                f"{path} is damaged ({name} names a runtime without files)", fix=_REINSTALL
+            )
+    return {name: replace(entry, name=name) for name, entry in manifest.models.items()}
 
 
 def write_manifest_entry(
@@ -122,7 +139,9 @@ def write_manifest_entry(
         SinkError: the manifest cannot be written.
     """
     path = directory / "manifest.json"
-    raw = _read(path) or {"version": _VERSION, "models": {}}
+    raw: dict[str, Any] = {"version": _VERSION, "models": {}}
+    if load_manifest(directory):
+        raw = json.loads(path.read_text(encoding="utf-8"))
     raw["models"][name] = {
         "architecture": architecture,
         "classes": list(CLASS_NAMES),
@@ -134,11 +153,7 @@ def write_manifest_entry(
         "training": dict(training),
         "validation": dict(validation),
     }
-    text = json.dumps(raw, indent=2, allow_nan=False) + "\n"
-    try:
-        replace_file(path, text.encode("utf-8"))
-    except OSError as exc:
-        raise SinkError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    write_json(path, raw)
 
 
 def sha256_of(path: Path) -> str:
@@ -154,43 +169,6 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["version"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ModelError(f"{path} is damaged ({exc!r}): {_REINSTALL}") from exc
-    if version != _VERSION:
-        raise ModelError(f"{path} has version {version}, expected {_VERSION}: {_REINSTALL}")
-    return dict(raw)
-
-
-def _entry(name: str, value: Mapping[str, Any], directory: Path) -> ManifestEntry:
-    files = {
-        runtime: RuntimeFile(
-            precision=file["precision"],
-            parts=tuple(
-                FilePart(directory / part["path"], part["sha256"], int(part["bytes"]))
-                for part in file["parts"]
-            ),
-        )
-        for runtime, file in value["files"].items()
-    }
-    if any(not file.parts for file in files.values()):
-        raise ValueError(f"{name} names a runtime without files")
-    return ManifestEntry(
-        name=name,
-        architecture=value["architecture"],
-        classes=tuple(value["classes"]),
-        palette=value["palette"],
-        files=files,
-        training=value["training"],
-        validation=value["validation"],
-    )
-
-
 def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:
     paths = list(parts)
     if len(paths) == 1 and paths[0].suffix == ".xml":
@@ -201,8 +179,10 @@ def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:
             relative = path.resolve().relative_to(directory.resolve())
             size, digest = path.stat().st_size, sha256_of(path)
         except ValueError:
-            raise ModelError(f"{path} is not in {directory}: write it there first") from None
+            raise ModelError(f"{path} is not in {directory}", fix="write it there first") from None
         except OSError as exc:
-            raise ModelError(f"cannot read {path} ({exc.strerror}): write it first") from exc
+            raise ModelError(
+                f"cannot read {path} ({os_reason(exc)})", fix="write it first"
+            ) from exc
         measured.append({"path": relative.as_posix(), "sha256": digest, "bytes": size})
     return measured

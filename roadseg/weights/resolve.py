@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.labels import CLASS_NAMES
+from roadseg.core.errors import ModelError, UsageError, os_reason
+from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
+from roadseg.core.records import read_record
+from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
 __all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
 
-_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": (".pt",), "tensorrt": (".pt",)}
+_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 
 
@@ -28,6 +28,8 @@ class ModelFile:
         precision: `int8`, `fp16` or `fp32`.
         architecture: the network's name; None where only the file itself knows it.
         sha256: checksum of `path`, in hexadecimal.
+        classes: what it tells apart; None where only the file itself knows.
+        bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
     """
 
     name: str
@@ -35,6 +37,19 @@ class ModelFile:
     precision: str
     architecture: str | None
     sha256: str
+    classes: ClassSet | None = None
+    bin_sha256: str | None = None
+
+    def weights(self) -> tuple[str, str]:
+        """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        if self.path.suffix.lower() != ".xml":
+            return self.path.name, self.sha256
+        binary = self.path.with_suffix(".bin")
+        return binary.name, self.bin_sha256 or _digest(binary)
 
 
 def model_names(directory: Path = WEIGHTS_DIR) -> tuple[str, ...]:
@@ -58,7 +73,7 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     where `roadseg quantize` puts one.
 
     Args:
-        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.pt`.
+        name_or_path: a shipped model's name, or a path to `.xml`, `.onnx` or `.safetensors`.
         backend: `auto`, `openvino`, `torch`, or `tensorrt`, whose engines are built from the
             weights that are PyTorch's. Engines themselves are no models: see `is_engine`.
         directory: where the manifest lies.
@@ -72,10 +87,11 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
     if name_or_path in entries:
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".xml", ".onnx", ".pt", _SUFFIX_ENGINE):
+    if path.suffix.lower() not in (".xml", ".onnx", *SUFFIXES, _SUFFIX_ENGINE):
         use = f"{option('--model', *entries)}{', or' if entries else ' with'}"
         raise UsageError(
-            f"unknown model {name_or_path!r}: use {use} a .xml, .onnx, .pt or .engine file"
+            f"unknown model {name_or_path!r}",
+            fix=f"use {use} a .xml, .onnx, .safetensors or .engine file",
         )
     return _own(path, runtime)
 
@@ -91,34 +107,46 @@ def resolve_weights(name_or_path: str, *, directory: Path = WEIGHTS_DIR) -> Mode
     if name_or_path in names:
         return resolve_model(name_or_path, "torch", directory=directory)
     path = Path(name_or_path)
-    if path.suffix.lower() == ".pt":
+    if is_weights(path):
         return _own(path, "torch")
     kind = {".engine": "an engine", ".onnx": "an ONNX file", ".xml": "a file for OpenVINO"}
     what = kind.get(path.suffix.lower())
     problem = f"unknown model {name_or_path!r}" if what is None else f"{path} is {what}, no weights"
-    raise UsageError(f"{problem}: use --model {'|'.join(names)}, or a .pt file of 'roadseg train'")
+    fix = f"use {option('--model', *names)}, or a .safetensors file of 'roadseg train'"
+    raise UsageError(problem, fix=fix)
 
 
 def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
     needed = "torch" if runtime == "tensorrt" else runtime
     if needed not in entry.files:
         raise UsageError(
-            f"{entry.name} does not ship for the {runtime} backend: "
-            f"use {option('--backend', *entry.files)}"
+            f"{entry.name} does not ship for the {runtime} backend",
+            fix=f"use {option('--backend', *entry.files)}",
         )
     if entry.classes != CLASS_NAMES:
-        raise ModelError(f"{entry.name} is for other classes than CamVid's 11: reinstall roadseg")
+        raise ModelError(
+            f"{entry.name} is for other classes than CamVid's 11", fix="reinstall roadseg"
+        )
     file = entry.files[needed]
     for part in file.parts:
         _check_sum(part.path, part.sha256, "reinstall roadseg")
     main = file.parts[0]
-    return ModelFile(entry.name, main.path, file.precision, entry.architecture, main.sha256)
+    binaries = [part.sha256 for part in file.parts if part.path.suffix == ".bin"]
+    return ModelFile(
+        entry.name,
+        main.path,
+        file.precision,
+        entry.architecture,
+        main.sha256,
+        CAMVID,
+        binaries[0] if binaries else None,
+    )
 
 
 def _own(path: Path, runtime: str) -> ModelFile:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES[runtime]:
-        if suffix == ".pt":
+        if suffix in SUFFIXES:
             fix = (
                 f"use {option('--backend', 'torch')}, or "
                 f"'roadseg export --model {path} --output {path.stem}.onnx'"
@@ -127,30 +155,39 @@ def _own(path: Path, runtime: str) -> ModelFile:
             fix = f"use {option('--backend', 'tensorrt')}"
         else:
             fix = f"use {option('--backend', 'openvino')}"
-        raise UsageError(f"the {runtime} backend does not take {suffix} files ({path}): {fix}")
+        raise UsageError(f"the {runtime} backend does not take {suffix} files ({path})", fix=fix)
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: check the path given with {option('--model')}")
+        raise ModelError(
+            f"no model file at {path}", fix=f"check the path given with {option('--model')}"
+        )
     binary = path.with_suffix(".bin")
     if suffix == ".xml" and not binary.is_file():
-        raise ModelError(f"{path} has no weights: put {binary.name} beside it")
+        raise ModelError(f"{path} has no weights", fix=f"put {binary.name} beside it")
     facts = _sidecar(path)
     fix = "copy the file again, or delete its .json if the change is wanted"
-    if "bin_sha256" in facts:
-        _check_sum(binary, str(facts["bin_sha256"]), fix)
-    digest = _check_sum(path, str(facts["sha256"]), fix) if "sha256" in facts else _digest(path)
-    precision = str(facts.get("precision") or _guess_precision(path))
-    return ModelFile(path.stem, path, precision, None, digest)
+    bin_sha256 = facts.bin_sha256
+    if bin_sha256 is not None:
+        _check_sum(binary, bin_sha256, fix)
+    digest = _digest(path) if facts.sha256 is None else _check_sum(path, facts.sha256, fix)
+    precision = facts.precision or _guess_precision(path)
+    return ModelFile(path.stem, path, precision, None, digest, bin_sha256=bin_sha256)
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Sidecar:
+    """What `FILE.json` says of a model file."""
+
+    precision: str | None = None
+    sha256: str | None = None
+    bin_sha256: str | None = None
+
+
+def _sidecar(path: Path) -> _Sidecar:
     sidecar = path.with_name(f"{path.name}.json")
     try:
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        return read_record(sidecar, _Sidecar, ModelError, fix="delete it or copy it again")
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{sidecar} is damaged: delete it or copy it again") from exc
-    return facts if isinstance(facts, dict) else {}
+        return _Sidecar()
 
 
 def _guess_precision(path: Path) -> str:
@@ -163,13 +200,13 @@ def _digest(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise ModelError(f"cannot read {path}: {os_reason(exc)}") from exc
 
 
 def _check_sum(path: Path, expected: str, fix: str) -> str:
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: {fix}")
+        raise ModelError(f"no model file at {path}", fix=fix)
     digest = _digest(path)
     if digest != expected:
-        raise ModelError(f"{path}: sha256 is {digest}, expected {expected}: {fix}")
+        raise ModelError(f"{path}: sha256 is {digest}, expected {expected}", fix=fix)
     return digest

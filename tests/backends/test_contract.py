@@ -15,8 +15,7 @@ from roadseg.backends.torch_cuda.backend import TorchCudaBackend
 from roadseg.backends.torch_cuda.ops import TorchOperations
 from roadseg.core.backend import Backend, PipelinedBackend, ScoringBackend
 from roadseg.core.labels import NUM_CLASSES
-from roadseg.loading.scores import create_scoring_backend
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
 from roadseg.models import load_weights
 from roadseg.testing.cuda import SimulatedCuda
 
@@ -56,12 +55,12 @@ def backend(
     elif request.param in SCORING:
         runtime = request.param.partition("-")[0]
         model = {"openvino": str(xml_file), "torch": str(pt_file)}[runtime]
-        running = create_scoring_backend(model, runtime, SIZE_HW, threads=1)
+        running = choose(model, runtime, threads=1).open(SIZE_HW, scores=True)
     elif request.param == "fake-pipelined":
         running = FakePipelinedBackend(SIZE_HW)
     else:
         model = {"openvino": str(xml_file), "torch": str(pt_file), "fake": "none"}[request.param]
-        running = create_backend(model, request.param, SIZE_HW, threads=1)
+        running = choose(model, request.param, threads=1).open(SIZE_HW)
     yield running
     running.close()
 

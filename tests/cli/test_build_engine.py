@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from roadseg.backends.tensorrt.build import builder as library
-from roadseg.backends.tensorrt.build.progress import BuildProgress
+from roadseg.backends.tensorrt.builder import build_engine as library
 from roadseg.cli import build_engine as command
 from roadseg.cli import main
+from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.errors import BackendError, EngineError
+from roadseg.core.progress import Progress
 from roadseg.engine.manifest import CalibrationFacts, Gpu, ParityFacts, read_manifest
 from roadseg.engine.store import EngineFile, engines_dir
 from roadseg.models import build_model, save_weights
@@ -33,18 +34,17 @@ rtx = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     return path
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROADSEG_CACHE", str(tmp_path / "cache"))
+def surroundings(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROADSEG_DEBUG", raising=False)
 
     def no_gpu() -> Any:
-        raise BackendError("there is no NVIDIA driver: install it")
+        raise BackendError("there is no NVIDIA driver", fix="install it")
 
     monkeypatch.setattr("roadseg.cuda.load_cuda", no_gpu)
 
@@ -217,7 +217,7 @@ def test_targets_that_are_not_there(
     )
 
     def load_runtime(target: str) -> Any:
-        raise BackendError("TensorRT is not installed: pip install tensorrt")
+        raise BackendError("TensorRT is not installed", fix="pip install tensorrt")
 
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", load_runtime)
     assert main(["build-engine", "--model", str(weights), "--target", "tensorrt"]) == 6
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_written(
     path = tmp_path / "file" / "x.engine"
     assert build(weights, "--output", str(path)) == 4
     assert capsys.readouterr().err == (
-        f"error: cannot write the engine {path} ({tmp_path / 'file'} is no folder): give another "
+        f"error: cannot write {path} ({tmp_path / 'file'} is no folder): give another "
         "folder with --output, or free the space it needs\n"
     )
 
@@ -244,9 +244,9 @@ def test_a_failing_build(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def compile_plan(*args: Any, log: Callable[[str], None], **options: Any) -> Any:
-        log("TensorRT: warning: something odd")
-        raise EngineError("TensorRT cannot build mine (no kernel): try another --size")
+    def compile_plan(*args: Any, **options: Any) -> Any:
+        logging.getLogger("roadseg.backends").debug("TensorRT: warning: something odd")
+        raise EngineError("TensorRT cannot build mine (no kernel)", fix="try another --size")
 
     monkeypatch.setattr(library, "compile_plan", compile_plan)
     assert build(weights, "--output", str(tmp_path / "out")) == 9
@@ -296,12 +296,12 @@ def test_what_it_says_of_an_engine(
     assert "what INT8 costs is unknown; no layers stay FP16" in capsys.readouterr().out
 
 
-def state(stage: str, fraction: float, elapsed_s: float, eta_s: float | None) -> BuildProgress:
-    return BuildProgress(stage, "Timing tactics", fraction, elapsed_s, eta_s)
+def state(stage: str, fraction: float, elapsed_s: float, left_s: float | None) -> Progress:
+    return Progress(stage, fraction, "Timing tactics", elapsed_s, left_s)
 
 
 def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with command.build_progress() as show:
+    with progress_bar() as show:
         show(state("building", 0.0, 0.0, None))
         show(state("building", 0.1, 9.0, None))
         show(state("building", 0.25, 30.0, 90.0))
@@ -323,14 +323,14 @@ def test_a_bar_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with command.build_progress() as show:
+    with progress_bar() as show:
         show(state("building", 0.25, 30.0, 80.5))
     shown = capsys.readouterr().err
     for words in ("building", "25%", "about 80 s left", "Timing tactics"):
         assert words in shown
     # What looks like a tag is a part of the name.
-    with command.build_progress() as show:
-        show(replace(state("building", 0.5, 30.0, None), phase="{ForeignNode[/a.../b]} " * 9))
+    with progress_bar() as show:
+        show(replace(state("building", 0.5, 30.0, None), detail="{ForeignNode[/a.../b]} " * 9))
     shown = capsys.readouterr().err
     assert "{ForeignNode[/a.../b]} {ForeignNode[/a" in shown
     assert "left" not in shown

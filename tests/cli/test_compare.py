@@ -101,8 +101,12 @@ def test_tables_are_trained_as_the_paper_trained_them(
         (["--table", "1", "--recipe", "x"], 2, "unknown recipe 'x': use --recipe "),
         (["--table", "1", "--time-budget", "0"], 2, "--time-budget 0: give the minutes to train"),
         (["--table", "1", "--size", "1"], 2, "size '1' is not HxW"),
-        (["--table", "1", "--split", "odd"], 7, "{data} has no split 'odd'; use one of its splits"),
-        (["--table", "1", "--weights", "no"], 5, "no weights at no/bilinear-interpolation/best.pt"),
+        (["--table", "1", "--split", "odd"], 7, "{data} has no split 'odd': use one of its splits"),
+        (
+            ["--table", "1", "--weights", "no"],
+            5,
+            "no weights at no/bilinear-interpolation/best.safetensors",
+        ),
     ],
 )
 def test_unusable_options(
@@ -126,4 +130,4 @@ def test_output_that_is_a_file(
 ) -> None:
     command = ["compare", "--data", str(tiny_camvid), "--table", "1", "--output", str(recipe)]
     assert cli.main(command) == 4
-    assert capsys.readouterr().err.startswith(f"error: cannot write {recipe}/rows.json: ")
+    assert capsys.readouterr().err.startswith(f"error: cannot write {recipe}/rows.json (")

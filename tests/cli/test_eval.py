@@ -133,7 +133,7 @@ def test_missing_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_missing_split(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(camvid), "--split", "test", "--backend", "fake"]) == 7
     assert capsys.readouterr().err == (
-        f"error: {camvid} has no split 'test'; use one of its splits: val\n"
+        f"error: {camvid} has no split 'test': use one of its splits: val\n"
     )
 
 
@@ -161,7 +161,7 @@ def test_json_onto_a_folder(
     captured = capsys.readouterr()
     # Known before the first frame is scored, and not after the last.
     assert captured.out == ""
-    assert captured.err.startswith(f"error: cannot write {tmp_path}: it is a folder;")
+    assert captured.err.startswith(f"error: cannot write {tmp_path}: it is a folder: ")
 
 
 def test_damaged_frame_leaves_no_json(
@@ -173,7 +173,7 @@ def test_damaged_frame_leaves_no_json(
     assert main(arguments) == 7
     assert capsys.readouterr().err == (
         f"error: cannot decode {camvid}/valannot/1.png: the file is empty, damaged or not a "
-        "picture; copy it again\n"
+        "picture: copy it again\n"
     )
     assert not path.exists()
 
@@ -212,7 +212,7 @@ def test_report_with_scores(camvid: Path, tmp_path: Path) -> None:
 def test_a_file_goes_by_its_path(
     camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weights = tmp_path / "runs/fcn-basic/best.pt"
+    weights = tmp_path / "runs/fcn-basic/best.safetensors"
     weights.parent.mkdir(parents=True)
     save_weights(weights, build_model("fcn-basic"), "fcn-basic")
     folder, path = tmp_path / "report", tmp_path / "scores.json"
@@ -223,7 +223,7 @@ def test_a_file_goes_by_its_path(
     assert json.loads(path.read_text())["model"] == str(weights)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert f"<h1>{weights} fp32</h1>" in page
-    assert f"best.pt, SHA-256 {sha256_of(weights)}" in page
+    assert f"best.safetensors, SHA-256 {sha256_of(weights)}" in page
 
 
 def test_flicker_of_a_clip(
@@ -260,4 +260,4 @@ def test_report_onto_a_file(camvid: Path, capsys: pytest.CaptureFixture[str]) ->
     captured = capsys.readouterr()
     # Known before the first frame is scored.
     assert captured.out == ""
-    assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html: ")
+    assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html (")

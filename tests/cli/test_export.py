@@ -14,7 +14,7 @@ import torch
 from roadseg.cli import main
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
 from roadseg.models import build_model, save_weights
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
@@ -23,7 +23,7 @@ from roadseg.weights.manifest import sha256_of
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     return path
 
@@ -64,7 +64,7 @@ def test_openvino_files_run(
     out = capsys.readouterr().out
     assert out == f"{path}: segnet-lite, fp16, native lowering, frames of any multiple of 32\n"
     assert json.loads((tmp_path / "lite.xml.json").read_text())["precision"] == "fp16"
-    backend = create_backend(str(path), "auto", (32, 64))
+    backend = choose(str(path)).open((32, 64))
     assert backend.infer(np.zeros((1, 32, 64, 3), np.uint8)).shape == (1, 32, 64)
     assert backend.info.precision == "fp16"
 
@@ -263,7 +263,7 @@ def test_refusals(
 
 
 def test_models_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    absent = tmp_path / "absent.pt"
+    absent = tmp_path / "absent.safetensors"
     assert export(absent, tmp_path / "x.onnx") == 5
     error = f"error: no model file at {absent}: check the path given with --model\n"
     assert capsys.readouterr().err == error
@@ -271,6 +271,6 @@ def test_models_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFi
     assert export(graph, tmp_path / "x.onnx") == 2
     error = (
         f"error: {graph} is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
-        ".pt file of 'roadseg train'\n"
+        ".safetensors file of 'roadseg train'\n"
     )
     assert capsys.readouterr().err == error

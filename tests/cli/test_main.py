@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -181,3 +182,25 @@ def test_without_stdout_and_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["--version"]) == 0
     assert cli.main(["fly"]) == 2
     assert sys.stdout is sys.stderr is None
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("bu", {"build-engine"}), ("run --vi", {"--view"}), ("nothing", set())]
+)
+def test_shells_complete_commands_and_options(words: str, offered: set[str]) -> None:
+    asked = {
+        "_ROADSEG_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"roadseg {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    program = "import sys; from roadseg.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert set(done.stdout.split()) == offered

@@ -45,7 +45,7 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
     (tmp_path / "tiny.toml").write_text(recipe.replace("batch_size = 8", "batch_size = 2"))
     data, size = ["--data", str(tiny_camvid)], ["--size", f"{size_hw[0]}x{size_hw[1]}"]
     folder = tmp_path / "run"
-    weights, network = folder / "best.pt", tmp_path / "net.onnx"
+    weights, network = folder / "best.safetensors", tmp_path / "net.onnx"
     run(
         *("train", *data, "--model", name, "--recipe", str(tmp_path / "tiny.toml")),
         *("--epochs", "1", "--output", str(folder)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 import torch
 
 from roadseg.cli import main
-from roadseg.cli import quantize as command
 from roadseg.datasets.opening import open_dataset
-from roadseg.loading.classes import classes_of_model
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
+from roadseg.loading.classes import classes_of_file
 from roadseg.models import build_model, save_weights
 from roadseg.quantize.for_openvino import PLANS
 
@@ -25,7 +23,7 @@ from roadseg.quantize.for_openvino import PLANS
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     return path
 
@@ -75,7 +73,7 @@ def test_it_writes_a_network_that_runs(
     assert facts["drop_points"] == pytest.approx(100 * (facts["fp32_miou"] - facts["int8_miou"]))
     # Weights of one byte: the file is a quarter of the FP32 one's 19 MB.
     assert (tmp_path / "mine-int8.bin").stat().st_size < 6e6
-    backend = create_backend(str(path), "auto", (64, 96))
+    backend = choose(str(path)).open((64, 96))
     assert backend.info.precision == "int8"
     assert backend.infer(np.zeros((1, 64, 96, 3), np.uint8)).shape == (1, 64, 96)
 
@@ -89,7 +87,8 @@ def test_a_refused_network_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("roadseg.quantize.for_openvino.calibrate", lambda model, *_: model)
     monkeypatch.setattr(
-        command, "_miou", lambda _model, precision, *_: 0.5 if precision == "int8" else 0.6
+        "roadseg.quantize.quantizing._miou",
+        lambda _model, precision, *_: 0.5 if precision == "int8" else 0.6,
     )
     output = tmp_path / "named.xml"
     assert quantize(weights, data, output) == 8
@@ -97,7 +96,7 @@ def test_a_refused_network_leaves_nothing(
     assert len(out.splitlines()) == 2 + len(PLANS)
     assert err == (
         "error: INT8 costs 10.00 points of validation mIoU (60.00 in FP32), allowed are 0.5: "
-        "nothing was written; calibrate on more frames, or allow more with --max-drop\n"
+        "nothing was written: calibrate on more frames, or allow more with --max-drop\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +120,7 @@ def test_the_output_folder_is_made_and_a_missing_list_is_named(
     assert quantize(weights, data, file / "out") == 4
     path = file / "out" / "mine-int8.xml"
     assert capsys.readouterr().err == (
-        f"error: cannot write {path}: {os.strerror(20)}; give another name or free the space it "
+        f"error: cannot write {path} ({file} is no folder): give another name or free the space it "
         "needs\n"
     )
 
@@ -130,7 +129,7 @@ def test_own_classes_and_frames_chosen_as_calibrate_does(
     tiny_farm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    weights = tmp_path / "farm.pt"
+    weights = tmp_path / "farm.safetensors"
     classes = open_dataset(tiny_farm, "val").classes
     save_weights(weights, build_model("segnet-lite", 3), "segnet-lite", classes=classes)
     given = ["--model", str(weights), "--data", str(tiny_farm), "--output", str(tmp_path / "out")]
@@ -139,7 +138,7 @@ def test_own_classes_and_frames_chosen_as_calibrate_does(
     assert lines[0] == "calibrating segnet-lite on 2 frames of train at 320x512"
     path = tmp_path / "out" / "farm-int8.xml"
     assert lines[-1].startswith(f"{path}: INT8 costs ")
-    assert classes_of_model(str(path)).names == ("track", "field", "sky")
+    assert classes_of_file(path).names == ("track", "field", "sky")
 
 
 def test_frames_without_labels(
@@ -184,7 +183,7 @@ def test_nncf_is_looked_for_before_any_frame_is_read(
     def collect(*_: object, **__: object) -> None:
         raise AssertionError("frames were read")
 
-    monkeypatch.setattr("roadseg.datasets.frames.collect_frames", collect)
+    monkeypatch.setattr("roadseg.quantize.quantizing.collect_frames", collect)
     monkeypatch.setitem(sys.modules, "nncf", None)
     assert quantize(weights, data, tmp_path / "out") == 6
     assert capsys.readouterr().err == (

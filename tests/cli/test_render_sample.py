@@ -46,7 +46,8 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["a.mp4", "--size", "360"],
             2,
-            "--size 360 is not a size: give HEIGHTxWIDTH, such as 360x480",
+            "size '360' is not HxW (height x width of the pictures): "
+            "use for example --size 360x480",
         ),
         (
             ["a.mp4", "--size", "8x8"],
@@ -71,7 +72,8 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["/dev/null/a.mp4", "--seconds", "0.1"],
             4,
-            "cannot write /dev/null: File exists; choose a folder you may write to that has room",
+            "cannot write /dev/null/a.mp4 (/dev/null is no folder): choose a folder you may write "
+            "to that has room",
         ),
     ],
 )

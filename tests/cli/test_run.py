@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -146,6 +147,23 @@ def test_options_of_the_picture_reach_it(images, tmp_path):
     assert pixel("cb") == PALETTES["colorblind"][sky].tolist()
 
 
+def test_a_single_picture_shows_no_figures(tmp_path):
+    """It has no speed: the display would stand in it with dashes."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), np.full((240, 320, 3), 90, np.uint8))
+
+    def picture(source, *options):
+        out = tmp_path / "out"
+        assert run(source, "--output", out, *options) == 0
+        return cv2.imread(str(out / "a.png"))
+
+    without = picture(folder, "--no-hud")
+    assert (picture(folder / "a.png") == without).all()
+    assert (picture(folder) != without).any()
+
+
 def test_max_frames_and_loop(images, tmp_path, capsys):
     assert run(images, "--save-masks", tmp_path / "a", "--max-frames", 3) == 0
     assert len(os.listdir(tmp_path / "a")) == 3
@@ -222,7 +240,7 @@ def test_a_failing_backend_keeps_the_frames_before_it(images, tmp_path, capsys, 
     def fail(self, batch_bgr):
         calls.append(None)
         if len(calls) == 4:
-            raise BackendError("the runtime failed: try --backend torch")
+            raise BackendError("the runtime failed", fix="try --backend torch")
         return infer(self, batch_bgr)
 
     monkeypatch.setattr(FakeBackend, "infer", fail)
@@ -322,7 +340,7 @@ class TestNothingAskedFor:
 
     def test_no_show_is_no_display(self, images, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("roadseg.pipeline.display_available", lambda: None)
+        monkeypatch.setattr("roadseg.video.opening.display_available", lambda: None)
         assert run(images, "--no-show") == 0
         assert capsys.readouterr().err == self.lines("images-roadseg", "--no-show")[0]
         assert len(os.listdir(tmp_path / "images-roadseg")) == FRAMES
@@ -378,7 +396,7 @@ class TestNothingAskedFor:
             return source
 
         monkeypatch.chdir(images.parent)
-        monkeypatch.setattr("roadseg.pipeline.open_source", opened)
+        monkeypatch.setattr("roadseg.video.opening.open_source", opened)
         assert run("http://u:p@h/live") == 2
         assert "http://***@h/live is live and is recorded only" in capsys.readouterr().err
         assert os.listdir(images.parent) == ["images"]
@@ -409,7 +427,7 @@ class TestNothingAskedFor:
 
         window = Window()
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("roadseg.pipeline.open_window", lambda title, required: window)
+        monkeypatch.setattr("roadseg.video.opening.open_window", lambda title, required: window)
         assert run(images) == 0
         assert window.shown
         assert os.listdir(tmp_path) == ["images"]
@@ -454,15 +472,15 @@ def test_statistics_that_cannot_be_written(images, tmp_path, capsys):
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "run.json"
     assert run(images, "--save-masks", tmp_path / "masks", "--stats-json", target) == 4
-    assert capsys.readouterr().err.startswith(f"error: cannot write {target}: ")
+    assert capsys.readouterr().err.startswith(f"error: cannot write {target} (")
     assert not (tmp_path / "masks").exists(), "refused before any work"
 
 
 def test_a_network_that_cannot_be_made_leaves_no_file(images, tmp_path, capsys, monkeypatch):
     def fail(*args, **kwargs):
-        raise BackendError("the openvino backend needs OpenVINO: pip install openvino")
+        raise BackendError("the openvino backend needs OpenVINO", fix="pip install openvino")
 
-    monkeypatch.setattr("roadseg.loading.segmenter.create_backend", fail)
+    monkeypatch.setattr("roadseg.loading.choice.Choice.open", fail)
     assert run(images, "--output", tmp_path / "out.mp4") == 6
     assert capsys.readouterr().err.count("\n") == 1
     assert os.listdir(tmp_path) == ["images"]
@@ -610,16 +628,99 @@ def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsy
     assert run(images, "--output", tmp_path / "out") == 0
     captured = capsys.readouterr()
     assert captured.err == (
-        f"warning: cannot read {images / 'cut.jpg'}: it was cut off; copy it again\n"
+        f"warning: cannot read {images / 'cut.jpg'}: it was cut off: copy it again\n"
     )
     assert ", 1 lost" in captured.out
     assert "cut.png" not in os.listdir(tmp_path / "out")
 
 
 def test_a_window_shows_no_password(monkeypatch):
-    from roadseg import pipeline
+    from roadseg.video import opening
 
     titles = []
-    monkeypatch.setattr(pipeline, "open_window", lambda title, required: titles.append(title))
+    monkeypatch.setattr(opening, "open_window", lambda title, required: titles.append(title))
     run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--stats-json", os.devnull)
     assert titles == ["roadseg: rtsp://***@127.0.0.1:9/live?pwd=***"]
+
+
+def test_read_outs_in_statistics_and_timeline(clip, tmp_path, capsys):
+    stats_path, timeline = tmp_path / "run.json", tmp_path / "rows" / "drive.csv"
+    capsys.readouterr()
+    assert run(clip, "--timeline", timeline, "--stats-json", stats_path, "--size", "32x64") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"written to {timeline}"
+    with timeline.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(FRAMES))
+    assert [row["model"] for row in rows] == ["fake"] * FRAMES
+    assert all(float(row["age_ms"]) > 0 for row in rows)
+    road = json.loads(stats_path.read_text())["road"]
+    assert road["frames"] == FRAMES
+    for name, mean in road["shares"].items():
+        shares = [float(row[f"share_{name}"]) for row in rows]
+        assert sum(shares) / FRAMES == pytest.approx(mean, abs=1e-5)
+    assert sum(road["shares"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_timeline_alone_is_something_to_do(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(images, "--timeline", "drive.jsonl") == 0
+    assert sorted(os.listdir(tmp_path)) == ["drive.jsonl", "images"]
+
+
+def test_read_outs_stand_in_the_display(images, tmp_path):
+    for folder, extra in (("plain", []), ("read", ["--readouts"])):
+        large = cv2.resize(cv2.imread(str(images / "3.png")), (480, 360))
+        cv2.imwrite(str(tmp_path / "large.png"), large)
+        cv2.imwrite(str(tmp_path / "large2.png"), large)
+        pattern = tmp_path / "large*.png"
+        assert run(pattern, "--output", tmp_path / folder, "--alpha", 0, "--no-legend", *extra) == 0
+    plain, read = (cv2.imread(str(tmp_path / f / "large.png")) for f in ("plain", "read"))
+    rows = [np.flatnonzero((image != image[-1, -1]).any(axis=(1, 2))) for image in (plain, read)]
+    assert rows[1].max() > rows[0].max()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--timeline", "a.txt"], "cannot write a timeline to a.txt: use --timeline FILE.csv"),
+        (["--corridor", "0,1 1,1"], "corridor has 2 corners: give three or more"),
+        (["--horizon", 48], "the horizon lies outside the picture, at 1 of its height"),
+        (["--group", "road=rode"], "unknown class or group 'rode': use road"),
+        (["--timeline", "a.csv", "--stats-json", "a.csv"], "--timeline a.csv is also what --stats"),
+    ],
+)
+def test_mistakes_about_read_outs_end_before_any_work(
+    clip, tmp_path, capsys, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    capsys.readouterr()
+    assert run(clip, "--output", "out.mp4", "--readouts", *options) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_ignore_mask_leaves_the_frame_and_its_masks_void(images, tmp_path, capsys):
+    ignored = np.zeros(SIZE_HW, np.uint8)
+    ignored[40:] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), ignored)
+    out, masks = tmp_path / "out", tmp_path / "masks"
+    plain = ("--no-hud", "--no-legend", "--alpha", 1, "--ignore-mask", tmp_path / "mask.png")
+    assert run(images, "--output", out, "--save-masks", masks, *plain) == 0
+    picture, frame = (cv2.imread(str(folder / "3.png")) for folder in (out, images))
+    assert (picture[40:] == frame[40:]).all()
+    assert (picture[:40] != frame[:40]).any(axis=2).all()
+    ids = cv2.imread(str(masks / "3.png"), cv2.IMREAD_UNCHANGED)
+    assert (ids[40:] == 11).all()
+    assert (ids[:40] == 90 * 11 // 256).all()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_ignore_mask_that_cannot_be_used(images, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "all.png"), np.full(SIZE_HW, 255, np.uint8))
+    out = tmp_path / "out"
+    assert run(images, "--output", out, "--ignore-mask", tmp_path / "all.png") == 2
+    assert capsys.readouterr().err.startswith("error: the ignore mask leaves nothing")
+    assert run(images, "--output", out, "--ignore-mask", tmp_path / "none.png") == 2
+    assert "give a PNG with --ignore-mask" in capsys.readouterr().err
+    assert not out.exists()

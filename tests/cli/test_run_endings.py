@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from roadseg.cli import main
+from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and terminals")
 
-ROOT = Path(__file__).resolve().parents[2]
 
 # A shell that starts tests in the background has SIGINT ignored. Each frame that has been written
 # is told by its time, in a file of its own.

@@ -38,7 +38,7 @@ def test_train_then_resume(
     command += ["--extra", str(tiny_camvid)]
     assert cli.main([*command, "--epochs", "1"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith(f"{run / 'best.pt'}: validation mIoU 0.")
+    assert captured.out.startswith(f"{run / 'best.safetensors'}: validation mIoU 0.")
     assert "at epoch 1 of 1" in captured.out
     lines = captured.err.splitlines()
     assert len(lines) == 1
@@ -49,7 +49,7 @@ def test_train_then_resume(
     )
     assert sorted(p.name for p in run.iterdir()) == [
         "best.ckpt",
-        "best.pt",
+        "best.safetensors",
         "config.json",
         "curves.png",
         "last.ckpt",
@@ -260,7 +260,7 @@ def test_what_is_left_out_without_its_package(
         "without TensorBoard events and curves.png: pip install 'roadseg[train]'\n"
     )
     names = sorted(p.name for p in run.iterdir())
-    assert names == ["best.ckpt", "best.pt", "config.json", "last.ckpt", "log.jsonl"]
+    assert names == ["best.ckpt", "best.safetensors", "config.json", "last.ckpt", "log.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -280,13 +280,21 @@ def test_what_is_left_out_without_its_package(
             "error: --epochs and --time-budget exclude each other: give one of them",
         ),
         (
-            ["--init", "a.pt", "--encoder-weights", "b.pth"],
+            ["--init", "a.safetensors", "--encoder-weights", "b.pth"],
             2,
             "error: --init and --encoder-weights exclude each other: give one of them",
         ),
         (["--seed", "-1"], 2, "error: Invalid value for '--seed': "),
-        (["--init", "nowhere.pt"], 5, "error: no weights at nowhere.pt: train some with"),
-        (["--teacher", "nowhere.pt"], 5, "error: no weights at nowhere.pt: train some with"),
+        (
+            ["--init", "nowhere.safetensors"],
+            5,
+            "error: no weights at nowhere.safetensors: train some with",
+        ),
+        (
+            ["--teacher", "nowhere.safetensors"],
+            5,
+            "error: no weights at nowhere.safetensors: train some with",
+        ),
         (
             ["--encoder-weights", "vgg.pth"],
             2,

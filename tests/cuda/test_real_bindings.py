@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import roadseg.cuda
+from tests.support import ROOT
+from tests.support.cuda import FAKE_DRIVER
 
-HERE = Path(__file__).parent
 SOURCES = sorted(Path(roadseg.cuda.__file__).parent.glob("*.py"))
 
 
@@ -86,7 +87,7 @@ def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             *(compiler, "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
             *("-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")),
-            *(str(HERE / "fake_libcuda.c"), "-ldl"),
+            *(str(FAKE_DRIVER), "-ldl"),
         ],
         check=True,
         timeout=60,
@@ -98,7 +99,7 @@ def run(fake_driver: Path, *command: str, **environment: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, *command],
         env=os.environ | {"LD_LIBRARY_PATH": str(fake_driver)} | environment,
-        cwd=HERE.parent.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
@@ -107,7 +108,7 @@ def run(fake_driver: Path, *command: str, **environment: str) -> subprocess.Comp
 
 
 def test_the_contract_over_the_real_bindings(fake_driver: Path) -> None:
-    contract = str(HERE / "test_cuda_contract.py")
+    contract = "tests/cuda/test_contract.py"
     result = run(
         fake_driver,
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", contract),

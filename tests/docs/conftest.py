@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
+
+from tests.support.clips import write_clip
 
 _FRAMES = 6
 _SIZE_HW = (96, 128)
@@ -21,17 +21,6 @@ def _picture(i: int) -> np.ndarray:
     pixels = np.full((*_SIZE_HW, 3), 40, np.uint8)
     pixels[: 30 + 4 * i] = 220
     return pixels
-
-
-def _write_video(path: Path) -> None:
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25)
-        (stream.height, stream.width), stream.pix_fmt = _SIZE_HW, "yuv420p"
-        for i in range(_FRAMES):
-            frame = av.VideoFrame.from_ndarray(_picture(i), format="bgr24")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
 
 
 def _write_animation(path: Path) -> None:
@@ -50,7 +39,7 @@ def stand_in() -> Callable[[Path], None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = path.suffix.lower()
         if suffix in _VIDEOS:
-            _write_video(path)
+            write_clip(path, images=[_picture(i) for i in range(_FRAMES)])
         elif suffix in (".gif", ".webp"):
             _write_animation(path)
         elif suffix in (".png", ".jpg"):

@@ -22,8 +22,8 @@ import typer
 
 from roadseg import cli
 from roadseg.training import loop
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [
     page.relative_to(ROOT).as_posix()
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -90,14 +90,20 @@ class Command:
         return self.arguments[self.arguments.index(option) + 1] if given else None
 
 
+# Fenced blocks that hold no commands.
+PROSE = ("```text", "```python")
+
+
 def code_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines of indented and fenced blocks with their numbers; one that ends in a backslash goes on
     in the next."""
-    fenced, begun = False, ""
+    fence, begun = "", ""
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
-            fenced = not fenced
-        elif fenced or line.startswith("    "):
+            fence = "" if fence else line.strip()
+        elif fence in PROSE:
+            continue
+        elif fence or line.startswith("    "):
             begun += line.strip()
             if begun.endswith("\\"):
                 begun = begun[:-1]
@@ -150,10 +156,12 @@ def why_only_parsed(command: Command) -> str | None:
         return "minutes: other networks"
     if "--compile" in command.arguments:
         return "minutes: torch.compile"
+    if name == "find-bonnet" or "--ignore-mask" in command.arguments:
+        return "a clip with a bonnet: tests/cli/test_find_bonnet.py"
     if name in ("calibrate", "quantize"):
         return "minutes: their own tests have small networks for them"
     if "sun" in (command.value("--data") or ""):
-        return "SUN RGB-D: tests/test_data_sunrgbd.py"
+        return "SUN RGB-D: tests/datasets/test_sunrgbd.py"
     return None
 
 
@@ -245,7 +253,6 @@ def test_other_programs_exist(command: Command, monkeypatch: pytest.MonkeyPatch)
         assert module in ("pytest", "roadseg")
         return
     assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
-    monkeypatch.syspath_prepend(str(ROOT))
     with pytest.raises(SystemExit) as end:
         importlib.import_module(module).main([*words[3 if words[1] == "-m" else 2 :], "--help"])
     assert end.value.code == 0

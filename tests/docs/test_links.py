@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support import ROOT
+
 PAGES = [
     page.relative_to(ROOT).as_posix()
     for pattern in ("*.md", "docs/*.md", "*/README.md")

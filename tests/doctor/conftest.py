@@ -38,14 +38,14 @@ def weights_dir(tmp_path: Path) -> Path:
     """A folder with `segnet-lite`, complete."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    for name in ("lite.xml", "lite.bin", "lite.pt"):
+    for name in ("lite.xml", "lite.bin", "lite.safetensors"):
         (folder / name).write_text(name)
     write_manifest_entry(
         "segnet-lite",
         architecture="segnet-lite",
         files={
             "openvino": ("int8", [folder / "lite.xml"]),
-            "torch": ("fp16", [folder / "lite.pt"]),
+            "torch": ("fp16", [folder / "lite.safetensors"]),
         },
         training={},
         validation={},
@@ -64,12 +64,12 @@ def machine(tmp_path: Path, weights_dir: Path) -> Callable[..., Surroundings]:
             "opencv": Probe({"version": "4.12.0", "gui": "QT5", "obstacle": None}),
             "video": Probe({"version": "17.0.0", "encoder": "libx264"}),
             "gpu": Probe(NO_GPU),
-            "cuda": Probe(kind="explained", error="there is no NVIDIA driver: install it"),
+            "cuda": Probe(kind="explained", error="there is no NVIDIA driver", fix="install it"),
             "nvrtc": Probe(
                 kind="missing", error="ModuleNotFoundError: No module named 'cuda'", module="cuda"
             ),
             "tensorrt": Probe(
-                kind="explained", error="TensorRT is not installed: pip install tensorrt"
+                kind="explained", error="TensorRT is not installed", fix="pip install tensorrt"
             ),
             "backend": Probe({"torch": False, "onnx": False, "backend": "openvino"}),
         }

@@ -12,8 +12,7 @@ import pytest
 
 from roadseg.doctor import gpu_probe, probes, probing
 from roadseg.doctor.probing import Probe, run_probes
-
-FAKE_DRIVER = Path(__file__).resolve().parent.parent / "cuda" / "fake_libcuda.c"
+from tests.support.cuda import FAKE_DRIVER
 
 
 @pytest.fixture
@@ -65,7 +64,8 @@ def test_an_error_of_roadsegs_own(instead: Any) -> None:
     error = run_probes(["cuda"])["cuda"]
     assert error.kind == "explained"
     assert error.error is not None
-    assert error.error.endswith("/cuda.py hides the Python package cuda: rename it")
+    assert error.error.endswith("/cuda.py hides the Python package cuda")
+    assert error.fix == "rename it"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")

@@ -89,11 +89,13 @@ def test_frames_of_several_sizes_are_pooled() -> None:
 
 def test_progress_is_told_after_every_frame() -> None:
     labels = quadrants()
-    told: list[int] = []
+    told: list[tuple[str, str]] = []
     evaluate_backend(
-        FakeBackend((64, 96)), Frames(*[(picture_of(labels), labels)] * 3), progress=told.append
+        FakeBackend((64, 96)),
+        Frames(*[(picture_of(labels), labels)] * 3),
+        progress=lambda state: told.append((state.stage, state.detail)),
     )
-    assert told == [1, 2, 3]
+    assert told == [("evaluating", f"{done}/3") for done in (1, 2, 3)]
 
 
 def test_no_frames() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,12 +25,15 @@ from roadseg.export.ir import finish_ir, from_onnx
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
 from roadseg.models import MODEL_NAMES, build_model
+from tests.support import ROOT
+
+pytestmark = pytest.mark.usefixtures("as_typed")
 
 Array = npt.NDArray[Any]
 Frames = Callable[..., Array]
 Runner = Callable[[Any, Array], Array]
 
-SAMPLE = Path(__file__).resolve().parent.parent.parent / "samples" / "drive.mp4"
+SAMPLE = ROOT / "samples" / "drive.mp4"
 LABEL_AGREEMENT = 0.999
 LABEL_AGREEMENT_RANDOM = 0.94
 

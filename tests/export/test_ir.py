@@ -86,7 +86,9 @@ def test_unwritable_folder(network: Any, tmp_path: Path) -> None:
     path = tmp_path / "absent" / "tiny.xml"
     with pytest.raises(SinkError) as caught:
         save_ir(network, path, precision="fp32")
-    assert str(caught.value) == f"cannot write {path}: {os.strerror(2)}"
+    assert str(caught.value) == (
+        f"cannot write {path} ({os.strerror(2)}): free some space, or give another path"
+    )
 
 
 def test_a_failing_write_leaves_nothing(
@@ -99,5 +101,7 @@ def test_a_failing_write_leaves_nothing(
     path = tmp_path / "tiny.xml"
     with pytest.raises(SinkError) as caught:
         save_ir(network, path, precision="fp32")
-    assert str(caught.value) == f"cannot write {path}: No space left on device"
+    assert str(caught.value) == (
+        f"cannot write {path} (No space left on device): free some space, or give another path"
+    )
     assert list(tmp_path.iterdir()) == []

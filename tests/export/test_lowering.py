@@ -16,6 +16,8 @@ from roadseg.core.errors import UsageError
 from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import LOWERINGS, NativeLowering, get_lowering
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 SIZES = [(4, 6), (5, 7), (6, 5), (2, 2), (1, 1), (1, 8), (9, 2), (45, 60)]
 

@@ -24,7 +24,7 @@ from roadseg.core.geometry import preprocess
 from roadseg.datasets.camvid import CamVid
 from roadseg.export.ir import finish_ir, from_onnx
 from roadseg.export.onnx import build_onnx
-from roadseg.loading.select import create_backend
+from roadseg.loading.choice import choose
 from roadseg.models import MODEL_NAMES, build_model, load_weights
 from roadseg.weights import load_manifest
 
@@ -139,7 +139,7 @@ def test_shipped_weights_on_real_frames(
         pytest.skip("no weights ship yet")
     network, _meta = load_weights(entry.files["torch"].parts[0].path)
     graph = build_onnx(network, "segnet-lite")
-    int8 = create_backend("segnet-lite", "openvino", (352, 480))
+    int8 = choose("segnet-lite", "openvino").open((352, 480))
     dataset = CamVid(camvid_dir, "val")
     for index in (0, 50, 100):
         batch = preprocess(dataset[index][0], (352, 480))[0][np.newaxis]

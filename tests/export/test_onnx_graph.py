@@ -22,6 +22,8 @@ from roadseg.core.labels import CLASS_NAMES
 from roadseg.export.onnx import build_onnx, save_onnx
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 
@@ -226,8 +228,7 @@ REFUSED = [
     ),
     (
         Wraps(lambda x: F.interpolate(x.mean((2, 3), keepdim=True), size=(x.shape[2] // 2, 3))),
-        "export cannot follow how floordiv is computed from the input's size: "
-        "give a fixed --size HxW",
+        "export cannot follow how floordiv is computed from the input's size: give a fixed --size",
     ),
     (
         nn.Conv2d(3, 11, 3, padding=1, padding_mode="reflect"),
@@ -311,4 +312,6 @@ def test_unwritable_file(tiny: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "absent" / "tiny.onnx"
     with pytest.raises(SinkError) as caught:
         save_onnx(build_onnx(tiny, "tiny"), path)
-    assert str(caught.value) == f"cannot write {path}: {os.strerror(2)}"
+    assert str(caught.value) == (
+        f"cannot write {path} ({os.strerror(2)}): free some space, or give another path"
+    )

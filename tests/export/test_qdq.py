@@ -22,6 +22,8 @@ from roadseg.models import build_model
 from roadseg.testing.onnx_reference import pool_with_index, reference_evaluator
 from roadseg.weights.calibration import Calibration
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 

@@ -11,6 +11,7 @@ from benchmarks.gpu_latency import agreement, reference_labels
 from benchmarks.gpu_networks import frames_bgr, load
 from benchmarks.gpu_steps import Settings, SkippedError
 from benchmarks.gpu_tensorrt import usable_runtime
+from tests.support import ROOT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +23,7 @@ SETTINGS = Settings(size_hw=(352, 480))
 MIN_AGREEMENT = {"fp16": 0.99, "int8": 0.95}
 
 
-CALIBRATION = Path(__file__).resolve().parents[2] / "calibration" / "segnet-lite.json"
+CALIBRATION = ROOT / "calibration" / "segnet-lite.json"
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -35,7 +36,7 @@ def test_an_engine_gives_pytorchs_labels(lowering: str, precision: str, tmp_path
     if lowering == "plugin" and runtime.target == "tensorrt-rtx":
         pytest.skip("TensorRT-RTX has no Python plugins")
     from roadseg.backends.tensorrt.backend import TensorRtBackend
-    from roadseg.backends.tensorrt.build.builder import build_engine
+    from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.cuda import load_cuda
     from roadseg.engine.spec import EngineSpec
 

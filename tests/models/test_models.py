@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from torch import nn
 
 from roadseg.core.errors import ModelError, UsageError
 from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.weights_file import read_header
 from roadseg.models import (
     COMPARISON_NAMES,
     MODEL_NAMES,
     build_model,
     load_weights,
     save_weights,
+    weights_bytes,
     weights_classes,
 )
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+from roadseg.weights import WEIGHTS_DIR, load_manifest
+from roadseg.weights.calibration import find_calibration, shipped_calibration
+from roadseg.weights.manifest import sha256_of
 
 CONV_TYPES = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -116,7 +123,7 @@ def test_unknown_model() -> None:
 
 def test_weights_survive_a_file(tmp_path: Path) -> None:
     model = build_model("segnet-lite").eval()
-    path = tmp_path / "w.pt"
+    path = tmp_path / "w.safetensors"
     save_weights(path, model, "segnet-lite", epoch=7)
     loaded, meta = load_weights(path)
     assert meta == {"model": "segnet-lite", "epoch": 7}
@@ -132,29 +139,33 @@ def test_statistics_too_large_for_fp16_survive_a_file(tmp_path: Path) -> None:
     names = [name for name in state if name.endswith("running_var")]
     for name in names:
         state[name].fill_(100_000.0)
-    save_weights(tmp_path / "w.pt", model, "segnet-basic")
-    loaded = load_weights(tmp_path / "w.pt")[0].state_dict()
+    save_weights(tmp_path / "w.safetensors", model, "segnet-basic")
+    loaded = load_weights(tmp_path / "w.safetensors")[0].state_dict()
     assert names
     assert all((loaded[name] == 100_000.0).all() for name in names)
 
 
 def test_unusable_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as missing:
-        load_weights(tmp_path / "none.pt")
+        load_weights(tmp_path / "none.safetensors")
     assert (
         str(missing.value)
-        == f"no weights at {tmp_path / 'none.pt'}: train some with 'roadseg train'"
+        == f"no weights at {tmp_path / 'none.safetensors'}: train some with 'roadseg train'"
     )
-    garbage = tmp_path / "garbage.pt"
-    garbage.write_bytes(b"not weights")
-    with pytest.raises(ModelError, match=r"garbage\.pt is not a roadseg weights file"):
-        load_weights(garbage)
-    other = tmp_path / "other.pt"
+    garbage = tmp_path / "garbage.safetensors"
+    whole = weights_bytes(build_model("segnet-basic"), "segnet-basic")
+    foreign = save({"weight": torch.zeros(1)}, {"format": "pt"})
+    for content in (b"not weights", foreign, whole[:-1], b""):
+        garbage.write_bytes(content)
+        with pytest.raises(ModelError, match=r"garbage\.safetensors is not a roadseg weights "):
+            load_weights(garbage)
+    other = tmp_path / "other.safetensors"
     save_weights(other, build_model("segnet-basic"), "segnet-lite")
     with pytest.raises(ModelError, match="does not fit segnet-lite: train it again"):
         load_weights(other)
-    classes = tmp_path / "classes.pt"
-    torch.save({"model": "segnet-lite", "classes": ["cat"], "state": {}, "meta": {}}, classes)
+    classes = tmp_path / "classes.safetensors"
+    cat = ClassSet("its own data set", ("cat",), ((1, 2, 3),))
+    save_weights(classes, build_model("segnet-basic", 1), "segnet-basic", classes=cat)
     with pytest.raises(ModelError) as caught:
         load_weights(classes, CAMVID)
     assert str(caught.value) == (
@@ -165,7 +176,7 @@ def test_unusable_weights(tmp_path: Path) -> None:
 
 def test_weights_bring_their_classes(tmp_path: Path) -> None:
     farm = ClassSet("farm", ("track", "field", "sky"), ((90, 60, 30), (60, 140, 40), (0, 0, 255)))
-    path = tmp_path / "farm.pt"
+    path = tmp_path / "farm.safetensors"
     save_weights(path, build_model("segnet-basic", 3), "segnet-basic", classes=farm, epoch=1)
     network, meta = load_weights(path, farm)
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
@@ -174,14 +185,56 @@ def test_weights_bring_their_classes(tmp_path: Path) -> None:
     assert own == farm
 
 
-def test_weights_without_colours_are_those_of_earlier_versions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colours", [True, False])
+def test_files_of_earlier_versions(tmp_path: Path, colours: bool) -> None:
+    """PyTorch's own, the first of them without colours."""
     path = tmp_path / "old.pt"
-    save_weights(path, build_model("segnet-lite"), "segnet-lite")
-    content = torch.load(path, weights_only=True)
-    del content["palette_rgb"]
+    model = build_model("segnet-lite").eval()
+    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    content = {"model": "segnet-lite", "classes": list(CAMVID.names), "state": state}
+    content |= {"meta": {"epoch": 7}}
+    if colours:
+        content |= {"class_set": "CamVid", "palette_rgb": [list(c) for c in CAMVID.colours_rgb]}
     torch.save(content, path)
     assert weights_classes(path) is CAMVID
-    load_weights(path, CAMVID)
+    loaded, meta = load_weights(path, CAMVID)
+    assert meta == {"model": "segnet-lite", "epoch": 7}
+    for key, value in state.items():
+        torch.testing.assert_close(loaded.state_dict()[key], value.to(loaded.state_dict()[key]))
+    path.write_bytes(b"not weights")
+    with pytest.raises(ModelError, match=r"old\.pt is not a roadseg weights file"):
+        load_weights(path)
+    path.unlink()
+    with pytest.raises(ModelError, match="no weights at "):
+        load_weights(path)
+
+
+def test_equal_weights_give_equal_bytes() -> None:
+    model = build_model("segnet-basic")
+    facts = {"recipe": "lite", "epoch": 7, "validation_miou": 0.5}
+    first, second = (weights_bytes(model, "segnet-basic", **facts) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("segnet-lite", "caf561e3e460f55fc09ce286824740c6ea16b5fa337ce0da9943889590e08541"),
+        ("segnet-basic", "0e6985775deb61a96338d26fb2c499065035b55e51f97afca423c91e20ea0d21"),
+    ],
+)
+def test_shipped_weights_are_those_that_were_trained(name: str, expected: str) -> None:
+    """They were PyTorch's files first; checksums of the tensors in those."""
+    path = WEIGHTS_DIR / f"{name}.safetensors"
+    digest = hashlib.sha256()
+    for key, value in sorted(load_file(path).items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    assert digest.hexdigest() == expected
+    header = read_header(path)
+    assert (header.model, header.classes) == (name, CAMVID)
+    assert header.meta["training"] == load_manifest()[name].training
+    assert find_calibration(name, sha256_of(path)).resolve() == shipped_calibration(name)
 
 
 @pytest.mark.parametrize("name", [*MODEL_NAMES, *COMPARISON_NAMES])

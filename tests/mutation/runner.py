@@ -1,9 +1,9 @@
 """Runs `roadseg run` on many files, each in a process of its own.
 
-`python runner.py OUT < jobs`: a line of standard input is a source; a line of standard output is
-what became of it, as JSON. Everything is imported once and the process is forked for each file,
-which takes a hundredth of a second instead of a second. It has no threads to lose thereby, which is
-why it is not pytest that forks.
+`python -m tests.mutation.runner OUT < jobs`: a line of standard input is a source; a line of
+standard output is what became of it, as JSON. Everything is imported once and the process is forked
+for each file, which takes a hundredth of a second instead of a second. It has no threads to lose
+thereby, which is why it is not pytest that forks.
 """
 
 from __future__ import annotations

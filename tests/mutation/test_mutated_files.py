@@ -13,6 +13,8 @@ import av
 import numpy as np
 import pytest
 
+from tests.support import ROOT
+
 _SEED = 9
 _EACH = 44
 
@@ -150,7 +152,8 @@ def test_mutated_files_end_in_an_ordinary_way(
         sources[-1].write_bytes(data)
 
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("runner.py")), str(tmp_path / "out")],
+        [sys.executable, "-m", "tests.mutation.runner", str(tmp_path / "out")],
+        cwd=ROOT,
         input="".join(f"{path}\n" for path in sources),
         capture_output=True,
         text=True,

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from roadseg.render import hud as hud_module
-from roadseg.render.hud import Hud, HudStats, format_latency, format_value
+from roadseg.render.hud import Hud, HudLine, HudStats, format_latency, format_value
 from roadseg.render.panel import capital_px
 
 STATS = HudStats(fps=37.24, latency_ms=26.93, dropped=0, backend="openvino")
@@ -74,6 +75,20 @@ def test_figures_change_the_picture_and_not_the_panels_size() -> None:
     assert (slow != fast).any()
     ends = [np.argwhere((image != 119).any(axis=2)).max(axis=0) for image in (slow, fast)]
     assert ends[0].tolist() == ends[1].tolist()
+
+
+@pytest.mark.parametrize("hw", [(360, 480), (540, 960), (1080, 1920)])
+def test_more_lines_stand_below_and_keep_the_panels_width(hw: tuple[int, int]) -> None:
+    plain_hw = Hud().draw(np.full((*hw, 3), 119, np.uint8), STATS)
+    sizes = []
+    for thing in ("clear", "pedestrian 12 m"):
+        lines = (HudLine("ahead", thing, "ahead", "pedestrian >99 m"),)
+        image_bgr = np.full((*hw, 3), 119, np.uint8)
+        sizes.append(Hud().draw(image_bgr, replace(STATS, lines=lines)))
+        added = image_bgr[plain_hw[0] - capital_px(hw) : sizes[-1][0]]
+        assert (added > 200).all(axis=2).any(), "white letters"
+    assert sizes[0] == sizes[1]
+    assert sizes[0][0] > plain_hw[0]
 
 
 def is_amber(image_bgr: np.ndarray) -> np.ndarray:

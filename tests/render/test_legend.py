@@ -23,7 +23,7 @@ def test_every_class_has_a_swatch_of_exactly_its_colour(hw: tuple[int, int], pal
     square = np.ones((round(capital_px(hw) * 1.1),) * 2, np.uint8)
     for colour in palette_bgr(palette)[:11]:
         # Text may hold a few pixels of a light colour by chance, but no whole square.
-        exact = (image_bgr == colour).all(axis=2).astype(np.uint8)
+        exact = cv2.inRange(image_bgr, colour, colour)
         assert cv2.erode(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0).any()
 
 
@@ -130,7 +130,7 @@ def test_many_classes_stand_in_more_columns(hw: tuple[int, int]) -> None:
     square = np.ones((9, 9), np.uint8)
     lefts = []
     for colour in SUNRGBD.palette_bgr[:37]:
-        exact = (image_bgr == colour).all(axis=2).astype(np.uint8)
+        exact = cv2.inRange(image_bgr, colour, colour)
         whole = cv2.erode(exact, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         assert whole.any()
         lefts.append(int(np.nonzero(whole)[1].min()))

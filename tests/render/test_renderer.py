@@ -79,6 +79,17 @@ def test_overlay_leaves_void_alone() -> None:
     assert (np.diff(picture[0, 60:68, 1].astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_left_out_keeps_the_frame_and_all_else_is_as_before(view: str) -> None:
+    frame_bgr = uniform((50, 70))
+    left_out = np.zeros((50, 70), np.uint8)
+    left_out[40:] = 255
+    coloured = plain(view=view)(frame_bgr, labels_of(3, (50, 70)))
+    picture = plain(view=view)(frame_bgr, labels_of(3, (50, 70)), None, left_out)
+    assert (picture[:40] == coloured[:40]).all()
+    assert (picture[40:] == (0 if view == "mask" else frame_bgr[0, 0])).all()
+
+
 @pytest.mark.parametrize("slope", [0.2, 0.35, 0.5, 0.7])
 def test_outlines_are_smooth(slope: float) -> None:
     """A straight border between two classes is a stair of labels, and straight in the picture."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import av
 import cv2
 import numpy as np
@@ -11,8 +9,9 @@ import pytest
 
 from roadseg.core.labels import NUM_CLASSES, VOID_ID
 from roadseg.synth import Drive
+from tests.support import ROOT
 
-_SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+_SAMPLES = ROOT / "samples"
 _SEED = 53
 
 

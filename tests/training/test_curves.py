@@ -13,6 +13,8 @@ import pytest
 from roadseg.core.errors import SinkError
 from roadseg.training.curves import Board, draw_curves
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 LINES = [
     {"epoch": 1, "step": 4, "elapsed_s": 1.0, "loss": 2.0},
     {"epoch": 2, "step": 8, "elapsed_s": 2.0, "loss": 1.0, "miou": 0.5, "iou": [0.5] * 11},

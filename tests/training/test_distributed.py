@@ -15,8 +15,9 @@ from roadseg.core.errors import BackendError
 from roadseg.models import load_weights
 from roadseg.training import distributed
 from roadseg.training.distributed import World, world
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("as_typed")
 
 RECIPE = """
 description = "two steps"
@@ -71,7 +72,7 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError) as caught, world():
         pass
     assert str(caught.value) == (
-        "torchrun started 2 or more processes for 1 GPUs: use --nproc-per-node 1"
+        "torchrun started 2 or more processes for 1 GPUs: torchrun --nproc-per-node 1"
     )
 
 
@@ -129,7 +130,7 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
         # Each saw other crops; averaged gradients keep the parameters equal, bit for bit.
         assert sums[f"rank0-epoch{epoch}"] == sums[f"rank1-epoch{epoch}"]
     assert len(set(sums.values())) == 3
-    load_weights(folder / "best.pt")
+    load_weights(folder / "best.safetensors")
 
 
 # The second process alone comes to a loss that is no number, in its second epoch.

@@ -21,6 +21,8 @@ from roadseg.training.limits import check_batch, failures_explained, largest_bat
 from roadseg.training.losses import SegmentationLoss
 from roadseg.training.step_losses import StepLosses
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Make = Callable[..., Any]
 CPU = torch.device("cpu")
 
@@ -54,7 +56,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_ends_the_run(
     with pytest.raises(ModelError) as caught:
         run(folder, recipe(epochs=3))
     assert str(caught.value) == (
-        f"the loss is nan in batch {batch} of 2 of epoch 1: there is no checkpoint yet; start "
+        f"the loss is nan in batch {batch} of 2 of epoch 1: there is no checkpoint yet: start "
         "another run with a lower learning_rate or a clip_norm"
     )
     assert not (folder / "log.jsonl").exists()
@@ -102,8 +104,8 @@ def test_too_little_memory_for_a_batch(
     with pytest.raises(BackendError) as caught:
         run(tmp_path / "run", recipe(epochs=1, batch_size=16))
     assert str(caught.value) == (
-        f"cpu has too little memory for batches of 16 crops of 64x64: {advice} (in a --recipe "
-        "FILE.toml)"
+        f"cpu has too little memory for batches of 16 crops of 64x64: {advice} (in a "
+        "recipe of your own, a .toml file)"
     )
     assert seen == tried
 
@@ -134,7 +136,8 @@ def test_too_little_memory_for_the_optimiser_or_the_crops(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     complaint = (
-        "cpu has too little memory for batches of 2 crops of 64x64: {} (in a --recipe FILE.toml)"
+        "cpu has too little memory for batches of 2 crops of 64x64: {} (in a recipe of your own, "
+        "a .toml file)"
     )
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", fail)

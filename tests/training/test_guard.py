@@ -234,8 +234,8 @@ def test_after_three_times_it_stops(
         run(folder, recipe(epochs=9, guard_returns=times))
     assert str(caught.value) == (
         f"the loss is nan in batch 1 of 2 of epoch {times + 2}{words}: {folder / 'last.ckpt'} is "
-        "the last checkpoint; start another run with a lower learning_rate or a clip_norm, from "
-        f"{folder / 'best.pt'} with --init"
+        "the last checkpoint: start another run with a lower learning_rate or a clip_norm, from "
+        f"{folder / 'best.safetensors'} with init"
     )
     lines = log(folder)
     assert [line.get("rate_scale") for line in lines] == [None, 0.5, 0.25, 0.125][: times + 1]

@@ -10,6 +10,8 @@ import pytest
 from roadseg.core.errors import SinkError
 from roadseg.training.log import append_line, forget_after, read_log
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 
 def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     append_line(tmp_path, {"epoch": 1, "miou": math.nan, "iou": [0.5, math.nan, math.inf]})

@@ -44,6 +44,8 @@ from roadseg.training.spec import RunSpec
 from roadseg.training.validation import recompute_statistics
 from roadseg.weights import resolve_model
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 CPU = torch.device("cpu")
 FARM = "the 3 classes of farm (track, field, sky)"
 CAMVIDS = "the 11 classes of CamVid (sky, building, pole, ...)"
@@ -131,7 +133,7 @@ def test_runs_of_earlier_versions_are_runs_on_camvid(tiny_camvid: Path, tmp_path
 
 
 def test_a_teacher_of_other_classes(tiny_farm: Path, tmp_path: Path) -> None:
-    path = tmp_path / "camvid.pt"
+    path = tmp_path / "camvid.safetensors"
     save_weights(path, build_model("segnet-lite"), "segnet-lite")
     with pytest.raises(ModelError) as caught:
         run(tiny_farm, tmp_path / "run", recipe(), teacher=path)
@@ -158,7 +160,7 @@ def test_what_depends_on_the_classes() -> None:
 def test_init_of_other_classes_keeps_all_but_the_last_layers(
     tiny_farm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "camvid.pt"
+    path = tmp_path / "camvid.safetensors"
     torch.manual_seed(7)
     source = build_model("segnet-lite")
     save_weights(path, source, "segnet-lite")
@@ -181,7 +183,7 @@ def test_init_of_other_classes_keeps_all_but_the_last_layers(
 def test_as_many_other_classes_start_anew_as_well(
     tiny_farm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "other.pt"
+    path = tmp_path / "other.safetensors"
     other = ClassSet("sea", ("water", "boat", "sky"), ((0, 0, 9), (1, 1, 1), (2, 2, 2)))
     save_weights(path, build_model("segnet-lite", 3), "segnet-lite", classes=other)
     caplog.set_level(logging.INFO, "roadseg")

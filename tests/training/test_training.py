@@ -21,6 +21,8 @@ from roadseg.training.progress import TrainingProgress
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 Make = Callable[..., Any]
 
 
@@ -59,11 +61,12 @@ def test_a_run_starts_from_given_weights(recipe: Make, run: Make, tmp_path: Path
 
 
 def test_a_run_does_not_start_from_another_network(recipe: Make, run: Make, tmp_path: Path) -> None:
-    save_weights(tmp_path / "basic.pt", build_model("segnet-basic"), "segnet-basic")
+    save_weights(tmp_path / "basic.safetensors", build_model("segnet-basic"), "segnet-basic")
     with pytest.raises(UsageError) as caught:
-        run(tmp_path / "run", recipe(epochs=1), init=tmp_path / "basic.pt")
+        run(tmp_path / "run", recipe(epochs=1), init=tmp_path / "basic.safetensors")
     assert str(caught.value) == (
-        f"{tmp_path / 'basic.pt'} holds segnet-basic: use --model segnet-basic, or other weights"
+        f"{tmp_path / 'basic.safetensors'} holds segnet-basic: use --model segnet-basic, "
+        "or other weights"
     )
 
 

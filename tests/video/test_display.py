@@ -23,6 +23,8 @@ from roadseg.core.errors import UsageError
 from roadseg.video import display
 from roadseg.video.display import Window, display_available, open_window
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 IMAGE = np.zeros((4320, 7680, 3), dtype=np.uint8)
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 and Wayland")
@@ -169,7 +171,7 @@ def test_window_that_fails_after_all(highgui: FakeHighgui, monkeypatch: pytest.M
     window = Window("test")
     with pytest.raises(UsageError) as caught:
         window.show(IMAGE)
-    assert str(caught.value) == "cannot show a window: no window for you; use --no-show"
+    assert str(caught.value) == "cannot show a window: no window for you: use --no-show"
     assert not window.show(IMAGE)
     window.close()
 
@@ -296,7 +298,7 @@ class TestAvailability:
             open_window("test", required=True)
         assert str(caught.value) == (
             "cannot show a window: there is no display: neither DISPLAY nor WAYLAND_DISPLAY is "
-            "set; use --no-show, with --output to keep the result"
+            "set: use --no-show, with --output to keep the result"
         )
 
     @pytest.mark.parametrize("with_xlib", [True, False])

@@ -27,6 +27,8 @@ from roadseg.render import Renderer
 from roadseg.video.loop import VideoLoop, _depth
 from roadseg.video.meters import STAGES, Meters
 
+pytestmark = pytest.mark.usefixtures("as_typed")
+
 PATIENCE_S = 30.0  # only a failing test waits that long
 SIZE_HW = (32, 64)
 
@@ -284,8 +286,8 @@ class PipelinedSegmenter(Segmenter):
 @pytest.fixture
 def pipelined(monkeypatch):
     monkeypatch.setattr(
-        "roadseg.loading.segmenter.create_backend",
-        lambda model, backend, hw, **_options: FakePipelinedBackend(hw),
+        "roadseg.loading.choice.Choice.open",
+        lambda choice, hw, **_options: FakePipelinedBackend(hw),
     )
 
 
@@ -475,7 +477,7 @@ def test_a_failing_backend_keeps_what_was_segmented():
 def test_a_failing_renderer_keeps_what_was_rendered():
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud):
+    def render(image_bgr, label_map, hud, left_out):
         if image_bgr[0, 0, 0] == 4:
             raise ZeroDivisionError("a bug")
         return renderer(image_bgr, label_map, hud)
@@ -650,8 +652,8 @@ def test_a_window_alone_is_enough():
 
 def test_a_failing_window_ends_the_run():
     sink = FakeSink()
-    window = FakeWindow(error=UsageError("cannot show a window: gone; use --no-show"))
-    with pytest.raises(UsageError, match="^cannot show a window: gone; use --no-show$"):
+    window = FakeWindow(error=UsageError("cannot show a window: gone", fix="use --no-show"))
+    with pytest.raises(UsageError, match="^cannot show a window: gone: use --no-show$"):
         make_loop(FakeSource(None), sink=sink, window=window).run()
     assert sink.indices == list(range(len(sink.indices)))
     assert sink.closed == [True]
@@ -714,7 +716,7 @@ def test_the_renderer_gets_rate_latency_and_backend():
     seen = []
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud):
+    def render(image_bgr, label_map, hud, left_out):
         seen.append(hud)
         return renderer(image_bgr, label_map, hud)
 

@@ -28,13 +28,13 @@ def shelf(tmp_path: Path) -> Path:
     """A folder with one model for both runtimes and one for OpenVINO only."""
     (tmp_path / "a-int8.xml").write_bytes(b"<net/>")
     (tmp_path / "a-int8.bin").write_bytes(b"weights")
-    (tmp_path / "a.pt").write_bytes(b"torch")
+    (tmp_path / "a.safetensors").write_bytes(b"torch")
     write_manifest_entry(
         "a",
         architecture="segnet-lite",
         files={
             "openvino": ("int8", [tmp_path / "a-int8.xml"]),
-            "torch": ("fp32", [tmp_path / "a.pt"]),
+            "torch": ("fp32", [tmp_path / "a.safetensors"]),
         },
         training={"command": "roadseg train", "epochs": 3},
         validation={"miou": 0.5},
@@ -75,7 +75,7 @@ def test_an_entry_replaces_its_predecessor(shelf: Path) -> None:
     write_manifest_entry(
         "a",
         architecture="segnet-basic",
-        files={"torch": ("fp32", [shelf / "a.pt"])},
+        files={"torch": ("fp32", [shelf / "a.safetensors"])},
         training={},
         validation={},
         directory=shelf,
@@ -92,7 +92,7 @@ def test_names_resolve_by_runtime(shelf: Path) -> None:
     assert file.sha256 == digest(b"<net/>")
     assert resolve_model("a", "auto", directory=shelf) == file
     torch_file = resolve_model("a", "torch", directory=shelf)
-    assert (torch_file.path, torch_file.precision) == (shelf / "a.pt", "fp32")
+    assert (torch_file.path, torch_file.precision) == (shelf / "a.safetensors", "fp32")
 
 
 def test_a_model_without_a_file_for_the_runtime(shelf: Path) -> None:
@@ -105,7 +105,7 @@ def test_unknown_names(shelf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("c", "openvino", directory=shelf)
     assert str(caught.value) == (
-        'unknown model \'c\': use model="a"|"b", or a .xml, .onnx, .pt or .engine file'
+        'unknown model \'c\': use model="a"|"b", or a .xml, .onnx, .safetensors or .engine file'
     )
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -113,7 +113,7 @@ def test_unknown_names(shelf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_model("a", "openvino", directory=empty)
     assert str(caught.value) == (
-        "unknown model 'a': use model with a .xml, .onnx, .pt or .engine file"
+        "unknown model 'a': use model with a .xml, .onnx, .safetensors or .engine file"
     )
 
 
@@ -173,7 +173,7 @@ def test_an_entry_needs_its_files(tmp_path: Path, shelf: Path) -> None:
             directory=directory,
         )
 
-    absent = shelf / "absent.pt"
+    absent = shelf / "absent.safetensors"
     with pytest.raises(ModelError) as caught:
         write(absent, shelf)
     assert str(caught.value) == (
@@ -182,8 +182,11 @@ def test_an_entry_needs_its_files(tmp_path: Path, shelf: Path) -> None:
     elsewhere = shelf / "elsewhere"
     elsewhere.mkdir()
     with pytest.raises(ModelError) as caught:
-        write(shelf / "a.pt", elsewhere)
-    assert str(caught.value) == f"{shelf / 'a.pt'} is not in {elsewhere}: write it there first"
+        write(shelf / "a.safetensors", elsewhere)
+    assert (
+        str(caught.value)
+        == f"{shelf / 'a.safetensors'} is not in {elsewhere}: write it there first"
+    )
     assert model_names(shelf) == ("a", "b")
 
 
@@ -194,7 +197,8 @@ def test_an_unwritable_manifest(tmp_path: Path) -> None:
             "x", architecture="segnet", files={}, training={}, validation={}, directory=directory
         )
     assert str(caught.value) == (
-        f"cannot write {directory / 'manifest.json'}: No such file or directory"
+        f"cannot write {directory / 'manifest.json'} (No such file or directory): give another "
+        "name or free the space it needs"
     )
 
 
@@ -259,4 +263,4 @@ def test_a_damaged_sidecar(tmp_path: Path) -> None:
     sidecar.write_text("{")
     with pytest.raises(ModelError) as caught:
         resolve_model(str(path), "openvino")
-    assert str(caught.value) == f"{sidecar} is damaged: delete it or copy it again"
+    assert str(caught.value) == f"{sidecar} is damaged (no JSON): delete it or copy it again"

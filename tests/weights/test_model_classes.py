@@ -17,7 +17,8 @@ from roadseg.core.errors import BackendError, ModelError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.onnx import build_onnx, save_onnx
-from roadseg.loading.classes import classes_of_model
+from roadseg.loading.choice import choose
+from roadseg.loading.classes import classes_of_file
 from roadseg.loading.segmenter import Segmenter
 from roadseg.models import build_model, save_weights
 from roadseg.weights import WEIGHTS_DIR, model_names
@@ -29,10 +30,10 @@ CAMVIDS = "the 11 classes of CamVid (sky, building, pole, ...)"
 
 @pytest.fixture(scope="module")
 def farm_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`farm.pt`, `farm.onnx` and `farm.xml`, of an untrained network."""
+    """`farm.safetensors`, `farm.onnx` and `farm.xml`, of an untrained network."""
     folder = tmp_path_factory.mktemp("models")
     network = build_model("segnet-lite", 3).eval()
-    save_weights(folder / "farm.pt", network, "segnet-lite", classes=FARM)
+    save_weights(folder / "farm.safetensors", network, "segnet-lite", classes=FARM)
     graph = build_onnx(network, "segnet-lite", classes=FARM)
     save_onnx(graph, folder / "farm.onnx")
     ir = from_onnx(graph)
@@ -41,32 +42,34 @@ def farm_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".onnx", ".xml"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml"])
 def test_every_kind_of_file_says(farm_models: Path, suffix: str) -> None:
-    classes = classes_of_model(str(farm_models / f"farm{suffix}"))
+    classes = classes_of_file(farm_models / f"farm{suffix}")
     assert (classes.names, classes.colours_rgb) == (FARM.names, FARM.colours_rgb)
 
 
 @pytest.mark.parametrize("model", ["segnet-lite", str(WEIGHTS_DIR / "segnet-lite-int8.xml")])
 def test_what_ships_knows_camvid(model: str) -> None:
-    assert classes_of_model(model) is CAMVID
+    assert choose(model, "openvino").classes is CAMVID
 
 
 def test_an_engine_says_it_in_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Manifest:
         classes = FARM.names
         palette_rgb = (*FARM.colours_rgb, (0, 0, 0))
+        precision = "fp16"
+        size_hw = (64, 96)
 
     monkeypatch.setattr("roadseg.engine.store.read_manifest", lambda path: Manifest)
     (tmp_path / "farm.engine").write_bytes(b"")
-    classes = classes_of_model(str(tmp_path / "farm.engine"))
+    classes = choose(str(tmp_path / "farm.engine")).classes
     assert (classes.names, classes.colours_rgb) == (FARM.names, FARM.colours_rgb)
 
 
 @pytest.mark.parametrize("name", ["nothing.onnx", "unknown-name", "other.bin"])
 def test_what_is_no_file_of_ours_counts_as_camvid(name: str, tmp_path: Path) -> None:
     (tmp_path / "other.bin").write_bytes(b"")
-    assert classes_of_model(str(tmp_path / name)) is CAMVID
+    assert classes_of_file(tmp_path / name) is CAMVID
 
 
 def test_damaged_files(farm_models: Path, tmp_path: Path) -> None:
@@ -74,34 +77,39 @@ def test_damaged_files(farm_models: Path, tmp_path: Path) -> None:
     path = tmp_path / "farm.onnx"
     path.write_bytes(whole.replace(b'["track", "field", "sky"]', b'["track", "field", "sky"!'))
     with pytest.raises(ModelError) as error:
-        classes_of_model(str(path))
+        classes_of_file(path)
     assert str(error.value) == (
         f"{path} does not say which classes it knows (Expecting ',' delimiter: line 1 column 25 "
         "(char 24)): write it again with 'roadseg export'"
     )
     for keep in (0, 1, 100, len(whole) // 2):
         path.write_bytes(whole[:keep])  # the runtime says what is wrong
-        assert classes_of_model(str(path)) is CAMVID
+        assert classes_of_file(path) is CAMVID
     (tmp_path / "farm.xml").write_text("<net><layer>")
-    assert classes_of_model(str(tmp_path / "farm.xml")) is CAMVID
+    assert classes_of_file(tmp_path / "farm.xml") is CAMVID
 
 
-def test_weights_without_pytorch(farm_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_without_pytorch(
+    farm_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = builtins.__import__
 
     def without(name: str, *args: Any) -> Any:
-        if name == "roadseg.models":
+        if name.partition(".")[0] == "torch" or name == "roadseg.models":
             raise ImportError("No module named 'torch'")
         return original(name, *args)
 
     monkeypatch.delitem(sys.modules, "roadseg.models", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
+    assert classes_of_file(farm_models / "farm.safetensors") == FARM
+    # What earlier versions wrote is PyTorch's own.
+    (tmp_path / "farm.pt").touch()
     with pytest.raises(BackendError) as error:
-        classes_of_model(str(farm_models / "farm.pt"))
+        classes_of_file(tmp_path / "farm.pt")
     assert str(error.value) == (
-        f"{farm_models}/farm.pt is a file of PyTorch, which is not installed: pip install "
-        "'roadseg[train]', or turn it into a file for OpenVINO where PyTorch is: 'roadseg export "
-        f"--model {farm_models}/farm.pt --output farm.onnx'"
+        f"{tmp_path}/farm.pt needs PyTorch, which is not installed: pip install 'roadseg[train]', "
+        "or turn it into a file for OpenVINO where PyTorch is: 'roadseg export --model "
+        f"{tmp_path}/farm.pt --output farm.onnx'"
     )
 
 
@@ -134,7 +142,7 @@ def test_a_run_shows_the_colours_of_the_model(
     )
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".xml"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".xml"])
 def test_eval_on_data_of_the_same_classes(
     farm_models: Path,
     tiny_farm: Path,
@@ -144,7 +152,12 @@ def test_eval_on_data_of_the_same_classes(
 ) -> None:
     report = tmp_path / "scores.json"
     command = ["eval", "--data", str(tiny_farm), "--model", str(farm_models / f"farm{suffix}")]
-    command += ["--backend", "torch" if suffix == ".pt" else "openvino", "--json", str(report)]
+    command += [
+        "--backend",
+        "torch" if suffix == ".safetensors" else "openvino",
+        "--json",
+        str(report),
+    ]
     assert main(command) == 0, capsys.readouterr().err
     scores = json.loads(report.read_text())
     assert list(scores["per_class_iou"]) == ["track", "field", "sky"]
@@ -178,7 +191,7 @@ def test_eval_of_a_model_that_is_not_there(
     assert main([*command, "farmnet"]) == 2
     assert capsys.readouterr().err == (
         f"error: unknown model 'farmnet': use --model {'|'.join(model_names())}, or a .xml, .onnx, "
-        ".pt or .engine file\n"
+        ".safetensors or .engine file\n"
     )
 
 
@@ -187,8 +200,14 @@ def test_export_hands_the_classes_on(
 ) -> None:
     import onnx
 
-    shutil.copy(farm_models / "farm.pt", tmp_path / "farm.pt")
-    command = ["export", "--model", str(tmp_path / "farm.pt"), "--output", str(tmp_path / "f.onnx")]
+    shutil.copy(farm_models / "farm.safetensors", tmp_path / "farm.safetensors")
+    command = [
+        "export",
+        "--model",
+        str(tmp_path / "farm.safetensors"),
+        "--output",
+        str(tmp_path / "f.onnx"),
+    ]
     assert main(command) == 0, capsys.readouterr().err
     facts = {p.key: p.value for p in onnx.load(tmp_path / "f.onnx").metadata_props}
     assert json.loads(facts["classes"]) == ["track", "field", "sky"]

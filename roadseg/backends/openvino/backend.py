@@ -10,17 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
-from roadseg.core.errors import BackendError, ModelError, UsageError
+from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
 from roadseg.core.installing import install, upgrade
 from roadseg.core.wording import option
 
 __all__ = ["OpenVinoBackend"]
-
-
-_EXPECTED = (
-    "a roadseg network takes uint8 frames (N, H, W, 3) and gives uint8 labels (N, H, W): "
-    "write one with 'roadseg export'"
-)
 
 
 class OpenVinoBackend:
@@ -72,7 +66,7 @@ class OpenVinoBackend:
             self._request: Any = self._compiled.create_infer_request()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
-            raise BackendError(f"OpenVINO cannot compile {shown}: {_last_line(exc)}") from exc
+            raise BackendError(f"OpenVINO cannot compile {shown}: {last_line(exc)}") from exc
         self._network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
         self._info = BackendInfo(
@@ -108,14 +102,14 @@ class OpenVinoBackend:
         """
         check_batch(batch_bgr, self._network_hw)
         if self._request is None:
-            raise BackendError("the openvino backend is closed: create another one")
+            raise BackendError("the openvino backend is closed", fix="create another one")
         labels = np.empty((len(batch_bgr), *self._network_hw), np.uint8)
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:
                 results = self._request.infer([frame], share_inputs=True, share_outputs=True)
             except RuntimeError as exc:
-                raise BackendError(f"OpenVINO failed while inferring: {_last_line(exc)}") from exc
+                raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
             # The result is a view of memory that the next request overwrites.
             np.copyto(labels[position], results[0][0])
         return labels
@@ -146,7 +140,7 @@ def _load_cpu_plugin(core: Any) -> None:
     thread.join()
     if errors:
         raise BackendError(
-            f"OpenVINO cannot use the CPU ({_last_line(errors[0])}): {upgrade('openvino')}"
+            f"OpenVINO cannot use the CPU ({last_line(errors[0])})", fix=upgrade("openvino")
         ) from errors[0]
 
 
@@ -155,15 +149,10 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as exc:
         raise BackendError(
-            "the openvino backend needs OpenVINO, which cannot be loaded "
-            f"({_last_line(exc)}): {install()}"
+            f"the openvino backend needs OpenVINO, which cannot be loaded ({last_line(exc)})",
+            fix=install(),
         ) from exc
     return openvino
-
-
-def _last_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1] if lines else type(exc).__name__
 
 
 def _read(core: Any, path: Path) -> Any:
@@ -171,8 +160,8 @@ def _read(core: Any, path: Path) -> Any:
         return core.read_model(str(path))
     except RuntimeError as exc:
         raise ModelError(
-            f"{path} is damaged or no model for OpenVINO ({_last_line(exc)}): "
-            "copy it again or write it with 'roadseg export'"
+            f"{path} is damaged or no model for OpenVINO ({last_line(exc)})",
+            fix="copy it again or write it with 'roadseg export'",
         ) from exc
 
 
@@ -188,7 +177,11 @@ def _check_ports(network: Any, shown: str) -> None:
         fits = kinds == {"u8"} and len(frame) == 4 and len(labels) == 3
         fits = fits and frame[3].is_static and frame[3].get_length() == 3
     if not fits:
-        raise ModelError(f"{shown} has other inputs or outputs: {_EXPECTED}")
+        raise ModelError(
+            f"{shown} has other inputs or outputs: a roadseg network takes uint8 frames "
+            "(N, H, W, 3) and gives uint8 labels (N, H, W)",
+            fix="write one with 'roadseg export'",
+        )
 
 
 def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
@@ -198,15 +191,16 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
         own_hw = (shape[1].get_length(), shape[2].get_length())
         if own_hw != network_hw:
             raise UsageError(
-                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only: use {option('--size', own_hw)}"
+                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only",
+                fix=f"use {option('--size', own_hw)}",
             )
     elif h <= 0 or w <= 0 or h % SIDE_MULTIPLE or w % SIDE_MULTIPLE:
         near = tuple(max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw)
         raise UsageError(
-            f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}: "
-            f"use {option('--size', near)}"
+            f"network input {h}x{w}: its sides must be multiples of {SIDE_MULTIPLE}",
+            fix=f"use {option('--size', near)}",
         )
     try:
         network.reshape([1, h, w, 3])
     except RuntimeError as exc:
-        raise ModelError(f"{shown} does not take {h}x{w} frames: {_last_line(exc)}") from exc
+        raise ModelError(f"{shown} does not take {h}x{w} frames: {last_line(exc)}") from exc

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino, _last_line
+from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino
 from roadseg.core.backend import check_batch
-from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError, last_line
 from roadseg.core.wording import option
 
 __all__ = ["OpenVinoScoringBackend"]
@@ -26,8 +26,8 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         scores = _scores_behind(network.outputs[0])
         if scores is None:
             raise ModelError(
-                f"{shown} picks its classes in a way that shows no scores: "
-                f"write it again with 'roadseg export', or use {option('--backend', 'torch')}"
+                f"{shown} picks its classes in a way that shows no scores",
+                fix=f"write it again with 'roadseg export', or use {option('--backend', 'torch')}",
             )
         return ov.Model([scores], network.get_parameters(), network.get_name())
 
@@ -40,14 +40,14 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         """
         check_batch(batch_bgr, self.network_hw)
         if self._request is None:
-            raise BackendError("the openvino backend is closed: create another one")
+            raise BackendError("the openvino backend is closed", fix="create another one")
         scores = []
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:
                 results = self._request.infer([frame], share_inputs=True)
             except RuntimeError as exc:
-                raise BackendError(f"OpenVINO failed while inferring: {_last_line(exc)}") from exc
+                raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
             scores.append(results[0][0].astype(np.float32))
         return np.stack(scores)
 

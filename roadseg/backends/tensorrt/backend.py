@@ -192,4 +192,4 @@ class TensorRtBackend:
 
     def _check_open(self) -> None:
         if self._resources is None:
-            raise BackendError("the tensorrt backend is closed: create another one")
+            raise BackendError("the tensorrt backend is closed", fix="create another one")

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from roadseg.core.errors import BackendError, EngineError
+from roadseg.core.errors import BackendError, EngineError, os_reason
 from roadseg.core.wording import option
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen
 
@@ -43,8 +43,8 @@ class LoadedEngine:
         plan = _read_plan(file)
         if file.manifest.target != runtime.target:
             raise EngineError(
-                f"{file.path} is for {file.manifest.target}, and {runtime.target} is what runs: "
-                f"build one for it: {file.manifest.build_command(target=runtime.target)}"
+                f"{file.path} is for {file.manifest.target}, and {runtime.target} is what runs",
+                fix=f"build one for it: {file.manifest.build_command(target=runtime.target)}",
             )
         self._has_plugins = file.manifest.lowering == "plugin" and not file.manifest.portable
         if self._has_plugins:
@@ -97,8 +97,8 @@ class LoadedEngine:
         if is_out_of_memory(messages):
             return BackendError(
                 f"the GPU's memory is full: TensorRT {what} ({self._file.manifest.model}, "
-                f"{self._file.path.name}): close other programs that use the GPU, or use a "
-                f"smaller {option('--size')}"
+                f"{self._file.path.name})",
+                fix=f"close other programs that use the GPU, or use a smaller {option('--size')}",
             )
         return BackendError(f"TensorRT {what}: {first_reason(messages)}")
 
@@ -113,7 +113,8 @@ class LoadedEngine:
             self._deserializer = self.trt.Runtime(logger)
         except (TypeError, RuntimeError) as exc:  # what pybind11 makes of a null pointer
             raise BackendError(
-                f"{self._runtime.name} cannot start ({first_reason(errors)}): see 'roadseg doctor'"
+                f"{self._runtime.name} cannot start ({first_reason(errors)})",
+                fix="see 'roadseg doctor'",
             ) from exc
         try:
             self.engine = self._deserializer.deserialize_cuda_engine(plan)
@@ -121,15 +122,16 @@ class LoadedEngine:
             errors.append(str(exc))
         if self.engine is None and any("driver version is insufficient" in e for e in errors):
             raise BackendError(
-                f"{self._runtime.name} needs a newer NVIDIA driver than there is here: update the "
-                "driver"
+                f"{self._runtime.name} needs a newer NVIDIA driver than there is here",
+                fix="update the driver",
             )
         if self.engine is None and is_out_of_memory(errors):
             raise self.failure("cannot load the engine")
         if self.engine is None:
             raise EngineError(
                 f"{self._file.path} cannot be loaded by {self._runtime.name} "
-                f"({first_reason(errors)}): build it again: {self._file.manifest.build_command()}"
+                f"({first_reason(errors)})",
+                fix=f"build it again: {self._file.manifest.build_command()}",
             )
 
     def _ports(self) -> tuple[str, str]:
@@ -150,8 +152,8 @@ class LoadedEngine:
         if not fits:
             raise EngineError(
                 f"{self._file.path} has other inputs or outputs: a roadseg engine takes uint8 "
-                "frames (N, H, W, 3) and gives uint8 labels (N, H, W): build one with 'roadseg "
-                "build-engine'"
+                "frames (N, H, W, 3) and gives uint8 labels (N, H, W)",
+                fix="build one with 'roadseg build-engine'",
             )
         return inputs[0], outputs[0]
 
@@ -166,8 +168,8 @@ class LoadedEngine:
             said = self._file.manifest.size_hw
             raise EngineError(
                 f"{self._file.path} takes {h}x{w} frames and its manifest says "
-                f"{said[0]}x{said[1]}: they do not belong together: build it again: "
-                f"{self._file.manifest.build_command()}"
+                f"{said[0]}x{said[1]}: they do not belong together",
+                fix=f"build it again: {self._file.manifest.build_command()}",
             )
         return (smallest[0], largest[0]), (h, w)
 
@@ -178,19 +180,19 @@ def _read_plan(file: EngineFile) -> bytes:
         plan: bytes = file.path.read_bytes()
     except OSError as exc:
         raise EngineError(
-            f"cannot read the engine {file.path} ({exc.strerror or exc}): build it: "
-            f"{manifest.build_command()}"
+            f"cannot read the engine {file.path} ({os_reason(exc)})",
+            fix=f"build it: {manifest.build_command()}",
         ) from exc
     # TensorRT trusts what it is given: a damaged plan can take the process with it.
     if len(plan) != manifest.plan_bytes:
         raise EngineError(
-            f"{file.path} has {len(plan)} bytes, and its manifest says {manifest.plan_bytes}: it "
-            f"is truncated or not the engine that was built: build it again: "
-            f"{manifest.build_command()}"
+            f"{file.path} has {len(plan)} bytes, and its manifest says {manifest.plan_bytes}: "
+            "it is truncated or not the engine that was built",
+            fix=f"build it again: {manifest.build_command()}",
         )
     if hashlib.sha256(plan).hexdigest() != manifest.plan_sha256:
         raise EngineError(
-            f"{file.path} is damaged (its sha256 is not the one in its manifest): build it again: "
-            f"{manifest.build_command()}"
+            f"{file.path} is damaged (its sha256 is not the one in its manifest)",
+            fix=f"build it again: {manifest.build_command()}",
         )
     return plan

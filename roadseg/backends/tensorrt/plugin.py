@@ -28,6 +28,7 @@ from roadseg.backends.tensorrt.index_ops import (
     remembered,
 )
 from roadseg.core.errors import BackendError
+from roadseg.core.wording import option
 from roadseg.cuda import Cuda
 
 __all__ = ["NAMESPACE", "VERSION", "last_plugin_error", "register_plugins"]
@@ -98,8 +99,9 @@ def register_plugins(trt: Any, cuda: Cuda | None = None, *, image: bytes | None 
     if str(trt.__name__).startswith("tensorrt_rtx") or not hasattr(trt, "IPluginV3OneCore"):
         # Registering with TensorRT-RTX succeeds, and parsing then aborts the process.
         raise BackendError(
-            f"{trt.__name__} {trt.__version__} has no Python plugins;"
-            " use --target tensorrt with TensorRT 10.3 or newer, or the native lowering"
+            f"{trt.__name__} {trt.__version__} has no Python plugins",
+            fix=f"use {option('--target', 'tensorrt')} with TensorRT 10.3 or newer, or the native "
+            "lowering",
         )
     if cuda is not None or image is not None:
         STATE.kernels = LoadedKernels(cuda, image)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from roadseg.backends.tensorrt.formats import ROLES, Op, combinations, variant_of, version_of
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import upgrade
+from roadseg.core.wording import option
 from roadseg.cuda import load_cuda
 from roadseg.kernels.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.kernels.layouts import ITEM_BYTES
@@ -101,8 +102,9 @@ def register_portable(
     # The Python layer tells by this type, too, whether the library can do it.
     if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
-            f"TensorRT {trt.__version__} has no ahead-of-time plugins;"
-            " build without --portable, or install TensorRT 10.9 or newer: " + upgrade("tensorrt")
+            f"TensorRT {trt.__version__} has no ahead-of-time plugins",
+            fix=f"build without {option('--portable', True)}, or install TensorRT 10.9 or newer: "
+            f"{upgrade('tensorrt')}",
         )
     if ptx is not None:
         _TARGET.ptx = ptx

@@ -7,11 +7,9 @@ runs, which takes seconds. They are kept in the user's cache, so that the next s
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
 from typing import Any
 
-from roadseg.core.cache import user_cache_dir
+from roadseg.core.cache import keep_in_cache, user_cache_dir
 
 __all__ = ["RtxRuntime"]
 
@@ -54,15 +52,8 @@ class RtxRuntime:
         kept = b"" if blob is None else bytes(blob)
         if kept in (b"", self._saved):
             return
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         # Without the cache the next start is slower, and nothing else: 'roadseg doctor' says so.
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(kept)
-                temporary.replace(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+        if keep_in_cache(self.path, kept):
             self._saved = kept
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.backend import BackendInfo, check_batch
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 from roadseg.core.installing import install
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def open_torch_backend(
     """The fastest backend that PyTorch offers: FP16 in CUDA graphs on a GPU, FP32 on the CPU.
 
     Args:
-        weights: a `.pt` file of `roadseg train`.
+        weights: a file of weights of `roadseg train`.
         network_hw: height and width of the input; any size.
         name: the model's name, for reports; default: the network's name in the file.
         threads: CPU threads, of the whole process; default: PyTorch's choice.
@@ -81,7 +81,7 @@ class TorchBackend:
     """A network run by PyTorch in FP32, operation by operation; on the GPU if PyTorch sees one.
 
     Args:
-        weights: a `.pt` file of `roadseg train`.
+        weights: a file of weights of `roadseg train`.
         network_hw: height and width of the input; any size.
         name: the model's name, for reports; default: the network's name in the file.
         threads: CPU threads, of the whole process; default: PyTorch's choice.
@@ -114,7 +114,7 @@ class TorchBackend:
             placed = cast(Any, model).to(self._device, memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as exc:
             raise BackendError(
-                f"PyTorch cannot use the device {chosen!r} ({_first_line(exc)}): use cpu"
+                f"PyTorch cannot use the device {chosen!r} ({first_line(exc)})", fix="use cpu"
             ) from exc
         self._model: Any = placed.eval()
         self._network_hw = network_hw
@@ -154,7 +154,7 @@ class TorchBackend:
         """What `finish` makes of the scores, (N, classes, h, w) float32, as an array."""
         check_batch(batch_bgr, self._network_hw)
         if self._model is None:
-            raise BackendError("the torch backend is closed: create another one")
+            raise BackendError("the torch backend is closed", fix="create another one")
         torch = _import_torch()
         try:
             with torch.inference_mode(), full_fp32(self._device):
@@ -163,7 +163,7 @@ class TorchBackend:
                 scores = self._model(frames.permute(0, 3, 1, 2).float().div_(255))
                 return finish(scores).cpu().numpy()
         except RuntimeError as exc:
-            raise BackendError(f"PyTorch failed while inferring: {_first_line(exc)}") from exc
+            raise BackendError(f"PyTorch failed while inferring: {first_line(exc)}") from exc
 
     def close(self) -> None:
         """Give the network back; a second call does nothing."""
@@ -175,12 +175,7 @@ def _import_torch() -> Any:
         import torch
     except ImportError as exc:
         raise BackendError(
-            f"the torch backend needs PyTorch, which cannot be loaded ({_first_line(exc)}): "
-            + install("train")
+            f"the torch backend needs PyTorch, which cannot be loaded ({first_line(exc)})",
+            fix=install("train"),
         ) from exc
     return torch
-
-
-def _first_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0] if lines else type(exc).__name__

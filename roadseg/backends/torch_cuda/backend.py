@@ -27,7 +27,7 @@ from roadseg.backends.torch_cuda.layers import Convolution
 from roadseg.backends.torch_cuda.ops import Operations
 from roadseg.backends.torch_cuda.rewrite import rewrite
 from roadseg.core.backend import BackendInfo, check_batch
-from roadseg.core.errors import BackendError
+from roadseg.core.errors import BackendError, first_line
 from roadseg.core.wording import option
 
 __all__ = ["TorchCudaBackend"]
@@ -89,12 +89,12 @@ class TorchCudaBackend:
                         self.notes = (f"pooling runs on PyTorch's own operations: {why}",)
             elif operations is None:
                 raise BackendError(
-                    f"the fast PyTorch path needs a CUDA device, not {device!r}: "
-                    "use the torch backend, or give operations"
+                    f"the fast PyTorch path needs a CUDA device, not {device!r}",
+                    fix="use the torch backend, or give operations",
                 )
         except (RuntimeError, AssertionError) as exc:
             raise BackendError(
-                f"PyTorch cannot use the device {device!r} ({_first_line(exc)}): use cpu"
+                f"PyTorch cannot use the device {device!r} ({first_line(exc)})", fix="use cpu"
             ) from exc
         self._operations = operations
         where = torch.cuda.get_device_name(self._device) if on_gpu else "CPU"
@@ -191,7 +191,7 @@ class TorchCudaBackend:
 
     def _check_open(self) -> None:
         if self._network is None:
-            raise BackendError("the torch backend is closed: create another one")
+            raise BackendError("the torch backend is closed", fix="create another one")
 
     def _prepare(self, count: int) -> list[Slot]:
         if count in self._slots:
@@ -228,13 +228,8 @@ class _Translated(AbstractContextManager[None]):
     def __exit__(self, kind: Any, exc: BaseException | None, trace: Any) -> None:
         if isinstance(exc, torch.cuda.OutOfMemoryError):
             raise BackendError(
-                f"the GPU is out of memory ({_first_line(exc)}): use a smaller "
-                f"{option('--size')}, or close other programs that use it"
+                f"the GPU is out of memory ({first_line(exc)})",
+                fix=f"use a smaller {option('--size')}, or close other programs that use it",
             ) from exc
         if isinstance(exc, RuntimeError):
-            raise BackendError(f"PyTorch failed while inferring: {_first_line(exc)}") from exc
-
-
-def _first_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0] if lines else type(exc).__name__
+            raise BackendError(f"PyTorch failed while inferring: {first_line(exc)}") from exc

@@ -46,7 +46,7 @@ def variant_for(op: str, dtype: torch.dtype, channels: int) -> Variant:
     """
     name = _DTYPES.get(dtype)
     if name is None:
-        raise BackendError(f"no kernel takes {dtype}: use FP16 or FP32")
+        raise BackendError(f"no kernel takes {dtype}", fix="use FP16 or FP32")
     if name == "fp16" and channels % 8 == 0:
         return Variant(op, name, Layout.HWC8, Layout.HWC16)
     return Variant(op, name, Layout.LINEAR, Layout.LINEAR)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 
+from roadseg.core.files import write_bytes, write_text, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
@@ -17,7 +18,6 @@ from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors
 from roadseg.evaluation.report.frames import Extremes, RankedFrame, paint
 from roadseg.evaluation.report.html import Figures, Shots, page
 from roadseg.evaluation.report.reliability import Reliability
-from roadseg.evaluation.whole_file import write_whole
 from roadseg.metrics.boundary import TOLERANCE
 from roadseg.metrics.confusion import ConfusionMatrix
 
@@ -100,6 +100,8 @@ class Report:
         Raises:
             SinkError: the folder cannot be written.
         """
+        with writing(folder, _fix()):
+            (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
         worst = self._extremes.worst()
         # Of a few frames, the best would be the worst ones once more.
         shown = {frame.index for frame in worst}
@@ -119,9 +121,7 @@ class Report:
             best=self._shots(folder, "best", best),
         )
         # Last, so that a page never names a picture that is not there.
-        write_whole(
-            folder / PAGE, page(figures).encode("utf-8"), option("--report", parameter="folder")
-        )
+        write_text(folder / PAGE, page(figures), fix=_fix())
         return folder / PAGE
 
     def _shots(self, folder: Path, kind: str, frames: Sequence[RankedFrame]) -> list[Shots]:
@@ -130,7 +130,7 @@ class Report:
             files = {}
             for name, picture in frame.pictures.items():
                 files[name] = f"{_PICTURES}/{kind}-{place}-{name}.jpg"
-                write_whole(folder / files[name], picture, option("--report", parameter="folder"))
+                write_bytes(folder / files[name], picture, fix=_fix())
             title = f"frame {frame.index}" if self._names is None else self._names[frame.index]
             shots.append(Shots(title, frame.miou, files))
         return shots
@@ -138,6 +138,10 @@ class Report:
     def _draw(self, result: FrameResult) -> dict[str, bytes]:
         pictures = paint(result, _tolerance_px(result.true_ids), self._classes)
         return {name: _jpeg(picture) for name, picture in pictures.items()}
+
+
+def _fix() -> str:
+    return f"free some space, or choose another {option('--report', parameter='folder')}"
 
 
 def _tolerance_px(true_ids: Labels) -> int:

@@ -105,7 +105,8 @@ class PictureReader:
             except (av.error.FFmpegError, OSError) as exc:
                 if self._is_remote and not isinstance(exc, av.error.InvalidDataError):
                     raise SourceError(
-                        f"lost {self._name}: {reason(exc)}; check the network and run it again"
+                        f"lost {self._name}: {reason(exc)}",
+                        fix="check the network and run it again",
                     ) from exc
                 self._note_damage(exc)
                 failures += 1

@@ -61,7 +61,9 @@ def add_video_stream(
     """
     encoder = best_encoder()
     if encoder is None:
-        raise SinkError("this PyAV has no H.264 encoder: run pip install --force-reinstall av")
+        raise SinkError(
+            "this PyAV has no H.264 encoder", fix="run pip install --force-reinstall av"
+        )
     warning = None
     options: dict[str, str] = {}
     if encoder == "libx264":

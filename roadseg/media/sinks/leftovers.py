@@ -8,17 +8,12 @@ import re
 import secrets
 from pathlib import Path
 
-from roadseg.core.whole_file import hidden_beside
+from roadseg.core.files import hidden_beside
 
-__all__ = ["new_copy", "new_part", "settle_folder", "settle_parts"]
+__all__ = ["new_copy", "settle_folder", "settle_parts"]
 
 _PART = re.compile(r"\.\d+-[0-9a-f]{6}(\.copy)?\.part")
 _MAX_BYTES = 255
-
-
-def new_part(target: Path) -> Path:
-    """A hidden name beside `target` for what is written now."""
-    return hidden_beside(target, f".{os.getpid()}-{secrets.token_hex(3)}.part")
 
 
 def new_copy(target: Path) -> Path:

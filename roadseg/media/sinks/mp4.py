@@ -12,6 +12,7 @@ import numpy as np
 
 from roadseg.core.errors import SinkError
 from roadseg.core.types import Frame, Image
+from roadseg.core.wording import option
 from roadseg.media.container import file_url, reason
 from roadseg.media.sinks.companions import Companions
 from roadseg.media.sinks.encoder import add_video_stream
@@ -223,8 +224,8 @@ class Mp4Sink:
         if refused and self.frames_out == 0 and self._coded_hw is not None:
             height, width = self._coded_hw
             raise SinkError(
-                f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)}): "
-                f"write images instead, --output {self._target.with_suffix('')}"
+                f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)})",
+                fix=f"write images instead, {option('--output', self._target.with_suffix(''))}",
             ) from exc
         raise write_failure(self._target, exc) from exc
 
@@ -280,7 +281,9 @@ class Mp4Sink:
         except OSError as exc:
             self._claim.release()
             failure = write_failure(self._target, exc)
-            raise SinkError(f"{failure}; what was recorded is in {self._temporary}") from exc
+            kept = f"what was recorded is in {self._temporary}"
+            fix = f"{failure.fix}; {kept}" if failure.fix else kept
+            raise SinkError(failure.what, fix=fix) from exc
 
     def _move_index(self) -> None:
         """Make browsers play while they load; a disk without room for a copy leaves it as it is."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from roadseg.core.errors import SinkError
 from roadseg.core.types import Frame, Image, Labels
+from roadseg.core.wording import option
 from roadseg.media.sinks.targets import Claim, claim_file, claim_folder, replace_file, write_failure
 from roadseg.media.sources.base import SourceInfo
 
@@ -72,9 +73,7 @@ class PngFolderSink(PngSink):
     """
 
     def __init__(self, folder: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
-        super().__init__(
-            folder, claim_folder(folder, source, option="--output", overwrite=overwrite)
-        )
+        super().__init__(folder, claim_folder(folder, source, name="--output", overwrite=overwrite))
 
     def write(self, image_bgr: Image, frame: Frame) -> None:
         """See `Sink.write`."""
@@ -104,7 +103,8 @@ class PngFileSink(PngSink):
         """See `Sink.write`."""
         if self.frames_out:
             raise SinkError(
-                f"cannot write several frames into {self.path}: give a folder, or --max-frames 1"
+                f"cannot write several frames into {self.path}",
+                fix=f"give a folder, or {option('--max-frames', 1)}",
             )
         self._put(image_bgr, frame)
 
@@ -130,9 +130,7 @@ class MaskSink(PngSink):
         output: Path | None = None,
         overwrite: bool = True,
     ) -> None:
-        claim = claim_folder(
-            folder, source, option="--save-masks", overwrite=overwrite, other=output
-        )
+        claim = claim_folder(folder, source, name="--save-masks", overwrite=overwrite, other=output)
         super().__init__(folder, claim)
 
     def write(self, ids: Labels, frame: Frame) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Frame, Image
+from roadseg.core.wording import option
 from roadseg.media.sinks.png import MaskSink, PngFileSink, PngFolderSink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.images import is_image
@@ -106,21 +107,24 @@ def open_sink(
     if not os.path.isdir(output) and re.search("[a-z]", output.suffix, re.IGNORECASE):
         if output.suffix.lower() == ".png" and source_info.frame_count == 1:
             return PngFileSink(output, source_info, overwrite=overwrite)
-        raise UsageError(_why_not(output, source_info))
+        raise _refusal(output, source_info)
     return PngFolderSink(output, source_info, overwrite=overwrite)
 
 
-def _why_not(output: Path, source_info: SourceInfo) -> str:
-    if is_image(output):
-        if source_info.frame_count == 1:
-            return f"cannot write {output.suffix} files: use --output {output.with_suffix('.png')}"
-        return (
-            "cannot write several frames into a single image: "
-            f"give a folder, --output {output.with_suffix('')}"
+def _refusal(output: Path, source_info: SourceInfo) -> UsageError:
+    if is_image(output) and source_info.frame_count != 1:
+        return UsageError(
+            "cannot write several frames into a single image",
+            fix=f"give a folder, {_named(output, '')}",
         )
-    if output.suffix.lower() in _OTHER_VIDEOS:
-        return f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}"
-    return (
-        f"cannot write {output.suffix} files: use --output {output.with_suffix('.mp4')}, or a "
-        f"folder for PNGs, --output {output.with_suffix('')}"
-    )
+    if is_image(output):
+        fix = f"use {_named(output, '.png')}"
+    else:
+        fix = f"use {_named(output, '.mp4')}"
+        if output.suffix.lower() not in _OTHER_VIDEOS:
+            fix += f", or a folder for PNGs, {_named(output, '')}"
+    return UsageError(f"cannot write {output.suffix} files", fix=fix)
+
+
+def _named(output: Path, suffix: str) -> str:
+    return option("--output", output.with_suffix(suffix))

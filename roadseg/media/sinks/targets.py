@@ -10,8 +10,10 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError
 from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
-from roadseg.core.whole_file import hidden_beside
-from roadseg.media.sinks.leftovers import new_part, settle_folder, settle_parts
+from roadseg.core.files import hidden_beside, new_part
+from roadseg.core.wording import option
+from roadseg.media.container import reason
+from roadseg.media.sinks.leftovers import settle_folder, settle_parts
 from roadseg.media.sources.base import SourceInfo
 
 __all__ = [
@@ -55,16 +57,16 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         TargetTakenError: another run is writing it, or it is there and not to be overwritten.
         SinkError: it is the source or a folder, or cannot be created.
     """
-    target = path.resolve()
+    target, shown = path.resolve(), option("--output", path)
     inputs = [Path(origin) for origin, _name in source.names]
     if source.path is not None:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
-        raise SinkError(f"--output {path} is the source itself: give the result another name")
+        raise SinkError(f"{shown} is the source itself", fix="give the result another name")
     # Of os.path, for which a name that cannot be is one that is not there: writing says why.
     if os.path.isdir(target):
-        raise SinkError(f"--output {path} is a folder: give a file name such as {path / 'out.mp4'}")
-    taken = TargetTakenError(f"--output {path} exists: remove it or give another name")
+        raise SinkError(f"{shown} is a folder", fix=f"give a file name such as {path / 'out.mp4'}")
+    taken = TargetTakenError(f"{shown} exists", fix="remove it or give another name")
     if os.path.exists(target) and not overwrite:
         raise taken
     lock = None
@@ -73,7 +75,7 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         # A name that is too long is found here: the hidden ones beside it are short enough.
         with contextlib.suppress(FileNotFoundError):
             target.lstat()
-        lock = lock_target(hidden_beside(target, ".lock"), f"--output {path}")
+        lock = lock_target(hidden_beside(target, ".lock"), shown)
         if target.exists() and not overwrite:
             # Between the look above and the lock, the run that had it has ended.
             if lock is not None:
@@ -93,14 +95,14 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
 
 
 def claim_folder(
-    folder: Path, source: SourceInfo, *, option: str, overwrite: bool, other: Path | None = None
+    folder: Path, source: SourceInfo, *, name: str, overwrite: bool, other: Path | None = None
 ) -> Claim:
     """Make sure that files can be written into `folder`, creating it where it is missing.
 
     Args:
         folder: where PNGs will go.
         source: must not read images from that folder.
-        option: for messages, `--output` or `--save-masks`.
+        name: of the option, for messages: `--output` or `--save-masks`.
         overwrite: whether PNGs that are there already may be replaced.
         other: another sink's folder or file, which must not be this one.
 
@@ -111,21 +113,20 @@ def claim_folder(
         TargetTakenError: another run is writing to it, or PNGs are there and not to be replaced.
         SinkError: it is the source's folder or a file, or cannot be written to.
     """
-    target = folder.resolve()
+    target, shown = folder.resolve(), option(name, folder)
     if any(_same(target, d) for d in source.input_dirs):
-        raise SinkError(
-            f"{option} {folder} is the folder that the source is read from: give another"
-        )
+        raise SinkError(f"{shown} is the folder that the source is read from", fix="give another")
     if other is not None and _same(target, other):
         raise SinkError(
-            f"{option} {folder} is also the folder of --output: give each a folder of its own"
+            f"{shown} is also the folder of {option('--output')}",
+            fix="give each a folder of its own",
         )
     if os.path.exists(target) and not os.path.isdir(target):
-        raise SinkError(f"{option} {folder} is a file: give a folder")
+        raise SinkError(f"{shown} is a file", fix="give a folder")
     lock = None
     try:
         target.mkdir(parents=True, exist_ok=True)
-        lock = lock_target(target / ".roadseg.lock", f"{option} {folder}")
+        lock = lock_target(target / ".roadseg.lock", shown)
         warnings = [] if lock is None else settle_folder(target)
         older = sum(1 for p in target.iterdir() if p.suffix == ".png")
     except OSError as exc:
@@ -136,11 +137,11 @@ def claim_folder(
         if lock is not None:
             lock.release()
         raise TargetTakenError(
-            f"{option} {folder} holds {older} PNG files: empty it or give another folder"
+            f"{shown} holds {older} PNG files", fix="empty it or give another folder"
         )
     if older:
         warnings.append(
-            f"{option} {folder} already holds {older} PNG files; those of equal name are replaced"
+            f"{shown} already holds {older} PNG files; those of equal name are replaced"
         )
     return Claim(target, warnings, lock)
 
@@ -165,24 +166,26 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
     """The error to raise for a failure of the system or of FFmpeg while writing `path`."""
     code = getattr(exc, "errno", None)
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return SinkError(f"the disk is full while writing {path}: free some space and run it again")
+        return SinkError(
+            f"the disk is full while writing {path}", fix="free some space and run it again"
+        )
     if code == errno.EFBIG:
         return SinkError(
-            f"{path} grew larger than this system allows a file to be: "
-            "raise the limit (ulimit -f) or process fewer frames (--max-frames)"
+            f"{path} grew larger than this system allows a file to be",
+            fix=f"raise the limit (ulimit -f) or process fewer frames ({option('--max-frames')})",
         )
     if code == errno.ENAMETOOLONG:
         return SinkError(
-            f"cannot write {path}: this system has no names of that length; shorten it"
+            f"cannot write {path}: this system has no names of that length", fix="shorten it"
         )
     if code == errno.EROFS:
-        return SinkError(f"the disk of {path} is read-only: give a folder on another one")
+        return SinkError(f"the disk of {path} is read-only", fix="give a folder on another one")
     if code in (errno.EACCES, errno.EPERM):
         return SinkError(
-            f"no permission to write {path}: give a folder that you own, or change its permissions"
+            f"no permission to write {path}",
+            fix="give a folder that you own, or change its permissions",
         )
-    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    return SinkError(f"cannot write {path}: {text[:1].lower()}{text[1:]}")
+    return SinkError(f"cannot write {path}: {reason(exc)}")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.types import Frame, Image
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
 from roadseg.media.sources.base import Source, SourceInfo
@@ -56,9 +56,9 @@ class AnimationSource:
         try:
             data = path.read_bytes()
         except OSError as exc:
-            raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+            raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
         if is_cut_off(data):
-            raise SourceError(f"cannot read {path}: it was cut off; copy it again")
+            raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
         # One row: OpenCV 4 takes no column here.
         self._data = np.frombuffer(data, np.uint8).reshape(1, -1)
         self._loop = loop

@@ -44,10 +44,10 @@ class CameraSource:
             try:
                 self._capture = cv2.VideoCapture(index, api)
             except cv2.error as exc:
-                raise SourceError(_no_camera(index)) from exc
+                raise _no_camera(index) from exc
             if not self._capture.isOpened():
                 self._capture.release()
-                raise SourceError(_no_camera(index))
+                raise _no_camera(index)
         self._pending: tuple[Image, float] | None = None
         try:
             self._pending = self._grab()
@@ -79,8 +79,8 @@ class CameraSource:
                 raise SourceError(f"webcam {self._camera} failed: {exc.err}") from exc
         if not good or image is None:
             raise SourceError(
-                f"webcam {self._camera} gives no picture: check that it is plugged in and that "
-                "no other program uses it"
+                f"webcam {self._camera} gives no picture",
+                fix="check that it is plugged in and that no other program uses it",
             )
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -117,21 +117,28 @@ def _devices() -> list[int]:
     return sorted(int(m[1]) for m in names if m)
 
 
-def _no_camera(index: int) -> str:
+def _no_camera(index: int) -> SourceError:
     if not sys.platform.startswith("linux"):
-        return f"no webcam {index}: check that it is plugged in and that this program may use it"
+        return SourceError(
+            f"no webcam {index}", fix="check that it is plugged in and that this program may use it"
+        )
     devices = _devices()
     if not devices:
-        return f"no webcam {index}: no /dev/video* device found; plug one in, or give a file or URL"
-    if index not in devices:
-        found = ", ".join(f"/dev/video{i}" for i in devices)
-        return f"no webcam {index}: found {found}; use {option('--source', str(devices[0]))}"
-    if not os.access(f"/dev/video{index}", os.R_OK | os.W_OK):
-        return (
-            f"no permission to use webcam {index} (/dev/video{index}): "
-            "add yourself to the group video and log in again"
+        return SourceError(
+            f"no webcam {index}: no /dev/video* device found",
+            fix="plug one in, or give a file or URL",
         )
-    return (
+    if index not in devices:
+        return SourceError(
+            f"no webcam {index}: found {', '.join(f'/dev/video{i}' for i in devices)}",
+            fix=f"use {option('--source', str(devices[0]))}",
+        )
+    if not os.access(f"/dev/video{index}", os.R_OK | os.W_OK):
+        return SourceError(
+            f"no permission to use webcam {index} (/dev/video{index})",
+            fix="add yourself to the group video and log in again",
+        )
+    return SourceError(
         f"webcam {index} (/dev/video{index}) cannot be opened: "
         "it is in use by another program, or not a camera"
     )

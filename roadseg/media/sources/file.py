@@ -84,19 +84,19 @@ def open_file(
 
     try:
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{path} is empty (0 bytes): copy or record it again")
+            raise SourceError(f"{path} is empty (0 bytes)", fix="copy or record it again")
         container = open_container()
     except (av.error.FFmpegError, OSError) as exc:
-        raise SourceError(_why_unreadable(path, exc)) from exc
+        raise _unreadable(path, exc) from exc
     # FFmpeg would render any text file called .txt or .nfo as a film of scrolling characters.
     if container.format.name == "tty":
         container.close()
-        raise SourceError(f"{path} is not a video: give a video file, an image or a folder")
+        raise SourceError(f"{path} is not a video", fix="give a video file, an image or a folder")
     if fps is not None and not _is_elementary(container):
         container.close()
         raise UsageError(
-            f"{option('--fps')} is for images and bare streams; {path} has its own rate: "
-            "leave it out"
+            f"{option('--fps')} is for images and bare streams; {path} has its own rate",
+            fix="leave it out",
         )
     reopen = open_container if loop else None
     return FileSource(
@@ -116,19 +116,23 @@ def _is_elementary(container: InputContainer) -> bool:
     return bool(container.format.flags & _NO_TIMESTAMPS)
 
 
-def _why_unreadable(path: Path, exc: BaseException) -> str:
+def _unreadable(path: Path, exc: BaseException) -> SourceError:
     import av
 
     if not isinstance(exc, av.error.InvalidDataError):
-        return f"cannot read {path}: {reason(exc)}"
+        return SourceError(f"cannot read {path}: {reason(exc)}")
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
-        return (
+        return SourceError(
             f"{path} was cut off: its index (the moov atom) is missing, so none of it can be "
-            "decoded; copy it again, or repair it with a tool such as untrunc"
+            "decoded",
+            fix="copy it again, or repair it with a tool such as untrunc",
         )
-    return f"{path} is not a video that FFmpeg can read: give a video file, an image or a folder"
+    return SourceError(
+        f"{path} is not a video that FFmpeg can read",
+        fix="give a video file, an image or a folder",
+    )
 
 
 class FileSource:
@@ -176,7 +180,8 @@ class FileSource:
             raise self._reader.failure or SourceError(
                 f"{name} holds no frame that can be decoded"
                 + (f" ({error})" if error else "")
-                + ": it is damaged or was cut off; copy or record it again"
+                + ": it is damaged or was cut off",
+                fix="copy or record it again",
             )
         # Headers tell the rate once a picture has been decoded.
         self._stamped = not _is_elementary(container)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated, is_cut_off
@@ -68,12 +68,12 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
 
 
 def _decode(data: bytes, path: Path) -> Image:
     if is_cut_off(data):
-        raise SourceError(f"cannot read {path}: it was cut off; copy it again")
+        raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
     try:
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -125,13 +125,16 @@ class ImageSource:
         self._delivered = 0
         self._animated: list[Path] = []
         self._animated_line = 0
+        self._first_failure: SourceError | None = None
         first = self._find()
         if first is None:
-            why = self.warnings[len(warnings)]
+            assert self._first_failure is not None
             if len(self._paths) == 1:
-                raise SourceError(why)
+                raise self._first_failure
             raise SourceError(
-                f"none of the {len(self._paths)} images in {name} can be read; the first: {why}"
+                f"none of the {len(self._paths)} images in {name} can be read; the first: "
+                f"{self._first_failure.what}",
+                fix=self._first_failure.fix,
             )
         self._pending: tuple[int, Image] | None = first
         count = None if loop else len(self._paths)
@@ -161,6 +164,7 @@ class ImageSource:
                 data = _read(path)
                 image = _decode(data, path)
             except SourceError as exc:
+                self._first_failure = self._first_failure or exc
                 failed += 1
                 self.frames_lost += 1
                 if position < len(self._paths):

@@ -84,7 +84,8 @@ class JpegParts:
             if time.monotonic() - last_s > self.timeout_s:
                 raise SourceError(
                     f"lost {self._name}: data arrives, but no picture in it for "
-                    f"{self.timeout_s:g} s; check the address and the camera's settings"
+                    f"{self.timeout_s:g} s",
+                    fix="check the address and the camera's settings",
                 )
 
     def read(self, size: int) -> bytes:

@@ -150,8 +150,8 @@ class _Attempt:
         found = self._jpegs()
         if found is None:
             raise SourceError(
-                f"cannot open {self.name}: it sends parts, but no JPEG in them; "
-                "check the path in the URL"
+                f"cannot open {self.name}: it sends parts, but no JPEG in them",
+                fix="check the path in the URL",
             )
         return found
 
@@ -213,7 +213,7 @@ class _Attempt:
     def _failure(self, exc: BaseException, tried: str = "") -> SourceError:
         why = f"no answer within {self._timeout_s:g} s" if self._timed_out(exc) else _why(exc)
         hint = password_advice(self._url)
-        return SourceError(f"cannot open {self.name}: {why}{tried}; {_advice(exc)}{hint}")
+        return SourceError(f"cannot open {self.name}: {why}{tried}", fix=f"{_advice(exc)}{hint}")
 
     def _clean(self, exc: BaseException) -> BaseException:
         """The same without the URL, which a traceback would show with its password."""
@@ -239,6 +239,8 @@ def _why(exc: BaseException) -> str:
         return "what it sends is not a video"
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:
         return "it refuses this transport"
+    if isinstance(exc, av.error.ProtocolNotFoundError):
+        return f"{reason(exc)}: FFmpeg as it comes with this PyAV does not speak it"
     return reason(exc)
 
 
@@ -248,7 +250,7 @@ def _advice(exc: BaseException) -> str:
     if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return "check the user name and password in the URL"
     if isinstance(exc, av.error.ProtocolNotFoundError):
-        return "FFmpeg as it comes with this PyAV does not speak it: give an rtsp or http(s) URL"
+        return "give an rtsp or http(s) URL"
     if isinstance(exc, av.error.HTTPClientError):
         return "check the path in the URL"
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:

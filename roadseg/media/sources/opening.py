@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
-from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.errors import SourceError, UsageError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated
 from roadseg.media.sources import places
@@ -52,26 +52,27 @@ def open_source(
             f"cannot process {max_frames} frames: {option('--max-frames')} must be 1 or more"
         )
     if timeout_s <= 0:
-        raise UsageError(f"a time limit of {timeout_s:g} s is none: give a positive number")
+        raise UsageError(f"a time limit of {timeout_s:g} s is none", fix="give a positive number")
     if fps is not None and not 0 < fps <= _MOST_FPS:
         raise UsageError(
             f"{option('--fps', round(float(fps), 6))} is not above 0 and at most {_MOST_FPS}"
         )
     if rtsp_transport not in get_args(RtspTransport):
         raise UsageError(
-            f"unknown {option('--rtsp-transport')} {rtsp_transport!r}: "
-            f"use {'|'.join(get_args(RtspTransport))}"
+            f"unknown {option('--rtsp-transport')} {rtsp_transport!r}",
+            fix=f"use {'|'.join(get_args(RtspTransport))}",
         )
     place = places.find(spec)
     if stream is not None and isinstance(place, (places.Camera, places.Images)):
         raise UsageError(
-            f"{option('--stream')} chooses among the videos in one file or URL; {place.name} has "
-            "no others: leave it out"
+            f"{option('--stream')} chooses among the videos in one file or URL; {place.name} "
+            "has no others",
+            fix="leave it out",
         )
     if fps is not None and isinstance(place, (places.Camera, places.Url)):
         raise UsageError(
-            f"{option('--fps')} is for images and bare streams; {place.name} has its own rate: "
-            "leave it out"
+            f"{option('--fps')} is for images and bare streams; {place.name} has its own rate",
+            fix="leave it out",
         )
     if isinstance(place, places.Camera):
         from roadseg.media.sources.camera import CameraSource
@@ -106,8 +107,9 @@ def _open_images(
     if place.path is not None and place.paths == (place.path,) and _animated(place.path):
         if fps is not None:
             raise UsageError(
-                f"{option('--fps')} is for images and bare streams; {place.name} is animated and "
-                "has its own rate: leave it out"
+                f"{option('--fps')} is for images and bare streams; {place.name} is animated "
+                "and has its own rate",
+                fix="leave it out",
             )
         source = open_animation(place.path, loop=loop, max_frames=max_frames)
         source.warnings += place.notes
@@ -128,4 +130,4 @@ def _animated(path: Path) -> bool:
         with path.open("rb") as file:
             return is_animated(file)
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc

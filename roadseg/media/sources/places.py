@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sources.images import images_in, is_image, natural_key
@@ -99,15 +99,15 @@ def find(spec: str) -> Place:
         if path.exists():
             return _existing(spec, path)
     except OSError as exc:
-        raise SourceError(f"cannot read {redact(spec)}: {exc.strerror or exc}") from exc
+        raise SourceError(f"cannot read {redact(spec)}: {os_reason(exc)}") from exc
     if re.fullmatch("[0-9]+", spec):
         return _numbered(spec)
     if is_url:
         raise SourceError(
-            f"cannot open {redact(spec)}: {option('--source')} takes {_WHAT_IT_TAKES}"
+            f"cannot open {redact(spec)}", fix=f"{option('--source')} takes {_WHAT_IT_TAKES}"
         )
     if not glob.has_magic(spec):
-        raise SourceError(_missing(spec, path))
+        raise _missing(spec, path)
     return _matching(spec, path)
 
 
@@ -122,8 +122,8 @@ def _camera(path: Path) -> Camera | None:
 def _numbered(spec: str) -> Camera:
     if len(spec) > 4 or str(int(spec)) != spec:
         number = str(int(spec))
-        advice = f"; for webcam {number}, {option('--source', number)}" if len(number) < 5 else ""
-        raise SourceError(f"no such file: {spec}{advice}")
+        fix = f"for webcam {number}, {option('--source', number)}" if len(number) < 5 else ""
+        raise SourceError(f"no such file: {spec}", fix=fix)
     return Camera(int(spec))
 
 
@@ -138,22 +138,24 @@ def _existing(spec: str, path: Path) -> Images | Video:
     if path.is_dir():
         images = images_in(path)
         if not images:
-            raise SourceError(f"no images in the folder {spec}{_videos_inside(path)}")
+            raise _no_images(spec, path)
         return Images(tuple(images), spec, path, notes)
     if is_image(path):
         return Images((path,), spec, path, notes)
     return Video(path, notes)
 
 
-def _missing(spec: str, path: Path) -> str:
+def _missing(spec: str, path: Path) -> SourceError:
     if spec.startswith(f"{_DEVICES}/v4l/"):
         found = sorted(str(p) for p in path.parent.glob("*")) if path.parent.is_dir() else []
         there = f"; found {', '.join(found)}" if found else ": no camera is plugged in"
-        return f"no such camera: {spec}{there}"
+        return SourceError(f"no such camera: {spec}{there}")
     shown = redact(spec)
     if shown != spec:
-        return f"no such file: {shown}; a URL begins with rtsp:// or http(s)://"
-    return f"no such file: {shown}; {option('--source')} takes {_WHAT_IT_TAKES} or a glob"
+        return SourceError(f"no such file: {shown}", fix="a URL begins with rtsp:// or http(s)://")
+    return SourceError(
+        f"no such file: {shown}", fix=f"{option('--source')} takes {_WHAT_IT_TAKES} or a glob"
+    )
 
 
 def _matching(spec: str, path: Path) -> Images:
@@ -165,20 +167,21 @@ def _matching(spec: str, path: Path) -> Images:
     videos = sorted((p for p in matches if p.suffix.lower() in _VIDEO_SUFFIXES), key=natural_key)
     if videos:
         raise SourceError(
-            f"{shown} matches {len(videos)} video{'s' if len(videos) > 1 else ''}, and a pattern "
-            f"is for images: give one video, for example {option('--source', videos[0])}"
+            f"{shown} matches {len(videos)} video{'s' if len(videos) > 1 else ''}, and a "
+            "pattern is for images",
+            fix=f"give one video, for example {option('--source', videos[0])}",
         )
     if matches:
         raise SourceError(
-            f"no image matches {shown}: it matches {matches[0]}; give a pattern of images, for "
-            'example "drive/*.png"'
+            f"no image matches {shown}: it matches {matches[0]}",
+            fix='give a pattern of images, for example "drive/*.png"',
         )
     folder = _literal_folder(path)
     if not folder.is_dir():
         raise SourceError(f"nothing matches {shown}: there is no folder {folder}")
     raise SourceError(
-        f"no such file: {shown}, and nothing in {folder} matches it as a pattern; a pattern of "
-        'images is for example "drive/*.png"'
+        f"no such file: {shown}, and nothing in {folder} matches it as a pattern",
+        fix='a pattern of images is for example "drive/*.png"',
     )
 
 
@@ -214,8 +217,12 @@ def _literal_folder(path: Path) -> Path:
     return folder
 
 
-def _videos_inside(folder: Path) -> str:
+def _no_images(spec: str, folder: Path) -> SourceError:
+    what = f"no images in the folder {spec}"
     videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES)
     if not videos:
-        return ": give a folder that holds .png or .jpg files"
-    return f": it holds videos; give one of them, for example {option('--source', videos[0])}"
+        return SourceError(what, fix="give a folder that holds .png or .jpg files")
+    return SourceError(
+        f"{what}: it holds videos",
+        fix=f"give one of them, for example {option('--source', videos[0])}",
+    )

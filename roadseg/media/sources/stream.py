@@ -129,7 +129,8 @@ class StreamSource:
         if time.monotonic() - self._waiting_since_s > self._timeout_s:
             raise SourceError(
                 f"lost {self._name}: data arrives, but no picture could be decoded for "
-                f"{self._timeout_s:g} s; check the camera's codec settings"
+                f"{self._timeout_s:g} s",
+                fix="check the camera's codec settings",
             )
 
     def _next(self) -> tuple[VideoFrame, float]:
@@ -140,20 +141,20 @@ class StreamSource:
             picture = next(self._pictures, None)
         except av.error.ExitError as exc:
             raise SourceError(
-                f"lost {self._name}: no data for {self._timeout_s:g} s; "
-                "check the camera and the network"
+                f"lost {self._name}: no data for {self._timeout_s:g} s",
+                fix="check the camera and the network",
             ) from exc
         except (av.error.FFmpegError, OSError) as exc:
             # FFmpeg calls a connection that was closed an input/output error.
             closed = exc.errno == errno.EIO
             why = "the connection was closed" if closed else reason(exc)
             raise SourceError(
-                f"lost {self._name}: {why}; check the camera and the network"
+                f"lost {self._name}: {why}", fix="check the camera and the network"
             ) from exc
         if picture is None:
             raise SourceError(
-                f"lost {self._name}: the other side ended the stream; "
-                "check the camera and the network"
+                f"lost {self._name}: the other side ended the stream",
+                fix="check the camera and the network",
             )
         return picture, time.monotonic()
 

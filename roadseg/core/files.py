@@ -1,0 +1,202 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.file_lock import lock_target
+
+__all__ = [
+    "claim_file",
+    "claimed_file",
+    "hidden_beside",
+    "new_part",
+    "whole_file",
+    "whole_files",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "writing",
+]
+
+# What file systems take as a name, and what is kept of it for the ending of a hidden one: the same
+# whatever the ending, so that all hidden files of a path begin alike.
+_MAX_BYTES = 255
+_ENDING_BYTES = 40
+
+_FIX = "give another name or free the space it needs"
+
+
+def hidden_beside(path: Path, ending: str) -> Path:
+    """The name of a hidden file beside `path`, whose own name may be as long as names can be.
+
+    Args:
+        path: what the hidden file belongs to.
+        ending: up to 40 bytes that tell its hidden files apart.
+
+    >>> hidden_beside(Path("out/a.mp4"), ".part")
+    PosixPath('out/.a.mp4.part')
+    """
+    name = path.name
+    room = _MAX_BYTES - _ENDING_BYTES - 1
+    if len(os.fsencode(name)) > room:
+        # Long names that begin alike stay different.
+        digest = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+        while len(os.fsencode(name)) > room - len(digest):
+            name = name[:-1]
+        name += digest
+    return path.with_name(f".{name}{ending}")
+
+
+def new_part(path: Path) -> Path:
+    """A new hidden name beside `path`, `.a.mp4.4711-0f3d2c.part`, for what is written now."""
+    return hidden_beside(path, f".{os.getpid()}-{secrets.token_hex(3)}.part")
+
+
+@contextmanager
+def writing(path: Path, fix: str) -> Iterator[None]:
+    """Translate what the system says about writing `path` inside the block.
+
+    Raises:
+        SinkError: instead of an OSError; `fix` is what to do about it.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix=fix) from exc
+
+
+@contextmanager
+def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iterator[Path]:
+    """A hidden file beside `path` to write to, which gets the name when the block succeeds.
+
+    After a crash, an interruption or on a full disk, what was there before still is.
+
+    Args:
+        path: in a folder that exists.
+        fix: what to do about a failure, which then is a `SinkError`.
+        sync: wait for the disk, so that not even a power cut leaves half a file.
+
+    Yields:
+        Where to write; the file is not there yet.
+
+    Raises:
+        OSError: it cannot be written, and there is no `fix`; nothing is left of it.
+        SinkError: the same, with a `fix`.
+    """
+    part = new_part(path)
+    with contextlib.nullcontext() if fix is None else writing(path, fix):
+        try:
+            yield part
+            if sync:
+                with part.open("r+b") as file:
+                    os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_files(folder: Path, *, last: str) -> Iterator[Path]:
+    """An empty hidden folder, whose files take their places when the block succeeds.
+
+    Args:
+        folder: where they are to lie.
+        last: name of the file that is moved after all others, because it describes them.
+
+    Raises:
+        OSError: they cannot be written; those that were there before are, unless moving failed.
+    """
+    staging = Path(tempfile.mkdtemp(prefix=f".{last}.", dir=folder))
+    try:
+        yield staging
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes, *, fix: str | None = None, sync: bool = True) -> None:
+    """Write a file in one step; see `whole_file`."""
+    with whole_file(path, fix=fix, sync=sync) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str, *, fix: str | None = None) -> None:
+    """Write UTF-8 in one step; see `whole_file`."""
+    write_bytes(path, text.encode("utf-8"), fix=fix)
+
+
+def write_json(path: Path, value: object, *, fix: str = _FIX) -> None:
+    """Write a value as JSON in one step.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", fix=fix)
+
+
+def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
+    """Make sure that a file can be written to `path`, creating its folder where it is missing.
+
+    What is there already is left alone.
+
+    Args:
+        path: where it will be written.
+        instead: what to do where that is a folder; by default the advice names a file in it.
+        fix: what to do about any other failure.
+
+    Raises:
+        SinkError: it is a folder, or cannot be written.
+    """
+    if os.path.isdir(path):
+        raise SinkError(
+            f"cannot write {path}: it is a folder",
+            fix=instead or f"give a file such as {path}/run.json",
+        )
+    probe = new_part(path)
+    with writing(path, fix):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A name that is too long is found here: the hidden ones beside it are short enough.
+            with contextlib.suppress(FileNotFoundError):
+                path.lstat()
+            probe.touch()
+            # Whoever holds the lock of this file clears away what looks like a part of it.
+            probe.unlink(missing_ok=True)
+        except (FileExistsError, NotADirectoryError) as exc:
+            file = next(place for place in path.parents if place.exists())
+            raise NotADirectoryError(f"{file} is no folder") from exc
+
+
+@contextmanager
+def claimed_file(path: Path, option: str) -> Iterator[None]:
+    """`claim_file`, and no other run may do so inside the block.
+
+    Args:
+        path: where a report will be written.
+        option: of the command line, for messages.
+
+    Raises:
+        SinkError: it cannot be written, or another run is about to.
+    """
+    claim_file(path)
+    with writing(path, _FIX):
+        lock = lock_target(hidden_beside(path.resolve(), ".lock"), f"{option} {path}")
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()

@@ -1,0 +1,194 @@
+"""The configuration of a live run: a TOML file, checked key by key.
+
+    model = "segnet-lite"
+
+    [web]
+    port = 8080
+
+    [[source]]
+    name = "front"
+    url = "rtsp://user:password@10.0.0.7/live"
+
+    [source.health]
+    frozen_s = 3.0
+
+Keys are called like the options of the command line, with `_` for `-`. `roadseg.live.toml` reads
+and writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from roadseg.live.health import HealthLimits
+from roadseg.media.redaction import redact
+from roadseg.media.sources.base import RtspTransport
+
+__all__ = [
+    "EventConfig",
+    "LiveConfig",
+    "Policy",
+    "RecordConfig",
+    "SourceConfig",
+    "WebConfig",
+]
+
+Policy = Literal["auto", "latest", "every"]
+"""`latest`: the newest frame wins. `every`: none is lost, the source waits. `auto`: the first for
+cameras and streams, the second for files."""
+
+
+def _key(default: Any, wanted: str, allowed: Callable[[Any], bool]) -> Any:
+    """A key with a limit: in words, and as a test."""
+    return field(default=default, metadata={"wanted": wanted, "allowed": allowed})
+
+
+def _above_0(default: float | None) -> Any:
+    return _key(default, "more than 0", lambda v: v > 0)
+
+
+def _from_0(default: float | None) -> Any:
+    return _key(default, "0 or more", lambda v: v >= 0)
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """`[web]`: the page.
+
+    Attributes:
+        address: to listen on; others than this machine need the token.
+        port: 0 takes any that is free.
+        token_file: holds the token.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = _key(8080, "0 to 65535", lambda v: 0 <= v <= 65535)
+    token_file: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """`[[source]]`: one camera, stream, file or folder.
+
+    Attributes:
+        name: for people, files and addresses of pages; no two sources share one.
+        url: whatever `--source` takes.
+        policy: which frames are processed.
+        max_staleness: seconds; an older frame is not shown. Of no effect with `every`.
+        stall_timeout: seconds without a frame after which a live source counts as stalled.
+        timeout: seconds that a URL may take to answer, and later for the next frame.
+        retry_first: seconds to wait after the first loss; twice as long each time, up to
+        retry_most: this many.
+        stride: process every so many frames.
+        max_fps: at most so many frames a second.
+        loop: begin a file again at its end.
+        rtsp_transport: how RTSP sends its pictures.
+        stream: number of the video stream where there are several, from 1.
+        corridor: file of the lane ahead, for the road read-outs.
+        ignore_mask: picture whose black parts count for nothing: bonnet, wiper, time stamp.
+        output: file or folder of the finished pictures.
+        save_masks: folder of the labels.
+        watch_health: look for frozen, black, covered, ... pictures.
+        health: from where on a picture counts as frozen, black, covered, ...
+    """
+
+    name: str
+    url: str
+    policy: Policy = "auto"
+    max_staleness: float = _above_0(0.3)
+    stall_timeout: float = _above_0(2.0)
+    timeout: float = _above_0(10.0)
+    retry_first: float = _above_0(1.0)
+    retry_most: float = _above_0(30.0)
+    stride: int = _key(1, "1 or more", lambda v: v >= 1)
+    max_fps: float | None = _above_0(None)
+    loop: bool = False
+    rtsp_transport: RtspTransport = "auto"
+    stream: int | None = _key(None, "1 or more", lambda v: v >= 1)
+    corridor: str | None = None
+    ignore_mask: str | None = None
+    output: str | None = None
+    save_masks: str | None = None
+    watch_health: bool = True
+    health: HealthLimits = field(default_factory=HealthLimits)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people, without passwords."""
+        return redact(self.url)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file or a folder by its looks: not worth another try when it is gone."""
+        return "://" not in self.url and not self.url.isdigit() and "/dev/" not in self.url
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """`[record]`: rolling files of every source.
+
+    Attributes:
+        folder: None records nothing.
+        segment_minutes: length of a file.
+        keep_gb: delete the oldest files beyond this; None deletes nothing.
+        raw: record the camera's picture as well.
+    """
+
+    folder: str | None = None
+    segment_minutes: float = _above_0(5.0)
+    keep_gb: float | None = _above_0(None)
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """`[[event]]`: a rule on what the labels say, and the clip around the moment it holds.
+
+    Attributes:
+        name: for people and file names.
+        rule: such as `"pedestrian in corridor > 0.02"`.
+        pre_s: seconds of the clip before the event.
+        post_s: seconds after it.
+    """
+
+    name: str
+    rule: str
+    pre_s: float = _from_0(5.0)
+    post_s: float = _from_0(10.0)
+
+
+@dataclass(frozen=True)
+class LiveConfig:
+    """A whole configuration.
+
+    Attributes:
+        source: at least one.
+        model, backend, threads: as `--model`, `--backend` and `--threads`; None for the default.
+        palette, view, alpha: how finished pictures look; None for the default.
+        web: None serves no page.
+        record: None records nothing.
+        event: rules.
+    """
+
+    source: tuple[SourceConfig, ...]
+    model: str | None = None
+    backend: str | None = None
+    threads: int | None = _key(None, "1 or more", lambda v: v >= 1)
+    palette: str | None = None
+    view: str | None = None
+    alpha: float | None = _key(None, "0 to 1", lambda v: 0 <= v <= 1)
+    web: WebConfig | None = None
+    record: RecordConfig | None = None
+    event: tuple[EventConfig, ...] = ()
+
+
+def only_given(config: Any) -> dict[str, Any]:
+    """The fields of a configuration that are not None."""
+    return {
+        each.name: value
+        for each in dataclasses.fields(config)
+        if (value := getattr(config, each.name)) is not None
+    }

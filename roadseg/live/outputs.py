@@ -1,0 +1,174 @@
+"""What is made of a camera's results: each output in a thread of its own.
+
+An output of a live source takes the newest result when it has finished the one before: one that is
+slow, or hangs, costs pictures of its own and nothing else. An output of a file gets every result;
+the file waits for it (`Output.ready`), and the network serves the others meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from roadseg.core.geometry import LabelMap
+from roadseg.core.types import Frame, Image
+from roadseg.live.slot import Slot
+from roadseg.media.sinks.sink import MaskSink, Sink, open_sink
+from roadseg.media.sources.base import SourceInfo
+
+__all__ = ["MaskWriter", "Output", "PictureWriter", "Result", "Writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A frame with its labels.
+
+    Attributes:
+        number: counts the results of a source from 0.
+        shown_s: when it was ready, by `time.monotonic()`.
+    """
+
+    frame: Frame
+    label_map: LabelMap
+    number: int
+    shown_s: float
+
+    @property
+    def age_s(self) -> float:
+        """From the camera to here."""
+        return self.shown_s - self.frame.captured_s
+
+
+class Writer(Protocol):
+    """Takes results, in the output's thread alone."""
+
+    def write(self, result: Result, info: SourceInfo) -> None:
+        """Take one; `info` is of the connection that it came from. Raises `SinkError`."""
+        ...
+
+    def close(self, *, ok: bool) -> None:
+        """Finish; with `ok` what was written becomes a complete file. Raises `SinkError`."""
+        ...
+
+
+class PictureWriter:
+    """Finished pictures in a file or a folder, opened with the first one.
+
+    Args:
+        path: see `roadseg.media.sinks.sink.open_sink`.
+        render: makes the picture of a result.
+    """
+
+    def __init__(self, path: Path, render: Callable[[Result], Image]) -> None:
+        self._path = path
+        self._render = render
+        self._sink: Sink | None = None
+
+    def write(self, result: Result, info: SourceInfo) -> None:
+        """See `Writer.write`."""
+        picture = self._render(result)
+        if self._sink is None:
+            self._sink = open_sink(self._path, info, (picture.shape[0], picture.shape[1]))
+        self._sink.write(picture, result.frame)
+
+    def close(self, *, ok: bool) -> None:
+        """See `Writer.close`."""
+        if self._sink is not None:
+            self._sink.close(ok=ok)
+
+
+class MaskWriter:
+    """Labels as a folder of pictures, opened with the first one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sink: MaskSink | None = None
+
+    def write(self, result: Result, info: SourceInfo) -> None:
+        """See `Writer.write`."""
+        if self._sink is None:
+            self._sink = MaskSink(self._folder, info)
+        self._sink.write(result.label_map.ids, result.frame)
+
+    def close(self, *, ok: bool) -> None:
+        """See `Writer.close`."""
+        if self._sink is not None:
+            self._sink.close(ok=ok)
+
+
+class Output:
+    """A writer and its thread.
+
+    Args:
+        name: for the thread.
+        writer: opened, used and closed by that thread.
+        on_free: called when it has become ready again.
+        on_error: gets the error that ended it; results that come after that are left out.
+
+    Attributes:
+        written: results that the writer took.
+        ended: set when the writer is closed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        writer: Writer,
+        *,
+        on_free: Callable[[], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self.written = 0
+        self.ended = threading.Event()
+        self._writer = writer
+        self._on_free = on_free
+        self._on_error = on_error
+        self._slot: Slot[tuple[Result, SourceInfo]] = Slot()
+        self._thread = threading.Thread(target=self._run, name=f"roadseg-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `put` replaces nothing; where every result counts, `put` waits for that."""
+        return self._slot.empty or self.ended.is_set()
+
+    @property
+    def left_out(self) -> int:
+        """Results that newer ones replaced."""
+        return self._slot.replaced
+
+    def put(self, result: Result, info: SourceInfo) -> None:
+        """Hand a result over; never blocks."""
+        self._slot.put((result, info))
+
+    def finish(self) -> None:
+        """Write what was handed over, then close the writer. `join` waits for that."""
+        self._slot.close()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until the writer is closed."""
+        return self.ended.wait(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._write_all()
+        except BaseException as exc:  # noqa: BLE001  (`LiveRun.run` raises it)
+            self._on_error(exc)
+        finally:
+            self._slot.close()
+            self.ended.set()
+            self._on_free()
+
+    def _write_all(self) -> None:
+        ok = False
+        try:
+            while (item := self._slot.get()) is not None:
+                self._on_free()
+                self._writer.write(*item)
+                self.written += 1
+            ok = True
+        finally:
+            self._writer.close(ok=ok)

@@ -1,0 +1,242 @@
+"""One camera as everybody else sees it: its newest result, its state and its figures.
+
+Every attribute may be read from any thread. Nothing here waits for anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from roadseg.core.geometry import LabelMap
+from roadseg.core.types import Frame, Image
+from roadseg.live.clock import SYSTEM_CLOCK, Clock
+from roadseg.live.config import SourceConfig
+from roadseg.live.events import CameraState, HealthEvent, StateChange
+from roadseg.live.health import HealthMonitor
+from roadseg.live.lost_picture import lost_picture
+from roadseg.live.mailbox import Bell, Mailbox
+from roadseg.live.outputs import Output, Result
+from roadseg.live.rates import Ages, Rate, Tally
+from roadseg.live.reader import CameraListener
+from roadseg.live.slot import Slot
+from roadseg.media.sources.base import SourceInfo
+
+__all__ = ["LiveEvent", "Station"]
+
+LiveEvent: TypeAlias = StateChange | HealthEvent
+
+_LOG = logging.getLogger("roadseg.live")
+
+# Results in a row that came too late: a network that was compiled in between is not to blame.
+_TOO_SLOW = 10
+
+# What the list on a page shows; what is older is in the log.
+_EVENTS_KEPT = 500
+
+_GIVES_PICTURES = (CameraState.LIVE, CameraState.STALLED)
+
+
+class Station(CameraListener):
+    """Holds what is known of one camera, and passes results on.
+
+    Args:
+        config: of the source.
+        bell: of the scheduler.
+        on_event: gets every change of state and every event of the picture; must not block.
+        clock: stamps and meters.
+
+    Attributes:
+        name: of the source.
+        mailbox: between the camera and the scheduler.
+        tally: where the frames went.
+        arrivals, shows: rates of frames from the camera, and of results.
+        ages: from the camera to the result, in seconds.
+        newest: the latest result; None before the first.
+        state: the latest change; None before the start.
+        info: size, rate and more of the latest connection.
+        events: the latest ones, oldest first, without those that repeat themselves.
+        health: what is wrong with the picture now.
+        outputs: those that are on.
+    """
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        bell: Bell,
+        *,
+        on_event: Callable[[LiveEvent], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.name = config.name
+        self.config = config
+        self.tally = Tally()
+        self.mailbox = Mailbox(
+            bell, max_staleness_s=config.max_staleness, tally=self.tally, clock=clock
+        )
+        self.arrivals = Rate(clock)
+        self.shows = Rate(clock)
+        self.ages = Ages(clock)
+        self.newest: Result | None = None
+        self.state: StateChange | None = None
+        self.info: SourceInfo | None = None
+        self.events: deque[LiveEvent] = deque(maxlen=_EVENTS_KEPT)
+        self.outputs: tuple[Output, ...] = ()
+        self._last_picture: Image | None = None
+        self._late_in_a_row = 0
+        self._clock = clock
+        self._dark_since_wall_s = time.time()
+        self._on_event = on_event
+        self._watchers: tuple[Slot[Result], ...] = ()
+        # Frames and changes of state come from two threads.
+        self._lock = threading.RLock()
+        self._monitor = HealthMonitor(config.name, config.health, self._note, self._wall)
+
+    # What the camera reports.
+
+    def changed(self, change: StateChange) -> None:
+        """See `CameraListener.changed`."""
+        with self._lock:
+            was_on = self.state is None or self.state.state in _GIVES_PICTURES
+            is_on = change.state in _GIVES_PICTURES
+            if was_on and not is_on:
+                self._dark_since_wall_s = change.wall_s
+            self.state = change
+            self._note(change)
+            if change.state is CameraState.LIVE:
+                self._monitor.online(change.time_s)
+            elif change.state is not CameraState.CONNECTING and self._is_camera:
+                self._monitor.offline(change.time_s)
+
+    def opened(self, info: SourceInfo) -> None:
+        """See `CameraListener.opened`."""
+        self.info = info
+        self.arrivals.restart()
+
+    def arrived(self, frame: Frame) -> None:
+        """See `CameraListener.arrived`."""
+        self.arrivals.count()
+        self._last_picture = frame.image_bgr
+        if self.config.watch_health and self._is_camera:
+            with self._lock:
+                self._monitor.look(frame)
+
+    @property
+    def _is_camera(self) -> bool:
+        """Files end and stand still, and nothing is wrong with that."""
+        info = self.info
+        return not self.config.is_file if info is None else info.kind == "live"
+
+    # What the scheduler brings.
+
+    @property
+    def ready(self) -> bool:
+        """See `Lane.ready`."""
+        return not self.mailbox.every or all(output.ready for output in self.outputs)
+
+    def show(self, frame: Frame, label_map: LabelMap) -> None:
+        """See `Lane.show`. A result that has become too old in the network is dropped as late."""
+        now_s = self._clock()
+        if self.mailbox.is_late(frame, now_s):
+            self.tally.drop("late")
+            self._late_in_a_row += 1
+            if self._late_in_a_row == _TOO_SLOW:
+                _LOG.warning(
+                    "%s: nothing is shown: results are %.2f s old when the network has finished, "
+                    "and max_staleness is %g; take a faster network, or raise it",
+                    self.name,
+                    now_s - frame.captured_s,
+                    self.config.max_staleness,
+                )
+            return
+        self._late_in_a_row = 0
+        result = Result(frame, label_map, self.tally.shown, now_s)
+        self.newest = result
+        self.tally.shown += 1
+        self.shows.count()
+        self.ages.add(result.age_s)
+        info = self.info
+        for output in self.outputs:
+            assert info is not None
+            output.put(result, info)
+        for slot in self._watchers:
+            slot.put(result)
+
+    # What viewers use.
+
+    @property
+    def health(self) -> tuple[HealthEvent, ...]:
+        """What is wrong now."""
+        with self._lock:
+            return tuple(self._monitor.active.values())
+
+    def recent_events(self) -> list[LiveEvent]:
+        """A copy of `events`, whatever comes meanwhile."""
+        with self._lock:
+            return list(self.events)
+
+    def watch(self, wake: Callable[[], None] | None = None) -> Slot[Result]:
+        """A slot that gets every new result from now on, until `unwatch`."""
+        slot: Slot[Result] = Slot(wake)
+        with self._lock:
+            self._watchers = (*self._watchers, slot)
+        return slot
+
+    def unwatch(self, slot: Slot[Result]) -> None:
+        """Give a slot back; a second call does nothing."""
+        with self._lock:
+            self._watchers = tuple(each for each in self._watchers if each is not slot)
+        slot.close()
+
+    def picture(self, render: Callable[[Result], Image]) -> Image | None:
+        """What to show of this camera now: the newest result, or why there is none.
+
+        Args:
+            render: makes the picture of a result; called only if there is a live one.
+
+        Returns:
+            None while the first picture is on its way.
+        """
+        with self._lock:
+            state, since_wall_s = self.state, self._dark_since_wall_s
+        if state is None or state.state in _GIVES_PICTURES:
+            return None if self.newest is None else render(self.newest)
+        if self._last_picture is None and state.state is CameraState.CONNECTING:
+            return None
+        return lost_picture(self._last_picture, state, since_wall_s)
+
+    def add_output(self, output: Output) -> None:
+        """Let an output have every result from now on."""
+        with self._lock:
+            self.outputs = (*self.outputs, output)
+
+    def remove_output(self, output: Output) -> None:
+        """Hand it nothing more; finishing it is up to the caller."""
+        with self._lock:
+            self.outputs = tuple(each for each in self.outputs if each is not output)
+
+    def pause(self) -> None:
+        """Drop frames, counted as paused; files wait."""
+        self.mailbox.pause()
+
+    def resume(self) -> None:
+        """Show frames again."""
+        self.mailbox.resume()
+
+    def close(self) -> None:
+        """Let go of everybody who watches."""
+        for slot in self._watchers:
+            self.unwatch(slot)
+
+    def _note(self, event: LiveEvent) -> None:
+        if isinstance(event, HealthEvent) or not event.repeated:
+            self.events.append(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _wall(self, time_s: float) -> float:
+        return time.time() - (self._clock() - time_s)

@@ -1,0 +1,71 @@
+"""From options to a running video loop: what `roadseg run` and `roadseg bench` share.
+
+>>> options = RunOptions(source="drive.mp4", output=Path("out.mp4"))
+>>> with open_loop(options) as loop:
+...     stats = loop.run()
+>>> stats.fps
+37.4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from roadseg.core.size import SizeHW
+from roadseg.loading.segmenter import Segmenter
+from roadseg.video.loop import VideoLoop
+from roadseg.video.meters import Meters
+from roadseg.video.opening import VideoOptions, check_look, open_video
+
+if TYPE_CHECKING:
+    from roadseg.core.progress import ShowProgress
+
+__all__ = ["RunOptions", "open_loop"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions(VideoOptions):
+    """One run over one source: what `VideoOptions` has, and the network.
+
+    Attributes:
+        model, backend, size_hw, threads: see `roadseg.Segmenter`.
+    """
+
+    model: str = "segnet-lite"
+    backend: str = "auto"
+    size_hw: SizeHW | None = None
+    threads: int | None = None
+
+
+@contextmanager
+def open_loop(
+    options: RunOptions, *, meters: Meters | None = None, progress: ShowProgress | None = None
+) -> Iterator[VideoLoop]:
+    """Open everything that a run needs and close it again.
+
+    Cheap checks come first and the network is compiled last, so a typing error costs no wait.
+    Nothing is left under the name of the output unless the loop runs.
+
+    Args:
+        options: what to run.
+        meters: what measures it.
+        progress: see `roadseg.Segmenter`.
+
+    Raises:
+        RoadsegError: something named by the options is unknown or cannot be opened.
+    """
+    check_look(options)  # a mistyped option does not wait for the model
+    with (
+        Segmenter(
+            options.model,
+            options.backend,
+            size_hw=options.size_hw,
+            threads=options.threads,
+            progress=progress,
+        ) as segmenter,
+        open_video(options, segmenter, meters=meters) as loop,
+    ):
+        yield loop

@@ -1,0 +1,224 @@
+"""Everything around the network, opened for a run: source, renderer, window and sinks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.files import claimed_file
+from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
+from roadseg.core.wording import option
+from roadseg.media.redaction import redact
+from roadseg.media.sinks.default_output import open_default_sink
+from roadseg.media.sinks.sink import MaskSink, open_sink
+from roadseg.media.sources import places
+from roadseg.media.sources.base import RtspTransport
+from roadseg.media.sources.opening import open_source
+from roadseg.render import Renderer
+from roadseg.video.display import Window, display_available, open_window, without_window
+from roadseg.video.inference import FrameSegmenter
+from roadseg.video.loop import VideoLoop
+from roadseg.video.meters import Meters
+from roadseg.video.reading import Reader, ReadingOptions, Timeline
+
+__all__ = ["VideoOptions", "check_look", "open_video"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """One run over one source: where its frames come from, where they go, and how they look.
+
+    Attributes:
+        source: see `roadseg.media.sources.opening.open_source`.
+        output: `.mp4` file or folder for the pictures; None for neither.
+        save_masks: folder for the class ids, None for none.
+        show: True: a window, or an error; False: none; None: one if there is a display.
+        measure: what happens is the result: render even if nobody looks, and accept that
+            nothing is written.
+        choose_output: where there is neither a window nor anything to write or to measure, write
+            the pictures into the current folder, under a new name made from the source's; see
+            `roadseg.media.sinks.default_output`. Live and endless sources are refused then.
+        view, alpha, legend, palette, hud: see `roadseg.render.Renderer`. A single picture has no
+            speed to show, and no display.
+        max_frames: end after so many frames of the source.
+        loop: start a file again at its end.
+        fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
+        reading: what is read from each frame.
+    """
+
+    source: str
+    output: Path | None = None
+    save_masks: Path | None = None
+    show: bool | None = False
+    measure: bool = False
+    choose_output: bool = False
+    view: str = "overlay"
+    alpha: float = 0.5
+    legend: bool = True
+    palette: str = DEFAULT_PALETTE
+    hud: bool = True
+    max_frames: int | None = None
+    loop: bool = False
+    fps: Fraction | None = None
+    rtsp_transport: RtspTransport = "auto"
+    stream: int | None = None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
+
+
+def check_look(options: VideoOptions) -> None:
+    """Refuse an unknown view or palette, before anything is opened.
+
+    Raises:
+        UsageError: one of them is unknown, or `alpha` is out of range, or the timeline is a file
+            of another kind.
+        BackendError: the timeline needs a package that is not installed.
+    """
+    _renderer(options, CAMVID)
+    options.reading.check()
+
+
+@contextmanager
+def open_video(
+    options: VideoOptions, segmenter: FrameSegmenter, *, meters: Meters | None = None
+) -> Iterator[VideoLoop]:
+    """Open what a run needs beside its network, and close it again.
+
+    The network is compiled last, so a typing error costs no wait. Nothing is left under the name of
+    the output unless the loop runs.
+
+    Args:
+        options: what to run.
+        segmenter: the network; left open.
+        meters: what measures the run.
+
+    Raises:
+        RoadsegError: something named by the options is unknown or cannot be opened.
+    """
+    with ExitStack() as stack:
+        window = _open_window(options)
+        if window is not None:
+            stack.callback(window.close)
+        chooses = options.choose_output and window is None and not _has_results(options)
+        if chooses:
+            _refuse_endless(options, _live_name(options.source))
+        source = stack.enter_context(
+            open_source(
+                options.source,
+                loop=options.loop,
+                max_frames=options.max_frames,
+                fps=options.fps,
+                rtsp_transport=options.rtsp_transport,
+                stream=options.stream,
+            )
+        )
+        renderer = _renderer(options, segmenter.classes)
+        if source.info.kind == "images" and source.info.frame_count == 1:
+            # One picture is no speed: the display would stand in it without a figure.
+            renderer = _renderer(replace(options, hud=False), segmenter.classes)
+        reader = timeline = None
+        if options.reading.wants_reader:
+            reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+            if options.reading.timeline is not None:
+                stack.enter_context(claimed_file(options.reading.timeline, option("--timeline")))
+                timeline = Timeline(options.reading.timeline, reader.names)
+                stack.callback(timeline.close, ok=False)
+        sink = mask_sink = None
+        # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
+        if options.output is not None:
+            sink = open_sink(options.output, source.info)
+            stack.callback(sink.close, ok=False)
+        elif chooses:
+            _refuse_endless(options, source.info.name if source.info.kind == "live" else None)
+            try:
+                sink = open_default_sink(source.info)
+            except SinkError as exc:
+                another = f"({option('--output')} chooses another place)"
+                if exc.fix:
+                    raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
+                raise SinkError(f"{exc.what} {another}") from exc
+            stack.callback(sink.close, ok=False)
+            _log.info(
+                f"no window ({_why_no_window(options)}): writing {sink.path}; "
+                f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
+            )
+        if options.save_masks is not None:
+            mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
+            stack.callback(mask_sink.close, ok=False)
+        if source.info.size_hw is not None:
+            segmenter.prepare(source.info.size_hw)
+        needs_pictures = sink is not None or window is not None or options.measure
+        yield VideoLoop(
+            source,
+            segmenter,
+            renderer if needs_pictures else None,
+            sink=sink,
+            mask_sink=mask_sink,
+            reader=reader,
+            timeline=timeline,
+            window=window,
+            meters=meters,
+        )
+
+
+def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:
+    return Renderer(
+        options.palette,
+        options.view,
+        options.alpha,
+        legend=options.legend,
+        hud=options.hud,
+        classes=classes,
+    )
+
+
+def _open_window(options: VideoOptions) -> Window | None:
+    if options.show is False:
+        return None
+    return open_window(f"roadseg: {redact(options.source)}", required=options.show is True)
+
+
+def _has_results(options: VideoOptions) -> bool:
+    written = options.output is not None or options.save_masks is not None
+    return written or options.measure or options.reading.wants_files
+
+
+def _why_no_window(options: VideoOptions) -> str:
+    return without_window() if options.show is False else str(display_available())
+
+
+def _live_name(source: str) -> str | None:
+    """The name of what is live for certain; None where only opening it tells."""
+    place = places.find(source)
+    if isinstance(place, places.Camera):
+        return place.name
+    # What http sends may be a file.
+    if isinstance(place, places.Url) and not place.url.lower().startswith("http"):
+        return place.name
+    return None
+
+
+def _refuse_endless(options: VideoOptions, live_name: str | None) -> None:
+    """A recording that no end of the source ends begins only where it was asked for."""
+    if live_name is not None:
+        why = f"{live_name} is live and is recorded only when you say so"
+    elif options.loop and options.max_frames is None:
+        why = f"with {option('--loop', True)} the source has no end"
+    else:
+        return
+    raise UsageError(
+        f"nothing to do: {why}",
+        fix=f"give {option('--output', 'FILE.mp4')}, {option('--save-masks', 'FOLDER')} or "
+        f"{_measured(' FILE')} (no window: {_why_no_window(options)})",
+    )
+
+
+def _measured(value: str = "") -> str:
+    """How to ask for figures, for a message."""
+    return option(f"--stats-json{value}", parameter="measure=True")

@@ -1,0 +1,73 @@
+"""What a run is asked to say about the road."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadseg.core.errors import UsageError
+from roadseg.core.installing import require
+from roadseg.core.wording import option
+
+__all__ = ["ReadingOptions"]
+
+_TIMELINES = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """What the road says during a run; without any of it frames take no step more.
+
+    Attributes:
+        readouts: show read-outs and take their means; see `wants_readouts`.
+        timeline: `.csv`, `.jsonl` or `.parquet` file with a row for each frame, None for none.
+        corridor: corners of the ego corridor, see `roadseg.road.parse_points`; the road straight
+            ahead of the camera without any.
+        camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
+            where None. `horizon` is a row of the picture.
+        ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
+        groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
+    """
+
+    readouts: bool = False
+    timeline: Path | None = None
+    corridor: str | None = None
+    camera_height_m: float | None = None
+    horizon: float | None = None
+    fov_deg: float | None = None
+    ignore_mask: Path | None = None
+    groups: tuple[str, ...] = ()
+
+    @property
+    def wants_readouts(self) -> bool:
+        """Whether each frame is read: when asked for, and when something says how to."""
+        how = (self.timeline, self.corridor, self.camera_height_m, self.horizon, self.fov_deg)
+        return self.readouts or any(value is not None for value in how)
+
+    @property
+    def wants_reader(self) -> bool:
+        """Whether frames take any step between the network and the picture."""
+        return self.wants_readouts or self.ignore_mask is not None
+
+    @property
+    def wants_files(self) -> bool:
+        """Whether files of its own are written."""
+        return self.timeline is not None
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before the model is known.
+
+        Raises:
+            UsageError: the timeline is a file of another kind.
+            BackendError: it needs a package that is not installed.
+        """
+        if self.timeline is None:
+            return
+        suffix = self.timeline.suffix.lower()
+        if suffix not in _TIMELINES:
+            raise UsageError(
+                f"cannot write a timeline to {self.timeline}",
+                fix=f"use {option('--timeline', 'FILE.csv')}, .jsonl or .parquet",
+            )
+        if suffix == ".parquet":
+            require("a timeline in Parquet", ("pyarrow",), "timeline")

@@ -1,0 +1,58 @@
+"""What every read-out of a run needs to know: names, the camera, the corridor, what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roadseg.core.errors import UsageError
+from roadseg.core.labels import ClassSet
+from roadseg.core.size import SizeHW
+from roadseg.road import Corridor, FlatRoad, IgnoreMask, Vocabulary, parse_points
+from roadseg.video.reading.options import ReadingOptions
+
+__all__ = ["Scene"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Names, camera, corridor and what is left out.
+
+    Attributes:
+        words: what class ids mean.
+        names: those of classes and of the user's groups, in that order.
+        camera: for metres.
+        corridor: what lies ahead.
+        ignore: what does not count.
+    """
+
+    words: Vocabulary
+    names: tuple[str, ...]
+    camera: FlatRoad
+    corridor: Corridor
+    ignore: IgnoreMask | None = None
+
+    @classmethod
+    def of(cls, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> Scene:
+        """The scene of pictures of this size.
+
+        Raises:
+            UsageError: groups, camera, corridor or ignore mask are wrong.
+        """
+        words = Vocabulary(classes, options.groups)
+        own = [text.partition("=")[0].strip() for text in options.groups]
+        camera = FlatRoad.of_picture(
+            picture_hw,
+            1.3 if options.camera_height_m is None else options.camera_height_m,
+            options.horizon,
+            60.0 if options.fov_deg is None else options.fov_deg,
+        )
+        if options.corridor is None:
+            corridor = Corridor.ahead(camera)
+        else:
+            try:
+                points = parse_points(options.corridor, picture_hw)
+            except UsageError as exc:
+                raise UsageError(f"the corridor's {exc.what}", fix=exc.fix) from exc
+            corridor = Corridor(points)
+        ignore = None if options.ignore_mask is None else IgnoreMask.from_png(options.ignore_mask)
+        return cls(words, tuple(dict.fromkeys([*classes.names, *own])), camera, corridor, ignore)

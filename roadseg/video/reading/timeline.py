@@ -1,0 +1,147 @@
+"""The timeline: what was read from each frame, as a row of a table.
+
+CSV and JSON lines grow with every frame, and whatever cuts the run leaves whole rows. Parquet is
+written to a hidden file that gets its name at the end, since it cannot be read before.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from roadseg.core.types import Frame
+from roadseg.video.reading.columns import Column, Value, columns
+from roadseg.video.reading.lines_file import LinesFile
+from roadseg.video.reading.readouts import Reading
+
+__all__ = ["Row", "Timeline"]
+
+
+class _Table(Protocol):
+    """Takes rows."""
+
+    def write(self, row: Sequence[Value]) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def close(self, *, ok: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row says.
+
+    Attributes:
+        frame: of which frame.
+        reading: what was read from it.
+        age_ms: how long ago it was captured.
+        model: name of the network.
+    """
+
+    frame: Frame
+    reading: Reading
+    age_ms: float
+    model: str
+
+
+class Timeline:
+    """A file with one row for each frame. One thread at a time uses it; any may call `sync`.
+
+    Args:
+        path: `.csv`, `.jsonl` or `.parquet`, in a folder that exists.
+        names: of the shares of a `Reading`.
+
+    Attributes:
+        path, warnings: as sinks have them.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path: Path | None = path
+        self.warnings: list[str] = []
+        self._table = _table(path, columns(names))
+
+    def write(self, row: Row) -> None:
+        """Append a row.
+
+        Raises:
+            SinkError: it cannot be written; the rows before it are.
+        """
+        reading = row.reading
+        values = (
+            row.frame.index,
+            row.frame.time_s,
+            row.age_ms,
+            row.model,
+            reading.road_share,
+            reading.free_px,
+            reading.free_m,
+            reading.occupied,
+            reading.nearest_px,
+            reading.nearest_m,
+            reading.nearest_class,
+            ";".join(reading.events),
+            *reading.shares,
+        )
+        self._table.write([_plain(value) for value in values])
+
+    def sync(self) -> None:
+        """See `roadseg.video.outputs.GrowingSink`."""
+        self._table.sync()
+
+    def close(self, *, ok: bool) -> None:
+        """Finish the file, or without `ok` give up one that cannot be read yet.
+
+        Raises:
+            SinkError: it cannot be completed.
+        """
+        self._table.close(ok=ok)
+
+
+def _plain(value: Value) -> Value:
+    """Six digits behind the point; None for what no number can say."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value or None if isinstance(value, str) else value
+
+
+def _table(path: Path, header: tuple[Column, ...]) -> _Table:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        from roadseg.video.reading.parquet import ParquetTable
+
+        return ParquetTable(path, header)
+    names = [column.name for column in header]
+    return _Csv(path, names) if suffix == ".csv" else _JsonLines(path, names)
+
+
+class _Csv(LinesFile):
+    """A header and comma-separated rows; what is unknown is empty."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        super().__init__(path, _csv_line(names))
+
+    def write(self, row: Sequence[Value]) -> None:
+        self.append(_csv_line(row))
+
+
+class _JsonLines(LinesFile):
+    """An object a line; what is unknown is null."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        super().__init__(path)
+        self._names = names
+
+    def write(self, row: Sequence[Value]) -> None:
+        self.append(json.dumps(dict(zip(self._names, row, strict=True))) + "\n")
+
+
+def _csv_line(values: Sequence[Value]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()

@@ -1,0 +1,49 @@
+"""`python -m tools.release_weights`, whose work `test_release.py` checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadseg.cli import main
+from tests.support import ROOT
+from tools import release, release_weights
+from tools.release import Release
+
+SAMPLES = ROOT / "samples"
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the steps, in the order in which they were taken."""
+    taken: list[str] = []
+
+    def step(name: str) -> Any:
+        def take(*_: Any, **__: Any) -> Release:
+            taken.append(name)
+            return Release("segnet", {})
+
+        return take
+
+    monkeypatch.setattr(release, "release", step("release"))
+    monkeypatch.setattr(release_weights, "_refresh", step("refresh"))
+    return taken
+
+
+def test_the_documents_follow_what_was_released(tmp_path: Path, steps: list[str]) -> None:
+    data = ["--run", str(tmp_path), "--data", str(tmp_path), "--samples", str(SAMPLES)]
+    assert main(data, release_weights.program) == 0
+    assert steps == ["release", "refresh"]
+
+
+def test_an_impossible_drop_is_refused_first(
+    tmp_path: Path, steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--run", str(tmp_path), "--data", str(tmp_path)]
+    assert main([*data, "--max-drop", "nan"], release_weights.program) == 2
+    assert capsys.readouterr().err == (
+        "error: a drop of nan points: use for example --max-drop 0.5\n"
+    )
+    assert steps == []

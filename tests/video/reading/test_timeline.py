@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import csv
+import doctest
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roadseg.core.errors import BackendError, SinkError, UsageError
+from roadseg.core.types import Frame
+from roadseg.video.reading import Reading, ReadingOptions, Row, Timeline, columns
+
+pytestmark = pytest.mark.usefixtures("as_typed")
+
+NAMES = ["road", "traffic light"]
+
+
+def row(index: int, **changes: object) -> Row:
+    values: dict[str, object] = {
+        "shares": (0.5, 0.25),
+        "road_share": 0.5,
+        "free_px": 30.0,
+        "free_m": 12.3456789,
+        "occupied": 0.125,
+        "nearest_px": 30,
+        "nearest_m": 12.5,
+        "nearest_class": "traffic light",
+    }
+    values.update(changes)
+    frame = Frame(np.zeros((1, 1, 3), np.uint8), index, index / 25, captured_s=0.0)
+    return Row(frame, Reading(**values), 40.0, "segnet-lite")  # type: ignore[arg-type]
+
+
+UNKNOWN = {
+    "free_m": math.inf,
+    "occupied": math.nan,
+    "nearest_px": None,
+    "nearest_m": None,
+    "nearest_class": None,
+    "events": ("walker", "close, very"),
+}
+
+
+def test_examples_in_docstrings() -> None:
+    result = doctest.testmod(columns)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    timeline.write(row(7, **UNKNOWN))
+    timeline.close(ok=True)
+    header, first, second = csv.reader(path.read_text().splitlines())
+    assert header == [
+        "frame",
+        "time_s",
+        "age_ms",
+        "model",
+        "road_share",
+        "free_px",
+        "free_m",
+        "corridor_occupied",
+        "corridor_nearest_px",
+        "corridor_nearest_m",
+        "corridor_nearest_class",
+        "events",
+        "share_road",
+        "share_traffic_light",
+    ]
+    assert first == [
+        *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
+        *("30", "12.5", "traffic light", "", "0.5", "0.25"),
+    ]
+    assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "drive.jsonl"
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    timeline.write(row(1, **UNKNOWN))
+    timeline.close(ok=True)
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first["corridor_nearest_class"] == "traffic light"
+    assert (first["frame"], first["share_traffic_light"], first["events"]) == (0, 0.25, None)
+    assert (second["free_m"], second["corridor_occupied"]) == (None, None)
+
+
+def test_parquet_has_types_and_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("roadseg.video.reading.parquet._GROUP_ROWS", 2)
+    path = tmp_path / "drive.parquet"
+    timeline = Timeline(path, NAMES)
+    for index in range(5):
+        timeline.write(row(index, **(UNKNOWN if index == 4 else {})))
+    assert not path.exists()
+    timeline.close(ok=True)
+    assert os.listdir(tmp_path) == ["drive.parquet"]
+    assert pq.ParquetFile(path).num_row_groups == 3
+    table = pq.read_table(path)
+    assert table["frame"].to_pylist() == [0, 1, 2, 3, 4]
+    assert table["free_m"].to_pylist()[3:] == [12.345679, None]
+    types = {field.name: str(field.type) for field in table.schema}
+    assert (types["frame"], types["time_s"], types["events"]) == ("int64", "double", "string")
+
+
+def test_parquet_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "drive.parquet"
+    path.write_text("before")
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    timeline.close(ok=False)
+    timeline.close(ok=True)
+    assert os.listdir(tmp_path) == ["drive.parquet"]
+    assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["drive.csv", "drive.jsonl"])
+def test_a_run_that_is_cut_leaves_every_row(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    timeline.write(row(1))
+    # As a killed process leaves it: never closed.
+    lines = path.read_text().splitlines()
+    assert len(lines) == (3 if name.endswith("csv") else 2)
+    timeline.sync()
+    timeline.close(ok=True)
+    assert path.read_text().splitlines() == lines
+
+
+def test_an_older_file_is_kept_until_there_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    path.write_text("before")
+    timeline = Timeline(path, NAMES)
+    timeline.close(ok=False)
+    assert path.read_text() == "before"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    path.symlink_to("/dev/full")
+    timeline = Timeline(path, NAMES)
+    with pytest.raises(SinkError, match=r"cannot write .*drive.csv .*[Nn]o space left"):
+        timeline.write(row(0))
+    timeline.close(ok=False)
+
+
+def test_a_disk_that_fills_up_leaves_whole_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from roadseg.video.reading import lines_file
+
+    class SmallDisk(lines_file.FileIO):
+        room = 500
+
+        def write(self, data: object) -> int:
+            part = memoryview(data)[: self.room]  # type: ignore[arg-type]
+            if not part:
+                raise OSError(28, "No space left on device")
+            self.room -= len(part)
+            return super().write(part)
+
+    monkeypatch.setattr(lines_file, "FileIO", SmallDisk)
+    path = tmp_path / "drive.jsonl"
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    with pytest.raises(SinkError, match="No space left"):
+        timeline.write(row(1))
+    timeline.close(ok=False)
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == [0]
+
+
+def test_other_files_are_refused_before_the_run() -> None:
+    with pytest.raises(UsageError, match=r"cannot write a timeline to drive.txt: use --timeline"):
+        ReadingOptions(timeline=Path("drive.txt")).check()
+
+
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BackendError, match=r"pip install 'roadseg\[timeline\]'"):
+        ReadingOptions(timeline=Path("drive.parquet")).check()
