@@ -73,6 +73,15 @@ def test_the_wheel_holds_what_commands_need(installed: Path) -> None:
     assert not list(installed.glob("samples*"))
 
 
+def test_the_wheel_holds_the_page(installed: Path) -> None:
+    static = Path("roadseg") / "live" / "web" / "static"
+    expected = {p.relative_to(ROOT) for p in (ROOT / static).rglob("*") if p.is_file()}
+    assert static / "vendor" / "uPlot.LICENSE" in expected
+    assert {
+        p.relative_to(installed) for p in (installed / static).rglob("*") if p.is_file()
+    } == expected
+
+
 def test_an_installed_roadseg_finds_them(installed: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", LOOK],

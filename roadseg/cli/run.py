@@ -133,6 +133,33 @@ def run(
             help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
         ),
     ] = None,
+    smooth: Annotated[
+        bool,
+        typer.Option("--smooth", help="Steady the labels over time, one frame late."),
+    ] = False,
+    blur: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS,...",
+            help="Hide classes or groups in every output, such as people,car. What the network "
+            "does not find is not hidden.",
+        ),
+    ] = None,
+    blur_style: Annotated[
+        str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")
+    ] = "blur",
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help='Watch for an event, such as "walker: pedestrian in corridor > 0.5% for 0.3s"; '
+            "may be given several times. Each is a line when it ends.",
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Write a JSON line for each event here."),
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -187,12 +214,17 @@ def run(
             horizon=horizon,
             fov_deg=fov,
             ignore_mask=ignore_mask,
+            smooth=smooth,
+            blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
+            blur_style=blur_style,
+            rules=tuple(event or ()),
+            events=events,
             groups=tuple(group or ()),
         ),
     )
     _check_distinct(
         {"--source": Path(source), "--output": output},
-        {"--stats-json": stats_json, "--timeline": timeline},
+        {"--stats-json": stats_json, "--timeline": timeline, "--events": events},
     )
     with ExitStack() as stack:
         if stats_json is not None:

@@ -18,7 +18,7 @@ from roadseg.core.wording import option
 from roadseg.road.areas import Mask
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["STYLES", "PrivacyMask", "hide"]
+__all__ = ["STYLES", "PrivacyMask", "check_style", "hide"]
 
 STYLES = ("blur", "pixelate", "fill")
 """What takes the place of hidden pixels."""
@@ -103,6 +103,16 @@ class PrivacyMask:
         return held.view(np.uint8) * np.uint8(255)
 
 
+def check_style(style: str) -> None:
+    """Refuse what is none of `STYLES`.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if style not in STYLES:
+        raise UsageError(f"cannot hide by {style!r}", fix=f"use {option('--blur-style', *STYLES)}")
+
+
 def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
     """Hide, in place, the pixels of a frame that lie under a mask.
 
@@ -128,8 +138,7 @@ def hide(image_bgr: Image, mask: Mask, style: str = "blur") -> Image:
     Raises:
         UsageError: no such style.
     """
-    if style not in STYLES:
-        raise UsageError(f"cannot hide by {style!r}", fix=f"use {option('--blur-style', *STYLES)}")
+    check_style(style)
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
         return image_bgr

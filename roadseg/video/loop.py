@@ -28,18 +28,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from roadseg.core.errors import SourceError
-from roadseg.core.geometry import LabelMap
+from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.core.types import Frame, Image
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
-from roadseg.video.reading import LeftOut, Reader, Reading, Row, Timeline
+from roadseg.video.reading import Read, Reader, Row, Timeline
 from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
@@ -72,10 +71,7 @@ _MAX_QUEUED_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    frame: Frame
-    label_map: LabelMap
-    reading: Reading | None = None
-    left_out: LeftOut | None = None
+    read: Read
     picture: Image | None = None
 
 
@@ -164,7 +160,7 @@ class VideoLoop:
         live = source.info.kind == "live"
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
-        self._segmented: Channel[_Result] = Channel(depth)
+        self._segmented: Channel[Read] = Channel(depth)
         self._rendered: Channel[_Result] = Channel(depth)
         self._on_screen: Channel[Image] = Channel(1, newest_wins=True)
         self._first_error: BaseException | None = None
@@ -215,6 +211,7 @@ class VideoLoop:
             if syncing.ident is not None and stages[-1].ended.is_set():
                 syncing.join()
             self.segmenter.discard()  # what an error or a second Ctrl-C left in flight
+            self._close_reader()
         if self._first_error is not None:
             raise self._first_error
         if self._captured.accepted == 0 and not self._stopped:
@@ -264,7 +261,7 @@ class VideoLoop:
             self.meters.capture.times_ms.add((clock() - started_s) * 1e3)
             yield frame
 
-    def _segment(self, frames: Channel[Frame]) -> Iterator[_Result]:
+    def _segment(self, frames: Channel[Frame]) -> Iterator[Read]:
         pairs = segment_frames(
             self.segmenter,
             frames,
@@ -273,36 +270,32 @@ class VideoLoop:
             keep_error=self._keep_error,
         )
         for frame, label_map in pairs:
-            yield _Result(frame, label_map)
+            yield Read(frame, label_map)
 
-    def _rendering(self, results: Iterable[_Result]) -> Iterator[_Result]:
+    def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:
-            yield from results
+            yield from map(_Result, segmented)
             return
-        for result in results:
+        for each in segmented:
             with self.meters.render:
-                ready = [self._render(each) for each in self._read(result)]
-            yield from ready
+                ready = [each] if self.reader is None else self.reader.push(*each.labelled)
+                results = [self._render(read) for read in ready]
+            yield from results
+        if self.reader is not None:
+            yield from map(self._render, self.reader.flush())
 
-    def _read(self, result: _Result) -> list[_Result]:
-        if self.reader is None:
-            return [result]
-        ready = self.reader.push(result.frame, result.label_map)
-        return [_Result(read.frame, read.label_map, read.reading, read.left_out) for read in ready]
-
-    def _render(self, result: _Result) -> _Result:
+    def _render(self, read: Read) -> _Result:
         if self.renderer is None:
-            return result
-        hud = self._hud_stats(result.reading)
-        left_out = result.left_out.mask if result.left_out is not None else None
-        picture = self.renderer(result.frame.image_bgr, result.label_map, hud, left_out)
-        return replace(result, picture=picture)
+            return _Result(read)
+        left_out = None if read.left_out is None else read.left_out.mask
+        hud = self._hud_stats(read)
+        return _Result(read, self.renderer(read.frame.image_bgr, read.label_map, hud, left_out))
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:
             for result in results:
                 self._write(result)
-                self.meters.frame_out(result.frame.captured_s)
+                self.meters.frame_out(result.read.frame.captured_s)
                 if self.window is not None and result.picture is not None:
                     yield result.picture
         except BaseException as exc:
@@ -319,19 +312,24 @@ class VideoLoop:
     def _write(self, result: _Result) -> None:
         if self.outputs:
             with self.meters.encode:
-                row = self._row(result.frame, result.reading)
-                self.outputs.write(
-                    result.frame, result.label_map, result.picture, row, result.left_out
-                )
+                read = result.read
+                row = None if read.reading is None else self._row(read)
+                self.outputs.write(read, result.picture, row)
 
-    def _row(self, frame: Frame, reading: Reading | None) -> Row | None:
-        if reading is None:
-            return None
+    def _close_reader(self) -> None:
+        if self.reader is None:
+            return
+        try:
+            self.outputs.written += self.reader.close()
+        except RoadsegError as exc:
+            self._keep_error(exc)
+
+    def _row(self, read: Read) -> Row:
         info = self.segmenter.backend_info
-        age_ms = (self.meters.clock() - frame.captured_s) * 1e3
-        return Row(frame, reading, age_ms, info.model if info else "")
+        age_ms = (self.meters.clock() - read.frame.captured_s) * 1e3
+        return Row(read, age_ms, info.model if info else "")
 
-    def _hud_stats(self, reading: Reading | None) -> HudStats:
+    def _hud_stats(self, read: Read) -> HudStats:
         now_s = self.meters.clock()
         if self._hud is None or now_s - self._hud_since_s >= _HUD_INTERVAL_S:
             info, recent = self.segmenter.backend_info, self.meters.recent
@@ -341,7 +339,7 @@ class VideoLoop:
                 latency_ms=recent.latency_ms,
                 dropped=self._captured.dropped,
                 backend=info.name if info else "",
-                lines=self.reader.hud_lines(reading) if self.reader and reading else (),
+                lines=() if self.reader is None else self.reader.hud_lines(read),
             )
         return self._hud
 

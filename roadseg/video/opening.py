@@ -125,6 +125,8 @@ def open_video(
         reader = timeline = None
         if options.reading.wants_reader:
             reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+            if options.reading.events is not None:
+                stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
                 stack.enter_context(claimed_file(options.reading.timeline, option("--timeline")))
                 timeline = Timeline(options.reading.timeline, reader.names)

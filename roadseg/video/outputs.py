@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from roadseg.core.geometry import LabelMap
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Image
 from roadseg.media.sinks.png import PngSink
-from roadseg.video.reading import LeftOut, Row, Timeline
+from roadseg.video.reading import Read, Row, Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,26 +60,18 @@ class Outputs:
         """Those of all sinks, one line each."""
         return [warning for sink in self._all for warning in sink.warnings]
 
-    def write(
-        self,
-        frame: Frame,
-        label_map: LabelMap,
-        picture: Image | None,
-        row: Row | None = None,
-        left_out: LeftOut | None = None,
-    ) -> None:
+    def write(self, read: Read, picture: Image | None, row: Row | None = None) -> None:
         """Write one frame.
 
         Args:
-            frame: the frame.
-            label_map: its labels.
+            read: the frame and its labels.
             picture: as rendered.
             row: for the timeline.
-            left_out: what is void in the masks.
 
         Raises:
             SinkError: it could not be written.
         """
+        frame = read.frame
         writing: Sink | MaskSink | Timeline | None = None
         try:
             if self._sink is not None and picture is not None:
@@ -88,8 +79,7 @@ class Outputs:
                 writing.write(picture, frame)
             if self._mask_sink is not None:
                 writing = self._mask_sink
-                ids = label_map.ids
-                writing.write(ids if left_out is None else left_out.applied(ids), frame)
+                writing.write(read.ids, frame)
             if self._timeline is not None and row is not None:
                 writing = self._timeline
                 writing.write(row)

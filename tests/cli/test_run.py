@@ -724,3 +724,59 @@ def test_an_ignore_mask_that_cannot_be_used(images, tmp_path, capsys):
     assert run(images, "--output", out, "--ignore-mask", tmp_path / "none.png") == 2
     assert "give a PNG with --ignore-mask" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("smooth", [[], ["--smooth"]])
+def test_smoothing_loses_no_frame_and_steadies_what_is_written(tmp_path, smooth):
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for index in range(4):
+        image = np.full((64, 96, 3), 90, np.uint8)
+        image[40, 50] = 230 if index == 2 else 90
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    masks, out = tmp_path / "masks", tmp_path / "out"
+    options = ("--save-masks", masks, "--output", out, "--alpha", 0, "--no-legend", "--no-hud")
+    assert run(folder, "--size", "64x96", *options, *smooth) == 0
+    assert sorted(os.listdir(masks)) == sorted(os.listdir(out)) == [f"{i}.png" for i in range(4)]
+    specks = [cv2.imread(str(masks / f"{i}.png"), cv2.IMREAD_UNCHANGED)[40, 50] for i in range(4)]
+    assert specks == ([3, 3, 3, 3] if smooth else [3, 3, 9, 3])
+    for index in range(4):  # each with its own frame
+        picture, frame = (cv2.imread(str(place / f"{index}.png")) for place in (out, folder))
+        assert (picture == frame).all()
+
+
+def test_smoothing_ends_well_where_frames_run_out_at_once(images, tmp_path):
+    picture = images / "3.png"
+    assert run(picture, "--smooth", "--output", tmp_path / "out.png") == 0
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (*SIZE_HW, 3)
+
+
+def test_events_end_as_lines_on_stderr_in_their_file_and_in_the_timeline(
+    clip, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    files = ("--events", "events.jsonl", "--timeline", "rows.csv", "--stats-json", "run.json")
+    # Pictures grow lighter, and the fake network takes the grey of picture 5 for a sign.
+    rules = ("--event", "bright: sign > 50%", "--event", "never: car > 50%")
+    assert run(clip, "--size", "32x64", *files, *rules) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"event bright: 0.20 s to 0.20 s, peak 100%\n", captured.err)
+    assert "written to events.jsonl" in captured.out
+    (event,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
+    assert (event["name"], event["start_s"], event["end_s"]) == ("bright", 0.2, 0.2)
+    stats = json.loads((tmp_path / "run.json").read_text())
+    assert stats["road"]["events"] == {"bright": 1, "never": 0}
+    with open("rows.csv") as file:
+        assert [row["events"] for row in csv.DictReader(file)] == [*[""] * 5, "bright", ""]
+
+
+def test_a_mistake_in_a_rule_is_named_before_the_run(clip, tmp_path, capsys):
+    capsys.readouterr()
+    out = tmp_path / "out.mp4"
+    assert run(clip, "--output", out, "--event", "w: pedestrain > 5%") == 2
+    assert capsys.readouterr().err == (
+        "error: event 'w: pedestrain > 5%', column 4: unknown class or group 'pedestrain': "
+        "use pedestrian\n"
+    )
+    assert not out.exists()

@@ -29,9 +29,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 log = open(sys.argv[1], "w", buffering=1)
 from roadseg.video.outputs import Outputs
 write = Outputs.write
-def told(self, frame, *rest):
-    write(self, frame, *rest)
-    log.write(f"{frame.time_s}\\n")
+def told(self, read, *rest):
+    write(self, read, *rest)
+    log.write(f"{read.frame.time_s}\\n")
 Outputs.write = told
 from roadseg.cli import main
 sys.exit(main(sys.argv[2:]))
@@ -234,6 +234,45 @@ def test_kill_9_costs_two_seconds_at_most(
     assert names(folder) == expected
     assert times_s(named) == left
     assert len(times_s(out)) == 5
+
+
+@pytest.mark.parametrize("name", ["drive.csv", "drive.jsonl"])
+def test_kill_9_leaves_every_row_of_a_timeline(
+    start: Callable[..., Run], tmp_path: Path, name: str
+) -> None:
+    timeline = tmp_path / name
+    run = start("--timeline", timeline)
+    run.wait_for(40)
+    assert run.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    lines = timeline.read_text().splitlines()
+    if name == "drive.csv":
+        header, *lines = lines
+        frames = [int(line.split(",")[0]) for line in lines]
+        assert {line.count(",") for line in lines} == {header.count(",")}
+    else:
+        frames = [json.loads(line)["frame"] for line in lines]
+    assert frames == list(range(len(frames)))
+    assert len(frames) >= len(run.times_s())
+
+
+def test_a_signal_finishes_a_timeline_in_parquet_and_events_that_go_on(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "new"
+    files = ("--timeline", folder / "drive.parquet", "--events", folder / "events.jsonl")
+    run = start(*files, "--event", "on: count of car < 100")
+    run.wait_for(40)
+    code, stdout, stderr = run.end(signal.SIGTERM)
+    assert code == 143
+    assert stderr.startswith("event on: 0.00 s to ")
+    written = [f"written to {folder / name}" for name in ("drive.parquet", "events.jsonl")]
+    assert stdout.splitlines()[-2:] == written
+    assert names(folder) == ["drive.parquet", "events.jsonl"]
+    table = pq.read_table(folder / "drive.parquet")
+    assert table["frame"].to_pylist() == list(range(len(run.times_s())))
+    (event,) = map(json.loads, (folder / "events.jsonl").read_text().splitlines())
+    assert event["end_s"] == pytest.approx(table["time_s"].to_pylist()[-1], abs=1e-5)
 
 
 @pytest.mark.parametrize("option", ["--output", "--save-masks", "--stats-json"])

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Gate", "is_loopback", "known_hosts"]
+__all__ = ["Gate", "cut", "is_loopback", "known_hosts"]
 
 # Guessing costs time.
 _WRONG_TOKEN_S = 0.5
@@ -153,20 +153,33 @@ class Gate:
 def _guarded(scope: Scope, send: Send, host: str) -> Send:
     """Adds headers, and cuts the connection of one that takes nothing."""
 
+    transport = scope.get("state", {}).get("transport")
+
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
             for name, value in _security_headers(host).items():
                 headers.setdefault(name, value)
+        # No `wait_for`: up to Python 3.11 it may swallow that a task is cancelled.
+        timer = asyncio.get_running_loop().call_later(_STALL_S, cut, transport)
         try:
-            await asyncio.wait_for(send(message), _STALL_S)
-        except asyncio.TimeoutError:
-            transport = scope.get("state", {}).get("transport")
-            if transport is not None:
-                transport.abort()
-            raise OSError("the viewer takes nothing") from None
+            await send(message)
+        finally:
+            timer.cancel()
+        if transport is not None and transport.is_closing() and _has_more(message):
+            raise OSError("the viewer is gone")
 
     return guarded
+
+
+def cut(transport: asyncio.Transport | None) -> None:
+    """End a connection at once: a farewell would wait behind what is not read."""
+    if transport is not None:
+        transport.abort()
+
+
+def _has_more(message: Message) -> bool:
+    return bool(message["type"] == "websocket.send" or message.get("more_body"))
 
 
 def _security_headers(host: str) -> dict[str, str]:

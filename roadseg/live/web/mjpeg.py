@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from starlette.types import Receive, Scope, Send
 
@@ -67,8 +66,11 @@ class Mjpeg:
         self._feed.watch(news)
         try:
             while True:
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(news.wait(), _REPEAT_S)
+                timer = asyncio.get_running_loop().call_later(_REPEAT_S, news.set)
+                try:
+                    await news.wait()
+                finally:
+                    timer.cancel()
                 news.clear()
                 jpeg = await self._newest()
                 if jpeg is not None:

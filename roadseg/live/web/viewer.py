@@ -22,6 +22,7 @@ from roadseg.core.errors import RoadsegError
 from roadseg.live.clock import Clock
 from roadseg.live.events import CameraState
 from roadseg.live.web.feed import Feed
+from roadseg.live.web.gate import cut
 from roadseg.live.web.ladder import Ladder
 from roadseg.live.web.message import RUNGS
 from roadseg.live.web.recordings import Recorder
@@ -92,6 +93,7 @@ class Viewer:
         self._second = 0
         self._messages = 0
         self._jobs: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Returns when the viewer is gone, or asks for what makes no sense."""
@@ -100,18 +102,15 @@ class Viewer:
             self._start(self._report())
             self._start(self._listen())
             while True:
-                done, _ = await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
-                self._jobs -= done
-                for job in done:
-                    if not job.cancelled():
-                        job.result()
+                job = await self._ended.get()
+                self._jobs.discard(job)
+                if not job.cancelled():
+                    job.result()
         except (WebSocketDisconnect, OSError):
             pass
         except _Refused as exc:
             self.counts.refused += 1
             await self._close(1008, str(exc))
-        except asyncio.TimeoutError:
-            self._cut()
         finally:
             for job in self._jobs:
                 job.cancel()
@@ -123,9 +122,15 @@ class Viewer:
         self.counts.frames += 1
         self.counts.bytes += len(message)
 
+    def give_up(self) -> None:
+        """It acknowledges nothing: end the connection, which ends `run`."""
+        self.counts.refused += 1
+        cut(self._socket.scope.get("state", {}).get("transport"))
+
     def _start(self, job: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
+        task.add_done_callback(self._ended.put_nowait)
         return task
 
     async def _say(self, message: dict[str, Any]) -> None:
@@ -134,12 +139,6 @@ class Viewer:
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
             await self._socket.close(code, reason)
-
-    def _cut(self) -> None:
-        """Not a farewell: it would wait behind what the viewer does not read."""
-        transport = self._socket.scope.get("state", {}).get("transport")
-        if transport is not None:
-            transport.abort()
 
     async def _report(self) -> None:
         known = 0
@@ -165,7 +164,9 @@ class Viewer:
             try:
                 message = json.loads(event.get("text") or "")
                 await answers[message["type"]](message)
-            except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as exc:
+            except (
+                *(AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError),
+            ) as exc:
                 raise _Refused("that message makes no sense") from exc
 
     def _count_message(self) -> None:
@@ -256,7 +257,11 @@ class _Stream:
         self._on_its_way = encoded.number
         sent_s = clock()
         await self._viewer.send_frame(encoded.message(self._camera, state, sent_s))
-        await asyncio.wait_for(self._acknowledged.wait(), _ACKNOWLEDGE_S)
+        timer = asyncio.get_running_loop().call_later(_ACKNOWLEDGE_S, self._viewer.give_up)
+        try:
+            await self._acknowledged.wait()
+        finally:
+            timer.cancel()
         if encoded.rung == self._ladder.rung:
             fps = station.shows.per_s()
             due_s = 1 / fps if fps > 1 else _DEFAULT_DUE_S

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
-from roadseg.video.reading.reader import Read, Reader
+from roadseg.video.reading.read import Read
+from roadseg.video.reading.reader import Reader
 from roadseg.video.reading.readouts import Reading, Readouts
 from roadseg.video.reading.timeline import Row, Timeline
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from roadseg.core.errors import UsageError
 from roadseg.core.installing import require
 from roadseg.core.wording import option
+from roadseg.road.privacy import check_style
 
 __all__ = ["ReadingOptions"]
 
@@ -26,6 +27,11 @@ class ReadingOptions:
         camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
             where None. `horizon` is a row of the picture.
         ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
+        smooth: steady labels with `roadseg.road.Steady`, one frame late.
+        blur: classes or groups to hide in the frame before anything leaves the program.
+        blur_style: how; one of `roadseg.road.privacy.STYLES`.
+        rules: events to watch for; see `roadseg.road.events.grammar`.
+        events: `.jsonl` file with a line for each event, None for none.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -36,6 +42,11 @@ class ReadingOptions:
     horizon: float | None = None
     fov_deg: float | None = None
     ignore_mask: Path | None = None
+    smooth: bool = False
+    blur: tuple[str, ...] = ()
+    blur_style: str = "blur"
+    rules: tuple[str, ...] = ()
+    events: Path | None = None
     groups: tuple[str, ...] = ()
 
     @property
@@ -47,20 +58,34 @@ class ReadingOptions:
     @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        return self.wants_readouts or self.ignore_mask is not None
+        steps = self.wants_readouts or self.smooth or bool(self.blur or self.rules)
+        return steps or self.ignore_mask is not None
 
     @property
     def wants_files(self) -> bool:
         """Whether files of its own are written."""
-        return self.timeline is not None
+        return self.timeline is not None or self.events is not None
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before the model is known.
 
         Raises:
-            UsageError: the timeline is a file of another kind.
+            UsageError: timeline or events are a file of another kind, there are no rules for
+                events, or there is no such `blur_style`.
             BackendError: it needs a package that is not installed.
         """
+        check_style(self.blur_style)
+        if self.events is not None and not self.rules:
+            raise UsageError(
+                f"there is nothing to write to {self.events}",
+                fix="say what to watch for with "
+                + option("--event", "NAME: car in corridor > 5%", parameter="rules"),
+            )
+        if self.events is not None and self.events.suffix.lower() != ".jsonl":
+            raise UsageError(
+                f"cannot write events to {self.events}",
+                fix=f"use {option('--events', self.events.with_suffix('.jsonl'))}",
+            )
         if self.timeline is None:
             return
         suffix = self.timeline.suffix.lower()

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
-from roadseg.core.geometry import LabelMap
+from roadseg.core.geometry import Geometry, LabelMap, preprocess
 from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
-from roadseg.core.types import Frame
+from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
+from roadseg.road import PrivacyMask, Steady, hide
+from roadseg.video.reading.event_log import EventLog
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
-from roadseg.video.reading.readouts import Means, Reading, Readouts, hud_lines
+from roadseg.video.reading.read import Read
+from roadseg.video.reading.readouts import Means, Readouts, hud_lines
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["Read", "Reader"]
+__all__ = ["Reader"]
 
 _log = logging.getLogger(__name__)
 
 _ANY_HW = (480, 640)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A frame as it goes on to the picture.
-
-    Attributes:
-        frame: the frame.
-        label_map: its labels.
-        reading: what was read from it; None without read-outs.
-        left_out: what of it is neither coloured nor counted; None for nothing.
-    """
-
-    frame: Frame
-    label_map: LabelMap
-    reading: Reading | None = None
-    left_out: LeftOut | None = None
 
 
 class Reader:
@@ -56,6 +43,8 @@ class Reader:
     ) -> None:
         self._options, self._classes = options, classes
         self._parts: _Parts | None = None
+        self._begun = False
+        self._waiting: tuple[Frame, Geometry] | None = None
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
             known = replace(options, horizon=None, corridor=None)
@@ -66,23 +55,93 @@ class Reader:
         self._means = Means(self.names) if options.wants_readouts else None
 
     def push(self, frame: Frame, label_map: LabelMap) -> list[Read]:
-        """The next frame of the network; the frames that are ready now."""
+        """The next frame of the network; the frames that are ready now.
+
+        With `smooth` that is the one before; `flush` gives the last one.
+
+        Raises:
+            UsageError: what depends on the size of the pictures is wrong.
+        """
         if self._parts is None:
             self._parts = _Parts(self._options, self._classes, frame.size_hw)
+        seen = frame
+        if self._parts.privacy is not None:
+            # From the labels as the network gives them: steadying them may take a person away.
+            frame = self._hidden(self._parts.privacy, frame, label_map)
+        steady = self._parts.steady
+        if steady is None:
+            return [self._read(frame, label_map)]
+        network_bgr, _ = preprocess(seen.image_bgr, label_map.geometry.network_hw)
+        ids = steady.push(network_bgr, label_map.network_ids)
+        before, self._waiting = self._waiting, (frame, label_map.geometry)
+        return self._steadied(before, ids)
+
+    def flush(self) -> list[Read]:
+        """What still waits for a next frame, after the last one."""
+        before, self._waiting = self._waiting, None
+        if self._parts is None or self._parts.steady is None:
+            return []
+        return self._steadied(before, self._parts.steady.flush())
+
+    def _hidden(self, privacy: PrivacyMask, frame: Frame, label_map: LabelMap) -> Frame:
+        mask = privacy.update(frame.time_s, label_map.network_ids)
+        if not mask.any():
+            return frame
+        # A copy: the source, or the network's next input, may still need the picture.
+        return replace(
+            frame, image_bgr=hide(frame.image_bgr.copy(), mask, self._options.blur_style)
+        )
+
+    def _steadied(self, waiting: tuple[Frame, Geometry] | None, ids: Labels | None) -> list[Read]:
+        if waiting is None or ids is None:
+            return []
+        frame, geometry = waiting
+        return [self._read(frame, LabelMap(ids, geometry))]
+
+    def _read(self, frame: Frame, label_map: LabelMap) -> Read:
+        assert self._parts is not None
+        self._begun = True
         readouts, reading = self._parts.readouts, None
         if readouts is not None and self._means is not None:
             reading = readouts.read(frame.time_s, label_map.network_ids)
             self._means.add(reading)
-        return [Read(frame, label_map, reading, self._parts.left_out(frame.size_hw))]
+        events = self._parts.events
+        ids = label_map.network_ids
+        going_on = () if events is None else events.update(frame.time_s, ids)
+        return Read(frame, label_map, reading, going_on, self._parts.left_out(frame.size_hw))
 
-    def hud_lines(self, reading: Reading) -> tuple[HudLine, ...]:
+    def close(self) -> list[Path]:
+        """End the events that go on, after the last frame; a second call does nothing.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            SinkError: the file of events cannot be written.
+        """
+        events = None if self._parts is None else self._parts.events
+        if events is None:
+            return []
+        events.close(ok=self._begun)
+        path = self._options.events
+        return [path] if path is not None and self._begun else []
+
+    def hud_lines(self, read: Read) -> tuple[HudLine, ...]:
         """What the head-up display shows of a frame."""
-        readouts = None if self._parts is None else self._parts.readouts
-        return hud_lines(reading, readouts.things if readouts else ())
+        parts, lines = self._parts, list[HudLine]()
+        if parts is not None and parts.readouts is not None and read.reading is not None:
+            lines += hud_lines(read.reading, parts.readouts.things)
+        if parts is not None and parts.events is not None:
+            lines.append(parts.events.hud_line())
+        return tuple(lines)
 
     def to_json(self) -> dict[str, object] | None:
         """What `--stats-json` has of it; None for nothing."""
-        return None if self._means is None else self._means.to_json()
+        values = {} if self._means is None else self._means.to_json()
+        if self._options.rules:
+            events = None if self._parts is None else self._parts.events
+            values["events"] = {} if events is None else dict(events.counts)
+        return values or None
 
 
 class _Parts:
@@ -91,6 +150,10 @@ class _Parts:
     def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
+        words = self.scene.words
+        self.events = EventLog(options.rules, self.scene, options.events) if options.rules else None
+        self.privacy = PrivacyMask(list(options.blur), words) if options.blur else None
+        self.steady = Steady(words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}
 
     def left_out(self, picture_hw: SizeHW) -> LeftOut | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,6 @@ class Reading:
         nearest_px: rows to the nearest thing in the way; None without one.
         nearest_m: the same in metres.
         nearest_class: its class.
-        events: names of the events that go on.
     """
 
     shares: tuple[float, ...]
@@ -45,11 +44,6 @@ class Reading:
     nearest_px: int | None
     nearest_m: float | None
     nearest_class: str | None
-    events: tuple[str, ...] = ()
-
-    def during(self, events: Sequence[str]) -> Reading:
-        """The same while these events go on."""
-        return replace(self, events=tuple(events)) if events else self
 
 
 class Readouts:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from roadseg.core.types import Frame
 from roadseg.video.reading.columns import Column, Value, columns
 from roadseg.video.reading.lines_file import LinesFile
-from roadseg.video.reading.readouts import Reading
+from roadseg.video.reading.read import Read
 
 __all__ = ["Row", "Timeline"]
 
@@ -38,14 +37,12 @@ class Row:
     """What a row says.
 
     Attributes:
-        frame: of which frame.
-        reading: what was read from it.
+        read: the frame, and what was read from it.
         age_ms: how long ago it was captured.
         model: name of the network.
     """
 
-    frame: Frame
-    reading: Reading
+    read: Read
     age_ms: float
     model: str
 
@@ -72,10 +69,12 @@ class Timeline:
         Raises:
             SinkError: it cannot be written; the rows before it are.
         """
-        reading = row.reading
+        frame, reading = row.read.frame, row.read.reading
+        if reading is None:
+            return
         values = (
-            row.frame.index,
-            row.frame.time_s,
+            frame.index,
+            frame.time_s,
             row.age_ms,
             row.model,
             reading.road_share,
@@ -85,7 +84,7 @@ class Timeline:
             reading.nearest_px,
             reading.nearest_m,
             reading.nearest_class,
-            ";".join(reading.events),
+            ";".join(row.read.events),
             *reading.shares,
         )
         self._table.write([_plain(value) for value in values])

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import BackendError, SinkError, UsageError
+from roadseg.core.geometry import Geometry, LabelMap
 from roadseg.core.types import Frame
-from roadseg.video.reading import Reading, ReadingOptions, Row, Timeline, columns
+from roadseg.video.reading import Read, Reading, ReadingOptions, Row, Timeline, columns
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
@@ -31,9 +32,12 @@ def row(index: int, **changes: object) -> Row:
         "nearest_m": 12.5,
         "nearest_class": "traffic light",
     }
+    events = changes.pop("events", ())
     values.update(changes)
     frame = Frame(np.zeros((1, 1, 3), np.uint8), index, index / 25, captured_s=0.0)
-    return Row(frame, Reading(**values), 40.0, "segnet-lite")  # type: ignore[arg-type]
+    labels = LabelMap(np.zeros((1, 1), np.uint8), Geometry((1, 1), (1, 1)))
+    reading = Reading(**values)  # type: ignore[arg-type]
+    return Row(Read(frame, labels, reading, events), 40.0, "segnet-lite")  # type: ignore[arg-type]
 
 
 UNKNOWN = {

@@ -36,7 +36,7 @@ export class History {
 }
 
 const PLAIN = [
-  { title: "Frames a second", lines: [["shown", "--accent"], ["from camera", "--dim"], ["here", "--good"]] },
+  { title: "Frames a second", lines: [["shown", "--accent"], ["camera", "--dim"], ["here", "--good"]] },
   { title: "Age on this page, ms", lines: [["median", "--accent"], ["p95", "--warn"]] },
   { title: "Dropped a second", lines: [["dropped", "--bad"]] },
 ];
@@ -107,8 +107,8 @@ export class Charts {
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
       axes: [
-        { ...axis, size: 22, space: 90, grid: { show: false }, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })) },
-        { ...axis, size: 34, space: 28 },
+        { ...axis, size: 22, space: 90, grid: { show: false }, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, size: 44, space: 28 },
       ],
       series: [{}, ...lines.map((line) => ({ stroke: line.stroke, width: 1.5, points: { show: false } }))],
     }, [[], ...lines.map(() => [])], box);

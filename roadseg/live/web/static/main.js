@@ -196,6 +196,7 @@ function choose(index) {
     return tile.element;
   }));
   $("tiles").hidden = !rest.length;
+  document.body.classList.toggle("alone", !rest.length);
   document.title = tiles.length > 1 ? `${tiles[index].name} - roadseg` : "roadseg";
   if (tiles.length > 1) history.replaceState(null, "", `#${encodeURIComponent(tiles[index].name)}`);
   repaint();
@@ -239,7 +240,7 @@ function measure(status) {
     own.rate = own.bytes;
     const values = {
       shown: camera.shown_fps,
-      "from camera": camera.arriving_fps,
+      camera: camera.arriving_fps,
       here: own.drawn,
       median: own.age.median,
       p95: own.age.p95,

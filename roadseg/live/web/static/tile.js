@@ -10,7 +10,7 @@ export function percent(share) {
 }
 
 export function clockTime(wall) {
-  return new Date(wall * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(wall * 1000).toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 export class Tile {
@@ -61,11 +61,13 @@ export class Tile {
   setLarge(large) {
     this.large = large;
     this.element.classList.toggle("large", large);
-    for (const [name, value] of [["tabindex", "0"], ["role", "img"]]) {
-      if (large) this.canvas.setAttribute(name, value);
+    if (large) {
+      this.canvas.setAttribute("tabindex", "0");
+    } else {
+      this.canvas.removeAttribute("tabindex");
+      this.#hideProbe();
     }
-    if (!large) this.canvas.removeAttribute("tabindex");
-    if (!large) this.#hideProbe();
+    if (this.status) this.setStatus(this.status);
   }
 
   /** A new frame; the old one is let go of. */
@@ -86,6 +88,7 @@ export class Tile {
     // A camera beside the large one shows its overlay: two small pictures say less than one.
     const own = !this.large && look.view === "both" ? { ...look, view: "overlay" } : look;
     paint(this.canvas, this.frame, own, this.#stacked());
+    this.element.style.setProperty("--ratio", this.canvas.width / this.canvas.height);
     this.canvas.dataset.number = this.frame.number;
     this.canvas.dataset.time = this.frame.time;
     if (this.#cross) this.#showProbe();
@@ -95,7 +98,7 @@ export class Tile {
     this.status = status;
     this.element.dataset.state = status.state;
     const why = status.reason ? ` (${status.reason})` : "";
-    const since = status.since ? ` since ${clockTime(status.since)}` : "";
+    const since = this.large && status.since ? ` since ${clockTime(status.since)}` : "";
     let note = "";
     if (status.state === "stalled") note = "no new picture";
     else if (DARK.has(status.state)) note = `${status.state}${why}${since}`;

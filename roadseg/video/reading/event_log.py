@@ -1,0 +1,106 @@
+"""Events of a run: watched for, written as JSON lines, said, and counted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+
+from roadseg.core.types import Labels
+from roadseg.render import HudLine
+from roadseg.road import Event, EventWatch
+from roadseg.video.reading.lines_file import LinesFile
+from roadseg.video.reading.scene import Scene
+
+__all__ = ["EventLog"]
+
+_log = logging.getLogger(__name__)
+
+
+class EventLog:
+    """Watches for events; each is a line of the file, and of the log, when it ends.
+
+    Args:
+        rules: see `roadseg.road.events.grammar`.
+        scene: what they are about.
+        path: `.jsonl` in a folder that exists; None for no file.
+
+    Attributes:
+        counts: how many of each have begun, by name.
+        going_on: names of those that go on, in the order of the rules.
+
+    Raises:
+        UsageError: a rule is wrong; the message has the column.
+    """
+
+    def __init__(self, rules: tuple[str, ...], scene: Scene, path: Path | None = None) -> None:
+        self._watch = EventWatch(rules, scene.words, [scene.corridor], scene.ignore, scene.camera)
+        self._file = None if path is None else LinesFile(path)
+        self.counts = {rule.name: 0 for rule in self._watch.rules}
+        self.going_on: tuple[str, ...] = ()
+
+    def update(self, time_s: float, network_ids: Labels) -> tuple[str, ...]:
+        """The next frame; names of the events that go on.
+
+        Raises:
+            SinkError: the file cannot be written; the events before are in it.
+        """
+        self._take(self._watch.update(time_s, network_ids))
+        return self.going_on
+
+    def close(self, *, ok: bool) -> None:
+        """End the events that still go on, and finish the file; a second call does nothing.
+
+        Args:
+            ok: leave a file, an empty one where nothing happened.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        try:
+            self._take(self._watch.finish())
+        finally:
+            if self._file is not None:
+                self._file.close(ok=ok)
+
+    def hud_line(self) -> HudLine:
+        """What the head-up display shows: what goes on now."""
+        widest = max(self.counts, key=len)
+        return HudLine("event", ", ".join(self.going_on) or "none", "event", widest)
+
+    def _take(self, changes: list[Event]) -> None:
+        if not changes:
+            return
+        names = set(self.going_on)
+        for event in changes:
+            name = event.rule.name
+            if event.end_s is None:
+                self.counts[name] += 1
+                names.add(name)
+            else:
+                names.discard(name)
+                self._tell(event, event.end_s)
+        self.going_on = tuple(name for name in self.counts if name in names)
+
+    def _tell(self, event: Event, end_s: float) -> None:
+        peak = event.peak if event.peak is not None and math.isfinite(event.peak) else None
+        said = "" if peak is None else f", peak {peak:.4g}{_unit(event.unit)}"
+        _log.info(f"event {event.rule.name}: {event.start_s:.2f} s to {end_s:.2f} s{said}")
+        if self._file is None:
+            return
+        values = {
+            "name": event.rule.name,
+            "rule": event.rule.text,
+            "start_s": round(event.start_s, 6),
+            "seen_s": round(event.seen_s, 6),
+            "end_s": round(end_s, 6),
+            "peak_s": round(event.peak_s, 6),
+            "peak": None if peak is None else round(peak, 6),
+            "unit": event.unit,
+        }
+        self._file.append(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def _unit(unit: str) -> str:
+    return unit if unit in ("", "%") else f" {unit}"
