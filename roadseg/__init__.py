@@ -15,6 +15,8 @@ from roadseg.core.version import __version__
 if TYPE_CHECKING:
     from roadseg import errors, labels
     from roadseg.backends.tensorrt.builder.build_engine import build_engine
+    from roadseg.comparison.network import ComparisonPlan
+    from roadseg.comparison.run import compare
     from roadseg.core.geometry import LabelMap
     from roadseg.core.types import Frame
     from roadseg.engine.spec import EngineSpec
@@ -23,34 +25,44 @@ if TYPE_CHECKING:
     from roadseg.quantize.calibrating import calibrate_model
     from roadseg.quantize.quantizing import quantize_model
     from roadseg.run.evaluating import evaluate_model
+    from roadseg.training.loop import train
+    from roadseg.training.spec import RunSpec
 
 __all__ = [
+    "ComparisonPlan",
     "EngineSpec",
     "Frame",
     "LabelMap",
+    "RunSpec",
     "Segmenter",
     "__version__",
     "build_engine",
     "calibrate_model",
+    "compare",
     "errors",
     "evaluate_model",
     "export_network",
     "labels",
     "quantize_model",
+    "train",
 ]
 
 # Where each name lives. Loaded when it is asked for, so that `roadseg --help` does not wait for
 # NumPy and OpenCV.
 _HOMES = {
+    "ComparisonPlan": "comparison.network",
     "EngineSpec": "engine.spec",
     "Frame": "core.types",
     "LabelMap": "core.geometry",
+    "RunSpec": "training.spec",
     "Segmenter": "loading.segmenter",
     "build_engine": "backends.tensorrt.builder.build_engine",
     "calibrate_model": "quantize.calibrating",
+    "compare": "comparison.run",
     "evaluate_model": "run.evaluating",
     "export_network": "export.exporting",
     "quantize_model": "quantize.quantizing",
+    "train": "training.loop",
 }
 
 

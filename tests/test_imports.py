@@ -46,7 +46,7 @@ ROOMS_OF_LIBRARIES = {
         "export/",
         "backends/torch/",
         "backends/torch_cuda/",
-        "compare/",
+        "comparison/",
         "cli/compare.py",
         "cli/train.py",
     ),
@@ -63,7 +63,7 @@ ROOMS_OF_LIBRARIES = {
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),
-    "matplotlib": ("training/curves.py", "evaluation/", "compare/"),
+    "matplotlib": ("training/curves.py", "evaluation/", "comparison/"),
 }
 
 NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/", "road/")

@@ -61,7 +61,6 @@ def compare(
     PNG; the terminal shows the columns that say most.
     Started again, the command goes on where it was interrupted.
     """
-    from roadseg.cli.options import tell
     from roadseg.cli.progress import training_progress
     from roadseg.core.errors import UsageError
     from roadseg.core.installing import require
@@ -76,10 +75,10 @@ def compare(
     settings, size_hw = load_recipe(recipe), parse_size(size)
     keep_freed_memory()
     require("comparing networks", ("torch",), "train")
-    from roadseg.compare import run as library
+    from roadseg.comparison import run as library
 
     names = library.choose_models(table, models)
-    plan = library.Plan(
+    plan = library.ComparisonPlan(
         data=data,
         recipe=settings,
         split=split,
@@ -90,15 +89,10 @@ def compare(
         seed=seed,
     )
     title = "Comparison" if table is None else f"Networks of the paper's table {table}"
-    result = library.compare(
-        names,
-        plan,
-        output,
-        title=title,
-        threads=threads,
-        report=tell,
-        training_display=training_progress,
-    )
+    with training_progress(lines=False) as display:
+        result = library.compare(
+            names, plan, output, title=title, threads=threads, progress=display
+        )
     typer.echo(result.for_terminal(shutil.get_terminal_size(_UNKNOWN_TERMINAL).columns))
     typer.echo(f"written to {', '.join(str(path) for path in result.files)}")
     if result.failures:

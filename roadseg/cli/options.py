@@ -20,7 +20,6 @@ __all__ = [
     "one_source",
     "parse_fps",
     "parse_network_size",
-    "tell",
 ]
 
 SourceArgument = Annotated[
@@ -132,8 +131,3 @@ def parse_network_size(size: str | None) -> SizeHW | None:
     size_hw = parse_size(size)
     check_network_size(size_hw)
     return size_hw
-
-
-def tell(line: str) -> None:
-    """What the user should know while a model is made ready: on stderr."""
-    typer.echo(line, err=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -83,83 +82,49 @@ def train(
 
     Ctrl-C ends a run, and --resume goes on with it.
     """
-    import dataclasses
-
-    from roadseg.cli.progress import say, training_progress
-    from roadseg.core.errors import UsageError
+    from roadseg.cli.lines import lines_on_stdout
+    from roadseg.cli.progress import training_progress
     from roadseg.core.installing import require
-    from roadseg.datasets.opening import open_dataset
     from roadseg.training.allocator import keep_freed_memory
-    from roadseg.training.recipes import load_recipe
-    from roadseg.training.record import epochs_of
+    from roadseg.training.spec import RunSpec
 
-    if time_budget is not None and not 0 < time_budget < math.inf:
-        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
-    _refuse_both({"--epochs": epochs, "--time-budget": time_budget})
-    _refuse_both({"--init": init, "--encoder-weights": encoder_weights})
-    settings, folder = load_recipe(recipe), output or Path("runs") / model
-    if epochs is None and resume:
-        epochs = epochs_of(folder)
-    if epochs is not None:
-        settings = dataclasses.replace(settings, epochs=epochs)
-    frames, validation = open_dataset(data, "train"), open_dataset(data, "val")
-    extra_frames = open_dataset(extra, "train") if extra is not None else None
+    spec = RunSpec.opening(
+        data,
+        model=model,
+        recipe=recipe,
+        output=output,
+        extra=extra,
+        init=init,
+        encoder_weights=encoder_weights,
+        teacher=teacher,
+        seed=seed,
+        epochs=epochs,
+        time_budget_s=None if time_budget is None else time_budget * 60,
+        resume=resume,
+        compiled=compile,
+        deterministic=deterministic,
+        threads=threads,
+    )
     keep_freed_memory()
     require("training", ("torch",), "train")
-    import torch
+    import roadseg
 
-    from roadseg.training.loop import train as run_training
-
-    if threads is not None:
-        torch.set_num_threads(threads)
     # Under torchrun one process speaks for all.
     leads = os.environ.get("RANK", "0") == "0"
     if leads:
         _say_what_is_missing()
-    with _interruption_explained(context, folder, leads), training_progress(shown=leads) as display:
-        result = run_training(
-            model,
-            frames,
-            validation,
-            settings,
-            folder,
-            extra=extra_frames,
-            init=_weights_file(init),
-            encoder_weights=encoder_weights,
-            teacher=_weights_file(teacher),
-            resume=resume,
-            time_budget_s=None if time_budget is None else time_budget * 60,
-            seed=seed,
-            compile_step=compile,
-            deterministic=deterministic,
-            on_step=display,
-            on_epoch=display.epoch_ended,
-            report=say,
-        )
+    with (
+        _interruption_explained(context, spec.output, leads),
+        training_progress(shown=leads) as display,
+        lines_on_stdout(),
+    ):
+        result = roadseg.train(spec, progress=display)
     if not leads:
         return
     typer.echo(
         f"{result.weights}: validation mIoU {result.best_miou:.4f} at epoch "
         f"{result.best_epoch} of {result.epochs}, {result.elapsed_s / 60:.1f} minutes of training"
     )
-
-
-def _weights_file(name_or_path: str | None) -> Path | None:
-    """The weights that a shipped model's name, or a path, stands for."""
-    from roadseg.weights import model_names, resolve_model
-
-    if name_or_path is None:
-        return None
-    if name_or_path in model_names():
-        return resolve_model(name_or_path, "torch").path
-    return Path(name_or_path)
-
-
-def _refuse_both(options: dict[str, Any]) -> None:
-    from roadseg.core.errors import UsageError
-
-    if all(value is not None for value in options.values()):
-        raise UsageError(f"{' and '.join(options)} exclude each other", fix="give one of them")
 
 
 def _say_what_is_missing() -> None:

@@ -69,20 +69,29 @@ COMPARISON_NAMES = tuple(name for name in _BUILDERS if name not in MODEL_NAMES)
 """The networks of the paper's tables 1, 3 and 6, and U-Net."""
 
 
-def build_model(name: str, num_classes: int = NUM_CLASSES) -> nn.Module:
+def build_model(name: str, num_classes: int = NUM_CLASSES, *, dropout: float = 0.0) -> nn.Module:
     """A network with fresh He-initialised weights.
 
     Its forward takes (N, 3, H, W) float BGR in 0..1 and gives (N, num_classes, H, W) scores.
+
+    Args:
+        name: of the network.
+        num_classes: channels of the scores.
+        dropout: probability of dropout while training, for networks that leave it to the recipe
+            (`takes_dropout`); the others have their own.
 
     Raises:
         UsageError: no network has that name.
     """
     try:
-        return _BUILDERS[name](num_classes)
+        build: Callable[..., nn.Module] = _BUILDERS[name]
     except KeyError:
         raise UsageError(
             f"unknown model {name!r}", fix=f"use {option('--model', *_BUILDERS)}"
         ) from None
+    if getattr(build, "takes_dropout", False):
+        return build(num_classes, dropout=dropout)
+    return build(num_classes)
 
 
 def save_weights(

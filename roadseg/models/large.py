@@ -65,6 +65,11 @@ class FCN8s(nn.Module):
         for score in (self.score32, self.score16, self.score8):
             nn.init.zeros_(score.weight)
 
+    @property
+    def vgg16_encoder(self) -> nn.Module:
+        """What VGG16's weights fit."""
+        return self.encoder
+
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame.
 
@@ -118,6 +123,11 @@ class DeepLabLargeFOV(nn.Module):
         self.classifier = nn.Conv2d(1024, num_classes, 1)
         initialise(self)
 
+    @property
+    def vgg16_encoder(self) -> nn.Module:
+        """What VGG16's weights fit."""
+        return self.encoder
+
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame; see `FCN8s.forward`."""
         size = x.shape[-2:]
@@ -163,6 +173,11 @@ class DeconvNet(nn.Module):
         self.pool = MaxPoolIndices()
         self.unpool = IndexUnpool()
         initialise(self)
+
+    @property
+    def vgg16_encoder(self) -> nn.Module:
+        """What VGG16's weights fit."""
+        return self.encoder
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame; see `FCN8s.forward`. Sides of at least 193 pixels."""

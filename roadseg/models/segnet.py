@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from roadseg.core.labels import NUM_CLASSES
@@ -27,7 +29,12 @@ class SegNet(SymmetricEncoderDecoder):
         num_classes: channels of the class scores.
         dropout: probability after the three deepest encoder and decoder groups; the paper's
             large-scale comparison (table 3) used 0.5, its other experiments none.
+
+    Attributes:
+        takes_dropout: recipes choose its dropout; see `build_model`.
     """
+
+    takes_dropout: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
         deep = (0.0, 0.0, dropout, dropout, dropout)
@@ -37,6 +44,11 @@ class SegNet(SymmetricEncoderDecoder):
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
         initialise(self)
+
+    @property
+    def vgg16_encoder(self) -> nn.Module:
+        """What VGG16's weights fit."""
+        return self.encoder
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame.

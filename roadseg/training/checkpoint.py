@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -16,7 +18,13 @@ from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.wording import option
 
-__all__ = ["AveragedWeights", "CheckpointWriter", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "AveragedWeights",
+    "CheckpointWriter",
+    "fit_explained",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 
 class AveragedWeights:
@@ -214,3 +222,19 @@ def load_checkpoint(path: Path, model_name: str, classes: ClassSet = CAMVID) -> 
             fix=f"give the {option('--data')} it was trained on",
         )
     return content
+
+
+@contextmanager
+def fit_explained(path: Path, model_name: str) -> Iterator[None]:
+    """Turns what PyTorch says of a checkpoint that does not fit into what to do about it.
+
+    Raises:
+        ModelError: it does not fit.
+    """
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError) as exc:
+        raise ModelError(
+            f"{path} does not fit {model_name} as it is now",
+            fix=f"start again with another {option('--output')}",
+        ) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,13 @@ from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
 
-__all__ = ["check_batch", "failures_explained", "is_out_of_memory", "largest_batch"]
+__all__ = [
+    "check_batch",
+    "failures_explained",
+    "is_out_of_memory",
+    "largest_batch",
+    "memory_explained",
+]
 
 # The words of PyTorch's allocators, of CUDA, of cuDNN and cuBLAS, and of oneDNN.
 _OUT_OF_MEMORY = (
@@ -78,6 +85,39 @@ def largest_batch(below: int, step: Callable[[int], None]) -> int:
             return count
         count //= 2
     return 0
+
+
+@contextmanager
+def memory_explained(
+    device: torch.device, recipe: Recipe, try_batch: Callable[[int], None] | None
+) -> Iterator[None]:
+    """Turns a lack of memory while batches are trained on into an error that names one that fits.
+
+    Args:
+        device: what lacks it.
+        recipe: of the run.
+        try_batch: takes a training step on so many crops; None where none can be tried.
+
+    Raises:
+        BackendError: there is a lack.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        # Its frames hold all that the step had come to.
+        traceback.clear_frames(exc.__traceback__)
+        height, width = recipe.crop_hw
+        advice = "use a smaller batch_size"
+        if try_batch is not None:
+            fits = largest_batch(recipe.batch_size, try_batch)
+            advice = f"batch_size = {fits} fits" if fits else "use a smaller crop_hw"
+        raise BackendError(
+            f"{device} has too little memory for batches of {recipe.batch_size} crops of "
+            f"{height}x{width}",
+            fix=f"{advice} (in a recipe of your own, a .toml file)",
+        ) from exc
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.core.labels import CAMVID, ClassSet
-from roadseg.models import SegNetLite
+from roadseg.models.abilities import has_auxiliary_head
 from roadseg.training.losses import SegmentationLoss, distillation_loss
 from roadseg.training.recipes import Recipe
 
@@ -60,7 +60,7 @@ class Objective:
         """
         weight = self._recipe.auxiliary_weight
         with self.autocast():
-            if weight > 0 and isinstance(model, SegNetLite):
+            if weight > 0 and has_auxiliary_head(model):
                 scores, auxiliary = model.forward_with_auxiliary(images)
             else:
                 scores, auxiliary = model(images), None

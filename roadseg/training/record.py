@@ -5,24 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import ModelError, UsageError
-from roadseg.core.files import write_json
-from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.labels import CAMVID, known_class_set
 from roadseg.core.wording import option
+from roadseg.training.folder import planned_epochs, read_config
 from roadseg.training.recipes import Augmentation, Recipe
+from roadseg.training.spec import RunSpec, budget_option
 from roadseg.weights.manifest import sha256_of
 
 __all__ = [
     "check_resumption",
     "check_schedule",
-    "epochs_of",
     "git_revision",
     "run_record",
-    "write_config",
 ]
 
 _OPTIONS = {
@@ -34,31 +32,20 @@ _OPTIONS = {
 """What must stay as it was, and the option that sets it."""
 
 
-def run_record(
-    model_name: str,
-    recipe: Recipe,
-    seed: int,
-    time_budget_s: float | None,
-    frames: int,
-    extra_frames: int,
-    files: Mapping[str, Path | None] | None = None,
-    classes: ClassSet = CAMVID,
-) -> dict[str, Any]:
-    """What a resumption must agree with, as JSON gives it back.
-
-    `files` are the weights that the run uses, by role; their checksums are recorded.
-    """
+def run_record(spec: RunSpec) -> dict[str, Any]:
+    """What a resumption must agree with, as JSON gives it back."""
+    files = {"init": spec.init, "encoder": spec.encoder_weights, "teacher": spec.teacher}
     record = {
-        "model": model_name,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "time_budget_s": time_budget_s,
-        "frames": frames,
-        "extra_frames": extra_frames,
-        "classes": classes.names,
+        "model": spec.model,
+        "recipe": dataclasses.asdict(spec.recipe),
+        "seed": spec.seed,
+        "time_budget_s": spec.time_budget_s,
+        "frames": len(spec.data),
+        "extra_frames": 0 if spec.extra is None else len(spec.extra),
+        "classes": spec.classes.names,
         **{
             f"{role}_sha256": sha256_of(path)
-            for role, path in (files or {}).items()
+            for role, path in files.items()
             if path is not None and path.is_file()
         },
     }
@@ -76,11 +63,11 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         ModelError: `folder` holds no run.
         UsageError: the run was started otherwise.
     """
-    started = _read_config(folder)
+    started = read_config(folder)
     if started["model"] != record["model"]:
         raise ModelError(
             f"{folder} is a run of {started['model']}",
-            fix=f"use {option('--model', started['model'], parameter='model_name')}",
+            fix=f"use {option('--model', started['model'])}",
         )
     # Runs of the first versions, which knew CamVid only, do not say.
     first, now = (known_class_set(tuple(c.get("classes", CAMVID.names))) for c in (started, record))
@@ -118,9 +105,9 @@ def check_resumption(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
                 fix="leave it out to resume",
             )
     budget = record["time_budget_s"] or started.get("time_budget_s")
-    if not record["time_budget_s"] and budget and _epochs(started) != _epochs(record):
+    if not record["time_budget_s"] and budget and planned_epochs(started) != planned_epochs(record):
         raise UsageError(
-            f"{folder} was started with {_budget()}, which ends it",
+            f"{folder} was started with {budget_option()}, which ends it",
             fix=f"give a longer one instead of {option('--epochs', parameter='another recipe')}",
         )
     # Weights that a run starts from are used once, and need not be given again.
@@ -135,49 +122,17 @@ def check_schedule(folder: Path, recipe: Recipe, time_budget_s: float | None) ->
         ModelError: `folder` holds no run.
         UsageError: it was.
     """
-    started = _read_config(folder)
+    started = read_config(folder)
     budget = started.get("time_budget_s")
     if budget != time_budget_s:
-        before = f"with {_budget(budget)}" if budget else f"without {_budget()}"
+        before = f"with {budget_option(budget)}" if budget else f"without {budget_option()}"
         raise UsageError(f"{folder} was started {before}", fix="do the same to resume")
-    if budget is None and _epochs(started) != recipe.epochs:
+    if budget is None and planned_epochs(started) != recipe.epochs:
         raise UsageError(
-            f"{folder} was started for {_epochs(started)} epochs, and the recipe has "
+            f"{folder} was started for {planned_epochs(started)} epochs, and the recipe has "
             f"{recipe.epochs}",
             fix="use the same recipe to resume",
         )
-
-
-def epochs_of(folder: Path) -> int:
-    """How many epochs the run of a folder was last told to have.
-
-    Raises:
-        ModelError: `folder` holds no run.
-    """
-    return int(_epochs(_read_config(folder)))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config["model"], config["recipe"]["epochs"]
-    except FileNotFoundError:
-        raise ModelError(
-            f"no checkpoint at {folder}", fix=f"start without {option('--resume', True)}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ModelError(
-            f"{path} is damaged",
-            fix="remove the folder and start again, or choose another "
-            f"{option('--output', parameter='folder')}",
-        ) from exc
-    checked: dict[str, Any] = config
-    return checked
-
-
-def _epochs(config: dict[str, Any]) -> Any:
-    return config["recipe"]["epochs"]
 
 
 def _defaults(kind: type) -> dict[str, Any]:
@@ -216,21 +171,3 @@ def _git(*arguments: str, folder: Path) -> str:
         ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
     )
     return done.stdout
-
-
-def write_config(folder: Path, record: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write `config.json`: the record of `run_record`, and facts about machine and data.
-
-    Raises:
-        SinkError: the folder cannot be written.
-    """
-    write_json(folder / "config.json", record | facts)
-
-
-def _budget(seconds: float | None = None) -> str:
-    """How to give a time budget, for a message: in minutes on the command line."""
-    typed, written = ["--time-budget"], ["time_budget_s"]
-    if seconds is not None:
-        typed.append(f"{seconds / 60:g}")
-        written.append(f"{seconds:g}")
-    return option(" ".join(typed), parameter="=".join(written))

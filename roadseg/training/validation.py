@@ -1,18 +1,85 @@
-"""Scores of a network in training, and the statistics that it is scored with."""
+"""How a network in training is judged: its scores, its statistics, and which weights are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from roadseg.core.geometry import network_size, postprocess, preprocess
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.metrics.confusion import ConfusionMatrix
+from roadseg.models import build_model, save_weights
+from roadseg.training.data import TrainingData
 from roadseg.training.feed import LabelledFrame, to_batch
+from roadseg.training.folder import BEST
+from roadseg.training.objective import Objective, on_device
+from roadseg.training.spec import RunSpec
 
-__all__ = ["confusion", "recompute_statistics"]
+__all__ = ["BestWeights", "confusion", "recompute_statistics"]
+
+
+class BestWeights:
+    """Judges a run's averaged weights now and then, and keeps the best in its folder.
+
+    Args:
+        spec: of the run.
+        data: what it is judged by.
+        objective: whose precision it is judged in.
+        device: where.
+
+    Attributes:
+        last_miou: of the last validation; NaN before it.
+        miou, epoch: of the weights kept; NaN and 0 before the first.
+    """
+
+    def __init__(
+        self, spec: RunSpec, data: TrainingData, objective: Objective, device: torch.device
+    ) -> None:
+        self._spec, self._data, self._objective, self._device = spec, data, objective, device
+        self.last_miou = self.miou = math.nan
+        self.epoch = 0
+
+    def judge(self, state: Mapping[str, Tensor], epoch: int) -> dict[str, Any]:
+        """Score weights; keep them when they are the best so far.
+
+        Args:
+            state: of the network.
+            epoch: its number, from 1.
+
+        Returns:
+            What the log tells of them.
+        """
+        spec, recipe, classes = self._spec, self._spec.recipe, self._spec.classes
+        model = on_device(build_model(spec.model, classes.num_classes), self._device)
+        model.load_state_dict(state)
+        with self._objective.autocast():
+            if recipe.statistics_batches:
+                recompute_statistics(
+                    model, self._data.frames, recipe.batch_size, recipe.statistics_batches
+                )
+            matrix = confusion(model, self._data.validation, classes.num_classes)
+        self.last_miou = float(matrix.miou)
+        if not self.last_miou <= self.miou:
+            self.miou, self.epoch = self.last_miou, epoch
+            save_weights(
+                spec.output / BEST,
+                model,
+                spec.model,
+                classes=classes,
+                recipe=recipe.name,
+                epoch=epoch,
+                validation_miou=self.miou,
+            )
+        return {
+            "miou": self.last_miou,
+            "global_accuracy": float(matrix.global_accuracy),
+            "class_accuracy": float(matrix.class_accuracy),
+            "iou": [round(float(v), 4) for v in matrix.per_class_iou],
+        }
 
 
 @torch.inference_mode()

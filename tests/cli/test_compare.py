@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from roadseg import cli
-from roadseg.compare import run as library
-from roadseg.compare.run import Comparison, Plan
+from roadseg.comparison import run as library
+from roadseg.comparison.run import Comparison, ComparisonPlan
 from roadseg.training import loop
 
 
@@ -81,9 +81,9 @@ def test_a_network_that_fails_is_told_at_the_end(
 def test_tables_are_trained_as_the_paper_trained_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], recipe: str
 ) -> None:
-    plans: list[Plan] = []
+    plans: list[ComparisonPlan] = []
 
-    def note(_models: object, plan: Plan, *_: object, **__: object) -> Comparison:
+    def note(_models: object, plan: ComparisonPlan, *_: object, **__: object) -> Comparison:
         plans.append(plan)
         return Comparison("title", "here", True, (), ())
 

@@ -18,7 +18,7 @@ import pytest
 from roadseg import cli
 from roadseg.cli.progress import training_progress
 from roadseg.training import loop
-from roadseg.training.progress import EpochEnd, Progress
+from roadseg.training.progress import EpochEnd, TrainingProgress
 
 
 @pytest.fixture
@@ -111,7 +111,29 @@ def test_an_epoch_s_line_is_written_at_once(
     assert (run / "curves.png").is_file()
 
 
-END = EpochEnd(1, 3, 1 / 3, 2.5, 1e-3, math.nan, math.nan, 60.0)
+END = EpochEnd(
+    fraction=1 / 3,
+    elapsed_s=60.0,
+    left_s=120.0,
+    epoch=1,
+    epochs=3,
+    step=2,
+    loss=2.5,
+    learning_rate=1e-3,
+    miou=math.nan,
+    best_miou=math.nan,
+)
+STEP = TrainingProgress(
+    fraction=0.1,
+    elapsed_s=1.0,
+    epoch=0,
+    epochs=3,
+    step=1,
+    loss=2.0,
+    learning_rate=1e-3,
+    miou=math.nan,
+    best_miou=math.nan,
+)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +145,7 @@ END = EpochEnd(1, 3, 1 / 3, 2.5, 1e-3, math.nan, math.nan, 60.0)
             "epoch 1 of 3: loss 2.5000, learning rate 0.001, mIoU 0.400 (best 0.500), 0:02:00 left",
         ),
         (
-            dataclasses.replace(END, epochs=None, fraction=0.25),
+            dataclasses.replace(END, epochs=None, fraction=0.25, left_s=180.0),
             "epoch 1 (25% of the time): loss 2.5000, learning rate 0.001, 0:03:00 left",
         ),
         (
@@ -131,18 +153,18 @@ END = EpochEnd(1, 3, 1 / 3, 2.5, 1e-3, math.nan, math.nan, 60.0)
             "epoch 1 of 3: loss nan, learning rate 0.001, 0:02:00 left\nwent back",
         ),
         (
-            dataclasses.replace(END, epoch=3, fraction=1.0),
+            dataclasses.replace(END, epoch=3, fraction=1.0, left_s=0.0),
             "epoch 3 of 3: loss 2.5000, learning rate 0.001, 0:00:00 left",
         ),
     ],
 )
 def test_a_line_for_an_epoch(end: EpochEnd, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with training_progress() as display:
-        display(Progress(0, 1, 0.1, 2.0, 1e-3, math.nan, math.nan, 1.0, 3))
-        display.epoch_ended(end)
+        display(STEP)
+        display(end)
     assert capsys.readouterr().err == f"{line}\n"
     with training_progress(shown=False) as hidden:
-        hidden.epoch_ended(end)
+        hidden(end)
     assert capsys.readouterr().err == ""
 
 
@@ -151,7 +173,7 @@ def test_the_bar_on_a_terminal(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    start = Progress(0, 1, 0.1, math.nan, 1e-3, math.nan, math.nan, 1.0, 3)
+    start = dataclasses.replace(STEP, loss=math.nan)
     with training_progress() as display:
         display(start)
     text = plain(capsys.readouterr().err)
@@ -160,7 +182,7 @@ def test_the_bar_on_a_terminal(
     assert "nan" not in text
     with training_progress() as display:
         display(dataclasses.replace(start, epoch=2, loss=1.5, miou=0.25, best_miou=0.5))
-        display.epoch_ended(dataclasses.replace(END, note="went back"))
+        display(dataclasses.replace(END, note="went back"))
     text = plain(capsys.readouterr().err)
     assert "epoch 3 of 3 " in text
     assert "loss 1.500 mIoU 0.250 (best 0.500)" in text

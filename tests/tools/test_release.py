@@ -21,6 +21,7 @@ from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
+from roadseg.training.spec import RunSpec
 from roadseg.weights import load_manifest
 from roadseg.weights.calibration import read_calibration
 from tests.support.datasets import write_tiny_camvid
@@ -34,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = dataclasses.replace(load_recipe("lite"), epochs=2, crop_hw=(64, 64), batch_size=2)
     folder = tmp_path_factory.mktemp("trained")
     data = write_tiny_camvid(folder)
-    train("segnet-lite", CamVid(data, "train"), CamVid(data, "val"), recipe, folder / "run")
+    train(RunSpec.opening(data, recipe=recipe, output=folder / "run"))
     return folder / "run"
 
 

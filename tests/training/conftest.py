@@ -11,7 +11,9 @@ import pytest
 
 from roadseg.datasets.camvid import CamVid
 from roadseg.training import loop, trainer
+from roadseg.training.progress import EpochEnd, TrainingProgress
 from roadseg.training.recipes import Recipe, load_recipe
+from roadseg.training.spec import RunSpec
 
 LITE = load_recipe("lite")
 
@@ -60,12 +62,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def run(tiny_camvid: Path) -> Callable[..., loop.TrainingResult]:
-    """Trains segnet-lite, or another network, into a folder."""
+    """Trains segnet-lite, or another network, into a folder.
+
+    `on_step` and `on_epoch` get the two kinds of states; other keywords are those of `RunSpec`.
+    """
 
     def trained(
-        folder: Path, settings: Recipe, model: str = "segnet-lite", **options: Any
+        folder: Path,
+        settings: Recipe,
+        model: str = "segnet-lite",
+        on_step: Callable[[TrainingProgress], object] | None = None,
+        on_epoch: Callable[[EpochEnd], object] | None = None,
+        **options: Any,
     ) -> loop.TrainingResult:
-        frames, held_out = CamVid(tiny_camvid, "train"), CamVid(tiny_camvid, "val")
-        return loop.train(model, frames, held_out, settings, folder, **options)
+        def show(state: TrainingProgress) -> None:
+            if isinstance(state, EpochEnd):
+                if on_epoch is not None:
+                    on_epoch(state)
+            elif on_step is not None:
+                on_step(state)
+
+        spec = RunSpec(
+            model=model,
+            data=CamVid(tiny_camvid, "train"),
+            validation=CamVid(tiny_camvid, "val"),
+            recipe=settings,
+            output=folder,
+            **options,
+        )
+        return loop.train(spec, progress=show)
 
     return trained

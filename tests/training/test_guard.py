@@ -14,9 +14,10 @@ import torch
 
 from roadseg.core.errors import ModelError
 from roadseg.training import guard as guard_module
-from roadseg.training import loop, trainer
+from roadseg.training import learner, trainer
 from roadseg.training.checkpoint import CheckpointWriter
 from roadseg.training.guard import Guard
+from roadseg.training.progress import EpochEnd, TrainingProgress
 
 Make = Callable[..., Any]
 
@@ -134,7 +135,7 @@ def spoil(
     monkeypatch: pytest.MonkeyPatch, spoilt: Callable[[int], bool], factor: float = 20.0
 ) -> None:
     """Multiplies the losses of steps, by their number from 0, and their gradients with them."""
-    step = trainer._LossOf.forward
+    step = learner.LossOf.forward
     count = [0]
 
     def forward(self: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -142,7 +143,7 @@ def spoil(
         count[0] += 1
         return loss * factor if spoilt(count[0] - 1) else loss
 
-    monkeypatch.setattr(trainer._LossOf, "forward", forward)
+    monkeypatch.setattr(learner.LossOf, "forward", forward)
 
 
 @pytest.mark.usefixtures("short_median")
@@ -150,7 +151,7 @@ def test_a_run_that_diverges_goes_back_and_on_at_half_the_rate(
     recipe: Make, run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(monkeypatch, lambda step: 20 <= step < 26)  # epochs 11 to 13
-    ends: list[loop.EpochEnd] = []
+    ends: list[EpochEnd] = []
     settings = recipe(epochs=18, poly_power=0.0, validate_every=4)
     run(tmp_path / "run", settings, on_epoch=ends.append)
     lines = log(tmp_path / "run")
@@ -176,7 +177,7 @@ def test_a_loss_that_is_no_number_goes_back_at_once(
 ) -> None:
     taken: list[int] = []
     spoil(monkeypatch, lambda step: step == 4, math.nan)  # the first batch of epoch 3
-    ends: list[loop.EpochEnd] = []
+    ends: list[EpochEnd] = []
     run(
         tmp_path / "run",
         recipe(epochs=5),
@@ -204,11 +205,11 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(
     def spoilt(self: trainer.Trainer, *args: Any) -> torch.Tensor:
         loss = step(self, *args)
         if self.step == 4:
-            next(self.model.parameters()).data[0] = torch.inf
+            next(self.learner.model.parameters()).data[0] = torch.inf
         return loss
 
     monkeypatch.setattr(trainer.Trainer, "_step", spoilt)
-    ends: list[loop.EpochEnd] = []
+    ends: list[EpochEnd] = []
     run(folder, recipe(epochs=3), on_epoch=ends.append)
     assert ends[1].note == (
         "the weights are not finite at the end of epoch 2: went back to the weights of epoch 1, "
@@ -267,7 +268,7 @@ def test_a_resumed_run_goes_on_at_the_rate_that_it_had_come_to(
 ) -> None:
     settings = recipe(epochs=6, poly_power=0.0)
 
-    def interrupt(progress: loop.Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.epoch == 4:
             raise KeyboardInterrupt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from roadseg.training.checkpoint import load_checkpoint
 from roadseg.training.feed import DeviceFeed
 from roadseg.training.losses import SegmentationLoss
 from roadseg.training.recipes import Recipe, load_recipe
+from roadseg.training.spec import RunSpec
 from roadseg.training.validation import recompute_statistics
 from roadseg.weights import resolve_model
 
@@ -66,8 +68,15 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def run(root: Path, folder: Path, settings: Recipe, **options: Any) -> loop.TrainingResult:
-    train, val = open_dataset(root, "train"), open_dataset(root, "val")
-    return loop.train("segnet-lite", train, val, settings, folder, **options)
+    return loop.train(spec(root, folder, settings, **options))
+
+
+def spec(root: Path, folder: Path, settings: Recipe, **options: Any) -> RunSpec:
+    options = {
+        "data": open_dataset(root, "train"),
+        "validation": open_dataset(root, "val"),
+    } | options
+    return RunSpec(model="segnet-lite", recipe=settings, output=folder, **options)
 
 
 def test_a_network_learns_the_classes_of_its_data(tiny_farm: Path, tmp_path: Path) -> None:
@@ -149,17 +158,17 @@ def test_what_depends_on_the_classes() -> None:
 
 
 def test_init_of_other_classes_keeps_all_but_the_last_layers(
-    tiny_farm: Path, tmp_path: Path
+    tiny_farm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "camvid.safetensors"
     torch.manual_seed(7)
     source = build_model("segnet-lite")
     save_weights(path, source, "segnet-lite")
-    lines: list[str] = []
+    caplog.set_level(logging.INFO, "roadseg")
     frozen = recipe(learning_rate=1e-12, weight_decay=0.0)
-    result = run(tiny_farm, tmp_path / "run", frozen, init=path, report=lines.append)
+    result = run(tiny_farm, tmp_path / "run", frozen, init=path)
     network, _ = load_weights(result.weights)
-    assert lines == [
+    assert caplog.messages == [
         f"starting from {path}, which knows {CAMVIDS}: 51 layers are kept, classifier and "
         f"auxiliary start anew for {FARM}"
     ]
@@ -171,13 +180,15 @@ def test_init_of_other_classes_keeps_all_but_the_last_layers(
             torch.testing.assert_close(value, started[key], atol=2e-3, rtol=2e-3)
 
 
-def test_as_many_other_classes_start_anew_as_well(tiny_farm: Path, tmp_path: Path) -> None:
+def test_as_many_other_classes_start_anew_as_well(
+    tiny_farm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "other.safetensors"
     other = ClassSet("sea", ("water", "boat", "sky"), ((0, 0, 9), (1, 1, 1), (2, 2, 2)))
     save_weights(path, build_model("segnet-lite", 3), "segnet-lite", classes=other)
-    lines: list[str] = []
-    run(tiny_farm, tmp_path / "run", recipe(), init=path, report=lines.append)
-    assert "classifier and auxiliary start anew for" in lines[0]
+    caplog.set_level(logging.INFO, "roadseg")
+    run(tiny_farm, tmp_path / "run", recipe(), init=path)
+    assert "classifier and auxiliary start anew for" in caplog.messages[0]
 
 
 def test_the_shipped_weights_help_a_small_set_of_other_classes(
@@ -192,13 +203,13 @@ def test_the_shipped_weights_help_a_small_set_of_other_classes(
 
 
 def test_data_sets_of_different_classes(tiny_farm: Path, tiny_camvid: Path, tmp_path: Path) -> None:
-    farm, camvid = open_dataset(tiny_farm, "train"), open_dataset(tiny_camvid, "val")
+    camvid = open_dataset(tiny_camvid, "val")
     with pytest.raises(DataError) as caught:
-        loop.train("segnet-lite", farm, camvid, recipe(), tmp_path / "run")
+        spec(tiny_farm, tmp_path / "run", recipe(), validation=camvid)
     expected = f"{tiny_camvid} has {CAMVIDS}, and {tiny_farm} has {FARM}: train on data of the "
     assert str(caught.value) == expected + "same classes"
     with pytest.raises(DataError, match="train on data of the same classes"):
-        run(tiny_farm, tmp_path / "run", recipe(), extra=camvid)
+        spec(tiny_farm, tmp_path / "run", recipe(), extra=camvid)
     assert not (tmp_path / "run").exists()
 
 

@@ -16,13 +16,18 @@ from typing import Any
 import pytest
 import torch
 
+from roadseg import training
 from roadseg.core.errors import ModelError, SinkError, UsageError
 from roadseg.datasets.camvid import CamVid
+from roadseg.datasets.label_code import CAMVID_CODE
+from roadseg.datasets.labelled import LabelledSet
 from roadseg.models import build_model, save_weights
-from roadseg.training import checkpoint, loop, record, trainer
+from roadseg.training import checkpoint, record, validation
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint
+from roadseg.training.progress import TrainingProgress
 from roadseg.training.recipes import Recipe
-from roadseg.training.record import check_resumption, run_record
+from roadseg.training.record import check_resumption
+from roadseg.training.spec import RunSpec
 from roadseg.weights.manifest import sha256_of
 
 pytestmark = pytest.mark.usefixtures("as_typed")
@@ -72,7 +77,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(
     settings, options = everything(recipe, tiny_camvid, tmp_path)
     whole = run(tmp_path / "whole", settings, **options)
 
-    def interrupt(progress: loop.Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.epoch == 2 and progress.step == whole_steps // 2 + 1:  # within the third epoch
             raise KeyboardInterrupt
 
@@ -96,7 +101,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(
     assert best[0] == best[1]
 
 
-@pytest.mark.parametrize("killed_in", ["save_weights", "CheckpointWriter.write"])
+@pytest.mark.parametrize("killed_in", ["validation.save_weights", "trainer.CheckpointWriter.write"])
 def test_killed_while_an_epoch_is_written(
     recipe: Make,
     run: Make,
@@ -105,7 +110,7 @@ def test_killed_while_an_epoch_is_written(
     killed_in: str,
 ) -> None:
     folder, settings = tmp_path / "run", recipe(epochs=3)
-    written = attrgetter(killed_in)(trainer)
+    written = attrgetter(killed_in)(training)
     calls = []
 
     def killed(*args: Any, **options: Any) -> None:
@@ -114,9 +119,10 @@ def test_killed_while_an_epoch_is_written(
             raise KeyboardInterrupt
         written(*args, **options)
 
-    monkeypatch.setattr(trainer.Trainer, "validate", _always_better(trainer.Trainer.validate))
+    judge = _always_better(validation.BestWeights.judge)
+    monkeypatch.setattr(validation.BestWeights, "judge", judge)
     with monkeypatch.context() as patch:
-        patch.setattr(f"roadseg.training.trainer.{killed_in}", killed)
+        patch.setattr(f"roadseg.training.{killed_in}", killed)
         with pytest.raises(KeyboardInterrupt):
             run(folder, settings)
     assert state(folder)["epoch"] == 1
@@ -125,10 +131,10 @@ def test_killed_while_an_epoch_is_written(
     assert event_epochs(folder) == [1, 2, 3]
 
 
-def _always_better(validate: Callable[[trainer.Trainer], Any]) -> Callable[[trainer.Trainer], Any]:
-    def better(self: trainer.Trainer) -> Any:
-        self.best_miou = math.nan
-        return validate(self)
+def _always_better(judge: Callable[..., Any]) -> Callable[..., Any]:
+    def better(self: validation.BestWeights, *args: Any) -> Any:
+        self.miou = math.nan
+        return judge(self, *args)
 
     return better
 
@@ -162,7 +168,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(
         kept.append(second_epoch.wait(60))
         save_checkpoint(path, content)
 
-    def interrupt(progress: loop.Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.epoch == 1:
             assert not (tmp_path / "run" / "last.ckpt").exists()
             second_epoch.set()
@@ -191,7 +197,7 @@ def test_a_checkpoint_that_failed_ends_the_run_after_the_next_epoch(
             raise SinkError("the disk is full")
         save_checkpoint(path, content)
 
-    def wait(progress: loop.Progress) -> None:
+    def wait(progress: TrainingProgress) -> None:
         if progress.epoch == 2:
             assert tried.wait(60)
 
@@ -221,21 +227,45 @@ def test_resuming_nothing(recipe: Make, run: Make, tmp_path: Path) -> None:
     assert str(caught.value) == f"no checkpoint at {tmp_path / 'none'}: start without --resume"
 
 
-STARTED = {"model_name": "segnet-lite", "seed": 3, "time_budget_s": None}
+class Counted(LabelledSet):
+    """So many frames, which nobody reads."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(Path("data"), "train", [(Path(), Path())] * count, CAMVID_CODE)
+
+
+def run_record(
+    recipe: Recipe,
+    frames: int = 367,
+    extra_frames: int = 0,
+    files: dict[str, Path] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """What a run is remembered by, of segnet-lite where `changes` do not say otherwise."""
+    options: dict[str, Any] = {"model": "segnet-lite", "seed": 3, "output": Path("run"), **changes}
+    roles = {"init": "init", "encoder": "encoder_weights", "teacher": "teacher"}
+    options |= {roles[role]: path for role, path in (files or {}).items()}
+    spec = RunSpec(
+        data=Counted(frames),
+        validation=Counted(1),
+        extra=Counted(extra_frames) if extra_frames else None,
+        recipe=recipe,
+        **options,
+    )
+    return record.run_record(spec)
 
 
 def started(folder: Path, settings: Recipe, **changes: Any) -> Path:
     """A folder whose run was started so."""
     folder.mkdir(exist_ok=True)
-    facts = {"frames": 367, "extra_frames": 0, **STARTED, **changes}
-    (folder / "config.json").write_text(json.dumps(run_record(recipe=settings, **facts)))
+    (folder / "config.json").write_text(json.dumps(run_record(settings, **changes)))
     return folder
 
 
 @pytest.mark.parametrize(
     ("before", "now", "complaint"),
     [
-        ({}, {"model_name": "segnet"}, " is a run of segnet-lite: use --model segnet-lite"),
+        ({}, {"model": "segnet"}, " is a run of segnet-lite: use --model segnet-lite"),
         ({}, {"seed": 0}, " was started with another --seed: give the same one to resume"),
         ({"seed": 0}, {"seed": 3}, " was started with another --seed: give the same one to resume"),
         (
@@ -265,9 +295,7 @@ def test_resuming_otherwise_than_started(
 ) -> None:
     settings = recipe(epochs=2)
     folder = started(tmp_path / "run", settings, **before)
-    given = run_record(
-        recipe=settings, **{"frames": 367, "extra_frames": 0, **STARTED, **before, **now}
-    )
+    given = run_record(settings, **{**before, **now})
     if "extra_frames" in before and not now:
         given["extra_frames"] = 0
     with pytest.raises((UsageError, ModelError)) as caught:
@@ -277,28 +305,24 @@ def test_resuming_otherwise_than_started(
 
 def test_resuming_with_another_recipe_or_more_epochs(recipe: Make, tmp_path: Path) -> None:
     folder = started(tmp_path / "run", recipe(epochs=2))
-    facts = {"frames": 367, "extra_frames": 0, **STARTED}
     with pytest.raises(UsageError) as caught:
-        check_resumption(folder, run_record(recipe=recipe(epochs=2, momentum=0.5), **facts))
+        check_resumption(folder, run_record(recipe=recipe(epochs=2, momentum=0.5)))
     assert str(caught.value) == (
         f"{folder} was started with another --recipe: give the same one to resume"
     )
-    more = check_resumption(folder, run_record(recipe=recipe(epochs=9), **facts))
+    more = check_resumption(folder, run_record(recipe=recipe(epochs=9)))
     assert more["recipe"]["epochs"] == 9
     # A longer budget is a way to go on, too, and what follows keeps to it.
     assert (
-        check_resumption(
-            folder, run_record(recipe=recipe(epochs=2), **facts | {"time_budget_s": 60.0})
-        )["time_budget_s"]
+        check_resumption(folder, run_record(recipe=recipe(epochs=2), time_budget_s=60.0))[
+            "time_budget_s"
+        ]
         == 60.0
     )
     started(folder, recipe(epochs=2), time_budget_s=60.0)
-    assert (
-        check_resumption(folder, run_record(recipe=recipe(epochs=2), **facts))["time_budget_s"]
-        == 60.0
-    )
+    assert check_resumption(folder, run_record(recipe=recipe(epochs=2)))["time_budget_s"] == 60.0
     with pytest.raises(UsageError) as both:
-        check_resumption(folder, run_record(recipe=recipe(epochs=9), **facts))
+        check_resumption(folder, run_record(recipe=recipe(epochs=9)))
     assert str(both.value) == (
         f"{folder} was started with --time-budget, which ends it: give a longer one instead of "
         "--epochs"
@@ -309,7 +333,6 @@ def test_a_teacher_is_needed_to_the_end(recipe: Make, tmp_path: Path) -> None:
     teachers = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for path in teachers:
         path.write_text(path.name)
-    facts = {"frames": 367, "extra_frames": 0, **STARTED}
     settings = recipe(epochs=2)
     folder = started(
         tmp_path / "run", settings, files={"teacher": teachers[0], "init": teachers[1]}
@@ -322,11 +345,9 @@ def test_a_teacher_is_needed_to_the_end(recipe: Make, tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(UsageError) as caught:
-            check_resumption(folder, run_record(recipe=settings, files=given, **facts))
+            check_resumption(folder, run_record(recipe=settings, files=given))
         assert str(caught.value) == f"{folder} {complaint}"
-    kept = check_resumption(
-        folder, run_record(recipe=settings, files={"teacher": teachers[0]}, **facts)
-    )
+    kept = check_resumption(folder, run_record(recipe=settings, files={"teacher": teachers[0]}))
     assert kept["init_sha256"] != kept["teacher_sha256"]
 
 
@@ -337,15 +358,14 @@ def test_weights_that_a_run_did_not_start_from(
     own, other = tmp_path / "own.safetensors", tmp_path / "other.safetensors"
     own.write_text("own")
     other.write_text("other")
-    facts = {"frames": 367, "extra_frames": 0, **STARTED}
     folder = started(tmp_path / "run", recipe(), files={role: own})
     for files in ({}, {role: own}):
-        kept = check_resumption(folder, run_record(recipe=recipe(), files=files, **facts))
+        kept = check_resumption(folder, run_record(recipe=recipe(), files=files))
         assert kept[f"{role}_sha256"] == sha256_of(own)
     for before in ({role: own}, {}):
         started(folder, recipe(), files=before)
         with pytest.raises(UsageError) as caught:
-            check_resumption(folder, run_record(recipe=recipe(), files={role: other}, **facts))
+            check_resumption(folder, run_record(recipe=recipe(), files={role: other}))
         assert str(caught.value) == (
             f"{folder} did not start from the weights of --{option}: leave it out to resume"
         )
@@ -356,10 +376,9 @@ def test_runs_of_versions_that_knew_fewer_keys_go_on(recipe: Make, tmp_path: Pat
     config = json.loads((folder / "config.json").read_text())
     del config["recipe"]["dropout"], config["recipe"]["augmentation"]["glare_share"]
     (folder / "config.json").write_text(json.dumps(config))
-    facts = {"frames": 367, "extra_frames": 0, **STARTED}
-    check_resumption(folder, run_record(recipe=recipe(), **facts))
+    check_resumption(folder, run_record(recipe=recipe()))
     with pytest.raises(UsageError, match="was started with another --recipe"):
-        check_resumption(folder, run_record(recipe=recipe(dropout=0.5), **facts))
+        check_resumption(folder, run_record(recipe=recipe(dropout=0.5)))
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -395,7 +414,7 @@ def test_the_revision_is_that_of_the_package(
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "segnet"}'])
 def test_a_damaged_configuration(recipe: Make, tmp_path: Path, text: str) -> None:
-    given = run_record(recipe=recipe(), frames=1, extra_frames=0, **STARTED)
+    given = run_record(recipe(), frames=1)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError) as caught:
         check_resumption(tmp_path, given)
@@ -450,7 +469,7 @@ def test_checkpoints_of_another_network_or_version(tmp_path: Path, recipe: Make,
 
 @pytest.mark.usefixtures("clock")
 def test_resuming_keeps_the_time_budget(recipe: Make, run: Make, tmp_path: Path) -> None:
-    def interrupt(progress: loop.Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.epoch == 1:
             raise KeyboardInterrupt
 

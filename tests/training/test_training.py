@@ -14,9 +14,10 @@ import torch
 
 from roadseg.core.errors import SinkError, UsageError
 from roadseg.models import build_model, load_weights, save_weights
-from roadseg.training import checkpoint, loop
+from roadseg.training import checkpoint
 from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter
 from roadseg.training.optimizer import centre_scores
+from roadseg.training.progress import TrainingProgress
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of
 
@@ -77,7 +78,7 @@ def test_a_folder_that_cannot_be_made(recipe: Make, run: Make, tmp_path: Path) -
 
 @pytest.mark.usefixtures("clock")
 def test_the_time_budget_ends_the_schedule(recipe: Make, run: Make, tmp_path: Path) -> None:
-    seen: list[loop.Progress] = []
+    seen: list[TrainingProgress] = []
     run(tmp_path / "run", recipe(epochs=1000), time_budget_s=5.0, on_step=seen.append)
     assert len(seen) == 5
     assert seen[-1].fraction == 1.0
@@ -116,9 +117,9 @@ def test_checkpoints_are_copies(tmp_path: Path) -> None:
     assert written["state"][0]["weight"].tolist() == [0, 0, 0]
 
 
-def test_segnet_alone_takes_the_dropout_of_a_recipe(recipe: Make) -> None:
+def test_segnet_alone_takes_the_dropout_of_a_recipe() -> None:
     for name, layers in (("segnet", 6), ("segnet-basic", 0)):
-        network = loop.build_network(name, 11, recipe(dropout=0.25))
+        network = build_model(name, 11, dropout=0.25)
         found = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
         assert found == [0.25] * layers
     assert load_recipe("paper-large").dropout == 0.5

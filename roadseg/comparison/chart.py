@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roadseg.compare.cost import TRAINING_BATCH
-from roadseg.compare.paper import PAPER_CONDITIONS, paper_figures
-from roadseg.compare.rows import Row
+from roadseg.comparison.cost import TRAINING_BATCH
+from roadseg.comparison.paper import PAPER_CONDITIONS, paper_figures
+from roadseg.comparison.rows import Row
 from roadseg.core.installing import install
 
 __all__ = ["chart_png"]

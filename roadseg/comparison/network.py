@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from roadseg.backends.torch.backend import TorchBackend
-from roadseg.compare.cost import measure_cost
-from roadseg.compare.rows import Row
+from roadseg.comparison.cost import measure_cost
+from roadseg.comparison.rows import Row
 from roadseg.core.errors import UsageError
 from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
@@ -22,20 +21,14 @@ from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.models import load_weights
+from roadseg.training.folder import LAST
 from roadseg.training.loop import train
+from roadseg.training.progress import ShowTraining
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_schedule
-from roadseg.training.trainer import LAST, Progress
+from roadseg.training.spec import RunSpec
 
-__all__ = [
-    "QUICK_FRAMES",
-    "QUICK_STEPS",
-    "Display",
-    "Plan",
-    "measure_network",
-    "no_display",
-    "training_recipe",
-]
+__all__ = ["QUICK_FRAMES", "QUICK_STEPS", "ComparisonPlan", "measure_network", "training_recipe"]
 
 QUICK_STEPS = 4
 """Training steps of a network under `quick`, of two crops each; fewer with few frames."""
@@ -43,18 +36,9 @@ QUICK_STEPS = 4
 QUICK_FRAMES = 8
 """Frames that are scored under `quick`, at most."""
 
-Display = Callable[[], AbstractContextManager[Callable[[Progress], None]]]
-"""Entered for each training; gives what is called after every step."""
-
-
-@contextmanager
-def no_display() -> Iterator[Callable[[Progress], None]]:
-    """A `Display` that shows nothing."""
-    yield lambda _: None
-
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """How every network of a comparison is treated.
 
     Attributes:
@@ -80,13 +64,13 @@ class Plan:
 
 def measure_network(
     model: str,
-    plan: Plan,
+    plan: ComparisonPlan,
     folder: Path,
     scored: LabelledSet,
     device: torch.device,
     *,
-    say: Callable[[str], None] = lambda _: None,
-    training_display: Display = no_display,
+    say: Callable[[str], None],
+    progress: ShowTraining | None = None,
 ) -> Row:
     """Train or load a network, score it and time it.
 
@@ -96,11 +80,11 @@ def measure_network(
         folder: of the comparison; the run goes to its `runs` (`quick` under `plan.quick`).
         scored: the frames of `plan.split`.
         device: where it is scored and timed.
-        say: told what is done, in a word.
-        training_display: shows the training.
+        say: gets what is done, in a word.
+        progress: see `roadseg.training.loop.train`.
 
     Raises:
-        RoadsegError: as `roadseg.compare.run.compare`.
+        RoadsegError: as `roadseg.comparison.run.compare`.
     """
     minutes: float | None = None
     quick: list[str] = []
@@ -109,8 +93,7 @@ def measure_network(
         origin = f"{plan.weights.name}/{model}/{weights.name}"
     else:
         say("training")
-        with training_display() as on_step:
-            weights, origin, minutes, steps = _train(model, plan, folder, on_step)
+        weights, origin, minutes, steps = _train(model, plan, folder, progress)
         quick.append(f"{steps} steps")
     say("scoring")
     frames = _first(scored, QUICK_FRAMES) if plan.quick else scored
@@ -139,7 +122,7 @@ def measure_network(
 
 
 def _train(
-    model: str, plan: Plan, folder: Path, on_step: Callable[[Progress], None]
+    model: str, plan: ComparisonPlan, folder: Path, progress: ShowTraining | None
 ) -> tuple[Path, str, float, int]:
     recipe = training_recipe(plan)
     frames, validation = open_dataset(plan.data, "train"), open_dataset(plan.data, "val")
@@ -153,17 +136,17 @@ def _train(
     try:
         if resume:  # else the row would tell of another schedule than the one it is stored under
             check_schedule(run, recipe, time_budget_s)
-        result = train(
-            model,
-            frames,
-            validation,
-            recipe,
-            run,
+        spec = RunSpec(
+            model=model,
+            data=frames,
+            validation=validation,
+            recipe=recipe,
+            output=run,
             resume=resume,
             time_budget_s=time_budget_s,
             seed=plan.seed,
-            on_step=on_step,
         )
+        result = train(spec, progress=progress)
     except UsageError as exc:
         if not resume:
             raise
@@ -177,7 +160,7 @@ def _train(
     return result.weights, origin, result.elapsed_s / 60, steps
 
 
-def training_recipe(plan: Plan) -> Recipe:
+def training_recipe(plan: ComparisonPlan) -> Recipe:
     """The plan's recipe, which `quick` cuts down to one short epoch.
 
     What makes no sense of so few steps is left out.

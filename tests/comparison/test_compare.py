@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,21 +19,23 @@ import torch
 from torch import nn
 
 from roadseg import cli
-from roadseg.compare import network as module
-from roadseg.compare.chart import chart_png
-from roadseg.compare.cost import (
+from roadseg.comparison import network as module
+from roadseg.comparison.chart import chart_png
+from roadseg.comparison.cost import (
     TRAINING_BATCH,
     LiveBytes,
     check_size,
     measure_cost,
 )
-from roadseg.compare.paper import TABLES, paper_figures, table_models
-from roadseg.compare.rows import Row, RowFile
-from roadseg.compare.run import Comparison, Plan, choose_models, compare
-from roadseg.compare.table import csv_text, markdown, terminal_text
+from roadseg.comparison.paper import TABLES, paper_figures, table_models
+from roadseg.comparison.rows import Row, RowFile
+from roadseg.comparison.run import Comparison, ComparisonPlan, choose_models, compare
+from roadseg.comparison.table import csv_text, markdown, terminal_text
 from roadseg.core.errors import BackendError, ModelError, RoadsegError, SinkError, UsageError
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, build_model, save_weights
+from roadseg.training.loop import TrainingResult
 from roadseg.training.recipes import Recipe, load_recipe
+from roadseg.training.spec import RunSpec
 
 CPU = torch.device("cpu")
 MB = 1e6
@@ -460,19 +464,39 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def plan(tiny_camvid: Path, recipe: Recipe) -> Plan:
-    return Plan(data=tiny_camvid, recipe=recipe, size_hw=(64, 96))
+def plan(tiny_camvid: Path, recipe: Recipe) -> ComparisonPlan:
+    return ComparisonPlan(data=tiny_camvid, recipe=recipe, size_hw=(64, 96))
 
 
-def run(plan: Plan, folder: Path, models: tuple[str, ...]) -> tuple[Comparison, list[str]]:
-    lines: list[str] = []
-    return compare(models, plan, folder, report=lines.append), lines
+def run(
+    plan: ComparisonPlan, folder: Path, models: tuple[str, ...]
+) -> tuple[Comparison, list[str]]:
+    lines = Lines()
+    logger = logging.getLogger("roadseg.comparison")
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    try:
+        return compare(models, plan, folder), lines.messages
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(logging.NOTSET)
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 SMALL = ("bilinear-interpolation", "fcn-basic")
 
 
-def test_trained_scored_timed_and_not_again(plan: Plan, tmp_path: Path) -> None:
+def test_trained_scored_timed_and_not_again(plan: ComparisonPlan, tmp_path: Path) -> None:
     folder = tmp_path / "compare"
     first, lines = run(plan, folder, SMALL[:1])
     assert lines == [
@@ -510,7 +534,7 @@ def test_trained_scored_timed_and_not_again(plan: Plan, tmp_path: Path) -> None:
     assert other.rows[0].training_minutes == row.training_minutes
 
 
-def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> None:
+def test_a_run_of_another_seed_does_not_go_on(plan: ComparisonPlan, tmp_path: Path) -> None:
     run(plan, tmp_path / "out", SMALL[:1])
     with pytest.raises(UsageError) as error:
         run(dataclasses.replace(plan, seed=1), tmp_path / "out", SMALL[:1])
@@ -529,7 +553,7 @@ def test_a_run_of_another_seed_does_not_go_on(plan: Plan, tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_a_run_over_another_distance_does_not_go_on(
-    plan: Plan, tmp_path: Path, changes: dict[str, float], complaint: str
+    plan: ComparisonPlan, tmp_path: Path, changes: dict[str, float], complaint: str
 ) -> None:
     run(plan, tmp_path / "out", SMALL[:1])
     if "epochs" in changes:
@@ -547,12 +571,12 @@ def test_a_run_over_another_distance_does_not_go_on(
 
 
 def test_interruption_loses_no_finished_network(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*args: object, **options: object) -> None:
-        if args[0] == "fcn-basic":
+    def interrupted(spec: RunSpec, **options: Any) -> TrainingResult:
+        if spec.model == "fcn-basic":
             raise KeyboardInterrupt
-        return train(*args, **options)  # type: ignore[arg-type]
+        return train(spec, **options)
 
     train = module.train
     monkeypatch.setattr(module, "train", interrupted)
@@ -575,16 +599,16 @@ def test_interruption_loses_no_finished_network(
     ],
 )
 def test_a_network_that_fails_leaves_the_others_their_rows(
-    plan: Plan,
+    plan: ComparisonPlan,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error: RoadsegError,
     shown: str,
 ) -> None:
-    def failing(*args: object, **options: object) -> None:
-        if args[0] == "bilinear-interpolation":
+    def failing(spec: RunSpec, **options: Any) -> TrainingResult:
+        if spec.model == "bilinear-interpolation":
             raise error
-        return train(*args, **options)  # type: ignore[arg-type]
+        return train(spec, **options)
 
     train = module.train
     monkeypatch.setattr(module, "train", failing)
@@ -606,7 +630,9 @@ def test_a_network_that_fails_leaves_the_others_their_rows(
     assert "Not measured" not in result.table
 
 
-def test_a_loss_that_is_not_finite_fails_one_network_only(plan: Plan, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_fails_one_network_only(
+    plan: ComparisonPlan, tmp_path: Path
+) -> None:
     wild = dataclasses.replace(plan.recipe, optimizer="sgd", learning_rate=1e30, warmup_epochs=0)
     result, _ = run(dataclasses.replace(plan, recipe=wild), tmp_path / "out", SMALL)
     assert result.rows == ()
@@ -617,7 +643,7 @@ def test_a_loss_that_is_not_finite_fails_one_network_only(plan: Plan, tmp_path: 
 
 
 def test_crops_that_are_too_small_are_refused_before_anything_is_measured(
-    plan: Plan, tmp_path: Path
+    plan: ComparisonPlan, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"^deconvnet cannot be trained on .*crops of 32x32 \("):
         run(dataclasses.replace(plan, size_hw=(256, 320)), tmp_path / "out", (*SMALL, "deconvnet"))
@@ -625,7 +651,7 @@ def test_crops_that_are_too_small_are_refused_before_anything_is_measured(
 
 
 def test_a_full_disk_ends_the_comparison(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object, **options: object) -> None:
         raise SinkError("no space left")
@@ -635,7 +661,7 @@ def test_a_full_disk_ends_the_comparison(
         run(plan, tmp_path / "out", SMALL)
 
 
-def test_quick_shows_the_machinery_and_says_so(plan: Plan, tmp_path: Path) -> None:
+def test_quick_shows_the_machinery_and_says_so(plan: ComparisonPlan, tmp_path: Path) -> None:
     quick = dataclasses.replace(plan, quick=True, time_budget_s=3600.0)
     result, _ = run(quick, tmp_path / "out", SMALL[:1])
     assert result.rows[0].quick == "quick: 3 steps, 2 frames scored, not a result"
@@ -649,7 +675,7 @@ def test_quick_shows_the_machinery_and_says_so(plan: Plan, tmp_path: Path) -> No
     assert lines[0] == "1/1 bilinear-interpolation: training"
 
 
-def test_loaded_weights_are_scored_as_they_are(plan: Plan, tmp_path: Path) -> None:
+def test_loaded_weights_are_scored_as_they_are(plan: ComparisonPlan, tmp_path: Path) -> None:
     weights = tmp_path / "mine"
     for name in SMALL:
         (weights / name).mkdir(parents=True)
@@ -673,7 +699,9 @@ def test_loaded_weights_are_scored_as_they_are(plan: Plan, tmp_path: Path) -> No
     ]
 
 
-def test_weights_that_are_missing_or_of_another_network(plan: Plan, tmp_path: Path) -> None:
+def test_weights_that_are_missing_or_of_another_network(
+    plan: ComparisonPlan, tmp_path: Path
+) -> None:
     weights = tmp_path / "mine"
     (weights / "fcn-basic").mkdir(parents=True)
     name = "bilinear-interpolation"
@@ -693,7 +721,7 @@ def test_weights_that_are_missing_or_of_another_network(plan: Plan, tmp_path: Pa
     )
 
 
-def test_folder_that_cannot_be_written(plan: Plan, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written(plan: ComparisonPlan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match=r"^cannot write .*file/rows\.json \("):
         run(plan, tmp_path / "file", SMALL)
@@ -717,7 +745,7 @@ def test_networks_on_classes_of_your_own(
             cv2.imwrite(str(root / split / f"labels/{i}.png"), labels)
     (root / "classes.txt").write_text("soil\nwheat\nhay&straw\n")
     plain = dataclasses.replace(recipe, class_weighting="none", extra_share=0.0)
-    plan = Plan(data=root, recipe=plain, size_hw=(64, 96))
+    plan = ComparisonPlan(data=root, recipe=plain, size_hw=(64, 96))
     result, _ = run(plan, tmp_path / "out", SMALL[1:])
     assert result.rows[0].images == 2
     assert "table 1" not in result.table

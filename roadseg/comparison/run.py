@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,12 @@ from typing import Any
 
 import torch
 
-from roadseg.compare.chart import chart_png
-from roadseg.compare.cost import check_size
-from roadseg.compare.network import (
-    Display,
-    Plan,
-    measure_network,
-    no_display,
-    training_recipe,
-)
-from roadseg.compare.paper import table_models
-from roadseg.compare.rows import Row, RowFile
-from roadseg.compare.table import csv_text, markdown, terminal_text
+from roadseg.comparison.chart import chart_png
+from roadseg.comparison.cost import check_size
+from roadseg.comparison.network import ComparisonPlan, measure_network, training_recipe
+from roadseg.comparison.paper import table_models
+from roadseg.comparison.rows import Row, RowFile
+from roadseg.comparison.table import csv_text, markdown, terminal_text
 from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageError
 from roadseg.core.files import write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
@@ -32,9 +27,12 @@ from roadseg.core.wording import option
 from roadseg.datasets.opening import open_dataset
 from roadseg.models import COMPARISON_NAMES, MODEL_NAMES, load_weights
 from roadseg.training.limits import check_batch
+from roadseg.training.progress import ShowTraining
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["Comparison", "Failure", "Plan", "choose_models", "compare"]
+__all__ = ["Comparison", "ComparisonPlan", "Failure", "choose_models", "compare"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,13 +105,12 @@ def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
 
 def compare(
     models: Sequence[str],
-    plan: Plan,
+    plan: ComparisonPlan,
     folder: Path,
     *,
     title: str = "Comparison",
     threads: int | None = None,
-    report: Callable[[str], None] = lambda _: None,
-    training_display: Display = no_display,
+    progress: ShowTraining | None = None,
 ) -> Comparison:
     """Measure networks and write the table.
 
@@ -129,8 +126,7 @@ def compare(
         folder: created where it is missing.
         title: of the table.
         threads: CPU threads, of the whole process; default: PyTorch's choice.
-        report: told what is done, in one line each.
-        training_display: entered for each training; gives what is called after every step.
+        progress: see `roadseg.training.loop.train`.
 
     Raises:
         UsageError: `folder` holds a run or rows that do not fit; the size, or the recipe's batches,
@@ -160,7 +156,7 @@ def compare(
     paper = scored.classes.same_classes(CAMVID)
     result = Comparison(title, conditions, paper, (), ())
     for number, model in enumerate(models, start=1):
-        say = _prefixed(report, f"{number}/{len(models)} {model}: ")
+        say = _saying(f"{number}/{len(models)} {model}: ")
         configuration = _configuration(model, plan, machine)
         row = stored.find(model, configuration)
         if row is not None:
@@ -168,7 +164,7 @@ def compare(
         else:
             try:
                 row = measure_network(
-                    model, plan, folder, scored, device, say=say, training_display=training_display
+                    model, plan, folder, scored, device, say=say, progress=progress
                 )
                 stored.keep(row, configuration)
             except (ModelError, BackendError) as exc:
@@ -182,8 +178,8 @@ def compare(
     return result
 
 
-def _prefixed(report: Callable[[str], None], prefix: str) -> Callable[[str], None]:
-    return lambda text: report(prefix + text)
+def _saying(prefix: str) -> Callable[[str], None]:
+    return lambda text: _log.info("%s%s", prefix, text)
 
 
 def _release_memory(device: torch.device) -> None:
@@ -205,7 +201,7 @@ def _check_weights(path: Path, model: str, classes: ClassSet) -> None:
         raise ModelError(f"{path} holds {found}", fix=f"put weights of {model} there")
 
 
-def _configuration(model: str, plan: Plan, machine: str) -> dict[str, Any]:
+def _configuration(model: str, plan: ComparisonPlan, machine: str) -> dict[str, Any]:
     """All that a row depends on, but for the data."""
     how: dict[str, Any] = {
         "split": plan.split,

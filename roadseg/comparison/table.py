@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from roadseg.compare.cost import TRAINING_BATCH
-from roadseg.compare.paper import PAPER_CONDITIONS, PaperFigures, paper_figures
-from roadseg.compare.rows import Row
+from roadseg.comparison.cost import TRAINING_BATCH
+from roadseg.comparison.paper import PAPER_CONDITIONS, PaperFigures, paper_figures
+from roadseg.comparison.rows import Row
 
 __all__ = ["csv_text", "markdown", "terminal_text"]
 

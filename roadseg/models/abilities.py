@@ -1,0 +1,29 @@
+"""What some networks can do and others cannot: each says so by its attributes."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeGuard
+
+from torch import Tensor, nn
+
+__all__ = ["AuxiliaryHead", "has_auxiliary_head", "vgg16_encoder"]
+
+
+class AuxiliaryHead(Protocol):
+    """A network with a second head, which shortens the path to the loss while it trains."""
+
+    auxiliary: nn.Module
+
+    def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores as `forward` gives them, and coarser ones of the second head."""
+        ...
+
+
+def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
+    """Whether a network is an `AuxiliaryHead`."""
+    return hasattr(model, "forward_with_auxiliary")
+
+
+def vgg16_encoder(model: nn.Module) -> nn.Module | None:
+    """The part of a network that VGG16's weights fit, as its `vgg16_encoder` says; else None."""
+    return getattr(model, "vgg16_encoder", None)

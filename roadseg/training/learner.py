@@ -1,0 +1,148 @@
+"""A network that learns: its loss, its optimiser, the average of its weights, and one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from roadseg.models.abilities import has_auxiliary_head
+from roadseg.training.checkpoint import AveragedWeights
+from roadseg.training.distributed import World
+from roadseg.training.objective import Objective, on_device
+from roadseg.training.optimizer import build_optimizer, centre_scores, clip_gradients
+from roadseg.training.recipes import Recipe
+
+__all__ = ["Learner"]
+
+
+class Learner:
+    """Everything that a step changes.
+
+    Args:
+        model: the network; moved to the device.
+        objective: its loss.
+        recipe: how it learns.
+        num_classes: channels of its scores.
+        device: where it learns.
+
+    Attributes:
+        model: the network.
+        optimizer: of its weights.
+        average: of its weights, which is what is validated and kept.
+        norms: of the gradients since the last `begin_epoch`, on the device: reading one would make
+            a GPU wait.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        recipe: Recipe,
+        num_classes: int,
+        device: torch.device,
+    ) -> None:
+        self.device, self.objective = device, objective
+        self._recipe, self._num_classes = recipe, num_classes
+        self.model = on_device(model, device)
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.average = AveragedWeights(self.model, recipe.ema_decay)
+        if recipe.auxiliary_weight == 0 and has_auxiliary_head(self.model):
+            # Processes that train together wait for the gradient of all that could have one.
+            self.model.auxiliary.requires_grad_(False)
+        # What computes the loss: the only part that processes share and compilers fuse.
+        self._loss_of: Callable[[Tensor, Tensor], Tensor] = LossOf(self.model, objective)
+        self.norms: list[Tensor] = []
+
+    def connect(self, place: World, *, compiled: bool) -> None:
+        """Share gradients among processes and fuse the step, once the weights are in place."""
+        module = place.parallel(LossOf(self.model, self.objective))
+        # SyncBatchNorm replaces layers: what is trained and averaged is what is inside.
+        inner = module.module if place.size > 1 else module
+        self.model = inner.model  # type: ignore[union-attr,assignment]
+        self._loss_of = torch.compile(module) if compiled else module
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def begin_epoch(self, seed: int) -> None:
+        """Make ready for steps whose dropout follows from `seed`."""
+        torch.manual_seed(seed)
+        self.model.train()
+        self.norms.clear()
+
+    def step(self, images: Tensor, labels: Tensor, *, evenly: bool) -> Tensor:
+        """Learn from one batch.
+
+        Args:
+            images, labels: see `Objective`.
+            evenly: see `AveragedWeights.update`.
+
+        Returns:
+            The loss before the step, a scalar on the device.
+        """
+        loss = self._loss_of(images, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.norms.append(clip_gradients(self.model, self._recipe.clip_norm))
+        self.optimizer.step()
+        centre_scores(self.model, self._num_classes)
+        self.average.update(self.model, evenly=evenly)
+        return loss
+
+    def try_batch(self, count: int) -> None:
+        """A step on `count` grey crops, after which the weights are of no use."""
+        self.optimizer.zero_grad(set_to_none=True)
+        height, width = self._recipe.crop_hw
+        images = torch.full((count, 3, height, width), 0.5, device=self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros((count, height, width), dtype=torch.int64, device=self.device)
+        self.objective(self.model, images, labels).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers: the last step of an epoch may spoil them unseen."""
+        floats = [v for v in self.model.state_dict().values() if v.is_floating_point()]
+        return bool(torch.stack(torch._foreach_norm(floats)).isfinite().all())
+
+    # -- state -----------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, on the same device or another."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": (self.average.updates, self.average.even_updates, self.average.state),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take weights, their average and the optimiser's memory from a checkpoint.
+
+        Raises:
+            RuntimeError, KeyError, ValueError: it does not fit.
+        """
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.updates, self.average.even_updates, averaged = state["average"]
+        self.average.state = {key: value.to(self.device) for key, value in averaged.items()}
+
+
+class LossOf(nn.Module):
+    """Network and loss as one module, which is what can be made parallel and be compiled."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self._objective = objective
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self._objective(self.model, images, labels)
