@@ -20,8 +20,8 @@ from roadseg.engine.runtime import Runtime
 from roadseg.testing.cuda import SimulatedCuda
 
 REFUSED = (
-    "TensorRT-RTX 1.7.1.116 does not run on NVIDIA H200 (compute capability 9.0): use --target "
-    "tensorrt"
+    "TensorRT-RTX 1.7.1.116 does not run on NVIDIA H200 (compute capability 9.0): use "
+    'target="tensorrt"'
 )
 FACTS = {"network": "segnet-lite", "batch": 1, "sm": [80, 86, 89, 120]}
 

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from roadseg.testing.live import PATIENCE_S, FakeSource
 from websockets.sync.client import ClientConnection, connect
 
 from roadseg.core.geometry import Geometry, LabelMap

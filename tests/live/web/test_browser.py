@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from roadseg.testing.live import PATIENCE_S, eventually
 
 from roadseg.live.events import CameraState, LossReason
 from roadseg.live.web.hub import Hub

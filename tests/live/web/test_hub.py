@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roadseg.testing.live import PATIENCE_S, eventually
 from websockets.exceptions import ConnectionClosed
 
 from roadseg.core.errors import SinkError, UsageError
