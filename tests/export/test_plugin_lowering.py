@@ -170,7 +170,7 @@ def test_a_portable_native_graph_is_refused(tiny: nn.Module) -> None:
     with pytest.raises(UsageError) as caught:
         build_onnx(tiny, "tiny", portable=True)
     assert str(caught.value) == (
-        "--portable is for plugins, not the native lowering: use --lowering plugin"
+        'portable is for plugins, not the native lowering: use lowering="plugin"'
     )
     assert isinstance(get_lowering("plugin", portable=True), PluginLowering)
 
