@@ -11,7 +11,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -486,9 +486,9 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, {"epoch": 1})
 
-    def full(_content: Any, file: Path) -> None:
+    def full(_content: Any, file: BinaryIO) -> None:
         # As PyTorch's writer does it: the file is half there, and the reason is hidden.
-        file.write_bytes(b"half")
+        file.write(b"half")
         try:
             raise OSError(28, "No space left on device")
         finally:
@@ -498,8 +498,8 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     with pytest.raises(SinkError) as caught:
         save_checkpoint(path, {"epoch": 2})
     assert str(caught.value) == (
-        f"cannot write the checkpoint {path} (No space left on device): the previous one is "
-        "intact: free some space and go on with --resume"
+        f"cannot write {path} (No space left on device): the previous one is intact; free some "
+        "space and go on with --resume"
     )
     assert torch.load(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
