@@ -98,6 +98,8 @@ def main(
     Returns:
         The exit code; see `roadseg.core.errors` for their meanings.
     """
+    global _debug
+    _debug = False
     arguments = list(sys.argv[1:] if argv is None else argv)
     with naming_options(), lasting_streams(), log_printed(), signals_as_ctrl_c() as signals:
         try:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import ModelError
-from roadseg.core.labels import ClassSet, known_class_set
+
+if TYPE_CHECKING:
+    from roadseg.core.labels import ClassSet
 
 __all__ = [
     "SUFFIX",
@@ -58,6 +60,9 @@ class WeightsHeader:
         Raises:
             KeyError, TypeError, ValueError: something is missing, or of another kind.
         """
+        # The doctor asks for suffixes where NumPy, which classes need, may be broken.
+        from roadseg.core.labels import known_class_set
+
         colours = facts.get("palette_rgb")
         classes = known_class_set(
             tuple(facts["classes"]),

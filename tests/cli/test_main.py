@@ -125,7 +125,7 @@ def test_errors_of_a_command(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("roadseg.training.recipes.load_recipe", fail)
+    monkeypatch.setattr("roadseg.training.spec.load_recipe", fail)
     assert cli.main(["train", "--data", "nowhere"]) == code
     assert capsys.readouterr().err == line
     assert cli.main(["--debug", "train", "--data", "nowhere"]) == code
@@ -136,7 +136,7 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("roadseg.training.recipes.load_recipe", interrupt)
+    monkeypatch.setattr("roadseg.training.spec.load_recipe", interrupt)
     assert cli.main(["train", "--data", "nowhere"]) == 130
 
 
@@ -146,7 +146,7 @@ def test_other_signals_have_codes_of_their_own(
     number: int, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "roadseg.training.recipes.load_recipe", lambda *_: os.kill(os.getpid(), number)
+        "roadseg.training.spec.load_recipe", lambda *_: os.kill(os.getpid(), number)
     )
     before = signal.getsignal(number)
     assert cli.main(["train", "--data", "nowhere"]) == code
@@ -159,7 +159,7 @@ def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         raise SourceError("and it went on")
 
-    monkeypatch.setattr("roadseg.training.recipes.load_recipe", end)
+    monkeypatch.setattr("roadseg.training.spec.load_recipe", end)
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         assert cli.main(["train", "--data", "nowhere"]) == 3

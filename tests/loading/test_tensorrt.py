@@ -377,8 +377,7 @@ def test_damaged_manifests_are_told_once(bench: Bench) -> None:
     bench.open()
     path = manifest_path(bad.path)
     assert bench.lines[0] == (
-        f"{path} is damaged (no engine's manifest): build the engine again with "
-        "'roadseg build-engine'"
+        f"{path} is damaged (no JSON): build the engine again with 'roadseg build-engine'"
     )
     assert bench.lines[1] == BUILDING
 
