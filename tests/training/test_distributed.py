@@ -88,7 +88,7 @@ run_epoch = Trainer.run_epoch
 def watched(self, *arguments):
     run_epoch(self, *arguments)
     digest = hashlib.sha256()
-    for parameter in self.model.parameters():
+    for parameter in self.learner.model.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     name = f"rank{os.environ['RANK']}-epoch{self.epoch}"
     Path(sys.argv[0]).with_name(name).write_text(digest.hexdigest())
@@ -135,16 +135,16 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
 
 # The second process alone comes to a loss that is no number, in its second epoch.
 SPOILT = """
-from roadseg.training.trainer import _LossOf
+from roadseg.training.learner import LossOf
 
-forward, calls = _LossOf.forward, []
+forward, calls = LossOf.forward, []
 
 def spoilt(self, *arguments):
     calls.append(1)
     loss = forward(self, *arguments)
     return loss * float("nan") if os.environ["RANK"] == "1" and len(calls) == 2 else loss
 
-_LossOf.forward = spoilt
+LossOf.forward = spoilt
 """
 
 
