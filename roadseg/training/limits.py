@@ -141,7 +141,7 @@ def failures_explained(device: torch.device) -> Iterator[None]:
         if compiler is not None and isinstance(exc, compiler.TorchDynamoException):
             raise BackendError(
                 f"torch.compile cannot fuse the step ({reason})",
-                fix=f"leave out {option('--compile', True, parameter='compile_step')}, or install "
+                fix=f"leave out {option('--compile', True, parameter='compiled')}, or install "
                 "what it needs, a C++ compiler and on a GPU Triton",
             ) from exc
         raise
