@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -24,3 +25,10 @@ def as_typed() -> Iterator[None]:
     """Messages as the command line words them; tests/core/test_wording.py has those of Python."""
     with naming_options():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_heard() -> None:
+    """Libraries that convert networks quieten every handler that there is, those of pytest, too."""
+    for handler in logging.root.handlers:
+        handler.setLevel(logging.NOTSET)
