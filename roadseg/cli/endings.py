@@ -7,12 +7,12 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO, cast
 
-__all__ = ["lasting_streams", "signals_as_ctrl_c"]
+__all__ = ["lasting_streams", "signals_as_ctrl_c", "sigterm_calls"]
 
 # `docker stop`, systemd, `timeout` and `kill` send the first, a terminal that closes the second,
 # which Windows does not have.
@@ -51,6 +51,20 @@ def signals_as_ctrl_c() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def sigterm_calls(stop: Callable[[], None]) -> Iterator[None]:
+    """Inside the block SIGTERM asks for an orderly end: that is how services are stopped, and no
+    failure. Outside the main thread it does nothing."""
+    before = None
+    with contextlib.suppress(ValueError):
+        before = signal.signal(signal.SIGTERM, lambda *_: stop())
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

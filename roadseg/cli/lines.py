@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
-__all__ = ["lines_on_stdout", "log_printed", "print_details"]
+__all__ = ["lines_as_json", "lines_on_stdout", "log_printed", "print_details"]
 
 _LOGGERS = ("roadseg", "tools")
 
@@ -19,8 +22,13 @@ class _Lines(logging.Handler):
     """
 
     on_stdout = False
+    as_json = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self.as_json:
+            sys.stderr.write(f"{_json_line(record)}\n")
+            sys.stderr.flush()
+            return
         line = record.getMessage()
         if record.levelno >= logging.WARNING:
             line = f"warning: {line}"
@@ -28,6 +36,21 @@ class _Lines(logging.Handler):
         stream = sys.stdout if own else sys.stderr
         stream.write(f"{line}\n")
         stream.flush()
+
+
+def _json_line(record: logging.LogRecord) -> str:
+    """A record for programs; what is logged as a value is there field by field."""
+    line: dict[str, object] = {
+        "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage(),
+    }
+    values = record.args if isinstance(record.args, tuple) else ()
+    for value in values:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            line[type(value).__name__] = dataclasses.asdict(value)
+    return json.dumps(line, default=lambda value: getattr(value, "value", None) or str(value))
 
 
 _LINES = _Lines()
@@ -62,3 +85,13 @@ def lines_on_stdout() -> Iterator[None]:
         yield
     finally:
         _LINES.on_stdout = False
+
+
+@contextmanager
+def lines_as_json() -> Iterator[None]:
+    """Inside the block every line on stderr is a JSON object, for programs that collect logs."""
+    _LINES.as_json = True
+    try:
+        yield
+    finally:
+        _LINES.as_json = False

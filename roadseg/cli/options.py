@@ -20,6 +20,7 @@ __all__ = [
     "one_source",
     "parse_fps",
     "parse_network_size",
+    "several_sources",
 ]
 
 SourceArgument = Annotated[
@@ -97,6 +98,19 @@ def one_source(positional: list[str] | None, option: str | None, command: str) -
         f"two sources are given, {redact(given[0])} and --source {redact(option)}",
         fix=f"leave one out {see}",
     )
+
+
+def several_sources(
+    positional: list[str] | None, options: list[str] | None, command: str
+) -> list[str]:
+    """The sources, of which one may be given without `--source`; none where there is none.
+
+    Raises:
+        UsageError: several are given without `--source`.
+    """
+    if positional and len(positional) > 1:
+        one_source(positional, None, command)
+    return [*(positional or []), *(options or [])]
 
 
 def parse_fps(text: str | None) -> Fraction | None:

@@ -9,16 +9,31 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from roadseg.cli.live.assembling import Typed, goes_live
+from roadseg.cli.live.options import (
+    ConfigOption,
+    LogJsonOption,
+    MaxFpsOption,
+    MaxStalenessOption,
+    PolicyOption,
+    PrintConfigOption,
+    SourcesOption,
+    StallTimeoutOption,
+    StrideOption,
+    WebOption,
+    WebTokenOption,
+)
+from roadseg.cli.live.session import run_live
 from roadseg.cli.options import (
     BackendOption,
     ModelOption,
     RtspTransportOption,
     SizeOption,
     SourceArgument,
-    SourceOption,
     ThreadsOption,
     one_source,
     parse_fps,
+    several_sources,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +41,9 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     sources: SourceArgument = None,
-    source: SourceOption = None,
+    source: SourcesOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -167,15 +183,32 @@ def run(
             help="A name for some classes, such as road=track; may be given several times.",
         ),
     ] = None,
+    web: WebOption = None,
+    web_token: WebTokenOption = None,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+    policy: PolicyOption = None,
+    max_staleness: MaxStalenessOption = None,
+    stall_timeout: StallTimeoutOption = None,
+    max_fps: MaxFpsOption = None,
+    stride: StrideOption = None,
+    log_json: LogJsonOption = False,
 ) -> None:
-    """Segment every frame of a source.
+    """Segment every frame of a source, or of many.
 
     Where there is a display, a window shows the result; where there is none, it is written
     here: drive.mp4 becomes drive-roadseg.mp4. A file loses no frame; of a camera the newest frame
-    wins.
+    wins, and one that goes away comes back. Cameras without a display have a page for the browser.
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
+    del web, web_token, config, print_config, policy, max_staleness, stall_timeout
+    del max_fps, stride, log_json  # of live runs alone
+    typed = Typed.of(context)
+    given = several_sources(sources, source, "run")
+    if goes_live(given, typed):
+        run_live(given, typed)
+        return
     from roadseg.cli.progress_bar import progress_bar
     from roadseg.cli.run_report import report, run_progress
     from roadseg.core.files import claimed_file
@@ -184,9 +217,9 @@ def run(
     from roadseg.video.meters import Meters
     from roadseg.video.reading import ReadingOptions
 
-    source = one_source(sources, source, "run")
+    only = one_source(given, None, "run")
     options = RunOptions(
-        source=source,
+        source=only,
         output=output,
         save_masks=save_masks,
         show=show,
@@ -223,7 +256,7 @@ def run(
         ),
     )
     _check_distinct(
-        {"--source": Path(source), "--output": output},
+        {"--source": Path(only), "--output": output},
         {"--stats-json": stats_json, "--timeline": timeline, "--events": events},
     )
     with ExitStack() as stack:

@@ -26,6 +26,7 @@ from roadseg.live.config import SourceConfig
 from roadseg.live.events import CameraState, LossReason, StateChange
 from roadseg.live.mailbox import Mailbox
 from roadseg.live.pace import Backoff
+from roadseg.live.playing import InRealTime
 from roadseg.live.reader import CameraListener, Numbering, Reader
 from roadseg.live.reasons import reason_of
 from roadseg.media.redaction import redact_text
@@ -50,13 +51,16 @@ _STOP_GRACE_S = 2.0
 
 def open_configured(config: SourceConfig) -> Source:
     """Open a source as its configuration says. Raises as `open_source` does."""
-    return open_source(
+    source = open_source(
         config.url,
         loop=config.loop,
         timeout_s=config.timeout,
         rtsp_transport=config.rtsp_transport,
         stream=config.stream,
     )
+    if config.policy == "latest" and source.info.kind != "live":
+        return InRealTime(source)
+    return source
 
 
 class Camera:
@@ -68,6 +72,8 @@ class Camera:
         listener: is told what happens.
         opener: opens the source; raises `SourceError`.
         on_error: gets an error that no new attempt can help: a usage error.
+        patient: try again where the first attempt fails; else, and for files, its error goes to
+            `on_error`.
         clock: for all waiting.
         backoff: waits between attempts.
 
@@ -86,6 +92,7 @@ class Camera:
         *,
         opener: Callable[[SourceConfig], Source] = open_configured,
         on_error: Callable[[BaseException], None] | None = None,
+        patient: bool = True,
         clock: Clock = SYSTEM_CLOCK,
         backoff: Backoff | None = None,
     ) -> None:
@@ -98,6 +105,7 @@ class Camera:
         self._listener = listener or CameraListener()
         self._opener = opener
         self._on_error = on_error
+        self._patient = patient
         self._clock = clock
         self._backoff = backoff or Backoff(config.retry_first, config.retry_most)
         self._turn = threading.Condition()
@@ -231,6 +239,8 @@ class Camera:
             self._change(CameraState.LOST, LossReason.TIMEOUT, message)
             return LossReason.TIMEOUT
         is_file = config.is_file if reader.info is None else reader.info.kind != "live"
+        if error is None and config.max_frames is not None:
+            is_file = is_file or self._numbering.count >= config.max_frames
         if error is None:
             # A live source that simply says that it is over may come back.
             self._change(CameraState.LOST, LossReason.ENDED)
@@ -244,7 +254,13 @@ class Camera:
         why = reason_of(error, config.url, opened=opened, silent=silent)
         known = isinstance(error, RoadsegError)
         message = str(error) if known else f"{config_name(config)}: {type(error).__name__}"
-        self._change(CameraState.LOST, why, redact_text(message, (config.url,)))
+        message = redact_text(message, (config.url,))
+        if known and not self.connects and (is_file or not self._patient):
+            self._change(CameraState.LOST, why, message, raised=self._on_error is not None)
+            if self._on_error is not None:
+                self._on_error(error)
+            return None
+        self._change(CameraState.LOST, why, message)
         return None if is_file else why
 
     def _await_room(self) -> bool:
@@ -268,6 +284,8 @@ class Camera:
         reason: LossReason | None = None,
         message: str = "",
         retry_s: float | None = None,
+        *,
+        raised: bool = False,
     ) -> StateChange:
         now_s = self._clock()
         if state is CameraState.LIVE:
@@ -279,7 +297,8 @@ class Camera:
         )
         self.last = change
         level = logging.WARNING if state is CameraState.LOST else logging.INFO
-        _LOG.log(logging.DEBUG if repeated else level, "%s", change)
+        # What ends the run is said by whoever catches it.
+        _LOG.log(logging.DEBUG if repeated or raised else level, "%s", change)
         self._listener.changed(change)
         return change
 

@@ -76,7 +76,7 @@ class SourceConfig:
     Attributes:
         name: for people, files and addresses of pages; no two sources share one.
         url: whatever `--source` takes.
-        policy: which frames are processed.
+        policy: which frames are processed; a file under `latest` plays like a camera.
         max_staleness: seconds; an older frame is not shown. Of no effect with `every`.
         stall_timeout: seconds without a frame after which a live source counts as stalled.
         timeout: seconds that a URL may take to answer, and later for the next frame.
@@ -84,6 +84,7 @@ class SourceConfig:
         retry_most: this many.
         stride: process every so many frames.
         max_fps: at most so many frames a second.
+        max_frames: end after so many frames of the source.
         loop: begin a file again at its end.
         rtsp_transport: how RTSP sends its pictures.
         stream: number of the video stream where there are several, from 1.
@@ -105,6 +106,7 @@ class SourceConfig:
     retry_most: float = _above_0(30.0)
     stride: int = _key(1, "1 or more", lambda v: v >= 1)
     max_fps: float | None = _above_0(None)
+    max_frames: int | None = _key(None, "1 or more", lambda v: v >= 1)
     loop: bool = False
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = _key(None, "1 or more", lambda v: v >= 1)
@@ -166,8 +168,8 @@ class LiveConfig:
 
     Attributes:
         source: at least one.
-        model, backend, threads: as `--model`, `--backend` and `--threads`; None for the default.
-        palette, view, alpha: how finished pictures look; None for the default.
+        model, backend, size, threads: as `--model` and so on; None for the default.
+        palette, view, alpha, legend, hud: how finished pictures look; None for the default.
         web: None serves no page.
         record: None records nothing.
         event: rules.
@@ -176,10 +178,13 @@ class LiveConfig:
     source: tuple[SourceConfig, ...]
     model: str | None = None
     backend: str | None = None
+    size: str | None = None
     threads: int | None = _key(None, "1 or more", lambda v: v >= 1)
     palette: str | None = None
     view: str | None = None
     alpha: float | None = _key(None, "0 to 1", lambda v: 0 <= v <= 1)
+    legend: bool | None = None
+    hud: bool | None = None
     web: WebConfig | None = None
     record: RecordConfig | None = None
     event: tuple[EventConfig, ...] = ()

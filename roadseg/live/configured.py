@@ -14,10 +14,15 @@ from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
 from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["configured_writers", "renderer_of"]
+__all__ = ["check_look", "configured_writers", "renderer_of"]
 
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
+
+
+def check_look(config: LiveConfig) -> None:
+    """Refuse an unknown view or palette, before anything is opened. Raises `UsageError`."""
+    Renderer(**_look(config))
 
 
 def configured_writers(
@@ -46,8 +51,7 @@ def renderer_of(
     Raises:
         UsageError: there is no such palette or view.
     """
-    look: dict[str, Any] = {"palette": config.palette, "view": config.view, "alpha": config.alpha}
-    render = Renderer(classes=classes, **{key: v for key, v in look.items() if v is not None})
+    render = Renderer(classes=classes, **_look(config))
     shown: HudStats | None = None
     since_s = 0.0
 
@@ -66,6 +70,11 @@ def renderer_of(
         return render(result.frame.image_bgr, result.label_map, shown)
 
     return picture
+
+
+def _look(config: LiveConfig) -> dict[str, Any]:
+    keys = ("palette", "view", "alpha", "legend", "hud")
+    return {key: value for key in keys if (value := getattr(config, key)) is not None}
 
 
 _ASKED_FOR = ("skipped", "paused", "stopped")

@@ -50,6 +50,11 @@ class Numbering:
         self._first_index = 0
         self._offset_s = 0.0
 
+    @property
+    def count(self) -> int:
+        """Frames so far, those that the source itself left out as well."""
+        return self._next_index
+
     def begin(self, first: Frame) -> None:
         """A connection begins with this frame."""
         self._first_index = self._next_index
@@ -171,6 +176,8 @@ class Reader(threading.Thread):
             if not wanted(frame):
                 mailbox.skip()
             elif not mailbox.put(frame):
+                return
+            if config.max_frames is not None and self._numbering.count >= config.max_frames:
                 return
 
     def _came(self, frame: Frame | None) -> bool:

@@ -87,6 +87,8 @@ class LiveRun:
         batch: see `Scheduler`.
         writers: gives the writers of each station, when the run starts.
         on_event: gets every change of state and every event; must not block.
+        patient: wait for cameras that are not there; else one that fails before it has given a
+            picture ends the run with its error.
         opener: opens a source.
         clock: for everything but the joining of threads.
 
@@ -105,6 +107,7 @@ class LiveRun:
         batch: Batch | None = None,
         writers: Callable[[Station], Sequence[Writer]] | None = None,
         on_event: Callable[[LiveEvent], None] | None = None,
+        patient: bool = True,
         opener: Callable[[SourceConfig], Source] = open_configured,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -131,6 +134,7 @@ class LiveRun:
                 station,
                 opener=opener,
                 on_error=self._fail,
+                patient=patient,
                 clock=clock,
             )
             for station in self.stations
@@ -144,8 +148,12 @@ class LiveRun:
             clock=clock,
         )
 
-    def run(self) -> LiveReport:
+    def run(self, attend: Callable[[], bool] | None = None) -> LiveReport:
         """Run until every source has come to its end, or `stop` is called.
+
+        Args:
+            attend: called again and again in this thread, for a window; takes some hundredths of a
+                second, and returns False to end the run.
 
         Raises:
             RoadsegError: the first error of the network or of an output. What was read before
@@ -157,7 +165,10 @@ class LiveRun:
         try:
             self._start()
             while not (self._over.is_set() or self.scheduler.ended.is_set()):
-                self._over.wait(_LOOK_S)
+                if attend is None:
+                    self._over.wait(_LOOK_S)
+                elif not attend():
+                    self.stop()
         except BaseException as exc:  # noqa: BLE001  (kept, and raised below)
             self._fail(exc)
         self._finish()

@@ -192,6 +192,11 @@ class Station(CameraListener):
             self._watchers = tuple(each for each in self._watchers if each is not slot)
         slot.close()
 
+    @property
+    def gives_pictures(self) -> bool:
+        """Whether the camera is there, as far as is known."""
+        return self.state is None or self.state.state in _GIVES_PICTURES
+
     def picture(self, render: Callable[[Result], Image]) -> Image | None:
         """What to show of this camera now: the newest result, or why there is none.
 

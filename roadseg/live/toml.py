@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["config_text", "load_config", "parse_config"]
+__all__ = ["check", "config_text", "load_config", "parse_config"]
 
 
 def load_config(path: Path) -> LiveConfig:
@@ -52,15 +52,32 @@ def parse_config(text: str, name: str) -> LiveConfig:
         raise UsageError(f"{name} is not TOML: {exc}") from exc
     reader = _Reader(name)
     config: LiveConfig = reader.table(LiveConfig, table, "")
-    if config is not None and not reader.mistakes:
-        for where, what, fix in _contradictions(config):
-            reader.wrong(where, what, fix)
-    mistakes = reader.mistakes
+    _raise(reader.mistakes)
+    check(config, name)
+    return config
+
+
+def check(config: LiveConfig, name: str) -> None:
+    """Look for what no key alone is to blame for: names and outputs that are shared.
+
+    Args:
+        config: to look at.
+        name: of the file that it comes from, for messages.
+
+    Raises:
+        UsageError: something is wrong; one line for each mistake.
+    """
+    reader = _Reader(name)
+    for where, what, fix in _contradictions(config):
+        reader.wrong(where, what, fix)
+    _raise(reader.mistakes)
+
+
+def _raise(mistakes: list[UsageError]) -> None:
     if len(mistakes) == 1:
         raise mistakes[0]
     if mistakes:
         raise UsageError("\n".join(str(mistake) for mistake in mistakes))
-    return config
 
 
 def config_text(config: LiveConfig, *, passwords: bool = False) -> str:

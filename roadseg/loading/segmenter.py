@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmenter"]
 
-# Compiled networks to keep. A stream that switches between portrait and landscape needs two;
-# each costs tens of megabytes.
-_MAX_BACKENDS = 3
-
 _ADVICE = "give each thread one of its own, or let them take turns with a lock"
 
 
@@ -53,6 +49,8 @@ class Segmenter:
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
+        keep: compiled networks to keep, one for each input size; each costs tens of megabytes. A
+            stream that switches between portrait and landscape needs two.
         progress: shows how far the building of an engine is: a GPU's first one takes minutes. What
             takes long, and why, is logged.
 
@@ -77,6 +75,7 @@ class Segmenter:
         *,
         size_hw: tuple[int, int] | None = None,
         threads: int | None = None,
+        keep: int = 3,
         progress: ShowProgress | None = None,
     ) -> None:
         model = model_text(model)
@@ -86,6 +85,7 @@ class Segmenter:
         self.size_hw = self.choice.size_hw
         self.classes = self.choice.classes
         self._progress = progress
+        self._keep = keep
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
         self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
@@ -157,6 +157,17 @@ class Segmenter:
             backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
             ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
         return ids
+
+    def infer_batch(self, batch_bgr: Image) -> Labels:
+        """(N, h, w, 3) uint8 BGR at the network's size to (N, h, w) uint8 class ids.
+
+        Raises:
+            ValueError: the batch has another shape or dtype.
+            RuntimeError: another thread uses this instance, or frames are in flight.
+            BackendError: the runtime is missing or failed.
+        """
+        with self._one_at_a_time:
+            return self._backend((batch_bgr.shape[1], batch_bgr.shape[2])).infer(batch_bgr)
 
     @property
     def depth(self) -> int:
@@ -286,7 +297,7 @@ class Segmenter:
         backend = self._backends.get(network_hw)
         is_new = backend is None
         if backend is None:
-            if len(self._backends) >= _MAX_BACKENDS:
+            if len(self._backends) >= self._keep:
                 self._backends.popitem(last=False)[1].close()
             backend = self.choice.open(network_hw, progress=self._progress)
             self._backends[network_hw] = backend

@@ -19,6 +19,7 @@ from roadseg.core.wording import option
 __all__ = ["Window", "display_available", "open_window"]
 
 _ESCAPE = 27
+_NO_KEY = 255
 _CLOSE_KEYS = frozenset([_ESCAPE, ord("q"), ord("Q")])
 _CONNECT_TIMEOUT_S = 1.0
 
@@ -179,9 +180,14 @@ def _window_size(picture_wh: tuple[int, int], screen_wh: tuple[int, int] | None)
 
 class Window:
     """Shows pictures; opens with the first one. Use it from the main thread only: no system
-    that has windows allows them from just any thread."""
+    that has windows allows them from just any thread.
+
+    Attributes:
+        key: the character of the key that was pressed last, for whoever takes it; empty for none.
+    """
 
     def __init__(self, title: str) -> None:
+        self.key = ""
         self._title = title
         self._open = False
         self._closed = False
@@ -206,6 +212,7 @@ class Window:
                 self._create((image_bgr.shape[1], image_bgr.shape[0]))
             cv2.imshow(self._title, self._fitted(image_bgr))
             key = cv2.waitKey(1) & 0xFF
+            self.key = "" if key == _NO_KEY else chr(key)
             self._open = True
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
             # A busy screen takes its time to show a new window: that is not a closed one.
@@ -219,6 +226,13 @@ class Window:
         if gone or key in _CLOSE_KEYS:
             self.close()
         return not self._closed
+
+    def toggle_full_screen(self) -> None:
+        """Fill the screen, or go back to a window."""
+        if self._open:
+            full = cv2.getWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN) == 1
+            mode = cv2.WINDOW_NORMAL if full else cv2.WINDOW_FULLSCREEN
+            cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)
 
     def _create(self, picture_wh: tuple[int, int]) -> None:
         # Qt looks for fonts where OpenCV's wheels have none, and complains on stderr. The window

@@ -1,0 +1,1 @@
+"""`roadseg run` with cameras that come back, several sources, or the page."""

@@ -1,0 +1,247 @@
+"""What was typed, and the configuration file, as one `LiveConfig`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from roadseg.live.config import LiveConfig, SourceConfig, WebConfig
+
+__all__ = ["Typed", "assemble", "goes_live", "parse_web"]
+
+# Options that make a run a live one, whatever its source.
+_LIVE = (
+    *("web", "web_token", "config", "print_config", "policy", "max_staleness", "stall_timeout"),
+    *("max_fps", "stride", "log_json"),
+)
+
+# Options that are keys of the configuration, and of each source in it.
+_KEYS = ("model", "backend", "size", "threads", "palette", "view", "alpha", "legend", "hud")
+_SOURCE_KEYS = (
+    *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
+    *("loop", "rtsp_transport", "stream"),
+)
+
+# Options that only the run over one file has.
+_FILE_ONLY = (
+    *("fps", "stats_json", "readouts", "timeline", "corridor", "camera_height", "horizon", "fov"),
+    *("ignore_mask", "smooth", "blur", "blur_style", "event", "events", "group"),
+)
+
+_FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The options of a command line.
+
+    Attributes:
+        values: of all options, by the name of their parameter.
+        given: those that were typed, or stand in the environment.
+    """
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Typed:
+        """Those of the command that runs."""
+        given = {
+            name
+            for name in context.params
+            if (source := context.get_parameter_source(name)) is not None
+            and source.name in ("COMMANDLINE", "ENVIRONMENT")
+        }
+        return cls(context.params, frozenset(given))
+
+    def only(self, names: Sequence[str]) -> dict[str, Any]:
+        """Values of these options, as far as they were given."""
+        return {name: self.values[name] for name in names if name in self.given}
+
+    def option(self, name: str) -> str:
+        """How an option is typed: `--max-fps`."""
+        return f"--{name.replace('_', '-')}"
+
+
+def goes_live(sources: Sequence[str], typed: Typed) -> bool:
+    """Whether a run is one of cameras and pages; one file on its own is not."""
+    if typed.only(_LIVE) or len(sources) > 1:
+        return True
+    if len(sources) != 1 or not is_live(sources[0]):
+        return False
+    return not typed.only(_FILE_ONLY)
+
+
+def is_live(source: str) -> bool:
+    """Whether a source is a camera or stream by its looks."""
+    from roadseg.core.errors import SourceError
+    from roadseg.media.sources import places
+
+    try:
+        place = places.find(source)
+    except SourceError:
+        return False  # whoever opens it says why
+    if isinstance(place, places.Camera):
+        return True
+    if not isinstance(place, places.Url):
+        return False
+    url = place.url.lower()
+    return not (url.startswith("http") and _FILE_ON_THE_WEB.search(url))
+
+
+def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
+    """The configuration of a live run. What was typed wins over the file.
+
+    Raises:
+        UsageError: an option or the file is wrong, or there is no source.
+        SourceError: there is no file of that name.
+    """
+    from roadseg.core.errors import UsageError
+    from roadseg.live.config import LiveConfig, SourceConfig
+    from roadseg.live.toml import check, load_config
+    from roadseg.media.sources import places
+
+    _refuse_file_only(typed)
+    path: Path | None = typed.values.get("config")
+    config = LiveConfig(source=()) if path is None else load_config(path)
+    config = replace(config, **_checked(LiveConfig, typed.only(_KEYS), typed))
+    own = _checked(SourceConfig, typed.only(_SOURCE_KEYS), typed)
+    names = [each.name for each in config.source]
+    more = []
+    for spec in sources:
+        names.append(_name(spec, names))
+        more.append(SourceConfig(names[-1], spec))
+    config = replace(config, source=tuple(replace(each, **own) for each in (*config.source, *more)))
+    if not config.source:
+        raise UsageError(
+            "no source is given", fix="for example 'roadseg run --source 0 --web 8080'"
+        )
+    if "web" in typed.given:
+        config = replace(config, web=_web(config.web, typed.values["web"]))
+    config = _with_files(config, typed)
+    check(config, "the command line" if path is None else str(path))
+    for each in config.source:
+        if each.is_file:
+            places.find(each.url)  # a mistyped name does not wait for the network
+    if config.web is not None:
+        config = _played(config)
+    return config
+
+
+def parse_web(text: str) -> tuple[str | None, int]:
+    """Address and port of `--web`; no address where only the port is given.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from roadseg.core.errors import UsageError
+
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (colon and not host):
+        raise UsageError(
+            f"--web {text} is no port, and no host and port",
+            fix="use for example --web 8080 or --web 0.0.0.0:8080",
+        )
+    return host or None, int(port)
+
+
+def _web(config: WebConfig | None, text: str) -> WebConfig:
+    from roadseg.live.config import WebConfig
+
+    host, port = parse_web(text)
+    config = replace(config or WebConfig(), port=port)
+    return config if host is None else replace(config, address=host)
+
+
+def _played(config: LiveConfig) -> LiveConfig:
+    """For people who look on, files play at their own rate, unless each frame counts."""
+    return replace(
+        config,
+        source=tuple(
+            replace(each, policy="latest") if each.policy == "auto" and each.is_file else each
+            for each in config.source
+        ),
+    )
+
+
+def _with_files(config: LiveConfig, typed: Typed) -> LiveConfig:
+    """With what is written."""
+    from roadseg.core.errors import UsageError
+
+    files = typed.only(("output", "save_masks"))
+    if not files:
+        return config
+    if len(config.source) == 1:
+        own: dict[str, Any] = {name: str(path) for name, path in files.items()}
+        return replace(config, source=(replace(config.source[0], **own),))
+    made: list[SourceConfig] = []
+    for each in config.source:
+        own = {}
+        for name, path in files.items():
+            if path.suffix.lower() == ".mp4":
+                raise UsageError(
+                    f"{len(config.source)} sources cannot share {typed.option(name)} {path}",
+                    fix=f"give a folder, such as {path.with_suffix('')}",
+                )
+            ending = ".mp4" if name == "output" else ""
+            own[name] = str(path / f"{each.name}{ending}")
+        made.append(replace(each, **own))
+    return replace(config, source=tuple(made))
+
+
+def _checked(kind: type, values: dict[str, Any], typed: Typed) -> dict[str, Any]:
+    """Values of options that are keys of a table, each allowed there. Raises `UsageError`."""
+    from roadseg.core.errors import UsageError
+    from roadseg.live.config import Policy
+
+    fields = {each.name: each for each in dataclasses.fields(kind)}
+    for name, value in values.items():
+        limits = fields[name].metadata
+        if value is not None and "allowed" in limits and not limits["allowed"](value):
+            raise UsageError(
+                f"{typed.option(name)} {value} is out of range", fix=f"give {limits['wanted']}"
+            )
+    policy = values.get("policy")
+    if policy is not None and policy not in get_args(Policy):
+        raise UsageError(f"unknown policy {policy!r}", fix="use --policy latest|every")
+    return values
+
+
+def _refuse_file_only(typed: Typed) -> None:
+    from roadseg.core.errors import UsageError
+
+    wrong = [typed.option(name) for name in _FILE_ONLY if name in typed.given]
+    if wrong:
+        raise UsageError(
+            f"{wrong[0]} is for a run over one file", fix="leave it out, or give one file alone"
+        )
+
+
+def _name(spec: str, taken: Sequence[str]) -> str:
+    """A name for a source: `camera-0`, `10.0.0.7-live`, `drive`; a number behind it makes it its
+    own."""
+    from roadseg.media.redaction import redact
+
+    if spec.isdigit():
+        name = f"camera-{spec}"
+    else:
+        place = re.sub(r"^[a-z][a-z0-9+.-]*://(\*+@)?", "", redact(spec), flags=re.IGNORECASE)
+        is_url = "://" in spec
+        name = place.partition("?")[0] if is_url else Path(place).stem or place
+        name = re.sub(r"[^\w.]+", "-", name).strip("-.") or "source"
+    name = name[-60:]
+    folded = {each.casefold() for each in taken}
+    number = 1
+    unique = name
+    while unique.casefold() in folded:
+        number += 1
+        unique = f"{name}-{number}"
+    return unique

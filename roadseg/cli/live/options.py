@@ -1,0 +1,88 @@
+"""The options of `roadseg run` that only live runs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "ConfigOption",
+    "LogJsonOption",
+    "MaxFpsOption",
+    "MaxStalenessOption",
+    "PolicyOption",
+    "PrintConfigOption",
+    "SourcesOption",
+    "StallTimeoutOption",
+    "StrideOption",
+    "WebOption",
+    "WebTokenOption",
+]
+
+SourcesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="SOURCE",
+        help="Another way to name the source. Given several times, one network serves them all.",
+    ),
+]
+WebOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Show it all on a page for any browser, such as 8080. Others than this machine get it "
+        "with an address such as 0.0.0.0:8080, and need a token.",
+    ),
+]
+WebTokenOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKEN",
+        envvar="ROADSEG_WEB_TOKEN",
+        show_envvar=True,
+        help="What viewers of the page must know; made and printed once where it is needed and not "
+        "given. Other users of this machine see it less in the environment.",
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Read sources and options from a file; see docs/live.md. What is typed here wins.",
+    ),
+]
+PrintConfigOption = Annotated[
+    bool,
+    typer.Option("--print-config", help="Print such a file for what was typed, and end."),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="latest|every",
+        help="latest: the newest frame wins, as of cameras. every: none is lost, as of files.",
+    ),
+]
+MaxStalenessOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="Under latest no frame is shown that is older than this; 0.3."
+    ),
+]
+StallTimeoutOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="A camera that is silent for so long is stalled; 2."),
+]
+MaxFpsOption = Annotated[
+    float | None,
+    typer.Option(metavar="RATE", help="Process at most so many frames a second of a source."),
+]
+StrideOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Process every Nth frame of a source.")
+]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="Write lines on stderr as JSON, for programs.")
+]

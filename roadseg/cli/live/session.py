@@ -1,0 +1,98 @@
+"""A live run from the command line: opened, run, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from roadseg.cli.live.assembling import Typed, assemble
+
+if TYPE_CHECKING:
+    from roadseg.live.config import LiveConfig
+    from roadseg.live.run import LiveReport
+    from roadseg.video.display import Window
+
+__all__ = ["run_live"]
+
+
+def run_live(sources: Sequence[str], typed: Typed) -> None:
+    """`roadseg run` with cameras, several sources or a page.
+
+    Raises:
+        RoadsegError: an option is wrong, or something that is named cannot be opened.
+    """
+    from roadseg.cli.endings import sigterm_calls
+    from roadseg.cli.lines import lines_as_json
+    from roadseg.cli.progress_bar import progress_bar
+    from roadseg.live.opening import open_live
+    from roadseg.live.screen import HELP, Screen
+    from roadseg.live.toml import config_text
+
+    values = typed.values
+    config = assemble(sources, typed)
+    if values["print_config"]:
+        typer.echo(config_text(config), nl=False)
+        return
+    with ExitStack() as stack:
+        if values["log_json"]:
+            stack.enter_context(lines_as_json())
+        window = _window(config, values["show"])
+        if window is not None:
+            stack.callback(window.close)
+        config = _seen_or_kept(config, has_window=window is not None)
+        # A camera that is typed and was never there is a mistake; a service waits for its cameras.
+        patient = bool(typed.given & {"web", "config"}) or len(config.source) > 1
+        with progress_bar() as progress:
+            live = stack.enter_context(
+                open_live(config, token=values["web_token"], patient=patient, progress=progress)
+            )
+        if live.hub is not None:
+            typer.echo(f"the page is at {live.hub.visit_url}", err=True)
+        attend = None
+        if window is not None:
+            attend = Screen(window, live.run.stations, config, live.segmenter).attend
+            typer.echo(HELP, err=True)
+        try:
+            with sigterm_calls(live.run.stop):
+                live.run.run(attend)
+        finally:
+            _report(live.run.report())
+
+
+def _window(config: LiveConfig, show: bool | None) -> Window | None:
+    """A window if one is asked for, or if nobody asked for anything else."""
+    from roadseg.video.display import open_window
+
+    if show is False or (show is None and config.web is not None):
+        return None
+    names = ", ".join(each.name for each in config.source)
+    return open_window(f"roadseg: {names}", required=show is True)
+
+
+def _seen_or_kept(config: LiveConfig, *, has_window: bool) -> LiveConfig:
+    """With the page, where results would otherwise be lost."""
+    from roadseg.live.config import WebConfig
+
+    written = any(each.output or each.save_masks for each in config.source)
+    if has_window or config.web is not None or config.record is not None or written:
+        return config
+    return replace(config, web=WebConfig())
+
+
+def _report(report: LiveReport) -> None:
+    for each in report.sources:
+        dropped = ", ".join(f"{n} {cause}" for cause, n in each.dropped.items() if n)
+        age = each.age
+        ages = (
+            ""
+            if age.p50 is None or age.p95 is None
+            else f", age {age.p50 * 1e3:.0f} ms median, {age.p95 * 1e3:.0f} ms p95"
+        )
+        typer.echo(
+            f"{each.name}: {each.shown} of {each.read} frames shown{ages}; "
+            f"dropped: {dropped or 'none'}; {each.connects} connections"
+        )

@@ -1,0 +1,138 @@
+"""A configured run, opened: the network, the cameras and the page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadseg.core.errors import UsageError, os_reason
+from roadseg.core.labels import DEFAULT_PALETTE
+from roadseg.core.size import parse_size
+from roadseg.live.config import LiveConfig, WebConfig
+from roadseg.live.configured import check_look, configured_writers
+from roadseg.live.run import LiveRun
+from roadseg.live.scheduler import Batch
+from roadseg.live.station import LiveEvent
+from roadseg.live.web import serve
+from roadseg.loading.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from roadseg.core.progress import ShowProgress
+    from roadseg.live.web.hub import Hub
+
+__all__ = ["Live", "open_live"]
+
+_LOG = logging.getLogger("roadseg.live")
+
+# A GPU takes so many frames in hardly more time than one; more would make the first ones wait.
+_BATCH = 8
+
+# What most cameras send; others are known when they have answered.
+_USUAL_HW = (1080, 1920)
+
+# Cameras of other shapes have networks of their own. Compiling one again at every frame would
+# leave no time for anything else.
+_NETWORKS = 8
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything that a live run needs.
+
+    Attributes:
+        run: not started yet.
+        segmenter: its network.
+        hub: serves the page; None for none.
+    """
+
+    run: LiveRun
+    segmenter: Segmenter
+    hub: Hub | None = None
+
+
+@contextmanager
+def open_live(
+    config: LiveConfig,
+    *,
+    token: str | None = None,
+    patient: bool = True,
+    on_event: Callable[[LiveEvent], None] | None = None,
+    progress: ShowProgress | None = None,
+) -> Iterator[Live]:
+    """Open what a configuration asks for, and close it again.
+
+    Cheap checks come first. The network is compiled before any camera is opened: they would send
+    meanwhile what nobody takes.
+
+    Args:
+        config: what to run.
+        token: of the page; wins over the configuration's file.
+        patient: see `LiveRun`.
+        on_event: gets every change of state and every event; must not block.
+        progress: see `roadseg.Segmenter`.
+
+    Raises:
+        RoadsegError: something that is named is unknown or cannot be opened.
+    """
+    check_look(config)
+    if token is None and config.web is not None:
+        token = _token_of(config.web)
+    with ExitStack() as stack:
+        segmenter = stack.enter_context(
+            Segmenter(
+                config.model or "segnet-lite",
+                config.backend or "auto",
+                size_hw=None if config.size is None else parse_size(config.size),
+                threads=config.threads,
+                keep=_NETWORKS,
+                progress=progress,
+            )
+        )
+        run = LiveRun(
+            segmenter,
+            config.source,
+            batch=batch_of(segmenter),
+            writers=configured_writers(config, segmenter, segmenter.classes),
+            on_event=on_event,
+            patient=patient,
+        )
+        hub = None
+        if config.web is not None:
+            # Before the network is compiled: a port that is taken is known at once.
+            hub = stack.enter_context(
+                serve(
+                    run.stations,
+                    config.web.address,
+                    config.web.port,
+                    token=token,
+                    classes=segmenter.classes,
+                    palette=config.palette or DEFAULT_PALETTE,
+                )
+            )
+        segmenter.prepare(_USUAL_HW)
+        yield Live(run, segmenter, hub)
+
+
+def batch_of(segmenter: Segmenter) -> Batch | None:
+    """How frames of several sources go together: as a batch on a GPU; on a CPU, where that takes
+    as long as one after the other, not at all."""
+    if segmenter.choice.backend in ("openvino", "fake"):
+        return None
+    return Batch(_BATCH, segmenter.infer_batch)
+
+
+def _token_of(web: WebConfig) -> str | None:
+    if web.token_file is None:
+        return None
+    path = Path(web.token_file).expanduser()
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"cannot read the token in {path}: {os_reason(exc)}") from exc
+    if not token:
+        raise UsageError(f"{path} holds no token", fix="write one of 8 or more characters into it")
+    return token

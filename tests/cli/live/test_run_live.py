@@ -1,0 +1,194 @@
+"""`roadseg run` with several sources, cameras and the page, from the outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from roadseg.cli import main
+from roadseg.live.toml import parse_config
+from tests.support import ROOT
+from tests.support.live import PATIENCE_S
+
+FRAMES = 7
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left():
+    before = set(threading.enumerate())
+    yield
+    assert [t.name for t in threading.enumerate() if t not in before] == []
+
+
+@pytest.fixture(autouse=True)
+def _no_display(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two folders of images, `front` and `rear`, in the current one."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("front", "rear"):
+        (tmp_path / name).mkdir()
+        for index in range(FRAMES):
+            image = np.full((48, 64, 3), index * 30, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), image)
+    return tmp_path
+
+
+TWO = ("--source", "front", "--source", "rear")
+
+
+def run(*options) -> int:
+    return main(["run", "--backend", "fake", *map(str, options)])
+
+
+def frames_of(path) -> int:
+    import av
+
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_several_sources_have_files_of_their_own(folders, capsys):
+    assert run(*TWO, "--output", "out", "--save-masks", "masks") == 0
+    assert [frames_of(folders / "out" / f"{name}.mp4") for name in ("front", "rear")] == [7, 7]
+    assert len(os.listdir(folders / "masks" / "front")) == FRAMES
+    out = capsys.readouterr().out
+    assert re.search("^front: 7 of 7 frames shown, .*; dropped: none; 1 connections$", out, re.M)
+
+
+def test_max_frames_is_of_each_source(folders, capsys):
+    assert run(*TWO, "--output", "out", "--max-frames", 3, "--loop") == 0
+    assert frames_of(folders / "out" / "rear.mp4") == 3
+
+
+def test_a_page_is_served_while_it_runs_and_files_play_at_their_own_rate(folders, capsys):
+    assert run(*TWO, "--web", 0, "--max-staleness", 60) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"the page is at http://127\.0\.0\.1:\d+/\n", captured.err)
+    assert "front: 7 of 7 frames shown" in captured.out
+
+
+def test_a_page_beyond_this_machine_has_a_token_that_is_printed_once(folders, capsys):
+    assert run(*TWO, "--web", "0.0.0.0:0") == 0
+    assert len(re.findall(r"\?token=[\w-]{20,}", capsys.readouterr().err)) == 1
+
+
+def test_what_was_typed_becomes_a_configuration(folders, capsys):
+    options = ("--web", "0.0.0.0:9000", "--max-staleness", 0.5, "--stride", 2, "--view", "mask")
+    camera = ("--source", "rtsp://me:secret@10.0.0.7/live")
+    assert run(*TWO, *camera, "--source", "3", *options, "--print-config") == 0
+    printed = capsys.readouterr().out
+    assert "secret" not in printed
+    config = parse_config(printed, "printed")
+    assert [each.name for each in config.source] == ["front", "rear", "10.0.0.7-live", "camera-3"]
+    assert {each.max_staleness for each in config.source} == {0.5}
+    assert {each.stride for each in config.source} == {2}
+    assert (config.view, config.backend) == ("mask", "fake")
+    assert config.web is not None
+    assert (config.web.address, config.web.port) == ("0.0.0.0", 9000)
+    assert config.source[0].policy == "latest", "people look on"
+
+
+def test_what_is_typed_wins_over_the_file(folders, capsys):
+    (folders / "cams.toml").write_text(
+        'view = "mask"\n[web]\nport = 9000\n[[source]]\nname = "one"\nurl = "front"\nstride = 3\n'
+    )
+    assert run("--config", "cams.toml", "--stride", 2, "--source", "rear", "--print-config") == 0
+    config = parse_config(capsys.readouterr().out, "printed")
+    assert [(each.name, each.stride) for each in config.source] == [("one", 2), ("rear", 2)]
+    assert config.view == "mask"
+
+
+def test_a_configuration_runs(folders, capsys):
+    (folders / "cams.toml").write_text(
+        '[[source]]\nname = "one"\nurl = "front"\noutput = "one.mp4"\n'
+        '[[source]]\nname = "two"\nurl = "rear"\noutput = "two.mp4"\n'
+    )
+    assert run("--config", "cams.toml") == 0
+    assert [frames_of(folders / f"{name}.mp4") for name in ("one", "two")] == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        ((*TWO, "--output", "out.mp4"), "2 sources cannot share --output out.mp4: give a fold", 2),
+        ((*TWO, "--web", "here"), "--web here is no port, and no host and port", 2),
+        ((*TWO, "--web", "99999"), "--web 99999 is no port", 2),
+        ((*TWO, "--web", "0", "--web-token", "short"), "the token has fewer than 8", 2),
+        ((*TWO, "--policy", "newest"), "unknown policy 'newest': use --policy latest|every", 2),
+        ((*TWO, "--max-staleness", "0"), "--max-staleness 0.0 is out of range: give more than", 2),
+        ((*TWO, "--stride", "0"), "--stride 0 is out of range: give 1 or more", 2),
+        ((*TWO, "--view", "x", "--web", "0"), "unknown view 'x'", 2),
+        ((*TWO, "--stats-json", "a"), "--stats-json is for a run over one file", 2),
+        ((*TWO, "--source", "missing.mp4"), "no such file: missing.mp4", 3),
+        (("--web", "0"), "no source is given", 2),
+        (("--config", "no.toml"), "no configuration at no.toml: check the path", 2),
+        (("--config", "wrong.toml"), "wrong.toml: [[source]] 1 (a): unknown key polcy: write", 2),
+    ],
+)
+def test_mistakes_end_in_one_line_before_any_work(folders, capsys, options, message, code):
+    (folders / "wrong.toml").write_text('[[source]]\nname = "a"\nurl = "front"\npolcy = "latest"\n')
+    assert run(*options) == code
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith(f"error: {message}")
+    assert captured.out == ""
+
+
+def test_a_camera_that_was_never_there_is_an_error_when_it_is_all_that_was_typed(folders, capsys):
+    assert run("rtsp://me:secret@127.0.0.1:9/x") == 3
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("error: cannot open rtsp://***@127.0.0.1:9/x")
+    assert "secret" not in captured.err + captured.out
+
+
+def test_lines_as_json(folders, capsys):
+    assert run(*TWO, "--output", "out", "--log-json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    live = [line for line in lines if line["message"] == "front: live"]
+    assert live[0]["level"] == "info"
+    assert live[0]["StateChange"]["state"] == "live"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_sigterm_finishes_files_and_is_no_failure(folders):
+    arguments = ("run", "--backend", "fake", *TWO, "--loop", "--output", "out", "--web", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roadseg", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    url = ""
+    for line in process.stderr:
+        found = re.search(r"http://\S+", line)
+        url = found[0] if found else url
+        if line == "rear: live\n":
+            break
+    ends_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends_s:
+        with urllib.request.urlopen(f"{url}healthz") as answer:
+            health = json.load(answer)
+        if all(each["last_frame_age_s"] is not None for each in health["sources"]):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert frames_of(Path("out") / "front.mp4") > 0
