@@ -12,11 +12,14 @@ import typer
 from roadseg.cli.live.assembling import Typed, goes_live
 from roadseg.cli.live.options import (
     ConfigOption,
+    KeepGbOption,
     LogJsonOption,
     MaxFpsOption,
     MaxStalenessOption,
     PolicyOption,
     PrintConfigOption,
+    RecordRawOption,
+    SegmentMinutesOption,
     SourcesOption,
     StallTimeoutOption,
     StrideOption,
@@ -192,6 +195,9 @@ def run(
     stall_timeout: StallTimeoutOption = None,
     max_fps: MaxFpsOption = None,
     stride: StrideOption = None,
+    segment_minutes: SegmentMinutesOption = None,
+    keep_gb: KeepGbOption = None,
+    record_raw: RecordRawOption = False,
     log_json: LogJsonOption = False,
 ) -> None:
     """Segment every frame of a source, or of many.
@@ -203,7 +209,7 @@ def run(
     """
     started_s = time.monotonic()
     del web, web_token, config, print_config, policy, max_staleness, stall_timeout
-    del max_fps, stride, log_json  # of live runs alone
+    del max_fps, stride, segment_minutes, keep_gb, record_raw, log_json  # of live runs alone
     typed = Typed.of(context)
     given = several_sources(sources, source, "run")
     if goes_live(given, typed):

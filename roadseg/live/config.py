@@ -88,10 +88,13 @@ class SourceConfig:
         loop: begin a file again at its end.
         rtsp_transport: how RTSP sends its pictures.
         stream: number of the video stream where there are several, from 1.
-        corridor: file of the lane ahead, for the road read-outs.
-        ignore_mask: picture whose black parts count for nothing: bonnet, wiper, time stamp.
+        corridor, camera_height, horizon, fov: where the road lies, as `--corridor` and so on.
+        ignore_mask: picture whose white parts count for nothing: bonnet, wiper, time stamp.
         output: file or folder of the finished pictures.
+        raw_output: the same of the pictures without colours; what `blur` hides is hidden there too.
         save_masks: folder of the labels.
+        timeline: file with a row of read-outs for each frame.
+        events: file with a line for each event of a rule.
         watch_health: look for frozen, black, covered, ... pictures.
         health: from where on a picture counts as frozen, black, covered, ...
     """
@@ -111,9 +114,15 @@ class SourceConfig:
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = _key(None, "1 or more", lambda v: v >= 1)
     corridor: str | None = None
+    camera_height: float | None = _above_0(None)
+    horizon: float | None = None
+    fov: float | None = _above_0(None)
     ignore_mask: str | None = None
     output: str | None = None
+    raw_output: str | None = None
     save_masks: str | None = None
+    timeline: str | None = None
+    events: str | None = None
     watch_health: bool = True
     health: HealthLimits = field(default_factory=HealthLimits)
 
@@ -133,15 +142,20 @@ class RecordConfig:
     """`[record]`: rolling files of every source.
 
     Attributes:
-        folder: None records nothing.
+        folder: for the files.
+        start: record every source from its first picture on; else when a viewer of the page, or
+            the key r in the window, says so.
         segment_minutes: length of a file.
         keep_gb: delete the oldest files beyond this; None deletes nothing.
-        raw: record the camera's picture as well.
+        min_free_gb: free space of the disk below which nothing is recorded.
+        raw: record the picture without colours as well; what `blur` hides is hidden there too.
     """
 
-    folder: str | None = None
+    folder: str = "recordings"
+    start: bool = True
     segment_minutes: float = _above_0(5.0)
     keep_gb: float | None = _above_0(None)
+    min_free_gb: float = _from_0(1.0)
     raw: bool = False
 
 
@@ -169,6 +183,10 @@ class LiveConfig:
     Attributes:
         source: at least one.
         model, backend, size, threads: as `--model` and so on; None for the default.
+        blur, blur_style: what is hidden in every picture before it leaves the program, and how.
+        smooth: steady labels over time, one frame late.
+        readouts: show what the road says.
+        group: names for some classes, each `NAME=CLASS,...`.
         palette, view, alpha, legend, hud: how finished pictures look; None for the default.
         web: None serves no page.
         record: None records nothing.
@@ -180,6 +198,11 @@ class LiveConfig:
     backend: str | None = None
     size: str | None = None
     threads: int | None = _key(None, "1 or more", lambda v: v >= 1)
+    blur: str | None = None
+    blur_style: str = "blur"
+    smooth: bool = False
+    readouts: bool = False
+    group: tuple[str, ...] = ()
     palette: str | None = None
     view: str | None = None
     alpha: float | None = _key(None, "0 to 1", lambda v: 0 <= v <= 1)
@@ -191,9 +214,9 @@ class LiveConfig:
 
 
 def only_given(config: Any) -> dict[str, Any]:
-    """The fields of a configuration that are not None."""
+    """The fields of a configuration that are not None, and no empty list."""
     return {
         each.name: value
         for each in dataclasses.fields(config)
-        if (value := getattr(config, each.name)) is not None
+        if (value := getattr(config, each.name)) is not None and value != ()
     }

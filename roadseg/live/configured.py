@@ -8,21 +8,64 @@ from typing import Any
 
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
-from roadseg.live.config import LiveConfig
-from roadseg.live.outputs import MaskWriter, PictureWriter, Result, Writer
+from roadseg.live.config import LiveConfig, SourceConfig
+from roadseg.live.outputs import MaskWriter, PictureWriter, Result, TimelineWriter, Writer
 from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.reading import Reader, ReadingOptions
 
-__all__ = ["check_look", "configured_writers", "renderer_of"]
+__all__ = ["check_look", "configured_reader", "configured_writers", "reading_of", "renderer_of"]
 
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
 
 
 def check_look(config: LiveConfig) -> None:
-    """Refuse an unknown view or palette, before anything is opened. Raises `UsageError`."""
+    """Refuse what can be seen to be wrong before anything is opened: an unknown view or palette,
+    read-outs that cannot be.
+
+    Raises:
+        UsageError, BackendError: see `ReadingOptions.check`.
+    """
     Renderer(**_look(config))
+    for source in config.source:
+        reading_of(config, source).check()
+
+
+def reading_of(config: LiveConfig, source: SourceConfig) -> ReadingOptions:
+    """What is read from the frames of a source."""
+    return ReadingOptions(
+        readouts=config.readouts,
+        timeline=_path(source.timeline),
+        corridor=source.corridor,
+        camera_height_m=source.camera_height,
+        horizon=source.horizon,
+        fov_deg=source.fov,
+        ignore_mask=_path(source.ignore_mask),
+        smooth=config.smooth,
+        blur=() if config.blur is None else tuple(n.strip() for n in config.blur.split(",")),
+        blur_style=config.blur_style,
+        rules=tuple(f"{event.name}: {event.rule}" for event in config.event),
+        events=_path(source.events),
+        groups=config.group,
+    )
+
+
+def configured_reader(
+    config: LiveConfig, classes: ClassSet
+) -> Callable[[SourceConfig], Reader | None]:
+    """What `LiveRun` takes as `reader`. What it returns raises `UsageError`."""
+
+    def reader(source: SourceConfig) -> Reader | None:
+        options = reading_of(config, source)
+        return Reader(options, classes) if options.wants_reader else None
+
+    return reader
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
 
 
 def configured_writers(
@@ -35,9 +78,19 @@ def configured_writers(
         if station.config.output is not None:
             path = Path(station.config.output).expanduser()
             made.append(PictureWriter(path, renderer_of(station, config, segmenter, classes)))
+        if station.config.raw_output is not None:
+            path = Path(station.config.raw_output).expanduser()
+            made.append(PictureWriter(path, lambda result: result.frame.image_bgr))
         if station.config.save_masks is not None:
             made.append(MaskWriter(Path(station.config.save_masks).expanduser()))
+        if station.config.timeline is not None and station.reader is not None:
+            path = Path(station.config.timeline).expanduser()
+            made.append(TimelineWriter(path, station.reader.names, model))
         return made
+
+    def model() -> str:
+        info = segmenter.backend_info
+        return info.model if info else ""
 
     return writers
 
@@ -66,8 +119,9 @@ def renderer_of(
                 # What was asked for is no loss.
                 dropped=sum(n for cause, n in dropped.items() if cause not in _ASKED_FOR),
                 backend=info.name if info else "",
+                lines=result.lines,
             )
-        return render(result.frame.image_bgr, result.label_map, shown)
+        return render(result.frame.image_bgr, result.label_map, shown, result.left_out)
 
     return picture
 

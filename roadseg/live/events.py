@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["CameraState", "HealthEvent", "HealthKind", "LossReason", "StateChange"]
+__all__ = [
+    "CameraState",
+    "HealthEvent",
+    "HealthKind",
+    "LossReason",
+    "RecordChange",
+    "RoadEvent",
+    "StateChange",
+]
 
 
 class CameraState(Enum):
@@ -106,3 +114,51 @@ class HealthEvent:
             return f"{self.source}: {self.kind.value}"
         lasted_s = self.ended_s - self.started_s
         return f"{self.source}: no longer {self.kind.value}, after {lasted_s:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class RoadEvent:
+    """What a rule watches for. It is reported when it begins, and once more when it is over.
+
+    Attributes:
+        source: the camera's name.
+        name: of the rule.
+        started_s: when it was seen first, by `time.monotonic()`.
+        wall_s: the same by `time.time()`.
+        ended_s: when it was over; None while it lasts.
+    """
+
+    source: str
+    name: str
+    started_s: float
+    wall_s: float
+    ended_s: float | None = None
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        if self.ended_s is None:
+            return f"{self.source}: event {self.name}"
+        return f"{self.source}: event {self.name} over, after {self.ended_s - self.started_s:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """The recording of a source begins, ends, pauses or fails.
+
+    Attributes:
+        source: the camera's name.
+        what: `recording`, `recording ended`, `recording paused`.
+        time_s: when, by `time.monotonic()`.
+        wall_s: the same by `time.time()`.
+        message: why; empty where somebody wanted it.
+    """
+
+    source: str
+    what: str
+    time_s: float
+    wall_s: float
+    message: str = ""
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        return f"{self.source}: {self.what}{f': {self.message}' if self.message else ''}"

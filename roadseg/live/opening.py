@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.labels import DEFAULT_PALETTE
 from roadseg.core.size import parse_size
-from roadseg.live.config import LiveConfig, WebConfig
-from roadseg.live.configured import check_look, configured_writers
+from roadseg.live.config import LiveConfig, RecordConfig, WebConfig
+from roadseg.live.configured import (
+    check_look,
+    configured_reader,
+    configured_writers,
+    renderer_of,
+)
+from roadseg.live.recording.recorder import StationRecorder
 from roadseg.live.run import LiveRun
 from roadseg.live.scheduler import Batch
 from roadseg.live.station import LiveEvent
@@ -46,11 +52,13 @@ class Live:
     Attributes:
         run: not started yet.
         segmenter: its network.
+        recorder: of its stations; None where nothing asks for one.
         hub: serves the page; None for none.
     """
 
     run: LiveRun
     segmenter: Segmenter
+    recorder: StationRecorder | None = None
     hub: Hub | None = None
 
 
@@ -97,10 +105,17 @@ def open_live(
             config.source,
             batch=batch_of(segmenter),
             writers=configured_writers(config, segmenter, segmenter.classes),
+            reader=configured_reader(config, segmenter.classes),
             on_event=on_event,
             patient=patient,
         )
-        hub = None
+        recorder = hub = None
+        if config.record is not None or config.web is not None:
+            recorder = StationRecorder(
+                config.record or RecordConfig(start=False),
+                run,
+                lambda station: renderer_of(station, config, segmenter, segmenter.classes),
+            )
         if config.web is not None:
             # Before the network is compiled: a port that is taken is known at once.
             hub = stack.enter_context(
@@ -111,10 +126,11 @@ def open_live(
                     token=token,
                     classes=segmenter.classes,
                     palette=config.palette or DEFAULT_PALETTE,
+                    recorder=recorder,
                 )
             )
         segmenter.prepare(_USUAL_HW)
-        yield Live(run, segmenter, hub)
+        yield Live(run, segmenter, recorder, hub)
 
 
 def batch_of(segmenter: Segmenter) -> Batch | None:

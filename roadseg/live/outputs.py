@@ -8,18 +8,24 @@ the file waits for it (`Output.ready`), and the network serves the others meanwh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import cv2
+import numpy as np
+
+from roadseg.core.files import claim_file
 from roadseg.core.geometry import LabelMap
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Image, Labels
 from roadseg.live.slot import Slot
 from roadseg.media.sinks.sink import MaskSink, Sink, open_sink
 from roadseg.media.sources.base import SourceInfo
+from roadseg.render import HudLine
+from roadseg.video.reading import Read, Row, Timeline
 
-__all__ = ["MaskWriter", "Output", "PictureWriter", "Result", "Writer"]
+__all__ = ["MaskWriter", "Output", "PictureWriter", "Result", "TimelineWriter", "Writer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,37 @@ class Result:
     Attributes:
         number: counts the results of a source from 0.
         shown_s: when it was ready, by `time.monotonic()`.
+        read: what was read from it; None where nothing was asked for.
+        lines: the same for the head-up display.
     """
 
     frame: Frame
     label_map: LabelMap
     number: int
     shown_s: float
+    read: Read | None = None
+    lines: tuple[HudLine, ...] = ()
+
+    @property
+    def ids(self) -> Labels:
+        """(H, W) uint8 labels at the size of the frame, void where it is left out."""
+        return self.label_map.ids if self.read is None else self.read.ids
+
+    @property
+    def left_out(self) -> Labels | None:
+        """(H, W) uint8, not 0 where the frame is left out; None for nowhere."""
+        left_out = None if self.read is None else self.read.left_out
+        return None if left_out is None else left_out.mask
+
+    @property
+    def network_ids(self) -> Labels:
+        """(h, w) uint8 labels at the network's size, void where the frame is left out."""
+        ids = self.label_map.network_ids
+        if self.read is None or self.read.left_out is None:
+            return ids
+        size_wh = (ids.shape[1], ids.shape[0])
+        small = cv2.resize(self.read.left_out.mask, size_wh, interpolation=cv2.INTER_AREA)
+        return np.where(small > 127, np.uint8(self.read.left_out.void_id), ids)
 
     @property
     def age_s(self) -> float:
@@ -91,12 +122,38 @@ class MaskWriter:
         """See `Writer.write`."""
         if self._sink is None:
             self._sink = MaskSink(self._folder, info)
-        self._sink.write(result.label_map.ids, result.frame)
+        self._sink.write(result.ids, result.frame)
 
     def close(self, *, ok: bool) -> None:
         """See `Writer.close`."""
         if self._sink is not None:
             self._sink.close(ok=ok)
+
+
+class TimelineWriter:
+    """A row of read-outs for each result; the file is claimed at once.
+
+    Args:
+        path, names: see `Timeline`.
+        model: says which network runs.
+
+    Raises:
+        SinkError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], model: Callable[[], str]) -> None:
+        claim_file(path)
+        self._timeline = Timeline(path, names)
+        self._model = model
+
+    def write(self, result: Result, info: SourceInfo) -> None:  # noqa: ARG002
+        """See `Writer.write`."""
+        if result.read is not None:
+            self._timeline.write(Row(result.read, result.age_s * 1e3, self._model()))
+
+    def close(self, *, ok: bool) -> None:
+        """See `Writer.close`."""
+        self._timeline.close(ok=ok)
 
 
 class Output:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import RoadsegError, UsageError
 from roadseg.live.camera import Camera, open_configured
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.config import SourceConfig
@@ -23,6 +23,7 @@ from roadseg.live.scheduler import Batch, Scheduler
 from roadseg.live.station import LiveEvent, Station
 from roadseg.media.sources.base import Source
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.reading import Reader
 
 __all__ = ["LiveReport", "LiveRun", "SourceReport"]
 
@@ -77,6 +78,29 @@ class LiveReport:
         """Frames that are neither shown nor dropped: 0 once the run has ended."""
         return sum(each.read - each.shown - sum(each.dropped.values()) for each in self.sources)
 
+    def to_json(self) -> dict[str, object]:
+        """What `--stats-json` writes."""
+        return {
+            "duration_s": round(self.duration_s, 3),
+            "sources": [
+                {
+                    "name": each.name,
+                    "read": each.read,
+                    "shown": each.shown,
+                    "dropped": each.dropped,
+                    "connects": each.connects,
+                    "stuck": each.stuck,
+                    "fps": each.fps,
+                    "age_s": asdict(each.age),
+                    "state": None if each.last is None else each.last.state.value,
+                    "reason": None
+                    if each.last is None or each.last.reason is None
+                    else each.last.reason.value,
+                }
+                for each in self.sources
+            ],
+        }
+
 
 class LiveRun:
     """Many sources through one network. The caller opens and closes the segmenter.
@@ -86,6 +110,7 @@ class LiveRun:
         sources: at least one, each with a name of its own.
         batch: see `Scheduler`.
         writers: gives the writers of each station, when the run starts.
+        reader: makes the reader of each source; see `Station`.
         on_event: gets every change of state and every event; must not block.
         patient: wait for cameras that are not there; else one that fails before it has given a
             picture ends the run with its error.
@@ -106,6 +131,7 @@ class LiveRun:
         *,
         batch: Batch | None = None,
         writers: Callable[[Station], Sequence[Writer]] | None = None,
+        reader: Callable[[SourceConfig], Reader | None] = lambda _: None,
         on_event: Callable[[LiveEvent], None] | None = None,
         patient: bool = True,
         opener: Callable[[SourceConfig], Source] = open_configured,
@@ -125,7 +151,8 @@ class LiveRun:
         self._error_lock = threading.Lock()
         self._started_s = clock()
         self.stations = tuple(
-            Station(source, self._bell, on_event=on_event, clock=clock) for source in sources
+            Station(source, self._bell, reader=reader(source), on_event=on_event, clock=clock)
+            for source in sources
         )
         self._cameras = tuple(
             Camera(
@@ -180,6 +207,25 @@ class LiveRun:
         """Read no more frames; show those that were read. Any thread may call this."""
         self._over.set()
 
+    def open_output(
+        self,
+        station: Station,
+        name: str,
+        writer: Writer,
+        on_error: Callable[[BaseException], None] | None = None,
+    ) -> Output:
+        """Let a writer have every result of a station from now on; any thread may call this.
+
+        Args:
+            station: of this run.
+            name: of its thread.
+            writer: closed when the run ends, or by `Output.finish`.
+            on_error: gets the error that ended it; by default it ends the run.
+        """
+        output = Output(name, writer, on_free=self._bell.ring, on_error=on_error or self._fail)
+        station.add_output(output)
+        return output
+
     def report(self) -> LiveReport:
         """What has happened so far."""
         sources = tuple(
@@ -201,13 +247,7 @@ class LiveRun:
     def _start(self) -> None:
         for station in self.stations:
             for i, writer in enumerate(self._writers(station) if self._writers else ()):
-                output = Output(
-                    f"output-{station.name}-{i}",
-                    writer,
-                    on_free=self._bell.ring,
-                    on_error=self._fail,
-                )
-                station.add_output(output)
+                self.open_output(station, f"output-{station.name}-{i}", writer)
         self.scheduler.start()
         for camera in self._cameras:
             camera.start()
@@ -232,6 +272,11 @@ class LiveRun:
     def _drain(self) -> None:
         if self.scheduler.started:
             _await(self.scheduler.ended)
+        for station in self.stations:
+            try:
+                station.finish()
+            except RoadsegError as exc:  # noqa: PERF203
+                self._fail(exc)
         outputs = [output for station in self.stations for output in station.outputs]
         for output in outputs:
             output.finish()

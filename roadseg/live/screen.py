@@ -19,6 +19,7 @@ from roadseg.live.configured import renderer_of
 from roadseg.live.outputs import Result
 from roadseg.live.slot import Slot
 from roadseg.live.station import Station
+from roadseg.live.web.recordings import Recorder
 from roadseg.render import VIEWS
 from roadseg.video.display import Window
 from roadseg.video.inference import FrameSegmenter
@@ -27,7 +28,7 @@ __all__ = ["HELP", "Screen"]
 
 HELP = (
     "keys: n next camera, v view, + and - opacity, l legend, space pause, . one picture further, "
-    "s snapshot, f full screen, h this help, q quit"
+    "s snapshot, r record, f full screen, h this help, q quit"
 )
 
 _LOG = logging.getLogger("roadseg.live")
@@ -49,6 +50,7 @@ class Screen:
         stations: of the run; the first is shown first.
         config: how pictures look to begin with.
         segmenter: says what runs.
+        recorder: for the key r; None for none.
 
     Raises:
         UsageError: there is no such palette or view.
@@ -60,11 +62,13 @@ class Screen:
         stations: Sequence[Station],
         config: LiveConfig,
         segmenter: FrameSegmenter,
+        recorder: Recorder | None = None,
     ) -> None:
         self._window = window
         self._stations = stations
         self._config = config
         self._segmenter = segmenter
+        self._recorder = recorder
         self._which = 0
         self._slot: Slot[Result] = stations[0].watch()
         self._step: Slot[Result] | None = None
@@ -81,6 +85,7 @@ class Screen:
             " ": self._pause,
             ".": self._one_further,
             "s": self._snapshot,
+            "r": self._record,
             "f": window.toggle_full_screen,
             "h": lambda: _LOG.info(HELP),
             "?": lambda: _LOG.info(HELP),
@@ -157,6 +162,18 @@ class Screen:
         if self._station.mailbox.paused:
             self._step = self._slot
             self._station.resume()
+
+    def _record(self) -> None:
+        if self._recorder is None:
+            return
+        name = self._station.name
+        try:
+            if self._recorder.is_recording(name):
+                self._recorder.stop(name)
+            else:
+                self._recorder.start(name)
+        except RoadsegError as exc:
+            _LOG.warning("%s", exc)
 
     def _snapshot(self) -> None:
         if self._picture is None:

@@ -10,13 +10,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.config import SourceConfig
-from roadseg.live.events import CameraState, HealthEvent, StateChange
+from roadseg.live.events import (
+    CameraState,
+    HealthEvent,
+    RecordChange,
+    RoadEvent,
+    StateChange,
+)
 from roadseg.live.health import HealthMonitor
 from roadseg.live.lost_picture import lost_picture
 from roadseg.live.mailbox import Bell, Mailbox
@@ -25,10 +32,11 @@ from roadseg.live.rates import Ages, Rate, Tally
 from roadseg.live.reader import CameraListener
 from roadseg.live.slot import Slot
 from roadseg.media.sources.base import SourceInfo
+from roadseg.video.reading import Read, Reader
 
 __all__ = ["LiveEvent", "Station"]
 
-LiveEvent: TypeAlias = StateChange | HealthEvent
+LiveEvent: TypeAlias = StateChange | HealthEvent | RoadEvent | RecordChange
 
 _LOG = logging.getLogger("roadseg.live")
 
@@ -47,6 +55,8 @@ class Station(CameraListener):
     Args:
         config: of the source.
         bell: of the scheduler.
+        reader: reads every frame that has labels, and hides what nobody may see before anybody
+            gets it; used by the scheduler's thread. None where nothing is asked for.
         on_event: gets every change of state and every event of the picture; must not block.
         clock: stamps and meters.
 
@@ -62,6 +72,7 @@ class Station(CameraListener):
         events: the latest ones, oldest first, without those that repeat themselves.
         health: what is wrong with the picture now.
         outputs: those that are on.
+        reader: as given.
     """
 
     def __init__(
@@ -69,10 +80,12 @@ class Station(CameraListener):
         config: SourceConfig,
         bell: Bell,
         *,
+        reader: Reader | None = None,
         on_event: Callable[[LiveEvent], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = config.name
+        self.reader = reader
         self.config = config
         self.tally = Tally()
         self.mailbox = Mailbox(
@@ -87,6 +100,7 @@ class Station(CameraListener):
         self.events: deque[LiveEvent] = deque(maxlen=_EVENTS_KEPT)
         self.outputs: tuple[Output, ...] = ()
         self._last_picture: Image | None = None
+        self._going_on: dict[str, RoadEvent] = {}
         self._late_in_a_row = 0
         self._clock = clock
         self._dark_since_wall_s = time.time()
@@ -94,7 +108,7 @@ class Station(CameraListener):
         self._watchers: tuple[Slot[Result], ...] = ()
         # Frames and changes of state come from two threads.
         self._lock = threading.RLock()
-        self._monitor = HealthMonitor(config.name, config.health, self._note, self._wall)
+        self._monitor = HealthMonitor(config.name, config.health, self.note, self._wall)
 
     # What the camera reports.
 
@@ -106,7 +120,7 @@ class Station(CameraListener):
             if was_on and not is_on:
                 self._dark_since_wall_s = change.wall_s
             self.state = change
-            self._note(change)
+            self.note(change)
             if change.state is CameraState.LIVE:
                 self._monitor.online(change.time_s)
             elif change.state is not CameraState.CONNECTING and self._is_camera:
@@ -120,7 +134,8 @@ class Station(CameraListener):
     def arrived(self, frame: Frame) -> None:
         """See `CameraListener.arrived`."""
         self.arrivals.count()
-        self._last_picture = frame.image_bgr
+        if self.reader is None:
+            self._last_picture = frame.image_bgr
         if self.config.watch_health and self._is_camera:
             with self._lock:
                 self._monitor.look(frame)
@@ -140,6 +155,21 @@ class Station(CameraListener):
 
     def show(self, frame: Frame, label_map: LabelMap) -> None:
         """See `Lane.show`. A result that has become too old in the network is dropped as late."""
+        if self.reader is None:
+            self._show(frame, label_map, None)
+            return
+        for read in self.reader.push(frame, label_map):
+            self._show(*read.labelled, read)
+
+    def finish(self) -> None:
+        """Show what the reader still holds, after the last frame. Raises as its `close`."""
+        if self.reader is None:
+            return
+        for read in self.reader.flush():
+            self._show(*read.labelled, read)
+        self.reader.close()
+
+    def _show(self, frame: Frame, label_map: LabelMap, read: Read | None) -> None:
         now_s = self._clock()
         if self.mailbox.is_late(frame, now_s):
             self.tally.drop("late")
@@ -154,8 +184,13 @@ class Station(CameraListener):
                 )
             return
         self._late_in_a_row = 0
-        result = Result(frame, label_map, self.tally.shown, now_s)
+        if read is not None:
+            self._watch_road(read)
+        lines = () if read is None or self.reader is None else self.reader.hud_lines(read)
+        result = Result(frame, label_map, self.tally.shown, now_s, read, lines)
         self.newest = result
+        if self.reader is not None:
+            self._last_picture = frame.image_bgr
         self.tally.shown += 1
         self.shows.count()
         self.ages.add(result.age_s)
@@ -237,11 +272,23 @@ class Station(CameraListener):
         for slot in self._watchers:
             self.unwatch(slot)
 
-    def _note(self, event: LiveEvent) -> None:
-        if isinstance(event, HealthEvent) or not event.repeated:
-            self.events.append(event)
+    def note(self, event: LiveEvent) -> None:
+        """Put an event on the list, and pass it on. Any thread may call this."""
+        with self._lock:
+            if not (isinstance(event, StateChange) and event.repeated):
+                self.events.append(event)
         if self._on_event is not None:
             self._on_event(event)
+
+    def _watch_road(self, read: Read) -> None:
+        """Note which events of rules have begun and ended."""
+        now_s = self._clock()
+        for name in read.events:
+            if name not in self._going_on:
+                self._going_on[name] = RoadEvent(self.name, name, now_s, self._wall(now_s))
+                self.note(self._going_on[name])
+        for name in [each for each in self._going_on if each not in read.events]:
+            self.note(replace(self._going_on.pop(name), ended_s=now_s))
 
     def _wall(self, time_s: float) -> float:
         return time.time() - (self._clock() - time_s)

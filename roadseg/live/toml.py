@@ -140,6 +140,11 @@ class _Reader:
         return float(value) if kind is float else value
 
     def _list(self, kind: Any, value: Any, key: str) -> Any:
+        if kind is str:
+            if isinstance(value, list) and all(isinstance(each, str) for each in value):
+                return tuple(value)
+            self.wrong("", f"{key} = {_shown(value)}", f'give a list of texts, {key} = ["..."]')
+            return ()
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             self.wrong(
                 "", f"{key} is not a list of tables", f"write it with two brackets, [[{key}]]"
@@ -195,7 +200,7 @@ def _contradictions(config: LiveConfig) -> Iterator[_Mistake]:
         names.setdefault(folded, i)
         if source.retry_first > source.retry_most:
             yield where, f"retry_first = {source.retry_first:g} is more than retry_most", "lower it"
-        for key in ("output", "save_masks"):
+        for key in ("output", "raw_output", "save_masks", "timeline", "events"):
             yield from _shared_output(source, key, where, outputs)
     seen: set[str] = set()
     for i, event in enumerate(config.event, 1):
@@ -243,7 +248,7 @@ def _shown(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, dict):
         return "{...}"
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(_shown(each) for each in value)}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
@@ -256,7 +261,8 @@ def _lines(config: Any, path: str) -> Iterator[str]:
     inner = {
         key: value
         for key, value in given.items()
-        if isinstance(value, tuple) or dataclasses.is_dataclass(value)
+        if dataclasses.is_dataclass(value)
+        or (isinstance(value, tuple) and dataclasses.is_dataclass(value[0]))
     }
     for key, value in given.items():
         if key not in inner:

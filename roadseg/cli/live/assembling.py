@@ -19,21 +19,25 @@ __all__ = ["Typed", "assemble", "goes_live", "parse_web"]
 # Options that make a run a live one, whatever its source.
 _LIVE = (
     *("web", "web_token", "config", "print_config", "policy", "max_staleness", "stall_timeout"),
-    *("max_fps", "stride", "log_json"),
+    *("max_fps", "stride", "log_json", "segment_minutes", "keep_gb", "record_raw"),
 )
 
 # Options that are keys of the configuration, and of each source in it.
-_KEYS = ("model", "backend", "size", "threads", "palette", "view", "alpha", "legend", "hud")
+_KEYS = (
+    *("model", "backend", "size", "threads", "palette", "view", "alpha", "legend", "hud"),
+    *("blur", "blur_style", "smooth", "readouts"),
+)
 _SOURCE_KEYS = (
     *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
-    *("loop", "rtsp_transport", "stream"),
+    *("loop", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
+    "ignore_mask",
 )
 
+# Options that name files, of which each source has its own.
+_FILES = ("output", "save_masks", "timeline", "events")
+
 # Options that only the run over one file has.
-_FILE_ONLY = (
-    *("fps", "stats_json", "readouts", "timeline", "corridor", "camera_height", "horizon", "fov"),
-    *("ignore_mask", "smooth", "blur", "blur_style", "event", "events", "group"),
-)
+_FILE_ONLY = ("fps", "event_clips", "pre_roll", "post_roll")
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 
@@ -113,6 +117,8 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     config = LiveConfig(source=()) if path is None else load_config(path)
     config = replace(config, **_checked(LiveConfig, typed.only(_KEYS), typed))
     own = _checked(SourceConfig, typed.only(_SOURCE_KEYS), typed)
+    if "ignore_mask" in own:
+        own["ignore_mask"] = str(own["ignore_mask"])
     names = [each.name for each in config.source]
     more = []
     for spec in sources:
@@ -125,6 +131,9 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
         )
     if "web" in typed.given:
         config = replace(config, web=_web(config.web, typed.values["web"]))
+    if "group" in typed.given:
+        config = replace(config, group=tuple(typed.values["group"]))
+    config = _with_events(config, typed.values.get("event") or ())
     config = _with_files(config, typed)
     check(config, "the command line" if path is None else str(path))
     for each in config.source:
@@ -172,29 +181,83 @@ def _played(config: LiveConfig) -> LiveConfig:
     )
 
 
+def _with_events(config: LiveConfig, rules: Sequence[str]) -> LiveConfig:
+    from roadseg.live.config import EventConfig
+
+    events = []
+    for text in rules:
+        name, _, rule = text.partition(":")
+        events.append(EventConfig(name.strip(), rule.strip()))
+    return replace(config, event=(*config.event, *events))
+
+
 def _with_files(config: LiveConfig, typed: Typed) -> LiveConfig:
     """With what is written."""
-    from roadseg.core.errors import UsageError
-
-    files = typed.only(("output", "save_masks"))
+    if typed.only(("segment_minutes", "keep_gb", "record_raw")) or len(config.source) > 1:
+        config = _recorded(config, typed)
+    files = typed.only(_FILES)
+    if config.record is not None:
+        files.pop("output", None)
     if not files:
         return config
-    if len(config.source) == 1:
-        own: dict[str, Any] = {name: str(path) for name, path in files.items()}
-        return replace(config, source=(replace(config.source[0], **own),))
     made: list[SourceConfig] = []
     for each in config.source:
-        own = {}
+        own: dict[str, Any] = {}
         for name, path in files.items():
-            if path.suffix.lower() == ".mp4":
-                raise UsageError(
-                    f"{len(config.source)} sources cannot share {typed.option(name)} {path}",
-                    fix=f"give a folder, such as {path.with_suffix('')}",
-                )
-            ending = ".mp4" if name == "output" else ""
-            own[name] = str(path / f"{each.name}{ending}")
+            own[name] = str(path)
+            if len(config.source) > 1:
+                _refuse_shared(config, typed, name)
+                own[name] = str(path / each.name)
         made.append(replace(each, **own))
     return replace(config, source=tuple(made))
+
+
+def _recorded(config: LiveConfig, typed: Typed) -> LiveConfig:
+    """Rolling files below the folder of `--output`; one file of one source stays what it is."""
+    from roadseg.core.errors import UsageError
+    from roadseg.live.config import RecordConfig
+
+    rolling = typed.only(("segment_minutes", "keep_gb"))
+    output: Path | None = typed.values["output"] if "output" in typed.given else None
+    raw = bool(typed.values["record_raw"])
+    if output is not None and output.suffix.lower() == ".mp4":
+        if len(config.source) > 1:
+            _refuse_shared(config, typed, "output")
+        if rolling:
+            raise UsageError(
+                f"--output {output} is one file, and {typed.option(next(iter(rolling)))} is for "
+                "many",
+                fix=f"give a folder, --output {output.with_suffix('')}",
+            )
+        beside = output.with_name(f"{output.stem}-raw.mp4")
+        return replace(config, source=(replace(config.source[0], raw_output=str(beside)),))
+    if output is None and config.record is None and not rolling and not raw:
+        return config
+    if output is None and config.record is None and config.web is None:
+        raise UsageError(
+            f"{typed.option(next(iter(rolling), 'record_raw'))} says how to record, not where",
+            fix="add --output FOLDER",
+        )
+    own = _checked(RecordConfig, rolling, typed)
+    if output is not None:
+        own |= {"folder": str(output), "start": True}
+    if raw:
+        own["raw"] = True
+    return replace(config, record=replace(config.record or RecordConfig(start=False), **own))
+
+
+def _refuse_shared(config: LiveConfig, typed: Typed, name: str) -> None:
+    """One file cannot hold several sources."""
+    from roadseg.core.errors import UsageError
+
+    path = typed.values[name]
+    if path.suffix:
+        raise UsageError(
+            f"{len(config.source)} sources cannot share {typed.option(name)} {path}",
+            fix=f"give a folder, such as {path.with_suffix('')}"
+            if name in ("output", "save_masks")
+            else "name one for each in a file, see --config",
+        )
 
 
 def _checked(kind: type, values: dict[str, Any], typed: Typed) -> dict[str, Any]:
@@ -205,7 +268,9 @@ def _checked(kind: type, values: dict[str, Any], typed: Typed) -> dict[str, Any]
     fields = {each.name: each for each in dataclasses.fields(kind)}
     for name, value in values.items():
         limits = fields[name].metadata
-        if value is not None and "allowed" in limits and not limits["allowed"](value):
+        if value is None:
+            continue
+        if "allowed" in limits and not limits["allowed"](value):
             raise UsageError(
                 f"{typed.option(name)} {value} is out of range", fix=f"give {limits['wanted']}"
             )

@@ -9,11 +9,14 @@ import typer
 
 __all__ = [
     "ConfigOption",
+    "KeepGbOption",
     "LogJsonOption",
     "MaxFpsOption",
     "MaxStalenessOption",
     "PolicyOption",
     "PrintConfigOption",
+    "RecordRawOption",
+    "SegmentMinutesOption",
     "SourcesOption",
     "StallTimeoutOption",
     "StrideOption",
@@ -43,8 +46,7 @@ WebTokenOption = Annotated[
         metavar="TOKEN",
         envvar="ROADSEG_WEB_TOKEN",
         show_envvar=True,
-        help="What viewers of the page must know; made and printed once where it is needed and not "
-        "given. Other users of this machine see it less in the environment.",
+        help="What viewers of the page must know; made where it is needed and not given.",
     ),
 ]
 ConfigOption = Annotated[
@@ -82,6 +84,22 @@ MaxFpsOption = Annotated[
 ]
 StrideOption = Annotated[
     int | None, typer.Option(metavar="N", help="Process every Nth frame of a source.")
+]
+SegmentMinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES",
+        help="Record into the folder of --output, a new file every so often; 5 with several "
+        "sources.",
+    ),
+]
+KeepGbOption = Annotated[
+    float | None,
+    typer.Option(metavar="GB", help="Delete the oldest recordings beyond this; else none is."),
+]
+RecordRawOption = Annotated[
+    bool,
+    typer.Option("--record-raw", help="Record the pictures without colours beside those with."),
 ]
 LogJsonOption = Annotated[
     bool, typer.Option("--log-json", help="Write lines on stderr as JSON, for programs.")

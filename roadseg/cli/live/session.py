@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,6 +29,8 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
     from roadseg.cli.endings import sigterm_calls
     from roadseg.cli.lines import lines_as_json
     from roadseg.cli.progress_bar import progress_bar
+    from roadseg.core.files import claimed_file, write_json
+    from roadseg.live.config import RecordConfig
     from roadseg.live.opening import open_live
     from roadseg.live.screen import HELP, Screen
     from roadseg.live.toml import config_text
@@ -43,6 +46,8 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
         window = _window(config, values["show"])
         if window is not None:
             stack.callback(window.close)
+        if window is not None and config.record is None:
+            config = replace(config, record=RecordConfig(start=False))
         config = _seen_or_kept(config, has_window=window is not None)
         # A camera that is typed and was never there is a mistake; a service waits for its cameras.
         patient = bool(typed.given & {"web", "config"}) or len(config.source) > 1
@@ -54,13 +59,19 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
             typer.echo(f"the page is at {live.hub.visit_url}", err=True)
         attend = None
         if window is not None:
-            attend = Screen(window, live.run.stations, config, live.segmenter).attend
+            attend = Screen(window, live.run.stations, config, live.segmenter, live.recorder).attend
             typer.echo(HELP, err=True)
+        stats: Path | None = values["stats_json"]
+        if stats is not None:
+            stack.enter_context(claimed_file(stats, "--stats-json"))
         try:
             with sigterm_calls(live.run.stop):
                 live.run.run(attend)
         finally:
-            _report(live.run.report())
+            report = live.run.report()
+            _report(report)
+            if stats is not None:
+                write_json(stats, report.to_json())
 
 
 def _window(config: LiveConfig, show: bool | None) -> Window | None:
@@ -77,7 +88,10 @@ def _seen_or_kept(config: LiveConfig, *, has_window: bool) -> LiveConfig:
     """With the page, where results would otherwise be lost."""
     from roadseg.live.config import WebConfig
 
-    written = any(each.output or each.save_masks for each in config.source)
+    written = any(
+        each.output or each.raw_output or each.save_masks or each.timeline or each.events
+        for each in config.source
+    )
     if has_window or config.web is not None or config.record is not None or written:
         return config
     return replace(config, web=WebConfig())

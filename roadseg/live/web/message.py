@@ -105,7 +105,7 @@ def encode(result: Result, rung: int) -> Encoded:
     small = image_bgr
     if small_wh != (width, height):
         small = np.asarray(cv2.resize(image_bgr, small_wh, interpolation=cv2.INTER_AREA), np.uint8)
-    ids = np.ascontiguousarray(result.label_map.network_ids)
+    ids = np.ascontiguousarray(result.network_ids)
     return Encoded(
         number=result.number,
         rung=rung,

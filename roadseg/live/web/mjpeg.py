@@ -98,7 +98,7 @@ class Mjpeg:
         return as_jpeg(picture, _QUALITY)
 
     def _render(self, result: Result) -> Image:
-        return self._renderer(result.frame.image_bgr, result.label_map)
+        return self._renderer(result.frame.image_bgr, result.label_map, left_out=result.left_out)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
-from roadseg.live.events import CameraState, HealthEvent, StateChange
+from roadseg.live.events import CameraState, HealthEvent, RecordChange, RoadEvent, StateChange
 from roadseg.live.station import LiveEvent, Station
 from roadseg.live.web.recordings import Recorder
 
@@ -74,6 +74,7 @@ class StatusBoard:
             "shown": station.tally.shown,
             "dropped": dict(station.tally.dropped),
             "health": [event.kind.value for event in station.health],
+            "readings": _readings(station),
             "recording": recorder is not None and recorder.is_recording(station.name),
         }
 
@@ -126,6 +127,12 @@ def last_frame_age_s(station: Station, now_s: float) -> float | None:
     return None if newest is None else round(now_s - newest.frame.captured_s, 3)
 
 
+def _readings(station: Station) -> list[list[str]]:
+    """What the road says now: pairs of a name and a value."""
+    newest = station.newest
+    return [] if newest is None else [[line.left, line.right] for line in newest.lines]
+
+
 def _state(station: Station) -> dict[str, Any]:
     change = station.state
     if change is None:
@@ -146,23 +153,26 @@ def _state(station: Station) -> dict[str, Any]:
 
 
 def _event(event: LiveEvent) -> dict[str, Any]:
-    if isinstance(event, HealthEvent):
+    if isinstance(event, (HealthEvent, RoadEvent)):
+        is_health = isinstance(event, HealthEvent)
+        what = event.kind.value if isinstance(event, HealthEvent) else event.name
         lasted_s = None if event.ended_s is None else event.ended_s - event.started_s
         return {
-            "kind": "health",
-            "id": f"{event.source}/{event.kind.value}/{event.started_s:.3f}",
+            "kind": "health" if is_health else "road",
+            "id": f"{event.source}/{what}/{event.started_s:.3f}",
             "source": event.source,
             "time": event.wall_s,
-            "what": event.kind.value,
+            "what": what,
             "lasted_s": lasted_s,
         }
-    assert isinstance(event, StateChange)
+    what = event.what if isinstance(event, RecordChange) else event.state.value
+    reason = event.reason if isinstance(event, StateChange) else None
     return {
-        "kind": "state",
-        "id": f"{event.source}/{event.time_s:.3f}/{event.state.value}",
+        "kind": "record" if isinstance(event, RecordChange) else "state",
+        "id": f"{event.source}/{event.time_s:.3f}/{what}",
         "source": event.source,
         "time": event.wall_s,
-        "what": event.state.value,
-        "reason": None if event.reason is None else event.reason.value,
+        "what": what,
+        "reason": None if reason is None else reason.value,
         "message": event.message,
     }

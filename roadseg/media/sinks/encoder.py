@@ -28,6 +28,8 @@ _X264_OPTIONS = {"preset": "superfast", "crf": "23", "bf": "0"}
 # More threads do not help x264 at video sizes, and each holds a picture of its own.
 _MAX_THREADS = 8
 
+_LIVE_GOP_S = 4
+
 # MPEG-4 part 2 counts time in 16 bits.
 _MPEG4_MAX_TICKS = 65535
 _MPEG4_BITS_PER_PIXEL = 0.15
@@ -44,6 +46,8 @@ def add_video_stream(
     size_hw: tuple[int, int],
     rate: Fraction,
     time_base: Fraction,
+    *,
+    live: bool = False,
 ) -> tuple[VideoStream, str | None]:
     """Add a yuv420p, BT.601, limited-range video stream with the best encoder of this PyAV.
 
@@ -52,6 +56,8 @@ def add_video_stream(
         size_hw: even height and width.
         rate: nominal frames per second.
         time_base: seconds per tick of the frames' timestamps.
+        live: nothing is held back, so that a process that is killed loses as little as it can;
+            and one may jump to every few seconds. The file becomes a little larger.
 
     Returns:
         The stream, and a warning if it is not H.264 by x264.
@@ -85,7 +91,10 @@ def add_video_stream(
         context.time_base = Fraction(1, 60_000)
     if encoder != "libx264":
         context.bit_rate = int(height * width * float(rate) * _MPEG4_BITS_PER_PIXEL)
-    context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+    # Each thread holds a picture back.
+    context.thread_count = 1 if live else min(os.cpu_count() or 1, _MAX_THREADS)
+    if live:
+        context.gop_size = max(round(_LIVE_GOP_S * rate), 1)
     context.color_range = _LIMITED_RANGE
     context.colorspace = _BT601
     context.color_primaries = context.color_trc = _BT709

@@ -8,9 +8,10 @@ import re
 import secrets
 from pathlib import Path
 
+from roadseg.core.file_lock import TargetTakenError, lock_target
 from roadseg.core.files import hidden_beside
 
-__all__ = ["new_copy", "settle_folder", "settle_parts"]
+__all__ = ["new_copy", "settle_folder", "settle_parts", "settle_recordings"]
 
 _PART = re.compile(r"\.\d+-[0-9a-f]{6}(\.copy)?\.part")
 _MAX_BYTES = 255
@@ -80,6 +81,37 @@ def settle_folder(folder: Path) -> list[str]:
         return []
     count = "one PNG file" if removed == 1 else f"{removed} PNG files"
     return [f"an earlier run into {folder} was killed: {count} that it had not finished removed"]
+
+
+def settle_recordings(folder: Path) -> list[str]:
+    """`settle_parts` for every mp4 file that killed runs left in a folder.
+
+    Files that another run is writing to are left to it.
+
+    Returns:
+        Warnings, one for each.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    targets = {
+        folder / part.name[1 : match.start()]
+        for part in folder.glob(".*.mp4.*.part")
+        if (match := _PART.search(part.name)) is not None
+    }
+    warnings: list[str] = []
+    for target in sorted(targets):
+        try:
+            lock = lock_target(hidden_beside(target, ".lock"), str(target))
+        except TargetTakenError:
+            continue
+        if lock is None:
+            continue  # without locks a part may be one that another run is writing
+        try:
+            warnings += settle_parts(target)
+        finally:
+            lock.release()
+    return warnings
 
 
 def _free_name(target: Path) -> Path:

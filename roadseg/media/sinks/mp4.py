@@ -68,6 +68,9 @@ class Mp4Sink:
     the last one or two seconds at any time: a full disk or an encoder that fails leaves it under
     the final name, a killed process under the hidden one.
 
+    `live` is for recordings without an end: a kill loses hardly more than the last second, and the
+    index stays where it is, since moving it would write all of the file a second time.
+
     Raises:
         SinkError: the target cannot be written, is the source itself, or another run's.
     """
@@ -79,8 +82,10 @@ class Mp4Sink:
         size_hw: tuple[int, int] | None = None,
         *,
         overwrite: bool = True,
+        live: bool = False,
     ) -> None:
         self.path: Path | None = path
+        self._live = live
         self.frames_out = 0
         self._target = path
         self._source = source
@@ -116,6 +121,7 @@ class Mp4Sink:
             (coded_h, coded_w),
             self._rate,
             self._time_base,
+            live=self._live,
         )
         if warning:
             self.warnings.append(warning)
@@ -330,7 +336,8 @@ class Mp4Sink:
             self._fail(exc)
         self._closed = True
         self._put_in_place()
-        self._move_index()
+        if not self._live:
+            self._move_index()
         self._claim.release()
 
 

@@ -64,9 +64,16 @@ def frames_of(path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+def recordings(folder, name) -> list[int]:
+    """Pictures in each of a source's recordings, in their order."""
+    stamp = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-\d+)?"
+    found = [p for p in sorted(folder.iterdir()) if re.fullmatch(f"{name}-{stamp}.mp4", p.name)]
+    return [frames_of(path) for path in found]
+
+
 def test_several_sources_have_files_of_their_own(folders, capsys):
     assert run(*TWO, "--output", "out", "--save-masks", "masks") == 0
-    assert [frames_of(folders / "out" / f"{name}.mp4") for name in ("front", "rear")] == [7, 7]
+    assert [recordings(folders / "out", name) for name in ("front", "rear")] == [[7], [7]]
     assert len(os.listdir(folders / "masks" / "front")) == FRAMES
     out = capsys.readouterr().out
     assert re.search("^front: 7 of 7 frames shown, .*; dropped: none; 1 connections$", out, re.M)
@@ -74,7 +81,7 @@ def test_several_sources_have_files_of_their_own(folders, capsys):
 
 def test_max_frames_is_of_each_source(folders, capsys):
     assert run(*TWO, "--output", "out", "--max-frames", 3, "--loop") == 0
-    assert frames_of(folders / "out" / "rear.mp4") == 3
+    assert recordings(folders / "out", "rear") == [3]
 
 
 def test_a_page_is_served_while_it_runs_and_files_play_at_their_own_rate(folders, capsys):
@@ -135,7 +142,10 @@ def test_a_configuration_runs(folders, capsys):
         ((*TWO, "--max-staleness", "0"), "--max-staleness 0.0 is out of range: give more than", 2),
         ((*TWO, "--stride", "0"), "--stride 0 is out of range: give 1 or more", 2),
         ((*TWO, "--view", "x", "--web", "0"), "unknown view 'x'", 2),
-        ((*TWO, "--stats-json", "a"), "--stats-json is for a run over one file", 2),
+        ((*TWO, "--fps", "5"), "--fps is for a run over one file", 2),
+        ((*TWO, "--timeline", "a.csv"), "2 sources cannot share --timeline a.csv: name one", 2),
+        ((*TWO, "--keep-gb", "5"), "--keep-gb says how to record, not where: add --output FOL", 2),
+        ((*TWO, "--blur", "x"), "unknown", 2),
         ((*TWO, "--source", "missing.mp4"), "no such file: missing.mp4", 3),
         (("--web", "0"), "no source is given", 2),
         (("--config", "no.toml"), "no configuration at no.toml: check the path", 2),
@@ -191,4 +201,4 @@ def test_sigterm_finishes_files_and_is_no_failure(folders):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert frames_of(Path("out") / "front.mp4") > 0
+    assert recordings(Path("out"), "front")[0] > 0

@@ -32,7 +32,7 @@ export class EventList {
       }
     }
     row.dataset.id = event.id;
-    row.dataset.kind = event.kind === "health" ? "health" : event.what;
+    row.dataset.kind = event.kind === "state" ? event.what : event.kind;
     const time = document.createElement("time");
     time.dateTime = new Date(event.time * 1000).toISOString();
     time.textContent = clockTime(event.time);
@@ -44,7 +44,7 @@ export class EventList {
 }
 
 export function describe(event) {
-  if (event.kind === "health") {
+  if (event.kind === "health" || event.kind === "road") {
     const lasted = event.lasted_s;
     return lasted === null ? event.what : `${event.what}, for ${lasted.toFixed(1)} s`;
   }
