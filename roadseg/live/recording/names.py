@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Recorded", "recorded", "segment_path"]
+__all__ = ["Recorded", "recorded", "segment_paths"]
 
 _STAMP = "%Y-%m-%dT%H-%M-%S"
 _NAME = re.compile(
-    r"(?P<source>.+)-(?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-\d+)?(?P<raw>-raw)?"
-    r"(?:-interrupted-\d+)?\.mp4"
+    r"(?P<source>.+)-(?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(?P<number>\d+))?"
+    r"(?:-raw)?(?:-interrupted-\d+)?\.mp4"
 )
 
 
@@ -23,27 +24,26 @@ class Recorded:
 
     Attributes:
         began_wall_s: by `time.time()`.
+        number: of the files that began in one second, from 1.
         path: where it lies.
         source: whose it is.
         size_bytes: of the file.
     """
 
     began_wall_s: float
+    number: int
     path: Path
     source: str
     size_bytes: int
 
 
-def segment_path(folder: Path, source: str, wall_s: float) -> Path:
-    """A name that no file has, in local time: people look for it by the clock on the wall."""
+def segment_paths(folder: Path, source: str, wall_s: float) -> Iterator[Path]:
+    """Names for a file, of which the first one that is free is to be taken; in local time, since
+    people look for it by the clock on the wall."""
     stamp = time.strftime(_STAMP, time.localtime(wall_s))
-    number = 1
-    while True:
-        more = "" if number == 1 else f"-{number}"
-        path = folder / f"{source}-{stamp}{more}.mp4"
-        if not path.exists():
-            return path
-        number += 1
+    yield folder / f"{source}-{stamp}.mp4"
+    for number in itertools.count(2):
+        yield folder / f"{source}-{stamp}-{number}.mp4"
 
 
 def recorded(folder: Path, sources: Collection[str]) -> list[Recorded]:
@@ -62,5 +62,5 @@ def recorded(folder: Path, sources: Collection[str]) -> list[Recorded]:
             began = time.mktime(time.strptime(match["stamp"], _STAMP))
         except (OSError, ValueError, OverflowError):
             continue  # deleted meanwhile, or a name that only looks like ours
-        found.append(Recorded(began, path, match["source"], size))
+        found.append(Recorded(began, int(match["number"] or 1), path, match["source"], size))
     return sorted(found)

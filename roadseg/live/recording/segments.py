@@ -12,9 +12,10 @@ from pathlib import Path
 from roadseg.core.errors import SinkError
 from roadseg.core.types import Image
 from roadseg.live.outputs import Result
-from roadseg.live.recording.names import segment_path
+from roadseg.live.recording.names import segment_paths
 from roadseg.live.recording.room import Room
 from roadseg.media.sinks.mp4 import Mp4Sink
+from roadseg.media.sinks.targets import TargetTakenError
 from roadseg.media.sources.base import SourceInfo
 
 __all__ = ["SegmentWriter", "View"]
@@ -128,12 +129,26 @@ class SegmentWriter:
             reopen=None,
             tags={**info.tags, "creation_time": began.replace("+00:00", "Z")},
         )
-        path = segment_path(self._folder, self._source, wall_s)
-        for view in self._views:
-            place = path.with_name(f"{path.stem}{view.ending}.mp4")
-            self._sinks.append(Mp4Sink(place, info, live=True))
+        for path in segment_paths(self._folder, self._source, wall_s):
+            try:
+                self._sinks = self._open(path, info)
+                break
+            except TargetTakenError:
+                continue
         self._begin_s = self._last_s = result.frame.time_s
         self._size_hw = result.frame.size_hw
+
+    def _open(self, path: Path, info: SourceInfo) -> list[Mp4Sink]:
+        sinks: list[Mp4Sink] = []
+        try:
+            for view in self._views:
+                place = path.with_name(f"{path.stem}{view.ending}.mp4")
+                sinks.append(Mp4Sink(place, info, overwrite=False, live=True))
+        except BaseException:
+            for sink in sinks:
+                sink.close(ok=False)
+            raise
+        return sinks
 
     def _pause(self, why: str) -> None:
         self._finish()
