@@ -272,6 +272,7 @@ function drawFigures() {
     ["Shown", `${camera.shown} of ${camera.read}`],
     ["Dropped", drops.map(([cause, number]) => `${number} ${cause}`).join(", ") || "none"],
     ["Picture", camera.health.join(", ") || "good"],
+    ...camera.readings.map(([name, value]) => [capital(name), value]),
     ["Connection", `${((own.rate ?? 0) * 8 / 1e6).toFixed(1)} Mbit/s, ${painterKind}`],
   ];
   const list = $("figures");
@@ -292,6 +293,10 @@ function drawFigures() {
     });
   }
   charts.update(histories[large], hello.classes, look.colours);
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 // Recordings.
