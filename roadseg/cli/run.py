@@ -11,6 +11,8 @@ import typer
 
 from roadseg.cli.live.assembling import Typed, goes_live
 from roadseg.cli.live.options import (
+    CameraFpsOption,
+    CameraSizeOption,
     ConfigOption,
     KeepGbOption,
     LogJsonOption,
@@ -198,6 +200,8 @@ def run(
     segment_minutes: SegmentMinutesOption = None,
     keep_gb: KeepGbOption = None,
     record_raw: RecordRawOption = False,
+    camera_size: CameraSizeOption = None,
+    camera_fps: CameraFpsOption = None,
     log_json: LogJsonOption = False,
 ) -> None:
     """Segment every frame of a source, or of many.
@@ -209,7 +213,8 @@ def run(
     """
     started_s = time.monotonic()
     del web, web_token, config, print_config, policy, max_staleness, stall_timeout
-    del max_fps, stride, segment_minutes, keep_gb, record_raw, log_json  # of live runs alone
+    del max_fps, stride, segment_minutes, keep_gb, record_raw, log_json
+    del camera_size, camera_fps  # of live runs alone
     typed = Typed.of(context)
     given = several_sources(sources, source, "run")
     if goes_live(given, typed):

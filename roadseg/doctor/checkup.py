@@ -25,7 +25,13 @@ from roadseg.doctor.gpu import (
     check_tensorrt,
     has_gpu,
 )
-from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
+from roadseg.doctor.libraries import (
+    check_display,
+    check_gstreamer,
+    check_opencv,
+    check_openvino,
+    check_video,
+)
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
 from roadseg.doctor.processor import check_processor
@@ -139,6 +145,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])
+    yield "gstreamer", "CSI cameras", lambda: check_gstreamer(probes["opencv"])
     yield "video", "Video", lambda: check_video(probes["video"])
     yield (
         "gpu",

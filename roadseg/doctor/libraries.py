@@ -7,7 +7,14 @@ from roadseg.core.installing import install, reinstall
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
-__all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
+__all__ = [
+    "check_display",
+    "check_gstreamer",
+    "check_opencv",
+    "check_openvino",
+    "check_video",
+    "explain_failure",
+]
 
 
 def explain_failure(
@@ -95,6 +102,23 @@ def check_display(opencv: Probe) -> Finding:
     fix = "unset DISPLAY, or log in again with ssh -X" if "does not answer" in obstacle else None
     text = f"no window, only --output shows the result: {obstacle}"
     return Finding(check, title, Level.NOTE, text, fix)
+
+
+def check_gstreamer(opencv: Probe) -> Finding:
+    """How a Jetson's own camera, `csi://0`, is reached.
+
+    Args:
+        opencv: the probe of OpenCV, which knows whether it has GStreamer.
+    """
+    check, title = "gstreamer", "CSI cameras"
+    if opencv.failed:
+        return Finding(check, title, Level.NOTE, "not known: OpenCV does not load")
+    way = opencv.facts["gstreamer"]
+    if way is None:
+        text = "csi:// needs GStreamer: neither OpenCV nor gst-launch-1.0 has it"
+        return Finding(check, title, Level.OK, text)
+    through = "OpenCV's GStreamer" if way == "OpenCV" else f"a {way} process"
+    return Finding(check, title, Level.OK, f"csi:// goes through {through}")
 
 
 def check_video(probe: Probe) -> Finding:

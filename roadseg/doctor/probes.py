@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -34,6 +35,7 @@ def _openvino() -> dict[str, Any]:
 def _opencv() -> dict[str, Any]:
     import cv2
 
+    from roadseg.media.sources.gstreamer import GST_LAUNCH, opencv_has_gstreamer
     from roadseg.video.display import display_available
 
     gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
@@ -41,6 +43,11 @@ def _opencv() -> dict[str, Any]:
         "version": cv2.__version__,
         "gui": None if gui is None or gui[1].upper() == "NONE" else gui[1],
         "obstacle": display_available(),
+        "gstreamer": "OpenCV"
+        if opencv_has_gstreamer()
+        else GST_LAUNCH
+        if shutil.which(GST_LAUNCH)
+        else None,
     }
 
 

@@ -57,6 +57,7 @@ def open_configured(config: SourceConfig) -> Source:
         timeout_s=config.timeout,
         rtsp_transport=config.rtsp_transport,
         stream=config.stream,
+        camera=config.camera_mode,
     )
     if config.policy == "latest" and source.info.kind != "live":
         return InRealTime(source)

@@ -19,13 +19,14 @@ and writes it.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from roadseg.live.health import HealthLimits
 from roadseg.media.redaction import redact
-from roadseg.media.sources.base import RtspTransport
+from roadseg.media.sources.base import CameraMode, RtspTransport
 
 __all__ = [
     "EventConfig",
@@ -41,7 +42,7 @@ Policy = Literal["auto", "latest", "every"]
 cameras and streams, the second for files."""
 
 
-def _key(default: Any, wanted: str, allowed: Callable[[Any], bool]) -> Any:
+def _key(default: Any, wanted: str, allowed: Callable[[Any], object]) -> Any:
     """A key with a limit: in words, and as a test."""
     return field(default=default, metadata={"wanted": wanted, "allowed": allowed})
 
@@ -86,6 +87,7 @@ class SourceConfig:
         max_fps: at most so many frames a second.
         max_frames: end after so many frames of the source.
         loop: begin a file again at its end.
+        camera_size, camera_fps: what a webcam or `csi://` camera is asked for: `"1280x720"`, 30.
         rtsp_transport: how RTSP sends its pictures.
         stream: number of the video stream where there are several, from 1.
         corridor, camera_height, horizon, fov: where the road lies, as `--corridor` and so on.
@@ -111,6 +113,10 @@ class SourceConfig:
     max_fps: float | None = _above_0(None)
     max_frames: int | None = _key(None, "1 or more", lambda v: v >= 1)
     loop: bool = False
+    camera_size: str | None = _key(
+        None, 'width and height, "1280x720"', lambda v: re.fullmatch("[1-9]\\d*x[1-9]\\d*", v)
+    )
+    camera_fps: float | None = _above_0(None)
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = _key(None, "1 or more", lambda v: v >= 1)
     corridor: str | None = None
@@ -127,6 +133,17 @@ class SourceConfig:
     health: HealthLimits = field(default_factory=HealthLimits)
 
     @property
+    def camera_mode(self) -> CameraMode | None:
+        """What a camera is asked for; None for its own choice."""
+        if self.camera_size is None and self.camera_fps is None:
+            return None
+        size_wh = None
+        if self.camera_size is not None:
+            width, height = self.camera_size.split("x")
+            size_wh = (int(width), int(height))
+        return CameraMode(size_wh, self.camera_fps)
+
+    @property
     def shown(self) -> str:
         """The URL for people, without passwords."""
         return redact(self.url)
@@ -134,7 +151,8 @@ class SourceConfig:
     @property
     def is_file(self) -> bool:
         """Whether it is a file or a folder by its looks: not worth another try when it is gone."""
-        return "://" not in self.url and not self.url.isdigit() and "/dev/" not in self.url
+        live = "://" in self.url or " ! " in self.url or "/dev/" in self.url
+        return not live and not self.url.isdigit()
 
 
 @dataclass(frozen=True)

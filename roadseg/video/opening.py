@@ -198,7 +198,7 @@ def _why_no_window(options: VideoOptions) -> str:
 def _live_name(source: str) -> str | None:
     """The name of what is live for certain; None where only opening it tells."""
     place = places.find(source)
-    if isinstance(place, places.Camera):
+    if isinstance(place, (places.Camera, places.Csi, places.Pipeline)):
         return place.name
     # What http sends may be a file.
     if isinstance(place, places.Url) and not place.url.lower().startswith("http"):

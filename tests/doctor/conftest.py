@@ -61,7 +61,9 @@ def machine(tmp_path: Path, weights_dir: Path) -> Callable[..., Surroundings]:
     def make(**changes: Any) -> Surroundings:
         probes = {
             "openvino": Probe({"version": "2026.4.1", "devices": ["CPU"]}),
-            "opencv": Probe({"version": "4.12.0", "gui": "QT5", "obstacle": None}),
+            "opencv": Probe(
+                {"version": "4.12.0", "gui": "QT5", "obstacle": None, "gstreamer": None}
+            ),
             "video": Probe({"version": "17.0.0", "encoder": "libx264"}),
             "gpu": Probe(NO_GPU),
             "cuda": Probe(kind="explained", error="there is no NVIDIA driver", fix="install it"),

@@ -104,11 +104,11 @@ def test_openvino(machine: Machine, gpu_machine: Machine, probe: Probe, found: A
     ("probe", "found"),
     [
         (
-            Probe({"version": "4.12.0", "gui": "QT5", "obstacle": None}),
+            Probe({"version": "4.12.0", "gui": "QT5", "obstacle": None, "gstreamer": None}),
             ("ok", "4.12.0 with windows (QT5)", None),
         ),
         (
-            Probe({"version": "4.12.0", "gui": None, "obstacle": "no"}),
+            Probe({"version": "4.12.0", "gui": None, "obstacle": "no", "gstreamer": None}),
             (
                 "note",
                 "4.12.0 was built without windows: only --output shows the result",
@@ -175,8 +175,22 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
     ],
 )
 def test_display(machine: Machine, gui: Any, obstacle: Any, found: Any) -> None:
-    probe = Probe({"version": "4.12.0", "gui": gui, "obstacle": obstacle})
+    probe = Probe({"version": "4.12.0", "gui": gui, "obstacle": obstacle, "gstreamer": None})
     assert of("display", machine(opencv=probe)) == [found]
+
+
+@pytest.mark.parametrize(
+    ("way", "text"),
+    [
+        ("OpenCV", "csi:// goes through OpenCV's GStreamer"),
+        ("gst-launch-1.0", "csi:// goes through a gst-launch-1.0 process"),
+        (None, "csi:// needs GStreamer: neither OpenCV nor gst-launch-1.0 has it"),
+    ],
+)
+def test_the_way_to_csi_cameras(machine: Machine, way: Any, text: str) -> None:
+    facts = {"version": "4.12.0", "gui": "QT5", "obstacle": None, "gstreamer": way}
+    (found,) = of("gstreamer", machine(opencv=Probe(facts)))
+    assert text in str(found)
 
 
 def test_display_without_opencv(machine: Machine) -> None:

@@ -31,7 +31,7 @@ def test_the_libraries_that_are_here() -> None:
     assert list(found) == ["openvino", "opencv", "video", "backend"]
     assert not [probe.error for probe in found.values() if probe.failed]
     assert "CPU" in found["openvino"].facts["devices"]
-    assert set(found["opencv"].facts) == {"version", "gui", "obstacle"}
+    assert set(found["opencv"].facts) == {"version", "gui", "obstacle", "gstreamer"}
     assert found["video"].facts["encoder"] in ("libx264", "libopenh264", "mpeg4")
     assert found["backend"].facts.keys() == {"torch", "onnx", "backend"}
     assert found["backend"].facts["torch"] is True

@@ -19,6 +19,7 @@ __all__ = ["Typed", "assemble", "goes_live", "parse_web"]
 # Options that make a run a live one, whatever its source.
 _LIVE = (
     *("web", "web_token", "config", "print_config", "policy", "max_staleness", "stall_timeout"),
+    *("camera_size", "camera_fps"),
     *("max_fps", "stride", "log_json", "segment_minutes", "keep_gb", "record_raw"),
 )
 
@@ -30,7 +31,7 @@ _KEYS = (
 _SOURCE_KEYS = (
     *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
     *("loop", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
-    "ignore_mask",
+    *("ignore_mask", "camera_size", "camera_fps"),
 )
 
 # Options that name files, of which each source has its own.
@@ -92,7 +93,7 @@ def is_live(source: str) -> bool:
         place = places.find(source)
     except SourceError:
         return False  # whoever opens it says why
-    if isinstance(place, places.Camera):
+    if isinstance(place, (places.Camera, places.Csi, places.Pipeline)):
         return True
     if not isinstance(place, places.Url):
         return False

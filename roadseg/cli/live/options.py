@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "CameraFpsOption",
+    "CameraSizeOption",
     "ConfigOption",
     "KeepGbOption",
     "LogJsonOption",
@@ -100,6 +102,15 @@ KeepGbOption = Annotated[
 RecordRawOption = Annotated[
     bool,
     typer.Option("--record-raw", help="Record the pictures without colours beside those with."),
+]
+CameraSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH", help="Pictures to ask a webcam or csi:// camera for, such as 1280x720."
+    ),
+]
+CameraFpsOption = Annotated[
+    float | None, typer.Option(metavar="RATE", help="Pictures a second to ask it for.")
 ]
 LogJsonOption = Annotated[
     bool, typer.Option("--log-json", help="Write lines on stderr as JSON, for programs.")

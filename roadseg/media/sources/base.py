@@ -22,10 +22,23 @@ from roadseg.core.types import Frame
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-__all__ = ["RtspTransport", "Source", "SourceInfo", "SourceKind"]
+__all__ = ["CameraMode", "RtspTransport", "Source", "SourceInfo", "SourceKind"]
 
 SourceKind = Literal["file", "live", "images"]
 RtspTransport = Literal["auto", "tcp", "udp"]
+
+
+@dataclass(frozen=True)
+class CameraMode:
+    """What a camera is asked for; it gives what it can.
+
+    Attributes:
+        size_wh: width and height of the pictures, None for the camera's choice.
+        fps: pictures a second, None for the camera's choice.
+    """
+
+    size_wh: tuple[int, int] | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)

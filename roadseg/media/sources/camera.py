@@ -17,7 +17,7 @@ from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
 from roadseg.media.sources.backlog import newest
-from roadseg.media.sources.base import SourceInfo
+from roadseg.media.sources.base import CameraMode, SourceInfo
 from roadseg.media.sources.timeline import WALL_TIME_BASE, Timeline
 
 __all__ = ["CameraSource"]
@@ -28,38 +28,61 @@ _FALLBACK_RATE = Fraction(25)
 class CameraSource:
     """A webcam by its index; see `roadseg.media.sources.base.Source`.
 
+    Args:
+        index: of the webcam; or a pipeline of GStreamer, with its name and `api`.
+        name: for people; that of the webcam by default.
+        api: of OpenCV; by default that of webcams.
+        mode: what it is asked for; what it does not do becomes a warning.
+        max_frames: `read` returns None after so many.
+
     Raises (also `read`):
         SourceError: there is no such camera, another program holds it, or it was unplugged.
     """
 
-    def __init__(self, index: int, *, max_frames: int | None = None) -> None:
+    def __init__(
+        self,
+        index: int | str,
+        *,
+        name: str | None = None,
+        api: int | None = None,
+        mode: CameraMode | None = None,
+        max_frames: int | None = None,
+    ) -> None:
         self.frames_lost = 0
         self.warnings: list[str] = []
-        self._camera = index
+        self._name = name or f"webcam {index}"
         self._max_frames = max_frames
         self._index = 0
         # The other capture APIs that OpenCV would try on Linux take files for cameras.
-        api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+        if api is None:
+            api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
         with quiet_opencv():
             try:
                 self._capture = cv2.VideoCapture(index, api)
             except cv2.error as exc:
-                raise _no_camera(index) from exc
+                raise self._none(index) from exc
             if not self._capture.isOpened():
                 self._capture.release()
-                raise _no_camera(index)
+                raise self._none(index)
         self._pending: tuple[Image, float] | None = None
+        if mode is not None:
+            self._ask_for(mode)
         try:
             self._pending = self._grab()
         except SourceError:
             self._capture.release()
             raise
         image = self._pending[0]
+        if mode is not None and mode.size_wh not in (None, (image.shape[1], image.shape[0])):
+            self.warnings.append(
+                f"{self._name} gives {image.shape[1]}x{image.shape[0]} pictures, not "
+                f"{mode.size_wh[0]}x{mode.size_wh[1]}"
+            )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self._step_s = 1 / fps if 0 < fps <= 1000 else float(1 / _FALLBACK_RATE)
         self._timeline = Timeline(self._step_s / float(WALL_TIME_BASE), 90_000)
         self.info = SourceInfo(
-            name=f"webcam {index}",
+            name=self._name,
             kind="live",
             size_hw=(image.shape[0], image.shape[1]),
             rate=Fraction(fps).limit_denominator(1001) if 0 < fps <= 1000 else None,
@@ -69,6 +92,20 @@ class CameraSource:
             time_base=WALL_TIME_BASE,
         )
 
+    def _ask_for(self, mode: CameraMode) -> None:
+        # Uncompressed, USB carries large pictures at a few a second.
+        self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        if mode.size_wh is not None:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.size_wh[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size_wh[1])
+        if mode.fps is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, mode.fps)
+
+    def _none(self, index: int | str) -> SourceError:
+        if isinstance(index, int):
+            return _no_camera(index)
+        return SourceError(f"{self._name} does not start", fix="try it with gst-launch-1.0")
+
     def _grab(self) -> tuple[Image, float]:
         with quiet_opencv():
             try:
@@ -76,10 +113,10 @@ class CameraSource:
                 captured_s = time.monotonic()
                 good, image = self._capture.retrieve() if good else (False, None)
             except cv2.error as exc:
-                raise SourceError(f"webcam {self._camera} failed: {exc.err}") from exc
+                raise SourceError(f"{self._name} failed: {exc.err}") from exc
         if not good or image is None:
             raise SourceError(
-                f"webcam {self._camera} gives no picture",
+                f"{self._name} gives no picture",
                 fix="check that it is plugged in and that no other program uses it",
             )
         if image.ndim == 2:

@@ -10,7 +10,7 @@ from roadseg.core.errors import SourceError, UsageError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated
 from roadseg.media.sources import places
-from roadseg.media.sources.base import RtspTransport, Source
+from roadseg.media.sources.base import CameraMode, RtspTransport, Source
 from roadseg.media.sources.places import Images
 
 __all__ = ["open_source"]
@@ -27,18 +27,22 @@ def open_source(
     fps: Fraction | None = None,
     rtsp_transport: RtspTransport = "auto",
     stream: int | None = None,
+    camera: CameraMode | None = None,
 ) -> Source:
     """Open whatever `spec` names, and read its first frame.
 
     Args:
         spec: path of a video file, an image or a folder of images; a glob of images such as
             `"drive/*.png"`; a webcam's number (`"0"`) or device (`"/dev/video0"`, or a link to
-            it such as those in /dev/v4l/by-id); a URL. What exists wins over all else.
+            it such as those in /dev/v4l/by-id); a URL; `csi://0`, a Jetson's camera; a pipeline of
+            GStreamer without its sink, such as `"v4l2src ! videoconvert"`. What exists wins over
+            all else.
         loop: start again at the end, with times and numbers going on; no effect on live sources.
         timeout_s: how long a URL may take to answer, and later to send the next frame.
         max_frames: `read` returns None after so many frames.
         fps: frames per second of what has no rate of its own: images, and bare video streams.
         rtsp_transport: see `roadseg.media.sources.network.open_url`.
+        camera: what a webcam or a Jetson's camera is asked for.
         stream: number of the video stream to read where there are several (front and rear
             camera), from 1; None for the first that is no preview.
 
@@ -63,13 +67,14 @@ def open_source(
             fix=f"use {'|'.join(get_args(RtspTransport))}",
         )
     place = places.find(spec)
-    if stream is not None and isinstance(place, (places.Camera, places.Images)):
+    cameras = (places.Camera, places.Csi, places.Pipeline)
+    if stream is not None and isinstance(place, (*cameras, places.Images)):
         raise UsageError(
             f"{option('--stream')} chooses among the videos in one file or URL; {place.name} "
             "has no others",
             fix="leave it out",
         )
-    if fps is not None and isinstance(place, (places.Camera, places.Url)):
+    if fps is not None and isinstance(place, (*cameras, places.Url)):
         raise UsageError(
             f"{option('--fps')} is for images and bare streams; {place.name} has its own rate",
             fix="leave it out",
@@ -77,7 +82,15 @@ def open_source(
     if isinstance(place, places.Camera):
         from roadseg.media.sources.camera import CameraSource
 
-        return CameraSource(place.index, max_frames=max_frames)
+        return CameraSource(place.index, mode=camera, max_frames=max_frames)
+    if isinstance(place, places.Csi):
+        from roadseg.media.sources.gstreamer import open_csi
+
+        return open_csi(place, mode=camera, max_frames=max_frames, timeout_s=timeout_s)
+    if isinstance(place, places.Pipeline):
+        from roadseg.media.sources.gstreamer import open_pipeline
+
+        return open_pipeline(place.elements, place.name, max_frames=max_frames)
     if isinstance(place, places.Url):
         from roadseg.media.sources.network import open_url
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from roadseg.core.errors import SourceError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sources.images import images_in, is_image, natural_key
 
-__all__ = ["Camera", "Images", "Place", "Url", "Video", "find"]
+__all__ = ["Camera", "Csi", "Images", "Pipeline", "Place", "Url", "Video", "find"]
 
 _DEVICES = "/dev"
 _STREAM_SCHEMES = frozenset(
@@ -75,7 +75,34 @@ class Video:
     notes: tuple[str, ...] = ()
 
 
-Place: TypeAlias = Camera | Url | Images | Video
+@dataclass(frozen=True, slots=True)
+class Csi:
+    """A camera on a Jetson's own connector: `csi://0?width=1920&height=1080&fps=30`."""
+
+    number: int
+    width: int = 1280
+    height: int = 720
+    fps: int = 30
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"CSI camera {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline of GStreamer, without its sink."""
+
+    elements: str
+
+    @property
+    def name(self) -> str:
+        """For people, without passwords."""
+        return redact(self.elements)
+
+
+Place: TypeAlias = Camera | Csi | Pipeline | Url | Images | Video
 
 
 def find(spec: str) -> Place:
@@ -87,6 +114,8 @@ def find(spec: str) -> Place:
     scheme, is_url, rest = spec.partition("://")
     if is_url and scheme.lower() in _STREAM_SCHEMES:
         return Url(f"{scheme.lower()}://{rest}")  # FFmpeg knows no other case
+    if is_url and scheme.lower() == "csi":
+        return _csi(spec, rest)
     if is_url and scheme.lower() == "file":
         # file:///a and file://localhost/a; Windows writes file:///C:/a.
         spec = re.sub(r"^localhost(?=/)|^/(?=[A-Za-z]:)", "", unquote(rest))
@@ -102,6 +131,8 @@ def find(spec: str) -> Place:
         raise SourceError(f"cannot read {redact(spec)}: {os_reason(exc)}") from exc
     if re.fullmatch("[0-9]+", spec):
         return _numbered(spec)
+    if " ! " in spec:
+        return Pipeline(spec)
     if is_url:
         raise SourceError(
             f"cannot open {redact(spec)}", fix=f"{option('--source')} takes {_WHAT_IT_TAKES}"
@@ -117,6 +148,22 @@ def _camera(path: Path) -> Camera | None:
         re.escape(_DEVICES) + r"/video([0-9]{1,4})", os.path.realpath(path).replace(os.sep, "/")
     )
     return Camera(int(device[1])) if device else None
+
+
+def _csi(spec: str, rest: str) -> Csi:
+    number, _, query = rest.partition("?")
+    pairs = dict(parse_qsl(query, keep_blank_values=True))
+    values = {"number": number or "0", **pairs}
+    known = {"number", "width", "height", "fps"}
+    sizes = [value for key, value in values.items() if key != "number"]
+    fits = re.fullmatch("[0-9]{1,2}", values["number"]) is not None
+    fits = fits and all(re.fullmatch("[1-9][0-9]{0,4}", value) for value in sizes)
+    if set(values) - known or not fits:
+        raise SourceError(
+            f"cannot open {redact(spec)}",
+            fix=f"write {option('--source', 'csi://0?width=1280&height=720&fps=30')}",
+        )
+    return Csi(**{key: int(value) for key, value in values.items()})
 
 
 def _numbered(spec: str) -> Camera:

@@ -140,6 +140,7 @@ def test_a_configuration_runs(folders, capsys):
         ((*TWO, "--web", "0", "--web-token", "short"), "the token has fewer than 8", 2),
         ((*TWO, "--policy", "newest"), "unknown policy 'newest': use --policy latest|every", 2),
         ((*TWO, "--max-staleness", "0"), "--max-staleness 0.0 is out of range: give more than", 2),
+        ((*TWO, "--camera-size", "big"), "--camera-size big is out of range: give width and", 2),
         ((*TWO, "--stride", "0"), "--stride 0 is out of range: give 1 or more", 2),
         ((*TWO, "--view", "x", "--web", "0"), "unknown view 'x'", 2),
         ((*TWO, "--fps", "5"), "--fps is for a run over one file", 2),
