@@ -137,7 +137,7 @@ class HttpCamera:
             due_s += 1 / self._fps
             time.sleep(max(due_s - time.monotonic(), 0))
             picture = self._pictures[index % len(self._pictures)].copy()
-            write_code(picture, time.time_ns() // 1_000_000 % 2**BITS)
+            write_code(picture, time.time_ns() // 1_000_000 % (1 << BITS))
             _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
             yield data.tobytes()
             index += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ CLIP = Path(__file__).resolve().parent.parent.parent / "samples" / "drive.mp4"
 _WARM = 0.2
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=15.0)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("soak"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     pictures = pictures_of(CLIP)
     stable = HttpCamera(pictures, arguments.fps)
     flapping = HttpCamera(pictures, arguments.fps, on_s=20, off_s=8)

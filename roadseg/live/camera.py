@@ -113,6 +113,7 @@ class Camera:
         self._stopping = False
         self._left_behind: list[Reader] = []
         self._reader: Reader | None = None
+        self._passed_on: BaseException | None = None
         self._numbering = Numbering()
         self._told: set[tuple[CameraState, LossReason | None]] = set()
         self._thread = threading.Thread(
@@ -151,6 +152,7 @@ class Camera:
         try:
             while not self._stopping and self._await_room():
                 lost = self._attempt()
+                self._let_go()
                 if lost is None or self._stopping:
                     break
                 wait_s = self._backoff.next_s()
@@ -188,6 +190,16 @@ class Camera:
                 reader.abandoned = True
                 self._left_behind.append(reader)
         return None if self._stopping else self._judge(reader)
+
+    def _let_go(self) -> None:
+        """Forget how the error of a connection came about: its frames hold the source, whose
+        decoder has threads and memory, until somebody collects the ring of references."""
+        with self._turn:
+            reader, self._reader = self._reader, None
+        error = None if reader is None or reader.error is self._passed_on else reader.error
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
 
     def _watch(self, reader: Reader) -> None:
         """Follow a connection, through live and stalled, until it ends or is given up."""
@@ -247,7 +259,7 @@ class Camera:
             self._change(CameraState.LOST, LossReason.ENDED)
             return None if is_file else LossReason.ENDED
         if isinstance(error, UsageError) and self._on_error is not None:
-            self._on_error(error)
+            self._pass_on(error)
             return None
         since_s = reader.busy_since_s
         silent = since_s is not None and self._clock() - since_s >= 0.9 * config.timeout
@@ -258,11 +270,15 @@ class Camera:
         message = redact_text(message, (config.url,))
         if known and not self.connects and (is_file or not self._patient):
             self._change(CameraState.LOST, why, message, raised=self._on_error is not None)
-            if self._on_error is not None:
-                self._on_error(error)
+            self._pass_on(error)
             return None
         self._change(CameraState.LOST, why, message)
         return None if is_file else why
+
+    def _pass_on(self, error: BaseException) -> None:
+        self._passed_on = error
+        if self._on_error is not None:
+            self._on_error(error)
 
     def _await_room(self) -> bool:
         """Wait while too many readers are stuck; false if the camera is to stop."""

@@ -54,6 +54,7 @@ OTHERS_OPTIONS = {
     "--rm",
     "--system-site-packages",  # python -m venv
     "--model-repository",  # tritonserver
+    "--now",  # systemctl
 }
 
 
@@ -146,6 +147,10 @@ def why_only_parsed(command: Command) -> str | None:
         return "a camera"
     if source is not None and "://" in source:
         return "a network"
+    if "--config" in command.arguments:
+        return "cameras: tests/cli/live"
+    if "--web" in command.arguments and "--loop" in command.arguments:
+        return "an end"
     if "--show" in command.arguments:
         return "a display"
     if name == "build-engine" or model.endswith(".engine"):
@@ -193,7 +198,7 @@ def known_options() -> set[str]:
     for command in (group(), *group().commands.values()):
         for parameter in command.params:
             known |= {*parameter.opts, *parameter.secondary_opts}
-    for program in (ROOT / "benchmarks").glob("*.py"):
+    for program in (ROOT / "benchmarks").rglob("*.py"):
         known |= set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', program.read_text("utf-8")))
     return known
 

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
 
 def options() -> set[str]:
     command = typer.main.get_command(app).get_command(None, "run")  # type: ignore[attr-defined]
-    return {name for each in command.params for name in each.opts}
+    return {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
 
 
 @pytest.mark.parametrize(

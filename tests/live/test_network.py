@@ -3,6 +3,7 @@ brought back."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -220,3 +221,21 @@ def test_files_played_as_cameras_beside_a_dead_one(tmp_path: Path) -> None:
             assert sum(1 for _ in iter(written.read, None)) > 0
     faults = {e.source for e in events if isinstance(e, HealthEvent)}
     assert faults <= {"missing"}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="this system lists no threads")
+def test_lost_connections_leave_no_decoder_behind() -> None:
+    """Each has threads of its own; nobody may have to wait for a collection of garbage."""
+    server = MjpegServer(count=3)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/task"))
+        url = f"http://127.0.0.1:{server.port}/"
+        live = Running(SourceConfig("a", url, retry_first=0.01, retry_most=0.01))
+        eventually(lambda: live.run.report().sources[0].connects >= 6)
+        live.stop()
+        eventually(lambda: len(os.listdir("/proc/self/task")) <= before)
+    finally:
+        gc.enable()
+        server.kill()

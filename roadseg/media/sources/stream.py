@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,7 @@ class StreamSource:
             no_sound="that of live sources is left out" if container.streams.audio else None,
         )
 
-    def _decode(self) -> Iterator[VideoFrame]:
+    def _decode(self) -> Generator[VideoFrame, None, None]:
         """Pictures as they arrive; packets that cannot be decoded (the stream was entered
         between two key frames, a packet was lost on the way) are passed over. When the
         connection fails, the pictures that the decoder still holds come before the error."""
@@ -191,6 +191,8 @@ class StreamSource:
 
     def close(self) -> None:
         """See `Source.close`."""
+        # It holds the source, and the source it: unbroken, the ring keeps the decoder's threads.
+        self._pictures.close()
         self._container.close()
 
     def __enter__(self) -> StreamSource:
