@@ -41,14 +41,15 @@ def read_code(image_bgr: Image) -> int:
     return int("".join("1" if bit else "0" for bit in middle), 2)
 
 
-def pictures_of(clip: Path, count: int = 60) -> list[Image]:
-    """The first pictures of a clip."""
+def pictures_of(clip: Path, count: int = 60, size_hw: tuple[int, int] = (540, 960)) -> list[Image]:
+    """The first pictures of a clip, at a size."""
     import av
 
     pictures: list[Image] = []
     with av.open(str(clip)) as container:
         for frame in container.decode(video=0):
-            pictures.append(frame.to_ndarray(format="bgr24"))
+            image = frame.to_ndarray(format="bgr24")
+            pictures.append(np.asarray(cv2.resize(image, (size_hw[1], size_hw[0])), np.uint8))
             if len(pictures) == count:
                 break
     return pictures
@@ -141,9 +142,3 @@ class HttpCamera:
             _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
             yield data.tobytes()
             index += 1
-
-
-def as_one(pictures: list[Image], size_hw: tuple[int, int]) -> list[Image]:
-    """The pictures at another size."""
-    size_wh = (size_hw[1], size_hw[0])
-    return [np.asarray(cv2.resize(each, size_wh), np.uint8) for each in pictures]

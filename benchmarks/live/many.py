@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.live.cameras import HttpCamera, as_one, pictures_of
+from benchmarks.live.cameras import HttpCamera, pictures_of
 from benchmarks.live.running import Running, running
 from benchmarks.live.viewers import Viewer
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--staleness", type=float, default=0.3)
     arguments = parser.parse_args(argv)
-    pictures = as_one(pictures_of(CLIP, 30), SIZE_HW)
+    pictures = pictures_of(CLIP, 30, SIZE_HW)
     good = [HttpCamera(pictures, arguments.fps) for _ in range(6)]
     flapping = HttpCamera(pictures, arguments.fps, on_s=4, off_s=4)
     six = [each.url for each in good]
