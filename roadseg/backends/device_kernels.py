@@ -6,8 +6,6 @@ from roadseg.cuda import Cuda, DeviceInfo, Kernel, load_cuda
 from roadseg.kernels.kernels import variants
 from roadseg.kernels.nvrtc import compile_kernels, newer_than_driver, nvrtc_version
 
-__all__ = ["LoadedKernels", "compile_for"]
-
 
 class LoadedKernels:
     """All kernels of one GPU.

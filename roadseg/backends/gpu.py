@@ -13,7 +13,6 @@ from roadseg.core.errors import BackendError, EngineError
 if TYPE_CHECKING:
     from roadseg.cuda import Cuda
 
-__all__ = ["has_nvidia_driver", "shared_cuda", "why_not_tensorrt"]
 
 _DEVICES = (
     "/dev/nvidiactl",  # Linux, containers included

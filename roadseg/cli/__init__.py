@@ -16,8 +16,6 @@ from roadseg.cli.lines import log_printed, print_details
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
-__all__ = ["main"]
-
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
 6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted by Ctrl-C, 143 by SIGTERM,
 129 by SIGHUP."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from roadseg.engine.spec import EngineSpec, Precision
     from roadseg.engine.store import EngineFile
 
-__all__ = ["build_engine"]
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,6 @@ from roadseg.cli.lines import lines_on_stdout
 from roadseg.cli.options import SizeOption, parse_network_size
 from roadseg.cli.progress_bar import progress_bar
 
-__all__ = ["calibrate"]
-
 
 def calibrate(
     data: Annotated[

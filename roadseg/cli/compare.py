@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["compare"]
-
 _UNKNOWN_TERMINAL = (100, 24)
 """Columns and lines where the output goes to a file or a pipe."""
 

@@ -9,8 +9,6 @@ import typer
 
 from roadseg.cli.options import parse_network_size
 
-__all__ = ["export"]
-
 
 def export(
     output: Annotated[Path, typer.Option(metavar="FILE", help="A .onnx or .xml file to write.")],

@@ -9,19 +9,6 @@ import typer
 
 from roadseg.core.size import SizeHW, check_network_size, parse_size
 
-__all__ = [
-    "BackendOption",
-    "ModelOption",
-    "RtspTransportOption",
-    "SizeOption",
-    "SourceArgument",
-    "SourceOption",
-    "ThreadsOption",
-    "one_source",
-    "parse_fps",
-    "parse_network_size",
-]
-
 SourceArgument = Annotated[
     # A list, so that a pattern which the shell has expanded gets an answer.
     list[str] | None,

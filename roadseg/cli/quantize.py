@@ -9,8 +9,6 @@ import typer
 
 from roadseg.cli.lines import lines_on_stdout
 
-__all__ = ["quantize"]
-
 
 def quantize(
     data: Annotated[

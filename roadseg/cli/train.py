@@ -12,8 +12,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["train"]
-
 
 def train(
     context: typer.Context,

@@ -13,8 +13,6 @@ from roadseg.comparison.paper import PAPER_CONDITIONS, paper_figures
 from roadseg.comparison.rows import Row
 from roadseg.core.installing import install
 
-__all__ = ["chart_png"]
-
 _log = logging.getLogger(__name__)
 
 _INK, _SOFT, _GRID = "#1c2430", "#5c6878", "#e6eaee"

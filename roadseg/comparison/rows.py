@@ -12,8 +12,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.files import claim_file, write_json
 from roadseg.core.wording import option
 
-__all__ = ["ROWS", "Row", "RowFile"]
-
 ROWS = "rows.json"
 """Name of the file in the folder of a comparison."""
 

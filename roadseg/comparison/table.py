@@ -12,8 +12,6 @@ from roadseg.comparison.cost import TRAINING_BATCH
 from roadseg.comparison.paper import PAPER_CONDITIONS, PaperFigures, paper_figures
 from roadseg.comparison.rows import Row
 
-__all__ = ["csv_text", "markdown", "terminal_text"]
-
 # Attribute, heading, decimals.
 _COLUMNS = (
     ("global_accuracy", "G", 1),

@@ -12,15 +12,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "SIDE_MULTIPLE",
-    "Backend",
-    "BackendInfo",
-    "PipelinedBackend",
-    "ScoringBackend",
-    "check_batch",
-]
-
 SIDE_MULTIPLE = 32
 """Sides of the input of networks with free sizes are multiples of this: five halvings."""
 

@@ -16,20 +16,6 @@ from pathlib import Path
 from roadseg.core.errors import BackendError
 from roadseg.core.wording import option
 
-__all__ = [
-    "cuda_extra",
-    "driver_cuda",
-    "gpu_extra",
-    "install",
-    "install_tensorrt",
-    "is_installed",
-    "is_jetson",
-    "no_tensorrt_here",
-    "reinstall",
-    "require",
-    "upgrade",
-]
-
 _NAMES = {
     "matplotlib": "Matplotlib",
     "nncf": "NNCF",

@@ -15,17 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Cuda",
-    "DeviceBuffer",
-    "DeviceInfo",
-    "Event",
-    "Graph",
-    "Kernel",
-    "PinnedBuffer",
-    "Stream",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:

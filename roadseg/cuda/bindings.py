@@ -16,8 +16,6 @@ from roadseg.cuda.api import DeviceInfo, Event, Kernel, Stream
 from roadseg.cuda.driver import Driver, open_device
 from roadseg.cuda.failure import cuda_error, out_of_memory
 
-__all__ = ["BindingsCuda"]
-
 _OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 
 

@@ -13,14 +13,6 @@ from roadseg.cuda.api import Stream
 from roadseg.cuda.driver import Driver
 from roadseg.cuda.failure import cuda_error
 
-__all__ = [
-    "BindingsGraph",
-    "BindingsKernel",
-    "begin_capture",
-    "end_capture",
-    "load_kernels",
-]
-
 
 class BindingsKernel:
     """See `roadseg.cuda.Kernel`.

@@ -15,8 +15,6 @@ from roadseg.core.shadowing import shadowing_path
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
 
-__all__ = ["load_cuda"]
-
 
 def load_cuda(index: int = 0) -> Cuda:
     """CUDA on one GPU: through cuda-bindings where it can be loaded, through pycuda otherwise.

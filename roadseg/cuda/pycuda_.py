@@ -26,8 +26,6 @@ from roadseg.cuda.pycuda_objects import (
     host_memory,
 )
 
-__all__ = ["PycudaCuda"]
-
 
 class PycudaCuda:
     """CUDA through pycuda, in the primary context, which PyTorch and TensorRT use.

@@ -16,15 +16,6 @@ from roadseg.core.installing import gpu_extra, install
 from roadseg.cuda.api import Event, Stream
 from roadseg.cuda.failure import cuda_error, out_of_memory
 
-__all__ = [
-    "PycudaBuffer",
-    "PycudaEvent",
-    "PycudaKernel",
-    "PycudaPinned",
-    "PycudaStream",
-    "host_memory",
-]
-
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which pycuda has no name
 
 

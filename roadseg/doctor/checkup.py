@@ -31,8 +31,6 @@ from roadseg.doctor.probing import Probe, run_probes
 from roadseg.doctor.processor import check_processor
 from roadseg.doctor.report import Finding, Level, Report
 
-__all__ = ["Surroundings", "diagnose", "gather", "judge"]
-
 _Check = Callable[[], "Finding | list[Finding]"]
 
 

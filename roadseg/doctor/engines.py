@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["check_builder", "check_engines", "has_engine"]
 
 _CHECK, _TITLE = "engines", "Engines"
 

@@ -12,8 +12,6 @@ from roadseg.core.shadowing import local_shadow, shadowing_path
 from roadseg.core.shipped import shipped_file
 from roadseg.doctor.report import Finding, Level
 
-__all__ = ["check_documentation", "check_folder", "check_shadows", "check_weights"]
-
 _REINSTALL = reinstall("--no-deps roadseg")
 
 # Whether a run without a GPU needs it.

@@ -10,8 +10,6 @@ from roadseg.doctor.libraries import explain_failure
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
-__all__ = ["check_backend", "check_cuda", "check_gpu", "check_nvrtc", "check_tensorrt", "has_gpu"]
-
 _DRIVERS = "install it from https://www.nvidia.com/drivers"
 _CONTAINER = "start the container with --gpus all"
 

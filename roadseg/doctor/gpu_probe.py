@@ -6,8 +6,6 @@ import ctypes
 import sys
 from typing import Any
 
-__all__ = ["look_at_gpus"]
-
 _WINDOWS = sys.platform == "win32"
 _LIBCUDA = "nvcuda.dll" if _WINDOWS else "libcuda.so.1"
 _LIBNVML = "nvml.dll" if _WINDOWS else "libnvidia-ml.so.1"

@@ -7,8 +7,6 @@ from roadseg.core.installing import install, reinstall
 from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
-__all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
-
 
 def explain_failure(
     probe: Probe, package: str, module: str, extra: str = ""

@@ -15,8 +15,6 @@ from typing import Any
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
-__all__ = ["DEFAULT_MODEL", "MARK", "PROBES", "main"]
-
 DEFAULT_MODEL = "segnet-lite"
 """What `roadseg run` takes where none is named."""
 

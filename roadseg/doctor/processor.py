@@ -7,8 +7,6 @@ from pathlib import Path
 
 from roadseg.doctor.report import Finding, Level
 
-__all__ = ["check_processor", "instruction_sets"]
-
 # By name, the flags of Linux that mean it.
 _SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {

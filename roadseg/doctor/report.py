@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-__all__ = ["Finding", "Level", "Report"]
-
 
 class Level(str, Enum):
     """How much a finding matters."""

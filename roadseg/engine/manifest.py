@@ -38,17 +38,6 @@ from roadseg.core.records import read_record
 from roadseg.engine.runtime import Target
 from roadseg.engine.spec import EngineSpec, Precision
 
-__all__ = [
-    "CalibrationFacts",
-    "EngineManifest",
-    "Gpu",
-    "ParityFacts",
-    "TensorFacts",
-    "manifest_path",
-    "read_manifest",
-    "write_manifest",
-]
-
 _VERSION = 1
 
 

@@ -28,8 +28,6 @@ from roadseg.core.shadowing import shadowing_path
 from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 
-__all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
-
 Target = Literal["tensorrt", "tensorrt-rtx"]
 
 TARGETS: tuple[Target, ...] = ("tensorrt", "tensorrt-rtx")

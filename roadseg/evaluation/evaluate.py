@@ -19,8 +19,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.metrics.boundary import BoundaryF1
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["FrameResult", "LabelledFrames", "Scores", "evaluate_backend"]
-
 
 class LabelledFrames(Protocol):
     """What can be scored: a `LabelledSet` or a `LabelledClip` of `roadseg.datasets`."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
     from roadseg.weights import ModelFile
 
-__all__ = ["find_or_build", "open_engine"]
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,6 @@ from typing import Protocol, TypeGuard
 
 from torch import Tensor, nn
 
-__all__ = ["AuxiliaryHead", "has_auxiliary_head", "vgg16_encoder"]
-
 
 class AuxiliaryHead(Protocol):
     """A network with a second head, which shortens the path to the loss while it trains."""

@@ -18,8 +18,6 @@ from roadseg.models.decoder_variants import bilinear_upsampling
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 from roadseg.models.vgg import VGG16_GROUPS, vgg_group
 
-__all__ = ["DeconvNet", "DeepLabLargeFOV", "FCN8s", "UNet"]
-
 
 class FCN8s(nn.Module):
     """FCN-8s on VGG16 (Long, Shelhamer, Darrell 2015), 134 M parameters.

@@ -11,8 +11,6 @@ from roadseg.models.blocks import initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
 from roadseg.models.vgg import VGG16_GROUPS, vgg_group
 
-__all__ = ["SegNet"]
-
 _DECODER = (
     (512, 512, 512, 512),
     (512, 512, 512, 256),

@@ -13,8 +13,6 @@ from roadseg.core.labels import CLASS_NAMES
 from roadseg.core.wording import option
 from roadseg.training.log import read_log
 
-__all__ = ["Board", "draw_curves"]
-
 
 class Board:
     """Writes log lines as TensorBoard events; does nothing where TensorBoard is not installed.

@@ -12,8 +12,6 @@ from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.files import write_text, writing
 from roadseg.core.wording import option
 
-__all__ = ["append_line", "forget_after", "read_log"]
-
 _NAME = "log.jsonl"
 
 

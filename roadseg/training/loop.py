@@ -26,8 +26,6 @@ from roadseg.training.spec import RunSpec
 from roadseg.training.start import starting_network
 from roadseg.training.trainer import Trainer
 
-__all__ = ["TrainingResult", "train"]
-
 
 @dataclass(frozen=True)
 class TrainingResult:

@@ -6,8 +6,6 @@ import math
 
 from roadseg.training.recipes import Recipe
 
-__all__ = ["learning_rate"]
-
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, fraction: float) -> float:
     """The rate of one step.

@@ -28,8 +28,6 @@ from roadseg.training.spec import RunSpec
 from roadseg.training.step_losses import StepLosses
 from roadseg.training.validation import BestWeights
 
-__all__ = ["Trainer"]
-
 
 class Trainer:
     """A run under way.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from roadseg.core.size import SizeHW
     from roadseg.video.meters import Meters
 
-__all__ = ["FrameSegmenter", "segment_frames"]
-
 
 class FrameSegmenter(Protocol):
     """A network as the loop uses it, on one thread; see `roadseg.Segmenter`, which is one."""

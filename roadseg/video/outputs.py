@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from roadseg.media.sinks.sink import MaskSink, Sink
 
-__all__ = ["GrowingSink", "Outputs"]
-
 
 @runtime_checkable
 class GrowingSink(Protocol):

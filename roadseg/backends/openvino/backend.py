@@ -14,8 +14,6 @@ from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
 from roadseg.core.installing import install, upgrade
 from roadseg.core.wording import option
 
-__all__ = ["OpenVinoBackend"]
-
 
 class OpenVinoBackend:
     """A network compiled for one input size on the CPU.

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["TensorRtBackend"]
 
 _SLOTS = 2
 

@@ -15,8 +15,6 @@ from typing import Any, Literal
 
 from roadseg.kernels.kernels import Layout, Variant
 
-__all__ = ["ROLES", "Combination", "Op", "combinations", "supports", "variant_of", "version_of"]
-
 Op = Literal["pool", "unpool"]
 
 ROLES: dict[str, tuple[Literal["values", "index"], ...]] = {

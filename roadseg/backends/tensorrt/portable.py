@@ -34,8 +34,6 @@ from roadseg.kernels.layouts import ITEM_BYTES
 from roadseg.kernels.nvrtc import compile_kernels, newer_than_driver
 from roadseg.kernels.ptx import cuda_release, entry_ptx
 
-__all__ = ["ARGUMENT_ORDERS", "NAMESPACE", "ArgumentOrder", "register_portable"]
-
 ArgumentOrder = Literal["inputs, extra, outputs", "inputs, outputs, extra"]
 ARGUMENT_ORDERS: tuple[ArgumentOrder, ...] = get_args(ArgumentOrder)
 """How TensorRT may hand a kernel its parameters; the first is the documented one."""

@@ -17,8 +17,6 @@ from roadseg.core.installing import install
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
 
-__all__ = ["TorchBackend", "full_fp32", "open_torch_backend"]
-
 
 @contextmanager
 def full_fp32(device: Any) -> Iterator[None]:

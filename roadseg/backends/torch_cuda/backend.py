@@ -30,8 +30,6 @@ from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.errors import BackendError, first_line
 from roadseg.core.wording import option
 
-__all__ = ["TorchCudaBackend"]
-
 # A stream has one batch size, and its last batch may be smaller.
 _MAX_BATCH_SIZES = 4
 

@@ -14,16 +14,6 @@ from torch import Tensor, nn
 
 from roadseg.backends.torch_cuda.layers import Convolution, Timer
 
-__all__ = [
-    "EagerSlot",
-    "GraphSlot",
-    "Slot",
-    "capture",
-    "fastest_algorithms",
-    "graph_time_ms",
-    "tune",
-]
-
 _WARM_UPS = 3
 _TIMED_CALLS = 10
 

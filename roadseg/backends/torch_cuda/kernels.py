@@ -29,7 +29,6 @@ from roadseg.kernels.kernels import (
 if TYPE_CHECKING:
     from roadseg.cuda import Cuda
 
-__all__ = ["KernelOperations", "open_operations", "variant_for"]
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.int8: "int8"}
 _CHANNELS_LAST = torch.channels_last

@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["FRAME_SCALE", "Operations", "ResponseNorm", "TorchOperations"]
-
 FRAME_SCALE = 1.0 / 256.0
 """What 0..255 is multiplied with: a power of two, so that FP16 holds every value exactly."""
 

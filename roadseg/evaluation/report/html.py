@@ -22,8 +22,6 @@ from roadseg.evaluation.report.chart import Chart
 from roadseg.evaluation.report.reliability import BINS, Reliability
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["Figures", "Shots", "page", "percent"]
-
 
 @dataclass(frozen=True)
 class Shots:

@@ -21,8 +21,6 @@ from roadseg.evaluation.report.reliability import Reliability
 from roadseg.metrics.boundary import TOLERANCE
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["PAGE", "Report"]
-
 PAGE = "index.html"
 """Name of the page in its folder."""
 

@@ -13,7 +13,6 @@ from roadseg.cuda.failure import cuda_error, out_of_memory
 if TYPE_CHECKING:
     from roadseg.testing.cuda.owner import Owner
 
-__all__ = ["Memory", "SimulatedBuffer", "SimulatedPinned"]
 
 # As cuMemAlloc aligns.
 _ALIGNMENT = 256

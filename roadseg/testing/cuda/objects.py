@@ -14,13 +14,6 @@ from roadseg.testing.cuda.queues import Mark, Point, Queue, run_captured
 if TYPE_CHECKING:
     from roadseg.testing.cuda.owner import Owner
 
-__all__ = [
-    "KernelFunction",
-    "SimulatedEvent",
-    "SimulatedGraph",
-    "SimulatedKernel",
-    "SimulatedStream",
-]
 
 KernelFunction = Callable[
     [tuple[int, int, int], tuple[int, int, int], tuple["_SimpleCData[Any]", ...]], None

@@ -28,8 +28,6 @@ from roadseg.testing.cuda.objects import (
 )
 from roadseg.testing.cuda.queues import Clock, Point, Queue, Wait, Work, is_joined
 
-__all__ = ["SimulatedCuda"]
-
 
 class SimulatedCuda:
     """CUDA in host memory; see the module.

@@ -15,8 +15,6 @@ from roadseg.weights.calibration import find_calibration, read_calibration
 from roadseg.weights.gate import check_gate
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["already_built"]
-
 
 def already_built(
     path: Path, spec: EngineSpec, *, since: str, runtime: Runtime, weights_sha256: str

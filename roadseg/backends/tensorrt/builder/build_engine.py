@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from roadseg.cuda import Cuda, DeviceInfo
 
-__all__ = ["build_engine"]
 
 _REFERENCE = "PyTorch FP32"
 

@@ -24,7 +24,6 @@ from roadseg.engine.spec import EngineSpec
 if TYPE_CHECKING:
     from roadseg.cuda import DeviceInfo
 
-__all__ = ["available_sm", "choose_sm", "compile_plan"]
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,6 @@ import socket
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["DeferredInterrupt"]
-
 
 class DeferredInterrupt:
     """Turns Ctrl-C inside a `with` block into `requested`, and raises it at the end of the block.

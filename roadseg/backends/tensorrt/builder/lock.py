@@ -11,8 +11,6 @@ from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import FileLock
 from roadseg.core.wording import option
 
-__all__ = ["build_lock"]
-
 _POLL_S = 0.2
 
 

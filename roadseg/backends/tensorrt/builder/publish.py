@@ -11,8 +11,6 @@ from roadseg.core.files import claim_file, hidden_beside, new_part, writing
 from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
-__all__ = ["Draft", "claim_engine"]
-
 
 def claim_engine(path: Path) -> None:
     """Make sure that an engine can be written to `path`; see `claim_file`.
