@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from roadseg.core.errors import BackendError, EngineError
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
 
 
 _DEVICES = (
@@ -40,7 +40,7 @@ def shared_cuda() -> Cuda:
     Raises:
         BackendError: there is no GPU, no driver or no CUDA library for Python.
     """
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     return load_cuda()
 

@@ -40,7 +40,7 @@ def load_cuda(index: int = 0) -> Cuda:
         return BindingsCuda(bindings, _version("cuda-bindings"), index)
     pycuda, pycuda_problem = _import("pycuda.driver")
     if pycuda is not None:
-        from roadseg.cuda.pycuda_ import PycudaCuda
+        from roadseg.cuda.pycuda.context import PycudaCuda
 
         return PycudaCuda(pycuda, _version("pycuda"), index, set_current=_set_current_of_driver())
     # pycuda is linked to the driver's library, and so cannot even be imported without it.

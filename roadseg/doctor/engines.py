@@ -11,7 +11,7 @@ from roadseg.doctor.probing import Probe
 from roadseg.doctor.report import Finding, Level
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
     from roadseg.engine.manifest import EngineManifest
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
@@ -153,7 +153,7 @@ def _describe(manifest: EngineManifest) -> str:
 def _device(gpu: Probe) -> DeviceInfo | None:
     if not gpu.facts.get("gpus"):
         return None
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
 
     first = gpu.facts["gpus"][0]
     major, minor = first["compute_capability"]

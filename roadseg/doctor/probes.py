@@ -57,7 +57,7 @@ def _gpu() -> dict[str, Any]:
 
 
 def _cuda() -> dict[str, Any]:
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     cuda = load_cuda()
     facts = {"name": cuda.name, "graphs": cuda.supports_graphs}

@@ -24,7 +24,7 @@ from roadseg.weights.calibration import read_calibration, shipped_calibration
 from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
     from roadseg.engine.runtime import Runtime
 
 __all__ = [

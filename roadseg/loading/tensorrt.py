@@ -20,7 +20,7 @@ from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stal
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
     from roadseg.engine.runtime import Runtime
     from roadseg.weights import ModelFile
 

@@ -51,9 +51,9 @@ def rtx() -> Runtime:
 def hopper(monkeypatch: pytest.MonkeyPatch) -> SimulatedCuda:
     """An H200 with TensorRT-RTX alone."""
     cuda = SimulatedCuda(compute_capability=(9, 0))
-    cuda._device = replace(cuda.device, name="NVIDIA H200")
+    cuda.device = replace(cuda.device, name="NVIDIA H200")
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", lambda target: rtx())
-    monkeypatch.setattr("roadseg.cuda.load_cuda", lambda: cuda)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", lambda: cuda)
     return cuda
 
 
@@ -133,7 +133,9 @@ def test_the_runtime_that_is_for_this_gpu(
     assert usable_runtime() is full
 
 
-@pytest.mark.parametrize("what", ["roadseg.engine.runtime.load_runtime", "roadseg.cuda.load_cuda"])
+@pytest.mark.parametrize(
+    "what", ["roadseg.engine.runtime.load_runtime", "roadseg.cuda.load.load_cuda"]
+)
 def test_nothing_to_measure(
     what: str, hopper: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.errors import BackendError
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 

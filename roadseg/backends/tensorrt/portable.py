@@ -28,7 +28,7 @@ from roadseg.backends.tensorrt.formats import ROLES, Op, combinations, variant_o
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import upgrade
 from roadseg.core.wording import option
-from roadseg.cuda import load_cuda
+from roadseg.cuda.load import load_cuda
 from roadseg.kernels.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.kernels.layouts import ITEM_BYTES
 from roadseg.kernels.nvrtc import compile_kernels, newer_than_driver

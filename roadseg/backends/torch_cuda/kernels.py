@@ -27,7 +27,7 @@ from roadseg.kernels.kernels import (
 )
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
 
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.int8: "int8"}
@@ -176,7 +176,7 @@ def open_operations(device_index: int) -> tuple[Operations, str]:
     Returns:
         The operations, and why they are not the kernels: empty if they are.
     """
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     try:
         return KernelOperations.compiled(load_cuda(device_index)), ""

@@ -696,7 +696,7 @@ def test_kernels_are_not_compiled_by_a_compiler_newer_than_the_driver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = SimulatedCuda()
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
     monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 0))
     with pytest.raises(BackendError, match=r"^NVRTC 13\.0 writes machine code that this driver"):
         KernelOperations.compiled(cuda)

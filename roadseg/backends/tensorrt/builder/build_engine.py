@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from roadseg.cuda import Cuda, DeviceInfo
+    from roadseg.cuda.api import Cuda, DeviceInfo
 
 
 _REFERENCE = "PyTorch FP32"
@@ -148,7 +148,7 @@ def build_engine(
 def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda | None, str]:
     """The GPU, or why there is none, which only TensorRT-RTX does not mind."""
     if open_cuda is None:
-        from roadseg.cuda import load_cuda
+        from roadseg.cuda.load import load_cuda
 
         open_cuda = load_cuda
     try:

@@ -22,7 +22,7 @@ from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
 
 
 _log = logging.getLogger(__name__)

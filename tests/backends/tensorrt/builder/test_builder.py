@@ -399,7 +399,7 @@ def test_a_gpu_of_its_own_is_closed(
     closed: list[int] = []
 
     shop.cuda.close = lambda: closed.append(1)
-    monkeypatch.setattr("roadseg.cuda.load_cuda", lambda: shop.cuda)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", lambda: shop.cuda)
     options = shop.options()
     del options["open_cuda"]
     build_engine(spec, output=tmp_path, **options)
