@@ -25,12 +25,10 @@ class LabelledFrames(Protocol):
 
     def __len__(self) -> int:
         """Number of frames."""
-        ...
 
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
         """(H, W, 3) uint8 BGR frames with (H, W) uint8 class ids; the first behind the
         classes is void."""
-        ...
 
 
 @dataclass(frozen=True)

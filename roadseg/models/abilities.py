@@ -14,7 +14,6 @@ class AuxiliaryHead(Protocol):
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores as `forward` gives them, and coarser ones of the second head."""
-        ...
 
 
 def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:

@@ -20,7 +20,6 @@ class GrowingSink(Protocol):
 
     def sync(self) -> None:
         """Wait until the disk has what was written so far, as far as it can be had."""
-        ...
 
 
 class Outputs:

@@ -24,20 +24,16 @@ class Slot(Protocol):
     @property
     def frames(self) -> npt.NDArray[np.uint8]:
         """(N, H, W, 3) uint8, to be written before `start`."""
-        ...
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
         """(N, H, W) uint8, to be read after `wait`."""
-        ...
 
     def start(self) -> None:
         """Begin upload, network and download; may return before they are done."""
-        ...
 
     def wait(self) -> None:
         """Return when they are done."""
-        ...
 
 
 class EagerSlot:

@@ -37,7 +37,6 @@ class Operations(Protocol):
     @property
     def name(self) -> str:
         """Who computes, for reports."""
-        ...
 
     def frame(
         self, frames: Tensor, channels: int, dtype: torch.dtype, norm: ResponseNorm | None
@@ -46,15 +45,12 @@ class Operations(Protocol):
 
         Values are multiplied with `FRAME_SCALE`, or normalised by `norm`.
         """
-        ...
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """2x2 maxima (ceil at odd sides), and the index map that `unpool` takes."""
-        ...
 
     def unpool(self, x: Tensor, index: Tensor, out_hw: tuple[int, int]) -> Tensor:
         """Values back at their places, zeros elsewhere."""
-        ...
 
     def labels(self, scores: Tensor, classes: int, block: int, out_hw: tuple[int, int]) -> Tensor:
         """Labels (N, H, W) uint8 of the highest score, the first of equal ones.
@@ -63,7 +59,6 @@ class Operations(Protocol):
         pixel i rows and j columns into the position's square of block x block pixels. Channels
         beyond are ignored.
         """
-        ...
 
 
 class TorchOperations:
