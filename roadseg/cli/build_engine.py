@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roadseg.cli.lines import lines_on_stdout
+from roadseg.cli.options import WeightsOption
 from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.size import parse_size
 
@@ -22,9 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def build_engine(
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,15 @@ BackendOption = Annotated[
         help="What runs the network: auto, tensorrt, openvino, torch or fake. auto takes the GPU "
         "where there is one.",
     ),
+]
+WeightsOption = Annotated[str, typer.Option(help="Name of a model, or a file of weights.")]
+LabelledOption = Annotated[
+    Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
+]
+MaxDropOption = Annotated[float, typer.Option(help="Points of validation mIoU that INT8 may cost.")]
+RuntimeThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
 ]
 SizeOption = Annotated[
     str | None,

@@ -26,12 +26,7 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         gpu: how the driver answered.
         tensorrt: how TensorRT loaded.
     """
-    from roadseg.engine.store import (
-        calibration_sha256,
-        checksum_problem,
-        list_engines,
-        stale_reasons,
-    )
+    from roadseg.engine.store import list_engines, unfit_reasons
 
     findings: list[Verdict] = []
     engines, damaged = list_engines(folder)
@@ -39,16 +34,8 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:
-        reasons = stale_reasons(
-            engine.manifest,
-            runtime=runtime,
-            device=device,
-            weights_sha256=_weights_sha256(engine.manifest, weights_dir),
-            calibration_sha256=calibration_sha256(engine.manifest),
-        )
-        damage = checksum_problem(engine)
-        if damage is not None:
-            reasons.append(damage)
+        weights_sha256 = _weights_sha256(engine.manifest, weights_dir)
+        reasons = unfit_reasons(engine, runtime, device, weights_sha256)
         if reasons:
             text = f"{_describe(engine.manifest)} does not fit: {'; '.join(reasons)}"
             command = engine.manifest.build_command().strip("'")
@@ -78,12 +65,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         model: name of a model that ships.
         folder, weights_dir, gpu, tensorrt: see `check_engines`.
     """
-    from roadseg.engine.store import (
-        calibration_sha256,
-        checksum_problem,
-        list_engines,
-        stale_reasons,
-    )
+    from roadseg.engine.store import list_engines, unfit_reasons
 
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
@@ -93,14 +75,8 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:
             continue
-        reasons = stale_reasons(
-            manifest,
-            runtime=runtime,
-            device=device,
-            weights_sha256=_weights_sha256(manifest, weights_dir),
-            calibration_sha256=calibration_sha256(manifest),
-        )
-        if not reasons and checksum_problem(engine, quick=True) is None:
+        weights_sha256 = _weights_sha256(manifest, weights_dir)
+        if not unfit_reasons(engine, runtime, device, weights_sha256, quick=True):
             return True
     return False
 
