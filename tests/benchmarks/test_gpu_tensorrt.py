@@ -125,10 +125,10 @@ def test_the_runtime_that_is_for_this_gpu(
     with pytest.raises(RefusedError) as caught:
         usable_runtime()
     assert str(caught.value) == REFUSED
-    hopper._device = replace(hopper.device, compute_capability=(8, 9))
+    hopper.device = replace(hopper.device, compute_capability=(8, 9))
     assert usable_runtime().target == "tensorrt-rtx"
     full = Runtime(None, "tensorrt", (10, 13, 0, 35), "10.13.0.35")
-    hopper._device = replace(hopper.device, compute_capability=(9, 0))
+    hopper.device = replace(hopper.device, compute_capability=(9, 0))
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", lambda target: full)
     assert usable_runtime() is full
 

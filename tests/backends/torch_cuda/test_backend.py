@@ -301,12 +301,10 @@ def test_a_whole_network_in_fp16_on_the_kernels(lite: nn.Module, kernels: Kernel
 
 
 def test_without_cuda_pytorchs_own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    import roadseg.cuda
-
     def missing(_index: int = 0) -> None:
         raise BackendError("no driver", fix="install one")
 
-    monkeypatch.setattr(roadseg.cuda, "load_cuda", missing)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", missing)
     operations, why = open_operations(0)
     assert type(operations) is TorchOperations
     assert why == "no driver: install one"
