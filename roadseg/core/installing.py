@@ -25,6 +25,9 @@ _NAMES = {
     "torch": "PyTorch",
 }
 
+# The driver's library.
+LIBCUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
 _JETPACK = "sudo apt install python3-libnvinfer"
 
 
@@ -134,7 +137,7 @@ def is_jetson() -> bool:
 def driver_cuda() -> tuple[int, int] | None:
     """The newest CUDA that the NVIDIA driver runs: (12, 6); None without a driver."""
     try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        library = ctypes.CDLL(LIBCUDA)
     except OSError:
         return None
     version = ctypes.c_int()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 from roadseg.core.errors import BackendError
-from roadseg.core.installing import gpu_extra, install
+from roadseg.core.installing import LIBCUDA, gpu_extra, install
 from roadseg.core.shadowing import shadowing_path
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
@@ -73,9 +72,8 @@ def _version(distribution: str) -> str:
 
 
 def _set_current_of_driver() -> Callable[[int], int]:
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        function = ctypes.CDLL(name).cuCtxSetCurrent
+        function = ctypes.CDLL(LIBCUDA).cuCtxSetCurrent
     except OSError as exc:
         raise no_driver() from exc
     function.argtypes = [ctypes.c_void_p]

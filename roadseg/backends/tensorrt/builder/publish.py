@@ -40,8 +40,7 @@ class Draft:
     def __enter__(self) -> Draft:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        del error
+    def __exit__(self, *_error: object) -> None:
         with contextlib.suppress(OSError):
             self.plan_path.unlink(missing_ok=True)
 

@@ -17,10 +17,9 @@ import pytest
 from roadseg.backends.fake import FakeBackend
 from roadseg.backends.tensorrt.builder import build_engine as subject
 from roadseg.backends.tensorrt.builder import publish
-from roadseg.backends.tensorrt.builder.already_built import already_built
 from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.backends.tensorrt.builder.graph import export_graph
-from roadseg.backends.tensorrt.builder.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import already_built, build_lock
 from roadseg.core.errors import (
     BackendError,
     DataError,
