@@ -27,7 +27,7 @@ from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.version import __version__
 from roadseg.core.wording import option
-from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
+from roadseg.engine.manifest import OF_SPEC, EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
@@ -213,23 +213,16 @@ def _describe(
     own = spec.model != spec.model_name
     only_here = spec.target == "tensorrt" and device is not None
     return EngineManifest(
+        **{name: getattr(spec, name) for name in OF_SPEC},
         model=spec.model_name,
         source=str(Path(spec.model).resolve()) if own else spec.model,
         architecture=graph.architecture,
         weights_sha256=graph.weights_sha256,
         graph_sha256=graph.sha256,
         export_sha256=export_sha256(),
-        precision=spec.precision,
-        size_hw=spec.size_hw,
-        batch=spec.batch,
-        lowering=spec.lowering,
-        portable=spec.portable,
         kernels_sha256=source_hash() if spec.lowering == "plugin" else None,
-        target=spec.target,
         tensorrt_version=runtime.version_text,
         gpu=Gpu(device.name, device.compute_capability) if device and only_here else None,
-        sm=spec.sm,
-        workspace_mb=spec.workspace_mb,
         classes=graph.classes.names,
         palette_rgb=tuple((int(r), int(g), int(b)) for b, g, r in graph.classes.palette_bgr),
         calibration=graph.calibration,
