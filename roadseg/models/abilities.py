@@ -22,5 +22,5 @@ def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
 
 
 def vgg16_encoder(model: nn.Module) -> nn.Module | None:
-    """The part of a network that VGG16's weights fit, as its `vgg16_encoder` says; else None."""
-    return getattr(model, "vgg16_encoder", None)
+    """The part of a network that VGG16's weights fit, if it says `has_vgg16_encoder`; else None."""
+    return getattr(model, "encoder", None) if hasattr(model, "has_vgg16_encoder") else None
