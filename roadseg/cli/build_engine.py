@@ -156,13 +156,8 @@ def build_engine(
 def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
     from roadseg.core.errors import UsageError
 
-    given: list[Precision] = []
-    if fp16:
-        given.append("fp16")
-    if int8:
-        given.append("int8")
-    if fp32:
-        given.append("fp32")
+    flags: dict[Precision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
+    given = [name for name, flag in flags.items() if flag]
     if len(given) > 1:
         raise UsageError(" and ".join(f"--{name}" for name in given), fix="give one of them")
     return given[0] if given else "fp16"
