@@ -160,6 +160,20 @@ def run(
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Write a JSON line for each event here."),
     ] = None,
+    event_clips: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a clip and a snapshot of each event here, without sound. Without an .mp4 "
+            "output the pictures are encoded for the clips alone.",
+        ),
+    ] = None,
+    pre_roll: Annotated[
+        float, typer.Option(metavar="SECONDS", help="What a clip shows before its event.")
+    ] = 5.0,
+    post_roll: Annotated[
+        float, typer.Option(metavar="SECONDS", help="What a clip shows after it.")
+    ] = 5.0,
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -181,6 +195,7 @@ def run(
     from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
     from roadseg.run.video import RunOptions, open_loop
+    from roadseg.video.clips import Roll
     from roadseg.video.meters import Meters
     from roadseg.video.reading import ReadingOptions
 
@@ -219,6 +234,8 @@ def run(
             blur_style=blur_style,
             rules=tuple(event or ()),
             events=events,
+            event_clips=event_clips,
+            roll=Roll(pre_roll, post_roll),
             groups=tuple(group or ()),
         ),
     )

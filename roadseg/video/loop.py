@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from roadseg.media.sinks.sink import MaskSink, Sink
     from roadseg.media.sources.base import Source, SourceInfo
     from roadseg.render import Renderer
+    from roadseg.video.clips import EventClips
     from roadseg.video.display import Window
     from roadseg.video.inference import FrameSegmenter
 
@@ -125,6 +126,7 @@ class VideoLoop:
         mask_sink: takes the class ids; the loop closes it.
         reader: reads each frame, None where nothing is asked of it.
         timeline: takes what it reads; the loop closes it.
+        clips: takes the pictures and the events among what it reads; the loop closes it.
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
@@ -143,6 +145,7 @@ class VideoLoop:
         mask_sink: MaskSink | None = None,
         reader: Reader | None = None,
         timeline: Timeline | None = None,
+        clips: EventClips | None = None,
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
@@ -153,7 +156,7 @@ class VideoLoop:
         self.segmenter = segmenter
         self.renderer = renderer
         self.reader = reader
-        self.outputs = Outputs(sink, mask_sink, timeline)
+        self.outputs = Outputs(sink, mask_sink, timeline, clips)
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()

@@ -144,6 +144,16 @@ class EventWatch:
         self._time_s = -math.inf
         return [event for state in self._states for event in _end(state)]
 
+    def held(self) -> list[tuple[Event, float]]:
+        """The rules that hold, or held a moment ago: events that go on, and what will be one when
+        it has lasted for long enough.
+
+        Returns:
+            Each as it is now (`update` goes on changing it), with the time at which its rule held
+            last.
+        """
+        return [(state.open, state.last_s) for state in self._states if state.open is not None]
+
     def _step(self, state: _State, time_s: float, readings: Readings) -> list[Event]:
         rule = state.rule
         changes: list[Event] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
 from roadseg.core.installing import require
 from roadseg.core.wording import option
 from roadseg.road.privacy import check_style
+from roadseg.video.clips import Roll
 
 __all__ = ["ReadingOptions"]
 
@@ -32,6 +33,8 @@ class ReadingOptions:
         blur_style: how; one of `roadseg.road.privacy.STYLES`.
         rules: events to watch for; see `roadseg.road.events.grammar`.
         events: `.jsonl` file with a line for each event, None for none.
+        event_clips: folder for a clip and a snapshot of each event, None for none.
+        roll: what clips show before and after their events.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -47,6 +50,8 @@ class ReadingOptions:
     blur_style: str = "blur"
     rules: tuple[str, ...] = ()
     events: Path | None = None
+    event_clips: Path | None = None
+    roll: Roll = field(default_factory=Roll)
     groups: tuple[str, ...] = ()
 
     @property
@@ -64,7 +69,8 @@ class ReadingOptions:
     @property
     def wants_files(self) -> bool:
         """Whether files of its own are written."""
-        return self.timeline is not None or self.events is not None
+        files = (self.timeline, self.events, self.event_clips)
+        return any(path is not None for path in files)
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before the model is known.
@@ -75,9 +81,11 @@ class ReadingOptions:
             BackendError: it needs a package that is not installed.
         """
         check_style(self.blur_style)
-        if self.events is not None and not self.rules:
+        for path in (self.events, self.event_clips):
+            if path is None or self.rules:
+                continue
             raise UsageError(
-                f"there is nothing to write to {self.events}",
+                f"there is nothing to write to {path}",
                 fix="say what to watch for with "
                 + option("--event", "NAME: car in corridor > 5%", parameter="rules"),
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Labels
+from roadseg.video.clips import Cues
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.readouts import Reading
 
@@ -21,6 +22,7 @@ class Read:
         label_map: its labels.
         reading: what was read from it; None without read-outs.
         events: names of the events that go on.
+        cues: what it means for the clips of events; None without clips.
         left_out: what of it is neither coloured nor counted; None for nothing.
     """
 
@@ -28,6 +30,7 @@ class Read:
     label_map: LabelMap
     reading: Reading | None = None
     events: tuple[str, ...] = ()
+    cues: Cues | None = None
     left_out: LeftOut | None = None
 
     @property

@@ -12,6 +12,7 @@ from roadseg.core.size import SizeHW
 from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
 from roadseg.road import PrivacyMask, Steady, hide
+from roadseg.video.clips import ClipFolder
 from roadseg.video.reading.event_log import EventLog
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
@@ -33,25 +34,35 @@ class Reader:
         options: what is asked for.
         classes: of the labels.
         picture_hw: of the source; None where only its first frame tells.
+        clips: names the clips of events; None without clips.
+
+    Attributes:
+        names: of classes and the user's groups, as `Reading.shares` has them.
+        rules: of the events, as read.
 
     Raises:
         UsageError: an option is wrong, or the model lacks a class that it needs.
     """
 
     def __init__(
-        self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW | None = None
+        self,
+        options: ReadingOptions,
+        classes: ClassSet,
+        picture_hw: SizeHW | None = None,
+        clips: ClipFolder | None = None,
     ) -> None:
-        self._options, self._classes = options, classes
+        self._options, self._classes, self._clips = options, classes, clips
         self._parts: _Parts | None = None
         self._begun = False
         self._waiting: tuple[Frame, Geometry] | None = None
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
             known = replace(options, horizon=None, corridor=None)
-            self.names = _Parts(known, classes, _ANY_HW).scene.names
+            parts = _Parts(known, classes, _ANY_HW, clips)
         else:
-            self._parts = _Parts(options, classes, picture_hw)
-            self.names = self._parts.scene.names
+            parts = self._parts = _Parts(options, classes, picture_hw, clips)
+        self.names = parts.scene.names
+        self.rules = () if parts.events is None else parts.events.rules
         self._means = Means(self.names) if options.wants_readouts else None
 
     def push(self, frame: Frame, label_map: LabelMap) -> list[Read]:
@@ -63,7 +74,7 @@ class Reader:
             UsageError: what depends on the size of the pictures is wrong.
         """
         if self._parts is None:
-            self._parts = _Parts(self._options, self._classes, frame.size_hw)
+            self._parts = _Parts(self._options, self._classes, frame.size_hw, self._clips)
         seen = frame
         if self._parts.privacy is not None:
             # From the labels as the network gives them: steadying them may take a person away.
@@ -108,7 +119,8 @@ class Reader:
         events = self._parts.events
         ids = label_map.network_ids
         going_on = () if events is None else events.update(frame.time_s, ids)
-        return Read(frame, label_map, reading, going_on, self._parts.left_out(frame.size_hw))
+        cues = None if events is None else events.cues
+        return Read(frame, label_map, reading, going_on, cues, self._parts.left_out(frame.size_hw))
 
     def close(self) -> list[Path]:
         """End the events that go on, after the last frame; a second call does nothing.
@@ -147,11 +159,19 @@ class Reader:
 class _Parts:
     """What is made once the size of the pictures is known."""
 
-    def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
+    def __init__(
+        self,
+        options: ReadingOptions,
+        classes: ClassSet,
+        picture_hw: SizeHW,
+        clips: ClipFolder | None,
+    ) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
         words = self.scene.words
-        self.events = EventLog(options.rules, self.scene, options.events) if options.rules else None
+        self.events = (
+            EventLog(options.rules, self.scene, options.events, clips) if options.rules else None
+        )
         self.privacy = PrivacyMask(list(options.blur), words) if options.blur else None
         self.steady = Steady(words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}
