@@ -1,7 +1,7 @@
 """The timeline: what was read from each frame, as a row of a table.
 
-CSV and JSON lines grow with every frame, and whatever cuts the run leaves whole rows. Parquet is
-written to a hidden file that gets its name at the end, since it cannot be read before.
+CSV and JSON lines grow with every frame, and whatever cuts the run leaves whole rows; so does the
+hidden file that becomes Parquet in the end.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ __all__ = ["Row", "Timeline"]
 
 class _Table(Protocol):
     """Takes rows."""
+
+    warnings: list[str]
 
     def write(self, row: Sequence[Value]) -> None: ...
 
@@ -60,8 +62,8 @@ class Timeline:
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path: Path | None = path
-        self.warnings: list[str] = []
         self._table = _table(path, columns(names))
+        self.warnings: list[str] = self._table.warnings
 
     def write(self, row: Row) -> None:
         """Append a row.
