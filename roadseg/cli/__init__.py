@@ -36,6 +36,7 @@ _COMMANDS = (
     "export",
     "render-sample",
     "find-bonnet",
+    "timeline",
     "doctor",
 )
 
