@@ -39,7 +39,7 @@ def run(
     ] = None,
     view: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What is shown: overlay, mask or side-by-side."),
+        typer.Option(metavar="NAME", help="What is shown: overlay, mask, side-by-side or doubt."),
     ] = "overlay",
     alpha: Annotated[
         float, typer.Option(metavar="NUMBER", help="Opacity of the colours, from 0 to 1.")
@@ -148,6 +148,18 @@ def run(
     blur_style: Annotated[
         str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")
     ] = "blur",
+    doubt: Annotated[
+        bool,
+        typer.Option(
+            "--doubt",
+            help="Show how sure the network is, and when not to trust it; costs time. --view doubt "
+            "does so, too.",
+        ),
+    ] = False,
+    doubt_limit: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.121."),
+    ] = None,
     event: Annotated[
         list[str] | None,
         typer.Option(
@@ -232,6 +244,8 @@ def run(
             smooth=smooth,
             blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
             blur_style=blur_style,
+            doubt=doubt,
+            doubt_limit=doubt_limit,
             rules=tuple(event or ()),
             events=events,
             event_clips=event_clips,

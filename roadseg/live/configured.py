@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roadseg.core.errors import UsageError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
 from roadseg.live.config import LiveConfig
@@ -46,6 +47,11 @@ def renderer_of(
     Raises:
         UsageError: there is no such palette or view.
     """
+    if config.view == "doubt":
+        raise UsageError(
+            "live runs cannot show doubt, for which they keep no scores",
+            fix="use another view, or roadseg run",
+        )
     look: dict[str, Any] = {"palette": config.palette, "view": config.view, "alpha": config.alpha}
     render = Renderer(classes=classes, **{key: v for key, v in look.items() if v is not None})
     shown: HudStats | None = None

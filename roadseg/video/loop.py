@@ -272,8 +272,8 @@ class VideoLoop:
             live=self.source.info.kind == "live",
             keep_error=self._keep_error,
         )
-        for frame, label_map in pairs:
-            yield Read(frame, label_map)
+        for each in pairs:
+            yield Read(each.frame, each.label_map, scores=each.scores)
 
     def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:
@@ -281,7 +281,7 @@ class VideoLoop:
             return
         for each in segmented:
             with self.meters.render:
-                ready = [each] if self.reader is None else self.reader.push(*each.labelled)
+                ready = [each] if self.reader is None else self.reader.push(*each.segmented)
                 results = [self._render(read) for read in ready]
             yield from results
         if self.reader is not None:
@@ -292,7 +292,9 @@ class VideoLoop:
             return _Result(read)
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
-        return _Result(read, self.renderer(read.frame.image_bgr, read.label_map, hud, left_out))
+        doubt = None if read.doubt is None else read.doubt.pixels
+        picture = self.renderer(read.frame.image_bgr, read.label_map, hud, left_out, doubt)
+        return _Result(read, picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:

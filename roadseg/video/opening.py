@@ -72,6 +72,11 @@ class VideoOptions:
     stream: int | None = None
     reading: ReadingOptions = field(default_factory=ReadingOptions)
 
+    @property
+    def all_reading(self) -> ReadingOptions:
+        """What is read from each frame, with what the view shows."""
+        return replace(self.reading, doubt_view=True) if self.view == "doubt" else self.reading
+
 
 def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
@@ -124,11 +129,12 @@ def open_video(
             # One picture is no speed: the display would stand in it without a figure.
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
         reader = timeline = folder = clips = None
-        if options.reading.wants_reader:
+        reading = options.all_reading
+        if reading.wants_reader:
             if options.reading.event_clips is not None:
                 folder = ClipFolder(options.reading.event_clips)
                 stack.callback(folder.release)
-            reader = Reader(options.reading, segmenter.classes, source.info.size_hw, folder)
+            reader = Reader(reading, segmenter.classes, source.info.size_hw, folder)
             if options.reading.events is not None:
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:

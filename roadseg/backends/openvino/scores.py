@@ -41,15 +41,19 @@ class OpenVinoScoringBackend(OpenVinoBackend):
         check_batch(batch_bgr, self.network_hw)
         if self._request is None:
             raise BackendError("the openvino backend is closed", fix="create another one")
-        scores = []
+        scores: npt.NDArray[np.float32] | None = None
         for position in range(len(batch_bgr)):
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:
                 results = self._request.infer([frame], share_inputs=True)
             except RuntimeError as exc:
                 raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
-            scores.append(results[0][0].astype(np.float32))
-        return np.stack(scores)
+            values = results[0][0]
+            if scores is None:
+                scores = np.empty((len(batch_bgr), *values.shape), np.float32)
+            scores[position] = values
+        assert scores is not None
+        return scores
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""

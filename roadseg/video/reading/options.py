@@ -31,6 +31,10 @@ class ReadingOptions:
         smooth: steady labels with `roadseg.road.Steady`, one frame late.
         blur: classes or groups to hide in the frame before anything leaves the program.
         blur_style: how; one of `roadseg.road.privacy.STYLES`.
+        doubt: read from each frame how sure the network is; needs scores.
+        doubt_limit: mean entropy above which a picture is not to be trusted, 0 to 1; that of
+            `segnet-lite` where None. See `roadseg.road.Trust`.
+        doubt_view: read it for each pixel, for the view of that name.
         rules: events to watch for; see `roadseg.road.events.grammar`.
         events: `.jsonl` file with a line for each event, None for none.
         event_clips: folder for a clip and a snapshot of each event, None for none.
@@ -48,6 +52,9 @@ class ReadingOptions:
     smooth: bool = False
     blur: tuple[str, ...] = ()
     blur_style: str = "blur"
+    doubt: bool = False
+    doubt_limit: float | None = None
+    doubt_view: bool = False
     rules: tuple[str, ...] = ()
     events: Path | None = None
     event_clips: Path | None = None
@@ -61,10 +68,15 @@ class ReadingOptions:
         return self.readouts or any(value is not None for value in how)
 
     @property
+    def wants_doubt(self) -> bool:
+        """Whether the scores behind the labels are needed."""
+        return self.doubt or self.doubt_view or self.doubt_limit is not None
+
+    @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        steps = self.wants_readouts or self.smooth or bool(self.blur or self.rules)
-        return steps or self.ignore_mask is not None
+        steps = self.wants_readouts or self.wants_doubt or self.smooth
+        return steps or bool(self.blur or self.rules) or self.ignore_mask is not None
 
     @property
     def wants_files(self) -> bool:
@@ -76,11 +88,16 @@ class ReadingOptions:
         """Refuse what can be seen to be wrong before the model is known.
 
         Raises:
-            UsageError: timeline or events are a file of another kind, there are no rules for
-                events, or there is no such `blur_style`.
+            UsageError: a limit is out of range, timeline or events are a file of another kind,
+                there are no rules for events, or there is no such `blur_style`.
             BackendError: it needs a package that is not installed.
         """
         check_style(self.blur_style)
+        if self.doubt_limit is not None and not 0 < self.doubt_limit < 1:
+            raise UsageError(
+                f"{option('--doubt-limit', f'{self.doubt_limit:g}')} is not between 0 and 1",
+                fix=f"use for example {option('--doubt-limit', 0.12)}",
+            )
         for path in (self.events, self.event_clips):
             if path is None or self.rules:
                 continue

@@ -71,7 +71,7 @@ class Timeline:
         Raises:
             SinkError: it cannot be written; the rows before it are.
         """
-        frame, reading = row.read.frame, row.read.reading
+        frame, reading, doubt = row.read.frame, row.read.reading, row.read.doubt
         if reading is None:
             return
         values = (
@@ -87,6 +87,8 @@ class Timeline:
             reading.nearest_m,
             reading.nearest_class,
             ";".join(row.read.events),
+            None if doubt is None else doubt.doubt.entropy,
+            None if doubt is None else int(doubt.is_doubtful),
             *reading.shares,
         )
         self._table.write([_plain(value) for value in values])

@@ -78,12 +78,14 @@ def test_csv(tmp_path: Path) -> None:
         "corridor_nearest_m",
         "corridor_nearest_class",
         "events",
+        "doubt",
+        "doubtful",
         "share_road",
         "share_traffic_light",
     ]
     assert first == [
         *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
-        *("30", "12.5", "traffic light", "", "0.5", "0.25"),
+        *("30", "12.5", "traffic light", "", "", "", "0.5", "0.25"),
     ]
     assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
 
