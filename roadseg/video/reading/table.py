@@ -12,6 +12,7 @@ from typing import Any
 
 from roadseg.core.errors import SourceError, UsageError, os_reason
 from roadseg.core.installing import require
+from roadseg.core.wording import option
 from roadseg.video.reading.columns import Value
 
 __all__ = ["Table", "intervals", "read_timeline"]
@@ -60,7 +61,7 @@ def read_timeline(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl", ".parquet"):
         raise UsageError(
-            f"{path} is no timeline", fix="give the file of roadseg run --timeline FILE.csv"
+            f"{path} is no timeline", fix=f"give what {option('--timeline', 'FILE.csv')} wrote"
         )
     if suffix == ".parquet":
         require("a timeline in Parquet", ("pyarrow",), "timeline")
@@ -80,7 +81,7 @@ def read_timeline(path: Path) -> Table:
     if not whole:
         raise SourceError(
             f"{path} holds no row of a timeline, which has a column {_TIME}",
-            fix="give the file of roadseg run --timeline",
+            fix=f"give what {option('--timeline', 'FILE.csv')} wrote",
         )
     damaged = len(rows) - len(whole)
     if damaged:

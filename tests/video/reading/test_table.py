@@ -116,7 +116,7 @@ def test_what_is_no_timeline(
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="run --timeline"):
+    with pytest.raises(UsageError, match="give what --timeline FILE.csv wrote"):
         read_timeline(tmp_path / "drive.mp4")
 
 
