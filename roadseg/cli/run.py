@@ -127,10 +127,11 @@ def run(
         typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
     ] = None,
     ignore_mask: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE.png",
-            help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
+            metavar="MASK",
+            help="What is neither coloured nor counted, such as the bonnet: white in a .png (see "
+            'find-bonnet), or polygons, in a .json or as "0,1 0.2,0.9 0.8,0.9 1,1; ...".',
         ),
     ] = None,
     smooth: Annotated[

@@ -27,7 +27,8 @@ class ReadingOptions:
             ahead of the camera without any.
         camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
             where None. `horizon` is a row of the picture.
-        ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
+        ignore_mask: what is neither coloured nor counted, see `roadseg.road.read_ignore_mask`;
+            None for nothing.
         smooth: steady labels with `roadseg.road.Steady`, one frame late.
         blur: classes or groups to hide in the frame before anything leaves the program.
         blur_style: how; one of `roadseg.road.privacy.STYLES`.
@@ -48,7 +49,7 @@ class ReadingOptions:
     camera_height_m: float | None = None
     horizon: float | None = None
     fov_deg: float | None = None
-    ignore_mask: Path | None = None
+    ignore_mask: str | Path | None = None
     smooth: bool = False
     blur: tuple[str, ...] = ()
     blur_style: str = "blur"

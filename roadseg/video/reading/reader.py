@@ -14,6 +14,7 @@ from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
 from roadseg.road import PrivacyMask, Steady, Trust, hide
 from roadseg.road.doubt import Scores
+from roadseg.road.ignore_source import has_polygons
 from roadseg.video.clips import ClipFolder
 from roadseg.video.reading.doubts import DoubtReading, Doubts
 from roadseg.video.reading.event_log import EventLog
@@ -67,7 +68,9 @@ class Reader:
             self._doubts = Doubts(trust, with_pixels=options.doubt_view)
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
-            known = replace(options, horizon=None, corridor=None)
+            mask = options.ignore_mask
+            mask = None if mask is not None and has_polygons(mask) else mask
+            known = replace(options, horizon=None, corridor=None, ignore_mask=mask)
             parts = _Parts(known, classes, _ANY_HW, clips)
         else:
             parts = self._parts = _Parts(options, classes, picture_hw, clips)
