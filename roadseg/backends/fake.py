@@ -14,8 +14,6 @@ import numpy.typing as npt
 from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.labels import NUM_CLASSES
 
-__all__ = ["FakeBackend", "FakePipelinedBackend", "FakeScoringBackend"]
-
 
 class FakeBackend:
     """Labels each pixel with `green * NUM_CLASSES // 256`: 0 for black, 10 for white."""

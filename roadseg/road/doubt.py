@@ -21,8 +21,6 @@ import numpy.typing as npt
 from roadseg.core.errors import UsageError
 from roadseg.core.scores import best_classes
 
-__all__ = ["Doubt", "DoubtMaps", "Scores", "Trust", "doubt_maps", "picture_doubt"]
-
 Scores = npt.NDArray[np.float32]
 """(classes, h, w) float32, before the softmax."""
 

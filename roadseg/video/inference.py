@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from roadseg.road.doubt import Scores
     from roadseg.video.meters import Meters
 
-__all__ = ["FrameSegmenter", "ScoringSegmenter", "Segmented", "segment_frames"]
-
 
 class FrameSegmenter(Protocol):
     """A network as the loop uses it, on one thread; see `roadseg.Segmenter`, which is one."""

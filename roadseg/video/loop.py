@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from roadseg.video.display import Window
     from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["VideoLoop"]
 
 T = TypeVar("T")
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from roadseg.media.sinks.sink import MaskSink, Sink
     from roadseg.video.clips import EventClips
 
-__all__ = ["GrowingSink", "Outputs"]
-
 
 @runtime_checkable
 class GrowingSink(Protocol):

@@ -12,8 +12,6 @@ from roadseg.core.backend import check_batch
 from roadseg.core.errors import BackendError, ModelError, last_line
 from roadseg.core.wording import option
 
-__all__ = ["OpenVinoScoringBackend"]
-
 
 class OpenVinoScoringBackend(OpenVinoBackend):
     """The same network, INT8 or not, cut off before the operation that picks the best class.
