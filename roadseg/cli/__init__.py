@@ -35,6 +35,7 @@ _COMMANDS = (
     "export",
     "render-sample",
     "find-bonnet",
+    "timeline",
     "doctor",
 )
 
