@@ -14,8 +14,6 @@ import numpy as np
 
 from roadseg.core.types import Image
 
-__all__ = ["BITS", "BLOCK_PX", "HttpCamera", "pictures_of", "read_code", "write_code"]
-
 BITS = 32
 BLOCK_PX = 16
 """The code: milliseconds of the wall clock, modulo 2**32, as blocks along the top: the highest bit

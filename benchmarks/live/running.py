@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Running", "running"]
-
 
 class Running:
     """A run that serves the page.

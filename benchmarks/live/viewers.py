@@ -9,8 +9,6 @@ import time
 
 from roadseg.live.web.message import unpack
 
-__all__ = ["Viewer"]
-
 
 class Viewer:
     """Looks at cameras as the page does: it acknowledges every frame that it gets.

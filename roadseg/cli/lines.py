@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-__all__ = ["lines_as_json", "lines_on_stdout", "log_printed", "print_details"]
-
 _LOGGERS = ("roadseg", "tools")
 
 

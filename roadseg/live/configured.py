@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roadseg.core.errors import UsageError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
 from roadseg.live.config import LiveConfig, SourceConfig
@@ -14,8 +15,6 @@ from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
 from roadseg.video.inference import FrameSegmenter
 from roadseg.video.reading import Reader, ReadingOptions
-
-__all__ = ["check_look", "configured_reader", "configured_writers", "reading_of", "renderer_of"]
 
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
@@ -28,6 +27,7 @@ def check_look(config: LiveConfig) -> None:
     Raises:
         UsageError, BackendError: see `ReadingOptions.check`.
     """
+    _refuse_doubt(config)
     Renderer(**_look(config))
     for source in config.source:
         reading_of(config, source).check()
@@ -104,6 +104,7 @@ def renderer_of(
     Raises:
         UsageError: there is no such palette or view.
     """
+    _refuse_doubt(config)
     render = Renderer(classes=classes, **_look(config))
     shown: HudStats | None = None
     since_s = 0.0
@@ -124,6 +125,14 @@ def renderer_of(
         return render(result.frame.image_bgr, result.label_map, shown, result.left_out)
 
     return picture
+
+
+def _refuse_doubt(config: LiveConfig) -> None:
+    if config.view == "doubt":
+        raise UsageError(
+            "live runs cannot show doubt, for which they keep no scores",
+            fix="use another view, or roadseg run over a file",
+        )
 
 
 def _look(config: LiveConfig) -> dict[str, Any]:

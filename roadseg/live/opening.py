@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
     from roadseg.live.web.hub import Hub
 
-__all__ = ["Live", "open_live"]
 
 _LOG = logging.getLogger("roadseg.live")
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from roadseg.core.types import Frame
 from roadseg.media.sources.base import Source
 
-__all__ = ["InRealTime"]
-
 # Decoding that falls behind by so much does not catch up by a burst: the clip plays later.
 _BEHIND_S = 0.5
 

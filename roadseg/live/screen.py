@@ -24,8 +24,6 @@ from roadseg.render import VIEWS
 from roadseg.video.display import Window
 from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["HELP", "Screen"]
-
 HELP = (
     "keys: n next camera, v view, + and - opacity, l legend, space pause, . one picture further, "
     "s snapshot, r record, f full screen, h this help, q quit"

@@ -159,14 +159,14 @@ class Station(CameraListener):
             self._show(frame, label_map, None)
             return
         for read in self.reader.push(frame, label_map):
-            self._show(*read.labelled, read)
+            self._show(read.frame, read.label_map, read)
 
     def finish(self) -> None:
         """Show what the reader still holds, after the last frame. Raises as its `close`."""
         if self.reader is None:
             return
         for read in self.reader.flush():
-            self._show(*read.labelled, read)
+            self._show(read.frame, read.label_map, read)
         self.reader.close()
 
     def _show(self, frame: Frame, label_map: LabelMap, read: Read | None) -> None:

@@ -625,12 +625,12 @@ def test_a_picture_that_was_cut_off_is_counted_and_named(images, tmp_path, capsy
 
 
 def test_a_window_shows_no_password(monkeypatch):
-    from roadseg.video import opening
+    from roadseg.video import display
 
     titles = []
-    monkeypatch.setattr(opening, "open_window", lambda title, required: titles.append(title))
-    run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--stats-json", os.devnull)
-    assert titles == ["roadseg: rtsp://***@127.0.0.1:9/live?pwd=***"]
+    monkeypatch.setattr(display, "open_window", lambda title, required: titles.append(title))
+    run("rtsp://u:hunter2@h#x@127.0.0.1:9/live?pwd=hunter2", "--save-masks", os.devnull)
+    assert titles == ["roadseg: 127.0.0.1-9-live"]
 
 
 def test_read_outs_in_statistics_and_timeline(clip, tmp_path, capsys):

@@ -14,7 +14,6 @@ import typer
 if TYPE_CHECKING:
     from roadseg.live.config import LiveConfig, SourceConfig, WebConfig
 
-__all__ = ["Typed", "assemble", "goes_live", "parse_web"]
 
 # Options that make a run a live one, whatever its source.
 _LIVE = (
@@ -38,7 +37,7 @@ _SOURCE_KEYS = (
 _FILES = ("output", "save_masks", "timeline", "events")
 
 # Options that only the run over one file has.
-_FILE_ONLY = ("fps", "event_clips", "pre_roll", "post_roll")
+_FILE_ONLY = ("fps", "doubt", "doubt_limit", "event_clips", "pre_roll", "post_roll")
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 

@@ -7,25 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = [
-    "CameraFpsOption",
-    "CameraSizeOption",
-    "ConfigOption",
-    "KeepGbOption",
-    "LogJsonOption",
-    "MaxFpsOption",
-    "MaxStalenessOption",
-    "PolicyOption",
-    "PrintConfigOption",
-    "RecordRawOption",
-    "SegmentMinutesOption",
-    "SourcesOption",
-    "StallTimeoutOption",
-    "StrideOption",
-    "WebOption",
-    "WebTokenOption",
-]
-
 SourcesOption = Annotated[
     list[str] | None,
     typer.Option(

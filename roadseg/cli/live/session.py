@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from roadseg.live.run import LiveReport
     from roadseg.video.display import Window
 
-__all__ = ["run_live"]
-
 
 def run_live(sources: Sequence[str], typed: Typed) -> None:
     """`roadseg run` with cameras, several sources or a page.
@@ -48,7 +46,9 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
             stack.callback(window.close)
         if window is not None and config.record is None:
             config = replace(config, record=RecordConfig(start=False))
-        config = _seen_or_kept(config, has_window=window is not None)
+        config = _seen_or_kept(
+            config, enough=window is not None or values["stats_json"] is not None
+        )
         # A camera that is typed and was never there is a mistake; a service waits for its cameras.
         patient = bool(typed.given & {"web", "config"}) or len(config.source) > 1
         with progress_bar() as progress:
@@ -84,7 +84,7 @@ def _window(config: LiveConfig, show: bool | None) -> Window | None:
     return open_window(f"roadseg: {names}", required=show is True)
 
 
-def _seen_or_kept(config: LiveConfig, *, has_window: bool) -> LiveConfig:
+def _seen_or_kept(config: LiveConfig, *, enough: bool) -> LiveConfig:
     """With the page, where results would otherwise be lost."""
     from roadseg.live.config import WebConfig
 
@@ -92,7 +92,7 @@ def _seen_or_kept(config: LiveConfig, *, has_window: bool) -> LiveConfig:
         each.output or each.raw_output or each.save_masks or each.timeline or each.events
         for each in config.source
     )
-    if has_window or config.web is not None or config.record is not None or written:
+    if enough or config.web is not None or config.record is not None or written:
         return config
     return replace(config, web=WebConfig())
 

@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Recorded", "recorded", "segment_paths"]
-
 _STAMP = "%Y-%m-%dT%H-%M-%S"
 _NAME = re.compile(
     r"(?P<source>.+)-(?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(?:-(?P<number>\d+))?"

@@ -21,8 +21,6 @@ from roadseg.live.station import Station
 from roadseg.live.web.recordings import RecordedFile
 from roadseg.media.sinks.leftovers import settle_recordings
 
-__all__ = ["StationRecorder"]
-
 _LOG = logging.getLogger("roadseg.live")
 
 # A disk that hangs keeps its thread; the page goes on.

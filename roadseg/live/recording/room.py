@@ -10,8 +10,6 @@ from pathlib import Path
 
 from roadseg.live.recording.names import recorded
 
-__all__ = ["Room"]
-
 _LOG = logging.getLogger("roadseg.live")
 
 _GB = 1_000_000_000

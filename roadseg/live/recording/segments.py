@@ -18,8 +18,6 @@ from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.media.sinks.targets import TargetTakenError
 from roadseg.media.sources.base import SourceInfo
 
-__all__ = ["SegmentWriter", "View"]
-
 # After a pause of the camera's a new file begins: nobody wants to watch an hour of one picture.
 _GAP_S = 10.0
 

@@ -29,8 +29,6 @@ from roadseg.media.sources.base import CameraMode, Source, SourceInfo
 from roadseg.media.sources.places import Csi
 from roadseg.media.sources.timeline import WALL_TIME_BASE, Timeline
 
-__all__ = ["GstSource", "csi_elements", "open_csi", "open_pipeline", "opencv_has_gstreamer"]
-
 GST_LAUNCH = "gst-launch-1.0"
 
 # A pipe that holds a picture and more: with less, each takes many wake-ups.
