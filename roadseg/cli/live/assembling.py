@@ -297,6 +297,8 @@ def _name(spec: str, taken: Sequence[str]) -> str:
 
     if spec.isdigit():
         name = f"camera-{spec}"
+    elif spec.lower().startswith("csi://"):
+        name = f"csi-{spec[6:].partition('?')[0] or 0}"
     else:
         place = re.sub(r"^[a-z][a-z0-9+.-]*://(\*+@)?", "", redact(spec), flags=re.IGNORECASE)
         is_url = "://" in spec

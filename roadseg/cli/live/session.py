@@ -98,6 +98,8 @@ def _seen_or_kept(config: LiveConfig, *, enough: bool) -> LiveConfig:
 
 
 def _report(report: LiveReport) -> None:
+    if not any(each.read for each in report.sources):
+        return
     for each in report.sources:
         dropped = ", ".join(f"{n} {cause}" for cause, n in each.dropped.items() if n)
         age = each.age

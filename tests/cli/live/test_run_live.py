@@ -99,11 +99,16 @@ def test_a_page_beyond_this_machine_has_a_token_that_is_printed_once(folders, ca
 def test_what_was_typed_becomes_a_configuration(folders, capsys):
     options = ("--web", "0.0.0.0:9000", "--max-staleness", 0.5, "--stride", 2, "--view", "mask")
     camera = ("--source", "rtsp://me:secret@10.0.0.7/live")
-    assert run(*TWO, *camera, "--source", "3", *options, "--print-config") == 0
+    assert (
+        run(*TWO, *camera, "--source", "3", "--source", "csi://1?fps=5", *options, "--print-config")
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "secret" not in printed
     config = parse_config(printed, "printed")
-    assert [each.name for each in config.source] == ["front", "rear", "10.0.0.7-live", "camera-3"]
+    assert [each.name for each in config.source] == [
+        *("front", "rear", "10.0.0.7-live", "camera-3", "csi-1")
+    ]
     assert {each.max_staleness for each in config.source} == {0.5}
     assert {each.stride for each in config.source} == {2}
     assert (config.view, config.backend) == ("mask", "fake")
