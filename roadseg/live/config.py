@@ -97,6 +97,7 @@ class SourceConfig:
         save_masks: folder of the labels.
         timeline: file with a row of read-outs for each frame.
         events: file with a line for each event of a rule.
+        event_clips: folder for a clip and a snapshot of each.
         watch_health: look for frozen, black, covered, ... pictures.
         health: from where on a picture counts as frozen, black, covered, ...
     """
@@ -129,6 +130,7 @@ class SourceConfig:
     save_masks: str | None = None
     timeline: str | None = None
     events: str | None = None
+    event_clips: str | None = None
     watch_health: bool = True
     health: HealthLimits = field(default_factory=HealthLimits)
 

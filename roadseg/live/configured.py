@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from roadseg.core.errors import UsageError
+from roadseg.core.files import claim_file
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
 from roadseg.live.config import LiveConfig, SourceConfig
-from roadseg.live.outputs import MaskWriter, PictureWriter, Result, TimelineWriter, Writer
+from roadseg.live.outputs import (
+    ClipsWriter,
+    MaskWriter,
+    PictureWriter,
+    Result,
+    TimelineWriter,
+    Writer,
+)
 from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
+from roadseg.video.clips import ClipFolder, Roll
 from roadseg.video.inference import FrameSegmenter
 from roadseg.video.reading import Reader, ReadingOptions
 
@@ -48,18 +57,32 @@ def reading_of(config: LiveConfig, source: SourceConfig) -> ReadingOptions:
         blur_style=config.blur_style,
         rules=tuple(f"{event.name}: {event.rule}" for event in config.event),
         events=_path(source.events),
+        event_clips=_path(source.event_clips),
         groups=config.group,
     )
 
 
 def configured_reader(
-    config: LiveConfig, classes: ClassSet
+    config: LiveConfig, classes: ClassSet, folders: dict[str, ClipFolder] | None = None
 ) -> Callable[[SourceConfig], Reader | None]:
-    """What `LiveRun` takes as `reader`. What it returns raises `UsageError`."""
+    """What `LiveRun` takes as `reader`. What it returns raises `UsageError`, and `SinkError`.
+
+    Args:
+        config: of the run.
+        classes: of the labels.
+        folders: gets the folder of each source that wants clips of its events, by its name.
+    """
 
     def reader(source: SourceConfig) -> Reader | None:
         options = reading_of(config, source)
-        return Reader(options, classes) if options.wants_reader else None
+        if not options.wants_reader:
+            return None
+        if options.events is not None:
+            claim_file(options.events)
+        clips = None
+        if options.event_clips is not None and folders is not None:
+            clips = folders[source.name] = ClipFolder(options.event_clips)
+        return Reader(options, classes, clips=clips)
 
     return reader
 
@@ -69,9 +92,18 @@ def _path(text: str | None) -> Path | None:
 
 
 def configured_writers(
-    config: LiveConfig, segmenter: FrameSegmenter, classes: ClassSet = CAMVID
+    config: LiveConfig,
+    segmenter: FrameSegmenter,
+    classes: ClassSet = CAMVID,
+    folders: Mapping[str, ClipFolder] | None = None,
 ) -> Callable[[Station], list[Writer]]:
-    """What `LiveRun` takes as `writers`: the `output` and `save_masks` of every source."""
+    """What `LiveRun` takes as `writers`: all files of every source.
+
+    Args:
+        config: of the run.
+        segmenter, classes: say what runs, and what it tells apart.
+        folders: see `configured_reader`.
+    """
 
     def writers(station: Station) -> list[Writer]:
         made: list[Writer] = []
@@ -86,6 +118,10 @@ def configured_writers(
         if station.config.timeline is not None and station.reader is not None:
             path = Path(station.config.timeline).expanduser()
             made.append(TimelineWriter(path, station.reader.names, model))
+        if folders is not None and station.name in folders:
+            rolls = {event.name: Roll(event.pre_s, event.post_s) for event in config.event}
+            render = renderer_of(station, config, segmenter, classes)
+            made.append(ClipsWriter(folders[station.name], rolls, render))
         return made
 
     def model() -> str:

@@ -25,6 +25,7 @@ from roadseg.live.scheduler import Batch
 from roadseg.live.station import LiveEvent
 from roadseg.live.web import serve
 from roadseg.loading.segmenter import Segmenter
+from roadseg.video.clips import ClipFolder
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
@@ -99,12 +100,13 @@ def open_live(
                 progress=progress,
             )
         )
+        folders: dict[str, ClipFolder] = {}
         run = LiveRun(
             segmenter,
             config.source,
             batch=batch_of(segmenter),
-            writers=configured_writers(config, segmenter, segmenter.classes),
-            reader=configured_reader(config, segmenter.classes),
+            writers=configured_writers(config, segmenter, segmenter.classes, folders),
+            reader=configured_reader(config, segmenter.classes, folders),
             on_event=on_event,
             patient=patient,
         )

@@ -8,7 +8,7 @@ the file waits for it (`Output.ready`), and the network serves the others meanwh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,9 +23,8 @@ from roadseg.live.slot import Slot
 from roadseg.media.sinks.sink import MaskSink, Sink, open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.render import HudLine
+from roadseg.video.clips import ClipFolder, EventClips, Roll
 from roadseg.video.reading import Read, Row, Timeline
-
-__all__ = ["MaskWriter", "Output", "PictureWriter", "Result", "TimelineWriter", "Writer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +155,41 @@ class TimelineWriter:
         self._timeline.close(ok=ok)
 
 
+class ClipsWriter:
+    """A clip and a snapshot of each event of a rule.
+
+    Args:
+        folder: for them; released in the end.
+        rolls: for each rule, by name, what its clips show before and after.
+        render: makes the picture of a result.
+
+    Attributes:
+        backlog: results that may wait: with one that is left out an event would lose its end.
+    """
+
+    backlog = 64
+
+    def __init__(
+        self, folder: ClipFolder, rolls: Mapping[str, Roll], render: Callable[[Result], Image]
+    ) -> None:
+        self._folder, self._rolls, self._render = folder, rolls, render
+        self._clips: EventClips | None = None
+
+    def write(self, result: Result, info: SourceInfo) -> None:
+        """See `Writer.write`."""
+        if self._clips is None:
+            self._clips = EventClips(self._folder, self._rolls, info)
+        if result.read is not None and result.read.cues is not None:
+            self._clips.write(result.frame, self._render(result), result.read.cues)
+
+    def close(self, *, ok: bool) -> None:
+        """See `Writer.close`."""
+        if self._clips is None:
+            self._folder.release()
+        else:
+            self._clips.close(ok=ok)
+
+
 class Output:
     """A writer and its thread.
 
@@ -183,7 +217,7 @@ class Output:
         self._writer = writer
         self._on_free = on_free
         self._on_error = on_error
-        self._slot: Slot[tuple[Result, SourceInfo]] = Slot()
+        self._slot: Slot[tuple[Result, SourceInfo]] = Slot(room=getattr(writer, "backlog", 1))
         self._thread = threading.Thread(target=self._run, name=f"roadseg-{name}", daemon=True)
         self._thread.start()
 

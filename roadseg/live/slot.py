@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -15,6 +16,7 @@ class Slot(Generic[T]):
     """One item; a newer one replaces it.
 
     Args:
+        room: for so many items; the oldest makes way for a newer one.
         wake: called when an item has come, in the thread that brought it: it must return at once,
             as `loop.call_soon_threadsafe` does.
 
@@ -23,11 +25,11 @@ class Slot(Generic[T]):
         closed: nothing more will come.
     """
 
-    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, wake: Callable[[], None] | None = None, *, room: int = 1) -> None:
         self.replaced = 0
         self.closed = False
         self._wake = wake
-        self._item: T | None = None
+        self._items: deque[T] = deque(maxlen=room)
         self._changed = threading.Condition()
 
     def put(self, item: T) -> None:
@@ -35,9 +37,9 @@ class Slot(Generic[T]):
         with self._changed:
             if self.closed:
                 return
-            if self._item is not None:
+            if len(self._items) == self._items.maxlen:
                 self.replaced += 1
-            self._item = item
+            self._items.append(item)
             self._changed.notify_all()
         if self._wake is not None:
             self._wake()
@@ -45,20 +47,18 @@ class Slot(Generic[T]):
     def take(self) -> T | None:
         """The item, without waiting."""
         with self._changed:
-            item, self._item = self._item, None
-            return item
+            return self._items.popleft() if self._items else None
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The item; waits for one. None when the slot is closed and empty, or time is up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self.closed, timeout_s)
-            item, self._item = self._item, None
-            return item
+            self._changed.wait_for(lambda: self._items or self.closed, timeout_s)
+            return self._items.popleft() if self._items else None
 
     @property
     def empty(self) -> bool:
         """Whether the last item has been taken."""
-        return self._item is None
+        return not self._items
 
     def close(self) -> None:
         """Let whoever waits go on; what is inside can still be taken."""

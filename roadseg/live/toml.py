@@ -200,7 +200,7 @@ def _contradictions(config: LiveConfig) -> Iterator[_Mistake]:
         names.setdefault(folded, i)
         if source.retry_first > source.retry_most:
             yield where, f"retry_first = {source.retry_first:g} is more than retry_most", "lower it"
-        for key in ("output", "raw_output", "save_masks", "timeline", "events"):
+        for key in ("output", "raw_output", "save_masks", "timeline", "events", "event_clips"):
             yield from _shared_output(source, key, where, outputs)
     seen: set[str] = set()
     for i, event in enumerate(config.event, 1):

@@ -34,10 +34,13 @@ _SOURCE_KEYS = (
 )
 
 # Options that name files, of which each source has its own.
-_FILES = ("output", "save_masks", "timeline", "events")
+_FILES = ("output", "save_masks", "timeline", "events", "event_clips")
+
+# What those of several sources are called, behind the source's name.
+_ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 
 # Options that only the run over one file has.
-_FILE_ONLY = ("fps", "doubt", "doubt_limit", "event_clips", "pre_roll", "post_roll")
+_FILE_ONLY = ("fps", "doubt", "doubt_limit")
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 
@@ -133,7 +136,7 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
         config = replace(config, web=_web(config.web, typed.values["web"]))
     if "group" in typed.given:
         config = replace(config, group=tuple(typed.values["group"]))
-    config = _with_events(config, typed.values.get("event") or ())
+    config = _with_events(config, typed)
     config = _with_files(config, typed)
     check(config, "the command line" if path is None else str(path))
     for each in config.source:
@@ -181,13 +184,14 @@ def _played(config: LiveConfig) -> LiveConfig:
     )
 
 
-def _with_events(config: LiveConfig, rules: Sequence[str]) -> LiveConfig:
+def _with_events(config: LiveConfig, typed: Typed) -> LiveConfig:
     from roadseg.live.config import EventConfig
 
     events = []
-    for text in rules:
+    before_s, after_s = typed.values["pre_roll"], typed.values["post_roll"]
+    for text in typed.values["event"] or ():
         name, _, rule = text.partition(":")
-        events.append(EventConfig(name.strip(), rule.strip()))
+        events.append(EventConfig(name.strip(), rule.strip(), before_s, after_s))
     return replace(config, event=(*config.event, *events))
 
 
@@ -207,7 +211,7 @@ def _with_files(config: LiveConfig, typed: Typed) -> LiveConfig:
             own[name] = str(path)
             if len(config.source) > 1:
                 _refuse_shared(config, typed, name)
-                own[name] = str(path / each.name)
+                own[name] = str(path / f"{each.name}{_ENDINGS.get(name, '')}")
         made.append(replace(each, **own))
     return replace(config, source=tuple(made))
 
@@ -254,9 +258,7 @@ def _refuse_shared(config: LiveConfig, typed: Typed, name: str) -> None:
     if path.suffix:
         raise UsageError(
             f"{len(config.source)} sources cannot share {typed.option(name)} {path}",
-            fix=f"give a folder, such as {path.with_suffix('')}"
-            if name in ("output", "save_masks")
-            else "name one for each in a file, see --config",
+            fix=f"give a folder, such as {path.with_suffix('')}",
         )
 
 

@@ -89,7 +89,12 @@ def _seen_or_kept(config: LiveConfig, *, enough: bool) -> LiveConfig:
     from roadseg.live.config import WebConfig
 
     written = any(
-        each.output or each.raw_output or each.save_masks or each.timeline or each.events
+        each.output
+        or each.raw_output
+        or each.save_masks
+        or each.timeline
+        or each.events
+        or each.event_clips
         for each in config.source
     )
     if enough or config.web is not None or config.record is not None or written:

@@ -149,7 +149,11 @@ def test_a_configuration_runs(folders, capsys):
         ((*TWO, "--stride", "0"), "--stride 0 is out of range: give 1 or more", 2),
         ((*TWO, "--view", "x", "--web", "0"), "unknown view 'x'", 2),
         ((*TWO, "--fps", "5"), "--fps is for a run over one file", 2),
-        ((*TWO, "--timeline", "a.csv"), "2 sources cannot share --timeline a.csv: name one", 2),
+        (
+            (*TWO, "--timeline", "a.csv"),
+            "2 sources cannot share --timeline a.csv: give a folder",
+            2,
+        ),
         ((*TWO, "--keep-gb", "5"), "--keep-gb says how to record, not where: add --output FOL", 2),
         ((*TWO, "--blur", "x"), "unknown", 2),
         ((*TWO, "--source", "missing.mp4"), "no such file: missing.mp4", 3),
@@ -171,6 +175,19 @@ def test_a_camera_that_was_never_there_is_an_error_when_it_is_all_that_was_typed
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1].startswith("error: cannot open rtsp://***@127.0.0.1:9/x")
     assert "secret" not in captured.err + captured.out
+
+
+def test_events_of_each_source_become_clips(folders, capsys):
+    """The fake network sees the road in the lower half of every picture."""
+    rules = ("--event", "road: road > 1%", "--event-clips", "clips", "--events", "events")
+    assert run(*TWO, *rules, "--timeline", "rows") == 0
+    for name in ("front", "rear"):
+        assert sorted(p.name for p in (folders / "clips" / name).glob("0*")) == [
+            *("0001-road.jpg", "0001-road.mp4")
+        ]
+        assert frames_of(folders / "clips" / name / "0001-road.mp4") == FRAMES
+        assert len((folders / "events" / f"{name}.jsonl").read_text().splitlines()) == 1
+        assert len((folders / "rows" / f"{name}.csv").read_text().splitlines()) == FRAMES + 1
 
 
 def test_lines_as_json(folders, capsys):
