@@ -28,7 +28,7 @@ from roadseg.doctor.gpu import (
 from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
-from roadseg.doctor.processor import check_processor
+from roadseg.doctor.processor import check_processor, check_speed
 from roadseg.doctor.report import Finding, Level, Report
 
 __all__ = ["Surroundings", "diagnose", "gather", "judge"]
@@ -136,6 +136,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         lambda: softened(check_openvino(probes["openvino"]), soften=on_gpu),
     )
     yield "processor", "Processor", check_processor
+    yield "speed", "Speed", check_speed
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])

@@ -36,6 +36,7 @@ from roadseg.core.types import Frame, Image
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
+from roadseg.video.keeping_up import how_chosen, watch_pace
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
 from roadseg.video.reading import Read, Reader, Row, Timeline
@@ -243,6 +244,7 @@ class VideoLoop:
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
             names=self._names(),
             road=None if self.reader is None else self.reader.to_json(),
+            auto=how_chosen(self.segmenter),
         )
 
     def _names(self) -> tuple[PictureName, ...]:
@@ -269,8 +271,13 @@ class VideoLoop:
             live=self.source.info.kind == "live",
             keep_error=self._keep_error,
         )
+        # A file that is written may take its time.
+        looked_at = self.window is not None and not self.outputs
+        watch = watch_pace(self.segmenter, self.source.info, self.meters.clock, looked_at=looked_at)
         for frame, label_map in pairs:
             yield Read(frame, label_map)
+            if watch is not None:
+                watch.after_frame(self._captured.dropped)
 
     def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:

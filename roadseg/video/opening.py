@@ -22,6 +22,7 @@ from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
 from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.keeping_up import AdaptiveSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
@@ -154,6 +155,9 @@ def open_video(
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
         if source.info.size_hw is not None:
+            if isinstance(segmenter, AdaptiveSegmenter):
+                rate = 0 if source.info.kind == "images" else source.info.rate
+                segmenter.fit(source.info.size_hw, rate)
             segmenter.prepare(source.info.size_hw)
         needs_pictures = sink is not None or window is not None or options.measure
         yield VideoLoop(
