@@ -18,6 +18,7 @@ from roadseg.loading import auto, choice
 from roadseg.loading.auto import choose_below, choose_for, ladder
 from roadseg.loading.choice import AUTO, Choice, choose
 from roadseg.loading.ladder import settle
+from roadseg.loading.ladder.load import Clocks
 from roadseg.loading.ladder.rungs import Rung
 
 
@@ -50,9 +51,8 @@ def networks(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Callable[[floa
         made = Networks(us_per_pixel)
         monkeypatch.setattr(Choice, "open", lambda self, hw, **kw: made.open(self, hw, **kw))
         real = settle.settle
-        monkeypatch.setattr(
-            auto, "settle", lambda *args: real(*args, clock=lambda: made.now_s, waited=lambda: 0.0)
-        )
+        clocks = Clocks(wall=lambda: made.now_s, cpu=lambda: made.now_s, waited=lambda: 0.0)
+        monkeypatch.setattr(auto, "settle", lambda *args: real(*args, clocks=clocks))
         return made
 
     for module in (auto, choice):

@@ -1,10 +1,41 @@
-"""Whether other programs keep this one from the processor."""
+"""Times of this program as if no other wanted the processor."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["waited_s"]
+__all__ = ["CLOCKS", "Clocks", "Span", "waited_s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time.
+
+    Attributes:
+        wall_s: by the clock.
+        cpu_s: processor time of all threads of this process.
+        waited_s: for which they waited for the processor, all together; 0 where nobody counts it.
+    """
+
+    wall_s: float
+    cpu_s: float
+    waited_s: float
+
+    @property
+    def free_s(self) -> float:
+        """How long it would have been on a free machine.
+
+        Threads that wait for each other are as late as those that others keep from the processor:
+        the clock's time is divided as theirs is.
+
+        >>> Span(wall_s=0.066, cpu_s=0.082, waited_s=0.049).free_s
+        0.0413...
+        """
+        wanted_s = self.cpu_s + self.waited_s
+        return self.wall_s * self.cpu_s / wanted_s if self.waited_s > 0 else self.wall_s
 
 
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float | None:
@@ -31,3 +62,26 @@ def waited_s(tasks: Path = Path("/proc/self/task")) -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return waited_ns / 1e9 if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What times are taken with, in seconds: the clock, processor time, and the waiting."""
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+    waited: Callable[[], float | None] = waited_s
+
+    def now(self) -> Span:
+        """The present; the difference of two is a span."""
+        return Span(self.wall(), self.cpu(), self.waited() or 0.0)
+
+    def since(self, start: Span) -> Span:
+        """The span from `start` to now; without waiting where the system stopped saying."""
+        now = self.now()
+        waited_s = max(now.waited_s - start.waited_s, 0.0)
+        return Span(now.wall_s - start.wall_s, now.cpu_s - start.cpu_s, waited_s)
+
+
+CLOCKS = Clocks()
+"""Those of this process."""

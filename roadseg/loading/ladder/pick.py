@@ -55,7 +55,7 @@ class Pick:
             return "not timed"
         left = f"{took_ms:.0f} ms of the {max(pace.network_ms, 0):.0f} that the network has"
         if self.disturbed:
-            left += " beside other programs; the next run times it again"
+            left += ", as far as other programs let it be timed; the next run tries again"
         if not self.keeps_up:
             return f"the fastest; it does not keep up with {pace} here ({left})"
         most = " most accurate that" if len(self.rungs) > 1 else " only one, and it"

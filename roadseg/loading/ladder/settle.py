@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from roadseg.loading.ladder.kept import TimedOn, keep, read_kept
-from roadseg.loading.ladder.load import waited_s
+from roadseg.loading.ladder.load import CLOCKS, Clocks
 from roadseg.loading.ladder.pace import Pace
 from roadseg.loading.ladder.pick import Pick, pick_rung
 from roadseg.loading.ladder.rungs import Rung
@@ -27,12 +26,11 @@ def settle(
     sha256: Mapping[str, str],
     open_rung: Callable[[Rung], Backend],
     *,
-    clock: Callable[[], float] = time.perf_counter,
-    waited: Callable[[], float | None] = waited_s,
+    clocks: Clocks = CLOCKS,
 ) -> Pick:
     """The rung for a source; what was measured for it is kept.
 
-    Times that other load disturbed count for this once. What was taken for such a source before
+    Times that other programs disturbed count for this once. What was taken for such a source before
     holds unless times clearly say otherwise, see `HOLD`.
 
     Args:
@@ -41,8 +39,7 @@ def settle(
         machine: what times depend on.
         sha256: of the weights, by model.
         open_rung: gives a rung's backend.
-        clock: seconds.
-        waited: see `waited_s`.
+        clocks: what times are taken with.
 
     Raises:
         BackendError, EngineError, ModelError: a network cannot be opened, or fails.
@@ -52,7 +49,7 @@ def settle(
     kept = read_kept(machine)
     known_ms = kept.times_ms(rungs, pace.source_hw, sha256)
     before = kept.before(rungs, pace)
-    timing = time_rungs(rungs, pace.network_ms, known_ms, open_rung, clock=clock, waited=waited)
+    timing = time_rungs(rungs, pace.network_ms, known_ms, open_rung, clocks=clocks)
     pick = pick_rung(rungs, timing.times_ms, pace, before=before, disturbed=timing.disturbed)
     found_out = timing.times_ms != known_ms
     if found_out and not timing.disturbed:

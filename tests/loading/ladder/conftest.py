@@ -10,6 +10,7 @@ import pytest
 
 from roadseg.backends.fake import FakeBackend
 from roadseg.core.size import SizeHW
+from roadseg.loading.ladder.load import Clocks
 from roadseg.loading.ladder.rungs import Rung
 
 SOURCE_HW: SizeHW = (360, 480)
@@ -22,7 +23,9 @@ class FakeMachine:
         opened: the rungs that were compiled, in their order.
         open_now: those that were not closed.
         load: factors of each further frame's time: other load comes and goes.
-        waits: the share of a frame's time in which others have the processor; None: not known.
+        waits: for how long others have the processor while the network wants it, for each second
+            that it has it.
+        tells: whether the system says how long threads waited.
     """
 
     def __init__(self, frame_ms: Callable[[Rung], float], compile_s: float = 0.3) -> None:
@@ -30,16 +33,19 @@ class FakeMachine:
         self.opened: list[Rung] = []
         self.open_now: list[Rung] = []
         self.load: Iterator[float] = repeat(1.0)
-        self.waits: float | None = 0.0
-        self._waited_s = 0.0
+        self.waits = 0.0
+        self.tells = True
+        self._cpu_s = self._waited_s = 0.0
         self._frame_ms = frame_ms
         self._compile_s = compile_s
 
-    def clock(self) -> float:
-        return self.now_s
-
-    def waited(self) -> float | None:
-        return None if self.waits is None else self._waited_s
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(
+            wall=lambda: self.now_s,
+            cpu=lambda: self._cpu_s,
+            waited=lambda: self._waited_s if self.tells else None,
+        )
 
     def open(self, rung: Rung) -> FakeBackend:
         self.now_s += self._compile_s
@@ -49,9 +55,10 @@ class FakeMachine:
 
         class Timed(FakeBackend):
             def infer(self, batch_bgr: np.ndarray) -> np.ndarray:
-                took_s = machine._frame_ms(rung) * next(machine.load) / 1e3
-                machine.now_s += took_s
-                machine._waited_s += took_s * (machine.waits or 0.0)
+                cpu_s = machine._frame_ms(rung) * next(machine.load) / 1e3
+                machine._cpu_s += cpu_s
+                machine._waited_s += cpu_s * machine.waits
+                machine.now_s += cpu_s * (1 + machine.waits)
                 return super().infer(batch_bgr)
 
             def close(self) -> None:

@@ -41,7 +41,7 @@ def settled(
 ) -> Pick:
     asked = SHA256 if sha256 is None else sha256
     pace = Pace(SOURCE_HW, rate, 2)
-    return settle(rungs, pace, machine, asked, fake.open, clock=fake.clock, waited=fake.waited)
+    return settle(rungs, pace, machine, asked, fake.open, clocks=fake.clocks)
 
 
 def test_a_machine_is_measured_once(lite: Rungs, machine: Make) -> None:
@@ -77,9 +77,7 @@ def test_other_weights_and_other_sizes_are_measured(lite: Rungs, machine: Make) 
     assert fake.opened
     assert {each.sha256 for each in read_kept(HERE).times} == {"b" * 64}, "the old ones are dropped"
     wide = machine()
-    settle(
-        lite, Pace((360, 640), 25, 2), HERE, SHA256, wide.open, clock=wide.clock, waited=wide.waited
-    )
+    settle(lite, Pace((360, 640), 25, 2), HERE, SHA256, wide.open, clocks=wide.clocks)
     assert wide.opened
 
 

@@ -109,7 +109,8 @@ def test_the_reason_names_rate_and_times(lite: Rungs) -> None:
     )
     busy = pick_rung(lite, times_ms, Pace((540, 960), 25, 2), disturbed=True)
     assert busy.reason().endswith(
-        "(22 ms of the 26 that the network has beside other programs; the next run times it again)"
+        "(22 ms of the 26 that the network has, as far as other programs let it be timed; the next "
+        "run tries again)"
     )
     alone = pick_rung(lite[3:4], {lite[3]: 5.0}, Pace((540, 960), 25, 2))
     assert alone.reason().startswith("the only one, and it keeps up with 25 frames")

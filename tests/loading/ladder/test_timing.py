@@ -20,14 +20,7 @@ Make = Callable[..., FakeMachine]
 
 def timed(machine: FakeMachine, rungs: Rungs, allowed_ms: float, known_ms=None):  # type: ignore[no-untyped-def]
     started_s = machine.now_s
-    timing = time_rungs(
-        rungs,
-        allowed_ms,
-        known_ms or {},
-        machine.open,
-        clock=machine.clock,
-        waited=machine.waited,
-    )
+    timing = time_rungs(rungs, allowed_ms, known_ms or {}, machine.open, clocks=machine.clocks)
     assert machine.open_now == [], "every network is given back"
     return timing, machine.now_s - started_s
 
@@ -95,15 +88,26 @@ def test_times_that_other_load_has_spoilt_are_marked(lite: Rungs, machine: Make)
 
 
 @pytest.mark.parametrize(
-    ("waits", "disturbed"), [(0.0, False), (0.1, False), (0.3, True), (1.8, True), (None, False)]
+    ("waits", "disturbed"), [(0.0, False), (0.1, False), (0.3, True), (9.0, True)]
 )
-def test_steady_load_is_seen_by_the_waiting(
-    lite: Rungs, machine: Make, waits: float | None, disturbed: bool
+def test_steady_load_is_taken_off(
+    lite: Rungs, machine: Make, waits: float, disturbed: bool
 ) -> None:
     fake = machine(1.0)
     fake.waits = waits
-    timing, _ = timed(fake, lite, 40.0)
+    timing, took_s = timed(fake, lite, 40.0)
     assert timing.disturbed is disturbed
+    assert took_s <= LIMIT_S
+    for rung, took_ms in timing.times_ms.items():
+        assert took_ms == pytest.approx(rung.cost_ms, abs=0.01)
+
+
+def test_where_nobody_counts_the_waiting_the_clock_counts(lite: Rungs, machine: Make) -> None:
+    fake = machine(1.0)
+    fake.waits, fake.tells = 0.5, False
+    timing, _ = timed(fake, lite, 40.0)
+    for rung, took_ms in timing.times_ms.items():
+        assert took_ms == pytest.approx(1.5 * rung.cost_ms, abs=0.01)
 
 
 def test_the_waiting_of_threads(tmp_path: Path) -> None:
@@ -136,5 +140,5 @@ def test_a_network_that_fails_is_an_error_and_leaves_nothing_open(
         return fake.open(rung)
 
     with pytest.raises(BackendError, match="out of memory"):
-        time_rungs(lite, 40.0, {}, fail, clock=fake.clock, waited=fake.waited)
+        time_rungs(lite, 40.0, {}, fail, clocks=fake.clocks)
     assert fake.open_now == []
