@@ -40,20 +40,22 @@ class Rung:
 def cpu_rungs(entries: Iterable[ManifestEntry], source_hw: SizeHW) -> tuple[Rung, ...]:
     """The rungs of models that ship for OpenVINO, the most accurate first.
 
-    A rung that costs more than another one without being more accurate is left out.
+    A rung that costs more than another one without being more accurate is left out, and so are
+    inputs larger than `PIXEL_BUDGET` for frames that are hardly larger themselves.
 
     Args:
         entries: the models that ship.
-        source_hw: size of the frames: of 720p and more, fine detail counts for which smaller frames
-            have no pixels.
+        source_hw: size of the frames: those of 720p and more show small things that an input of
+            `PIXEL_BUDGET` loses, and have scores of their own.
     """
-    data = "720p" if source_hw[0] * source_hw[1] >= _HD_PIXELS else "val"
+    is_large = source_hw[0] * source_hw[1] >= _HD_PIXELS
+    data = "720p" if is_large else "val"
     rungs = [
         Rung(entry.name, each.pixels, each.miou.get(data, each.miou["val"]), each.cost_ms)
         for entry in entries
         if "openvino" in entry.files
         for each in entry.ladder
-        if "val" in each.miou
+        if "val" in each.miou and (is_large or each.pixels <= PIXEL_BUDGET)
     ]
     return tuple(rung for rung in _best_first(rungs) if not _is_beaten(rung, rungs))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from roadseg.core.geometry import PIXEL_BUDGET
 from roadseg.loading.ladder.rungs import Rung, cpu_rungs, gpu_rungs
 from roadseg.weights import ManifestEntry, RungScores, load_manifest
 from roadseg.weights.manifest import FilePart, RuntimeFile
@@ -41,16 +42,23 @@ def test_a_larger_input_without_more_accuracy_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source_hw", "best"),
-    [((360, 480), 200), ((540, 960), 200), ((720, 1280), 300), ((1920, 1080), 300)],
+    ("source_hw", "found"),
+    [
+        ((360, 480), [(PIXEL_BUDGET, 0.73)]),
+        ((540, 960), [(PIXEL_BUDGET, 0.73)]),
+        ((720, 1280), [(2 * PIXEL_BUDGET, 0.76), (PIXEL_BUDGET, 0.74)]),
+        ((1920, 1080), [(2 * PIXEL_BUDGET, 0.76), (PIXEL_BUDGET, 0.74)]),
+    ],
 )
-def test_large_frames_have_scores_of_their_own(source_hw: tuple[int, int], best: int) -> None:
+def test_large_frames_get_larger_inputs_and_have_scores_of_their_own(
+    source_hw: tuple[int, int], found: list[tuple[int, float]]
+) -> None:
     lite = entry(
         "lite",
-        scores(200, 20, val=0.73, p720=0.74),
-        scores(300, 30, val=0.72, p720=0.76),
+        scores(PIXEL_BUDGET, 20, val=0.73, p720=0.74),
+        scores(2 * PIXEL_BUDGET, 40, val=0.75, p720=0.76),
     )
-    assert cpu_rungs([lite], source_hw)[0].pixels == best
+    assert [(rung.pixels, rung.miou) for rung in cpu_rungs([lite], source_hw)] == found
 
 
 def test_a_model_without_a_ladder_has_no_rungs() -> None:
@@ -72,4 +80,4 @@ def test_the_shipped_ladder_leads_down_from_the_best() -> None:
     assert costs == sorted(costs, reverse=True), "more accuracy always costs more"
     assert {rung.model for rung in rungs} == {"segnet-lite"}
     large = cpu_rungs(load_manifest().values(), (720, 1280))
-    assert large[0].pixels > 352 * 480
+    assert large[0].pixels > PIXEL_BUDGET == rungs[0].pixels
