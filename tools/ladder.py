@@ -27,6 +27,7 @@ from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.synth.drive import random_scene
 from roadseg.weights import RungScores, load_manifest, resolve_model, write_ladder
+from tools.figures import refresh_figures
 
 __all__ = ["PIXELS", "HdScenes", "measure_ladder", "program"]
 
@@ -72,7 +73,7 @@ def measure_ladder(
     name: str,
     datasets: Mapping[str, LabelledFrames],
     *,
-    pixels: Sequence[int] = PIXELS,
+    pixels: Sequence[int] | None = None,
     progress: ShowProgress | None = None,
     clock: Callable[[], float] = time.process_time,
 ) -> tuple[RungScores, ...]:
@@ -84,10 +85,11 @@ def measure_ladder(
         model: see `OpenVinoBackend`.
         name: the model's name.
         datasets: `val`, on which the cost is measured as well, and others.
-        pixels: of the rungs.
+        pixels: of the rungs; default: `PIXELS`.
         progress: shows how many frames are done.
         clock: processor time in seconds.
     """
+    pixels = PIXELS if pixels is None else pixels
     miou: dict[int, dict[str, float]] = {each: {} for each in pixels}
     cost_ms: dict[int, float] = {}
     for key, dataset in datasets.items():
@@ -128,7 +130,10 @@ def ladder(
         list[str] | None, typer.Option(help="Which models; by default all that ship in INT8.")
     ] = None,
 ) -> None:
-    """Score each shipped INT8 model at each rung's input, and write the manifest's ladders."""
+    """Score each shipped INT8 model at each rung's input, and write the manifest's ladders.
+
+    The documentation's figures follow.
+    """
     from roadseg.cli.progress_bar import progress_bar
 
     names = model or [name for name, entry in load_manifest().items() if "openvino" in entry.files]
@@ -141,6 +146,8 @@ def ladder(
         for rung in rungs:
             scores = ", ".join(f"{key} {miou:.4f}" for key, miou in rung.miou.items())
             typer.echo(f"{name} {rung.pixels} pixels: {rung.cost_ms:.1f} ms, mIoU {scores}")
+        for path in refresh_figures(load_manifest()[name], Path()):
+            typer.echo(f"{path} follows")
 
 
 if __name__ == "__main__":

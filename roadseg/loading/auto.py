@@ -12,6 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from roadseg.backends.gpu import has_nvidia_driver
+from roadseg.core.errors import BackendError
 from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
@@ -104,4 +105,8 @@ def _gpu_name(backend: str) -> str | None:
         return None
     from roadseg.backends.gpu import shared_cuda
 
-    return shared_cuda().device.name
+    try:
+        return shared_cuda().device.name
+    except BackendError:
+        # PyTorch brings CUDA of its own.
+        return "GPU"
