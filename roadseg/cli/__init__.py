@@ -30,6 +30,7 @@ _COMMANDS = (
     "eval",
     "compare",
     "train",
+    "crossval",
     "quantize",
     "calibrate",
     "build-engine",

@@ -15,6 +15,9 @@
          "validation": {"data": "...", "miou": 0.5, ...},
          "ladder": [{"pixels": 168960, "cost_ms": 50.0, "miou": {"val": 0.7}}, ...]}}}
 
+A `temperature` beside them is what the network's scores are divided by before softmax, so that
+confidence is what it says; see `roadseg.evaluation.temperature`.
+
 `files` is by runtime. The first part is the file that the runtime is given; further parts lie
 beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known;
 `ladder` is the model at smaller and larger inputs: what it costs there, and how it scores; it goes
@@ -100,6 +103,7 @@ class ManifestEntry:
     training: Mapping[str, Any]
     validation: Mapping[str, Any]
     ladder: tuple[RungScores, ...] = ()
+    temperature: float = 1.0
     name: str = ""
 
 
@@ -143,6 +147,7 @@ def write_manifest_entry(
     training: Mapping[str, Any],
     validation: Mapping[str, Any],
     ladder: Sequence[RungScores] = (),
+    temperature: float = 1.0,
     directory: Path = WEIGHTS_DIR,
 ) -> None:
     """Add a model to a folder's manifest, or replace it; checksums and sizes are measured here.
@@ -155,6 +160,7 @@ def write_manifest_entry(
         training: command, data, epochs and whatever else is known.
         validation: data and figures.
         ladder: the model at other inputs; empty where that was not measured.
+        temperature: of the network's scores.
         directory: where the manifest and the files lie.
 
     Raises:
@@ -176,6 +182,7 @@ def write_manifest_entry(
         "training": dict(training),
         "validation": dict(validation),
         **({"ladder": [asdict(rung) for rung in ladder]} if ladder else {}),
+        "temperature": temperature,
     }
     write_json(path, raw)
 
