@@ -19,7 +19,7 @@ FILES = {
 
 def entry(name: str, *ladder: RungScores, fp32: float | None = None) -> ManifestEntry:
     validation = {} if fp32 is None else {"fp32 on val": {"miou": fp32}}
-    return ManifestEntry(name, (), "camvid", FILES, {}, validation, ladder, name)
+    return ManifestEntry(name, (), "camvid", FILES, {}, validation, ladder=ladder, name=name)
 
 
 def scores(pixels: int, cost_ms: float, **miou: float) -> RungScores:
