@@ -29,13 +29,18 @@ class Span:
         """How long it would have been on a free machine.
 
         Threads that wait for each other are as late as those that others keep from the processor:
-        the clock's time is divided as theirs is.
+        the clock's time is divided as theirs is. More than the waiting itself is never taken off,
+        as of a network on a GPU, for which the processor has little to do.
 
         >>> Span(wall_s=0.066, cpu_s=0.082, waited_s=0.049).free_s
         0.0413...
+        >>> Span(wall_s=0.010, cpu_s=0.001, waited_s=0.001).free_s
+        0.009
         """
-        wanted_s = self.cpu_s + self.waited_s
-        return self.wall_s * self.cpu_s / wanted_s if self.waited_s > 0 else self.wall_s
+        if self.waited_s <= 0:
+            return self.wall_s
+        divided_s = self.wall_s * self.cpu_s / (self.cpu_s + self.waited_s)
+        return max(divided_s, self.wall_s - self.waited_s)
 
 
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roadseg.core.errors import BackendError
-from roadseg.loading.ladder.load import waited_s
+from roadseg.loading.ladder.load import Span, waited_s
 from roadseg.loading.ladder.rungs import Rung
 from roadseg.loading.ladder.timing import LIMIT_S, time_rungs
 from tests.loading.ladder.conftest import FakeMachine
@@ -119,6 +119,19 @@ def test_the_waiting_of_threads(tmp_path: Path) -> None:
     assert waited_s(tmp_path) == 2.0
     (tmp_path / "2" / "schedstat").write_text("garbage")
     assert waited_s(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("span", "free_s"),
+    [
+        (Span(0.04, 0.08, 0.0), 0.04),
+        (Span(0.08, 0.08, 0.08), 0.04),  # two threads, half of the time each
+        (Span(0.44, 0.08, 0.80), 0.04),  # ten programs
+        (Span(0.010, 0.001, 0.001), 0.009),  # on a GPU
+    ],
+)
+def test_what_a_stretch_of_time_would_have_been(span: Span, free_s: float) -> None:
+    assert span.free_s == pytest.approx(free_s)
 
 
 def test_on_a_gpu_the_next_network_is_tried_where_the_best_is_too_slow() -> None:
