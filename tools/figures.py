@@ -21,14 +21,6 @@ from roadseg.loading.segmenter import Segmenter
 from roadseg.render import Renderer
 from roadseg.weights import ManifestEntry
 
-__all__ = [
-    "figures_of",
-    "refresh_documents",
-    "refresh_figures",
-    "replace_figures",
-    "write_picture",
-]
-
 _END = "<!-- / -->"
 _PAGES = ("README.md", "docs/accuracy.md", "docs/performance.md")
 _DATA = {"val": "validation", "sample": "`samples/drive.mp4`"}

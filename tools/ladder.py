@@ -29,8 +29,6 @@ from roadseg.synth.drive import random_scene
 from roadseg.weights import RungScores, load_manifest, resolve_model, write_ladder
 from tools.figures import refresh_figures
 
-__all__ = ["PIXELS", "HdScenes", "measure_ladder", "program"]
-
 PIXELS = (
     192 * 256,
     224 * 288,

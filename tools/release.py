@@ -32,8 +32,6 @@ from roadseg.weights import WEIGHTS_DIR, RungScores, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
 from tools.ladder import measure_ladder
 
-__all__ = ["Release", "release"]
-
 MANIFEST = "manifest.json"
 
 _log = logging.getLogger(__name__)

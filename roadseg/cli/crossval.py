@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from roadseg.training.crossval import CrossValidation
 
-__all__ = ["crossval"]
-
 
 def crossval(
     data: Annotated[

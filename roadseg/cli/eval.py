@@ -11,8 +11,6 @@ from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsO
 from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.size import parse_size
 
-__all__ = ["eval_"]
-
 if TYPE_CHECKING:
     from rich.table import Table
 

@@ -9,8 +9,6 @@ from importlib import metadata
 
 from roadseg.core.processor import processor_name, usable_cores
 
-__all__ = ["Machine", "describe_machine"]
-
 _PACKAGES = (
     "roadseg",
     "numpy",

@@ -6,8 +6,6 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["instruction_sets", "isa_limit", "processor_name", "usable_cores"]
-
 _CPUINFO = Path("/proc/cpuinfo")
 
 # By name, the flags of Linux that mean it.

@@ -8,8 +8,6 @@ from roadseg.core.errors import DataError, UsageError
 from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
 
-__all__ = ["DRIVE_PATTERN", "MOST_DRIVES", "drives_of"]
-
 DRIVE_PATTERN = r"([^_]+)_"
 """A frame's name up to its first underscore, as in CamVid's `0016E5_07959.png`."""
 

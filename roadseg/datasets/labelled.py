@@ -16,12 +16,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.datasets.label_code import CAMVID_CODE, LabelCode
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
 
-__all__ = [
-    "LabelledSet",
-    "read_image",
-    "read_labels",
-]
-
 _PNG_BITS = 24  # where the bits of a pixel's channel stand
 
 

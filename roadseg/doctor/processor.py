@@ -6,24 +6,21 @@ import platform
 from pathlib import Path
 
 from roadseg.core.processor import instruction_sets, isa_limit
-from roadseg.doctor.report import Finding, Level
-
-__all__ = ["check_processor", "check_speed"]
+from roadseg.doctor.report import Level, Verdict, note
 
 
-def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Finding:
+def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Verdict:
     """The processor's instruction sets.
 
     Args:
         cpuinfo: Linux's description of it; other systems have none.
         machine: its kind; default: that of this machine.
     """
-    check, title = "processor", "Processor"
     machine = machine or platform.machine()
     found = instruction_sets(cpuinfo, machine)
     if not found:
         text = f"{machine}; which instructions for INT8 it has is not known on this system"
-        return Finding(check, title, Level.NOTE, text)
+        return note(text)
     has = [name for name, there in found.items() if there]
     lacks = [name for name, there in found.items() if not there]
     text = " and ".join(has) or machine
@@ -34,19 +31,16 @@ def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") ->
     limit = isa_limit()
     if limit:
         text += f"; ONEDNN_MAX_CPU_ISA holds the network to {limit}"
-    facts = {"instruction_sets": found, "limit": limit or None}
-    return Finding(check, title, level, text, None, facts)
+    return Verdict(level, text, None, {"instruction_sets": found, "limit": limit or None})
 
 
-def check_speed() -> Finding:
+def check_speed() -> Verdict:
     """How fast the shipped networks are on this processor, as far as a run has timed them."""
     from roadseg.loading.ladder.kept import read_kept, this_machine
 
-    check, title = "speed", "Speed"
     times = sorted(read_kept(this_machine("openvino", None)).times, key=lambda each: -each.ms)
     if not times:
-        text = "not timed yet: 'roadseg run' does so once, in at most 3 seconds"
-        return Finding(check, title, Level.NOTE, text)
+        return note("not timed yet: 'roadseg run' does so once, in at most 3 seconds")
     shown = ", ".join(
         f"{each.model} {each.size_hw[0]}x{each.size_hw[1]} {each.ms:.0f} ms" for each in times
     )
@@ -55,7 +49,7 @@ def check_speed() -> Finding:
             {"model": each.model, "size_hw": list(each.size_hw), "ms": each.ms} for each in times
         ]
     }
-    return Finding(check, title, Level.OK, f"{shown} a frame, the network alone", None, facts)
+    return Verdict(Level.OK, f"{shown} a frame, the network alone", None, facts)
 
 
 def _meaning(found: dict[str, bool]) -> str:

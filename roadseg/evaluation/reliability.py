@@ -9,8 +9,6 @@ import numpy.typing as npt
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.core.types import Labels
 
-__all__ = ["BINS", "Reliability", "confidence"]
-
 BINS = 15
 """Bins of equal width, as Guo et al. 2017 ("On calibration of modern neural networks") use."""
 

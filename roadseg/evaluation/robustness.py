@@ -23,8 +23,6 @@ from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.evaluation.reliability import Reliability
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["Corruptions", "Robustness", "Tally", "evaluate_corruptions"]
-
 
 @dataclass(frozen=True)
 class Corruptions:

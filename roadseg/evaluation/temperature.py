@@ -13,8 +13,6 @@ import numpy.typing as npt
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.evaluation.evaluate import FrameResult
 
-__all__ = ["TemperatureFit"]
-
 _PER_FRAME = 4096
 _LOWEST, _HIGHEST = 0.05, 20.0
 _STEPS = 40

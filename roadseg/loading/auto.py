@@ -23,8 +23,6 @@ from roadseg.loading.ladder.rungs import Rung, cpu_rungs, gpu_rungs
 from roadseg.loading.ladder.settle import settle
 from roadseg.weights import load_manifest, resolve_model
 
-__all__ = ["choose_below", "choose_for", "ladder"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
 
-__all__ = [
-    "AUTO",
-    "BACKEND_NAMES",
-    "DEFAULT_MODEL",
-    "Choice",
-    "choose",
-    "choose_backend",
-]
-
 AUTO = "auto"
 """The model that means: the best rung that keeps up."""
 
@@ -122,7 +113,7 @@ class Choice:
         Args:
             network_hw: height and width of the network's input.
             scores: a `ScoringBackend`, where the runtime can be one: OpenVINO and PyTorch, which
-                then runs in FP32. TensorRT's engines and the fake backend hold labels alone.
+                then runs in FP32, and the fake backend. TensorRT's engines hold labels alone.
             progress: shows how far the building of an engine is.
 
         Raises:
@@ -136,9 +127,9 @@ class Choice:
 
             return open_engine(self.file, network_hw)
         if self.file is None:
-            from roadseg.backends.fake import FakeBackend
+            from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 
-            return FakeBackend(network_hw)
+            return (FakeScoringBackend if scores else FakeBackend)(network_hw)
         if self.backend == "tensorrt":
             from roadseg.loading.tensorrt import find_or_build
 

@@ -23,8 +23,6 @@ from roadseg.loading.choice import Choice, choose
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["Evaluation", "evaluate_model"]
-
 
 @dataclass(frozen=True)
 class Evaluation:

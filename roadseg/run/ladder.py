@@ -19,8 +19,6 @@ from roadseg.run.video import RunOptions
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["LadderReport", "MeasuredRung", "bench_ladder"]
-
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRung:

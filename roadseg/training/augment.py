@@ -21,24 +21,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.training.balance import CAMVID_RARE_IDS
 from roadseg.training.recipes import Augmentation
 
-__all__ = [
-    "CAMVID_TARGETS",
-    "MOTION_TAPS",
-    "CropTargets",
-    "augment",
-    "colour_of",
-    "darkening",
-    "draw_centre",
-    "draw_glare",
-    "draw_grain",
-    "draw_haze",
-    "draw_motion",
-    "draw_rain",
-    "draw_shadow",
-    "inverse_affine",
-    "rare_places",
-]
-
 
 @dataclass(frozen=True)
 class CropTargets:

@@ -29,8 +29,6 @@ from roadseg.training.augment import (
 )
 from roadseg.training.recipes import Augmentation
 
-__all__ = ["CropPlan", "crop_batch", "draw_plan", "on_its_way"]
-
 _BLUR_TAPS = 9
 
 Quad = tuple[float, float, float, float]

@@ -26,8 +26,6 @@ from roadseg.training.progress import ShowTraining
 from roadseg.training.record import run_record
 from roadseg.training.spec import RunSpec
 
-__all__ = ["CrossValidation", "Fold", "cross_validate"]
-
 RESULT = "crossval.json"
 """The folds that are done, in the folder of a cross-validation."""
 

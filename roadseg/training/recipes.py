@@ -17,8 +17,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.shipped import page
 from roadseg.core.wording import option
 
-__all__ = ["WEIGHTINGS", "Augmentation", "Recipe", "load_recipe", "recipe_names"]
-
 Weighting = Literal["none", "median", "median-present", "sqrt-median", "log", "caffe"]
 
 WEIGHTINGS = get_args(Weighting)

@@ -17,8 +17,6 @@ from roadseg.training.folder import epochs_of
 from roadseg.training.recipes import Recipe, load_recipe
 from roadseg.weights import model_names, resolve_model
 
-__all__ = ["RunSpec", "budget_option"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:

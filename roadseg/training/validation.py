@@ -19,8 +19,6 @@ from roadseg.training.folder import BEST
 from roadseg.training.objective import Objective, on_device
 from roadseg.training.spec import RunSpec
 
-__all__ = ["BestWeights", "confusion", "recompute_statistics"]
-
 
 class BestWeights:
     """Judges a run's averaged weights now and then; keeps the best, or the last, in its folder.

@@ -12,8 +12,6 @@ from roadseg.video.meters import Clock
 if TYPE_CHECKING:
     from roadseg.media.sources.base import SourceInfo
 
-__all__ = ["AdaptiveSegmenter", "KeepingUp", "how_chosen", "watch_pace"]
-
 _log = logging.getLogger(__name__)
 
 _PERIOD_S = 2.0

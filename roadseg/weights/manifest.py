@@ -40,18 +40,6 @@ from roadseg.core.files import write_json
 from roadseg.core.labels import CLASS_NAMES
 from roadseg.core.records import read_record
 
-__all__ = [
-    "WEIGHTS_DIR",
-    "FilePart",
-    "ManifestEntry",
-    "RungScores",
-    "RuntimeFile",
-    "load_manifest",
-    "sha256_of",
-    "write_ladder",
-    "write_manifest_entry",
-]
-
 WEIGHTS_DIR = Path(__file__).resolve().parent
 """Where the shipped files lie."""
 

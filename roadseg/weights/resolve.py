@@ -12,8 +12,6 @@ from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
-__all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
-
 _SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from roadseg.core.types import Image
 from roadseg.evaluation.corruptions.scale import Unit, as_image, as_unit
 
-__all__ = ["along_line", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"]
-
 # Radius of the disc, and sigma of what softens its edge, in pixels.
 _DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
 # Sigma in pixels, how far pixels change places, how often.

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from roadseg.core.types import Image
 from roadseg.evaluation.corruptions.scale import as_image, as_unit
 
-__all__ = ["contrast", "elastic_map", "jpeg", "pixelate"]
-
 _CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
 # In shares of 244 pixels: how far pixels move, how smoothly, how far the corners go.
 _ELASTIC = (

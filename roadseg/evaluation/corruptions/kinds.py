@@ -15,8 +15,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
 from roadseg.evaluation.corruptions import blur, digital, noise, weather
 
-__all__ = ["KINDS", "SEVERITIES", "Kind", "check_kinds", "check_severities", "corrupt"]
-
 SEVERITIES = (1, 3, 5)
 """Of the five, those that are measured by default."""
 

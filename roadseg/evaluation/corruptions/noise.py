@@ -7,8 +7,6 @@ import numpy as np
 from roadseg.core.types import Image
 from roadseg.evaluation.corruptions.scale import as_image, as_unit
 
-__all__ = ["gaussian_noise", "impulse_noise", "shot_noise"]
-
 _GAUSSIAN_SIGMA = (0.08, 0.12, 0.18, 0.26, 0.38)
 _SHOT_PHOTONS = (60, 25, 12, 5, 3)
 _IMPULSE_SHARE = (0.03, 0.06, 0.09, 0.17, 0.27)

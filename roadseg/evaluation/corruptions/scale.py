@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from roadseg.core.types import Image
 
-__all__ = ["Unit", "as_image", "as_unit"]
-
 Unit: TypeAlias = npt.NDArray[np.float32]
 """(H, W, 3) or (H, W) float32, 0..1."""
 

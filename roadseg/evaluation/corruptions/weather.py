@@ -10,8 +10,6 @@ from roadseg.core.types import Image
 from roadseg.evaluation.corruptions.blur import along_line
 from roadseg.evaluation.corruptions.scale import Unit, as_image, as_unit
 
-__all__ = ["brightness", "fog", "frost", "plasma", "snow"]
-
 # Mean and spread of the flakes' layer, their size, what is too faint for one, length and sigma of
 # the smear of falling, how much of the scene shows through.
 _SNOW = (

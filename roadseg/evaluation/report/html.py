@@ -24,8 +24,6 @@ from roadseg.evaluation.report.chart import Chart
 from roadseg.evaluation.robustness import Robustness
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["Figures", "Shots", "page", "percent"]
-
 
 @dataclass(frozen=True)
 class Shots:

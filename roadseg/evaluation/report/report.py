@@ -22,8 +22,6 @@ from roadseg.evaluation.robustness import Robustness
 from roadseg.metrics.boundary import TOLERANCE
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["PAGE", "Report"]
-
 PAGE = "index.html"
 """Name of the page in its folder."""
 

@@ -27,8 +27,6 @@ from roadseg.core.size import SizeHW
 from roadseg.loading.ladder.pace import Pace
 from roadseg.loading.ladder.rungs import Rung
 
-__all__ = ["Kept", "Taken", "TimedOn", "TimedRung", "keep", "read_kept", "this_machine"]
-
 _VERSION = 1
 
 # The latest sources of which is remembered what was taken.

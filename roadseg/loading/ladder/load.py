@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CLOCKS", "Clocks", "Span", "waited_s"]
-
 
 @dataclass(frozen=True, slots=True)
 class Span:

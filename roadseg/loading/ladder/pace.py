@@ -8,8 +8,6 @@ from fractions import Fraction
 
 from roadseg.core.size import SizeHW
 
-__all__ = ["ASSUMED_RATE", "BESIDE_MS_PER_MEGAPIXEL", "MARGIN", "Pace"]
-
 ASSUMED_RATE = 30
 """Frames a second of a source that does not say."""
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from roadseg.loading.ladder.pace import Pace
 from roadseg.loading.ladder.rungs import Rung
 
-__all__ = ["HOLD", "Pick", "contenders", "expected_ms", "pick_rung"]
-
 HOLD = 1.1
 """A rung that was taken before is left only for a time that is so much on the other side of the
 limit: times differ by less from one measurement to the next."""

@@ -10,8 +10,6 @@ from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.size import SizeHW
 from roadseg.weights import ManifestEntry
 
-__all__ = ["Rung", "cpu_rungs", "gpu_rungs"]
-
 _HD_PIXELS = 720 * 1280
 _GPU_SCORES = "fp32 on val"
 

@@ -16,8 +16,6 @@ from roadseg.loading.ladder.timing import time_rungs
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
 
-__all__ = ["settle"]
-
 
 def settle(
     rungs: tuple[Rung, ...],

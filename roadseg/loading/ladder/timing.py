@@ -18,8 +18,6 @@ from roadseg.loading.ladder.rungs import Rung
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
 
-__all__ = ["LIMIT_S", "Timing", "time_rungs"]
-
 LIMIT_S = 2.7
 """How long all of it may take: three seconds, less what a last frame beside other load takes."""
 

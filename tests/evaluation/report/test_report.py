@@ -474,7 +474,7 @@ def test_a_network_that_hides_its_scores(tmp_path: Path) -> None:
 
 
 def test_backends_that_hold_labels_only() -> None:
-    assert not isinstance(choose("x", "fake").open((32, 32), scores=True), ScoringBackend)
+    assert not isinstance(choose("x", "fake").open((32, 32)), ScoringBackend)
 
 
 def test_classes_of_another_data_set(tmp_path: Path) -> None:
