@@ -20,8 +20,6 @@ from roadseg.loading.segmenter import Segmenter
 from roadseg.render import Renderer
 from roadseg.weights import ManifestEntry
 
-__all__ = ["figures_of", "refresh_documents", "replace_figures", "write_picture"]
-
 _END = "<!-- / -->"
 _DATA = {"val": "validation", "sample": "`samples/drive.mp4`"}
 

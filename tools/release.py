@@ -31,8 +31,6 @@ from roadseg.quantize.for_tensorrt import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
 
-__all__ = ["Release", "release"]
-
 MANIFEST = "manifest.json"
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,6 @@ import typer
 from roadseg.cli import main
 from roadseg.cli.lines import lines_on_stdout
 
-__all__ = ["program", "release_weights"]
-
 program = typer.Typer(add_completion=False)
 
 NAME = "python -m tools.release_weights"

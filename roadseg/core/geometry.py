@@ -13,16 +13,6 @@ import numpy as np
 
 from roadseg.core.types import Image, Labels
 
-__all__ = [
-    "PIXEL_BUDGET",
-    "Geometry",
-    "LabelMap",
-    "network_size",
-    "postprocess",
-    "preprocess",
-    "to_source",
-]
-
 PIXEL_BUDGET = 352 * 480
 """Pixels of the default network input, whatever its aspect ratio."""
 

@@ -9,8 +9,6 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["Machine", "describe_machine"]
-
 _PACKAGES = (
     "roadseg",
     "numpy",

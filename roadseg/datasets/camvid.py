@@ -16,8 +16,6 @@ from roadseg.core.errors import DataError, os_reason
 from roadseg.datasets.label_code import CAMVID_CODE
 from roadseg.datasets.labelled import LabelledSet
 
-__all__ = ["CamVid", "camvid_splits"]
-
 
 class CamVid(LabelledSet):
     """One split of a data set in CamVid's layout, with CamVid's classes.

@@ -21,7 +21,6 @@ from roadseg.datasets.labelled import read_labels
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["LabelledClip"]
 
 # In a folder of one's own classes it means void, too.
 _VOID = 255

@@ -10,8 +10,6 @@ from roadseg.core.errors import DataError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Labels
 
-__all__ = ["CAMVID_CODE", "LabelCode", "plain_code"]
-
 
 @dataclass(frozen=True)
 class LabelCode:

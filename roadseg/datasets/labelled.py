@@ -16,12 +16,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.datasets.label_code import CAMVID_CODE, LabelCode
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
 
-__all__ = [
-    "LabelledSet",
-    "read_image",
-    "read_labels",
-]
-
 _PNG_BITS = 24  # where the bits of a pixel's channel stand
 
 
@@ -81,6 +75,10 @@ class LabelledSet:
 
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
         return (self[i] for i in range(len(self)))
+
+    def subset(self, indices: Sequence[int], name: str) -> LabelledSet:
+        """Some of the frames, as a split of another name."""
+        return LabelledSet(self.root, name, [self.pairs[i] for i in indices], self._code)
 
     def check_model(self, model: str, classes: ClassSet) -> None:
         """Refuse a model that tells other classes apart than those of the labels.

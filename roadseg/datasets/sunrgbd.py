@@ -30,8 +30,6 @@ from roadseg.core.labels import SUNRGBD
 from roadseg.datasets.label_code import LabelCode
 from roadseg.datasets.labelled import LabelledSet
 
-__all__ = ["SunRgbd", "looks_like_sunrgbd"]
-
 _LISTS = {"train": "sunrgbd_training_images.txt", "test": "sunrgbd_testing_images.txt"}
 _LABELS = "sunrgbd_train_test_labels"
 _SPLITS = ("train", "val", "trainval", "test")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from roadseg.doctor.report import Finding, Level
-
-__all__ = ["check_processor", "instruction_sets"]
+from roadseg.doctor.report import Level, Verdict, note
 
 # By name, the flags of Linux that mean it.
 _SETS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -39,14 +37,13 @@ def instruction_sets(cpuinfo: str, machine: str) -> dict[str, bool]:
     return {name: any(mark in flags for mark in marks) for name, marks in known.items()}
 
 
-def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Finding:
+def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Verdict:
     """The processor's instruction sets.
 
     Args:
         cpuinfo: Linux's description of it; other systems have none.
         machine: its kind; default: that of this machine.
     """
-    check, title = "processor", "Processor"
     machine = machine or platform.machine()
     try:
         found = instruction_sets(cpuinfo.read_text(errors="replace"), machine)
@@ -54,7 +51,7 @@ def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") ->
         found = {}
     if not found:
         text = f"{machine}; which instructions for INT8 it has is not known on this system"
-        return Finding(check, title, Level.NOTE, text)
+        return note(text)
     has = [name for name, there in found.items() if there]
     lacks = [name for name, there in found.items() if not there]
     text = " and ".join(has) or machine
@@ -62,7 +59,7 @@ def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") ->
         text += f", no {' and no '.join(lacks)}"
     level = Level.NOTE if machine == "x86_64" and not found["AVX2"] else Level.OK
     facts = {"instruction_sets": found}
-    return Finding(check, title, level, f"{text}: {_meaning(found)}", None, facts)
+    return Verdict(level, f"{text}: {_meaning(found)}", None, facts)
 
 
 def _meaning(found: dict[str, bool]) -> str:

@@ -80,6 +80,11 @@ class Choice:
             return self.file.path.name, self.file.manifest.plan_sha256
         return None if self.file is None else self.file.weights()
 
+    @property
+    def temperature(self) -> float:
+        """What the network's scores are divided by before softmax: 1 for all but what ships."""
+        return self.file.temperature if isinstance(self.file, ModelFile) else 1.0
+
     def open(
         self,
         network_hw: SizeHW,

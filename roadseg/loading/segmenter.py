@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from roadseg.core.backend import Backend, BackendInfo
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["Segmenter"]
 
 # Compiled networks to keep. A stream that switches between portrait and landscape needs two;
 # each costs tens of megabytes.

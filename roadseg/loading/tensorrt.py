@@ -20,11 +20,10 @@ from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stal
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
     from roadseg.engine.runtime import Runtime
     from roadseg.weights import ModelFile
 
-__all__ = ["find_or_build", "open_engine"]
 
 _log = logging.getLogger(__name__)
 

@@ -25,8 +25,6 @@ from roadseg.video.opening import VideoOptions, check_look, open_video
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["RunOptions", "open_loop"]
-
 _log = logging.getLogger(__name__)
 
 _TRUSTED = "segnet-lite"

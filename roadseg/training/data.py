@@ -15,8 +15,6 @@ from roadseg.training.distributed import World
 from roadseg.training.feed import Feed, LabelledFrame, Share, build_feed
 from roadseg.training.spec import RunSpec
 
-__all__ = ["TrainingData", "read_data"]
-
 
 @dataclass(frozen=True)
 class TrainingData:

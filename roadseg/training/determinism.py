@@ -10,8 +10,6 @@ from contextlib import contextmanager
 import torch
 from torch.backends import cudnn
 
-__all__ = ["kernel_choice"]
-
 
 @contextmanager
 def kernel_choice(*, deterministic: bool) -> Iterator[None]:

@@ -23,8 +23,6 @@ from roadseg.training.augment import (
 from roadseg.training.augment_batch import crop_batch, draw_plan, on_its_way
 from roadseg.training.recipes import Recipe
 
-__all__ = ["DeviceFeed", "Feed", "HostFeed", "Share", "build_feed", "to_batch"]
-
 LabelledFrame = tuple[Image, Labels]
 
 # Places of each rare class that are remembered per frame: more show no more of a pole.

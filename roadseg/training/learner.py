@@ -15,8 +15,6 @@ from roadseg.training.objective import Objective, on_device
 from roadseg.training.optimizer import build_optimizer, centre_scores, clip_gradients
 from roadseg.training.recipes import Recipe
 
-__all__ = ["Learner"]
-
 
 class Learner:
     """Everything that a step changes.

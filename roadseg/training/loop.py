@@ -26,8 +26,6 @@ from roadseg.training.spec import RunSpec
 from roadseg.training.start import starting_network
 from roadseg.training.trainer import Trainer
 
-__all__ = ["TrainingResult", "train"]
-
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -101,14 +99,14 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
             write_config(spec.output, record, facts)
             forget_after(spec.output, trainer.epoch)
         with _pictured(trainer), trainer.checkpoints:
-            while not trainer.finished:
+            while not trainer.course.finished:
                 trainer.run_epoch()
     return TrainingResult(
         best_weights(spec.output),
         trainer.epoch,
         trainer.best.epoch,
         trainer.best.miou,
-        trainer.elapsed_s,
+        trainer.course.elapsed_s,
     )
 
 

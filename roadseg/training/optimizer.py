@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from roadseg.training.recipes import Recipe
 
-__all__ = ["build_optimizer", "centre_scores", "clip_gradients"]
-
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser of a network's trained parameters."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["StepLosses"]
-
 
 class StepLosses:
     """The losses of an epoch's steps, each read one step late.

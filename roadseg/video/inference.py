@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from roadseg.road.doubt import Scores
     from roadseg.video.meters import Meters
 
-__all__ = ["FrameSegmenter", "ScoringSegmenter", "Segmented", "segment_frames"]
-
 
 class FrameSegmenter(Protocol):
     """A network as the loop uses it, on one thread; see `roadseg.Segmenter`, which is one."""
@@ -34,46 +32,36 @@ class FrameSegmenter(Protocol):
     @property
     def network_hw(self) -> tuple[int, int] | None:
         """Height and width of the network's latest input; None before the first frame."""
-        ...
 
     @property
     def backend_info(self) -> BackendInfo | None:
         """What runs and where; None before the first frame."""
-        ...
 
     @property
     def classes(self) -> ClassSet:
         """What it tells apart."""
-        ...
 
     @property
     def depth(self) -> int:
         """How many frames may be submitted and not yet collected."""
-        ...
 
     def prepare(self, source_hw: SizeHW) -> None:
         """Compile the network for frames of this size now, rather than at the first frame."""
-        ...
 
     def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
         """An (H, W, 3) frame to the network's input, and the way back."""
-        ...
 
     def submit(self, network_bgr: Image) -> None:
         """Start on an input."""
-        ...
 
     def collect(self) -> Labels:
         """Wait for the oldest input that was submitted: its (h, w) class ids."""
-        ...
 
     def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:
         """The labels with their way back to the frame."""
-        ...
 
     def discard(self) -> None:
         """Forget what was submitted."""
-        ...
 
 
 @runtime_checkable

@@ -27,8 +27,6 @@ from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
 
-__all__ = ["VideoOptions", "check_look", "open_video"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from roadseg.media.sinks.sink import MaskSink, Sink
     from roadseg.video.clips import EventClips
 
-__all__ = ["GrowingSink", "Outputs"]
-
 
 @runtime_checkable
 class GrowingSink(Protocol):
@@ -23,7 +21,6 @@ class GrowingSink(Protocol):
 
     def sync(self) -> None:
         """Wait until the disk has what was written so far, as far as it can be had."""
-        ...
 
 
 class Outputs:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Latency", "PictureName", "Progress", "RunStats", "peak_rss_mb"]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

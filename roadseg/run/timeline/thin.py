@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_POINTS", "thinned"]
-
 MOST_POINTS = 8000
 """Beyond, two points for each part of the time: the least and the most."""
 

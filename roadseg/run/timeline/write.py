@@ -24,8 +24,6 @@ from roadseg.media.thumbnails import thumbnails
 from roadseg.run.timeline.thin import thinned
 from roadseg.video.reading.table import Table, intervals, read_timeline
 
-__all__ = ["TimelinePage", "write_timeline_page"]
-
 _PAGE = PACKAGE / "run" / "timeline" / "page"
 # The one copy that this package has.
 _UPLOT = PACKAGE / "live" / "web" / "static" / "vendor"

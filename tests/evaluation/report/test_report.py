@@ -19,6 +19,7 @@ from roadseg.core.labels import SUNRGBD, palette_bgr
 from roadseg.core.types import Image, Labels
 from roadseg.evaluation.evaluate import FrameResult, Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report import html
 from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors, border_distance
 from roadseg.evaluation.report.frames import (
@@ -28,7 +29,6 @@ from roadseg.evaluation.report.frames import (
     frame_miou,
     paint,
 )
-from roadseg.evaluation.report.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report.report import Report
 from roadseg.loading.choice import choose
 from roadseg.metrics.boundary import BoundaryF1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["code_of"]
-
 # The driver's own texts (cuGetErrorString).
 _CODES = {
     "CUDA-capable device(s) is/are busy or unavailable": "CUDA_ERROR_DEVICE_UNAVAILABLE",

@@ -11,22 +11,15 @@ import weakref
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import gpu_extra, install
-from roadseg.cuda.api import DeviceInfo, Kernel, Stream
+from roadseg.cuda.api import DeviceBuffer, DeviceInfo, Kernel, PinnedBuffer, Stream
 from roadseg.cuda.driver import check_version
-from roadseg.cuda.failure import cuda_error, no_such_gpu
-from roadseg.cuda.pycuda_errors import code_of
-from roadseg.cuda.pycuda_objects import (
-    PycudaBuffer,
-    PycudaEvent,
-    PycudaKernel,
-    PycudaPinned,
-    PycudaStream,
-    host_memory,
-)
-
-__all__ = ["PycudaCuda"]
+from roadseg.cuda.failure import cuda_error, no_such_gpu, out_of_memory
+from roadseg.cuda.pycuda.errors import code_of
+from roadseg.cuda.pycuda.objects import PycudaEvent, PycudaKernel, PycudaStream, host_memory
 
 
 class PycudaCuda:
@@ -42,16 +35,13 @@ class PycudaCuda:
         BackendError: no driver, an old one, no GPU, or none of that number.
     """
 
+    supports_graphs = False
+
     def __init__(
-        self,
-        module: Any,
-        version: str,
-        index: int = 0,
-        *,
-        set_current: Callable[[int], int],
+        self, module: Any, version: str, index: int = 0, *, set_current: Callable[[int], int]
     ) -> None:
         self.pycuda = module
-        self._version = version
+        self.name = f"pycuda {version}"
         self._set_current = set_current
         # For kernels: pycuda wants its own object where the interface has a handle.
         self.streams: MutableMapping[int, PycudaStream] = weakref.WeakValueDictionary()
@@ -68,23 +58,11 @@ class PycudaCuda:
             gpu = module.Device(index)
             self._context = gpu.retain_primary_context()
             major, minor = gpu.compute_capability()
-            self._device = DeviceInfo(
+            self.device = DeviceInfo(
                 index, gpu.name(), (major, minor), int(gpu.total_memory()), driver_cuda
             )
         self._detach = weakref.finalize(self, _detach, self._context)
         self.make_current()
-
-    @property
-    def name(self) -> str:
-        return f"pycuda {self._version}"
-
-    @property
-    def device(self) -> DeviceInfo:
-        return self._device
-
-    @property
-    def supports_graphs(self) -> bool:
-        return False
 
     def make_current(self) -> None:
         # Not pycuda's `push`: it ends the process when a thread ends that did not `pop`.
@@ -99,11 +77,31 @@ class PycudaCuda:
             free, total = self.pycuda.mem_get_info()
         return int(free), int(total)
 
-    def malloc(self, nbytes: int) -> PycudaBuffer:
-        return PycudaBuffer(self, nbytes)
+    def malloc(self, nbytes: int) -> DeviceBuffer:
+        try:
+            with self.active(f"allocating device memory, {nbytes} bytes"):
+                allocation = self.pycuda.mem_alloc(nbytes)
+        except BackendError as exc:
+            if "CUDA_ERROR_OUT_OF_MEMORY" in str(exc):
+                raise out_of_memory(nbytes, self.memory_info()[0]) from exc
+            raise
 
-    def pinned(self, nbytes: int) -> PycudaPinned:
-        return PycudaPinned(self, nbytes)
+        def free() -> None:
+            with self.active("freeing device memory"):
+                allocation.free()
+
+        return DeviceBuffer(int(allocation), nbytes, free)
+
+    def pinned(self, nbytes: int) -> PinnedBuffer:
+        with self.active(f"page-locking host memory, {nbytes} bytes"):
+            array = self.pycuda.pagelocked_empty(nbytes, np.uint8)
+        allocation = array.base
+
+        def free() -> None:
+            with self.active("freeing pinned memory"):
+                allocation.free()
+
+        return PinnedBuffer(array, free)
 
     def stream(self) -> PycudaStream:
         return PycudaStream(self)
@@ -114,12 +112,12 @@ class PycudaCuda:
     def copy_to_device(self, device: int, host: int, nbytes: int, stream: Stream) -> None:
         assert isinstance(stream, PycudaStream)
         with self.translated(f"copying {nbytes} bytes to the GPU"):
-            self.pycuda.memcpy_htod_async(device, host_memory(host, nbytes), stream.stream)
+            self.pycuda.memcpy_htod_async(device, host_memory(host, nbytes), stream.inner)
 
     def copy_to_host(self, host: int, device: int, nbytes: int, stream: Stream) -> None:
         assert isinstance(stream, PycudaStream)
         with self.translated(f"copying {nbytes} bytes from the GPU"):
-            self.pycuda.memcpy_dtoh_async(host_memory(host, nbytes), device, stream.stream)
+            self.pycuda.memcpy_dtoh_async(host_memory(host, nbytes), device, stream.inner)
 
     def load_kernels(self, image: bytes, names: Sequence[str]) -> dict[str, Kernel]:
         doing = "loading the kernels"
