@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from roadseg.core.errors import UsageError
 from roadseg.core.scores import best_classes
+from roadseg.core.types import Labels
 
 __all__ = ["Doubt", "DoubtMaps", "Scores", "Trust", "doubt_maps", "picture_doubt"]
 
@@ -99,7 +100,7 @@ def doubt_maps(scores: Scores, temperature: float = 1.0) -> DoubtMaps:
     )
 
 
-def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
+def picture_doubt(scores: Scores, temperature: float = 1.0, labels: Labels | None = None) -> Doubt:
     """How unsure the network is of a picture, from each fourth row and column.
 
     >>> scores = np.zeros((11, 8, 8), np.float32)
@@ -107,15 +108,25 @@ def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
     >>> round(doubt.entropy, 2), round(doubt.margin, 2), doubt.largest_share
     (1.0, 0.0, 1.0)
 
+    Args:
+        scores, temperature: see `doubt_maps`.
+        labels: (h, w) uint8 class ids of these scores, where they are at hand; picked anew if not.
+
     Raises:
-        ValueError: see `doubt_maps`.
+        ValueError: see `doubt_maps`; or labels of another size.
     """
     if scores.ndim != 3:
         raise ValueError(f"expected (classes, h, w) scores, got {scores.shape}")
     start = [min(STEP // 2, side - 1) for side in scores.shape[1:]]
     some = np.ascontiguousarray(scores[:, start[0] :: STEP, start[1] :: STEP], np.float32)
     maps = doubt_maps(some, temperature)
-    classes = np.bincount(best_classes(some).ravel())
+    if labels is None:
+        ids = best_classes(some)
+    elif labels.shape == scores.shape[1:]:
+        ids = labels[start[0] :: STEP, start[1] :: STEP]
+    else:
+        raise ValueError(f"expected labels of {scores.shape[1:]}, got {labels.shape}")
+    classes = np.bincount(ids.ravel())
     return Doubt(
         float(maps.entropy.mean()), float(maps.margin.mean()), float(classes.max() / classes.sum())
     )
