@@ -29,8 +29,6 @@ from roadseg.training.limits import check_batch
 from roadseg.training.progress import ShowTraining
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["Comparison", "ComparisonPlan", "choose_models", "compare"]
-
 _log = logging.getLogger(__name__)
 
 

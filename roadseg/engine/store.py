@@ -27,20 +27,6 @@ if TYPE_CHECKING:
     from roadseg.cuda.api import DeviceInfo
     from roadseg.engine.runtime import Runtime
 
-__all__ = [
-    "SUFFIX",
-    "EngineFile",
-    "Found",
-    "calibration_sha256",
-    "checksum_problem",
-    "engine_path",
-    "engines_dir",
-    "export_sha256",
-    "find_engine",
-    "list_engines",
-    "read_engine",
-    "stale_reasons",
-]
 
 SUFFIX = ".engine"
 

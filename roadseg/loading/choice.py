@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["BACKEND_NAMES", "Choice", "choose", "choose_backend"]
 
 BACKEND_NAMES = ("auto", "tensorrt", "openvino", "torch", "fake")
 """What `--backend` takes; `auto`: see `choose_backend`. `tensorrt` is TensorRT-RTX, too."""

@@ -31,8 +31,6 @@ from roadseg.core.errors import BackendError
 from roadseg.core.wording import option
 from roadseg.cuda.api import Cuda
 
-__all__ = ["NAMESPACE", "VERSION", "last_plugin_error", "register_plugins"]
-
 
 def last_plugin_error() -> str | None:
     """What went wrong first inside a plugin since the last call, as one line; None: nothing.
