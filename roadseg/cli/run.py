@@ -166,7 +166,7 @@ def run(
     ] = False,
     doubt_limit: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.121."),
+        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
     ] = None,
     event: Annotated[
         list[str] | None,
