@@ -34,6 +34,17 @@ class FakeBackend:
         """Nothing to give back."""
 
 
+class FakeScoringBackend(FakeBackend):
+    """The same labels with scores: sure of them where blue is 0, torn where it is 255."""
+
+    def infer_scores(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `ScoringBackend.infer_scores`."""
+        ids = self.infer(batch_bgr)
+        surely = (256 - batch_bgr[..., 0].astype(np.float32)) / 16
+        classes = np.arange(NUM_CLASSES, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+        return np.where(ids[:, np.newaxis] == classes, surely[:, np.newaxis], np.float32(0))
+
+
 class FakePipelinedBackend(FakeBackend):
     """The same labels from a backend that keeps several batches in flight, as one on a GPU does."""
 

@@ -28,12 +28,14 @@ _COMMANDS = (
     "eval",
     "compare",
     "train",
+    "crossval",
     "quantize",
     "calibrate",
     "build-engine",
     "export",
     "render-sample",
     "find-bonnet",
+    "timeline",
     "doctor",
 )
 

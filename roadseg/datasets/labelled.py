@@ -133,6 +133,10 @@ class LabelledSet:
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
         return (self[i] for i in range(len(self)))
 
+    def subset(self, indices: Sequence[int], name: str) -> LabelledSet:
+        """Some of the frames, as a split of another name."""
+        return LabelledSet(self.root, name, [self.pairs[i] for i in indices], self._code)
+
     def check_model(self, model: str, classes: ClassSet) -> None:
         """Refuse a model that tells other classes apart than those of the labels.
 

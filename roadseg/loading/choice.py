@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["BACKEND_NAMES", "Choice", "choose", "choose_backend"]
 
 BACKEND_NAMES = ("auto", "tensorrt", "openvino", "torch", "fake")
 """What `--backend` takes; `auto`: see `choose_backend`. `tensorrt` is TensorRT-RTX, too."""
@@ -80,6 +79,11 @@ class Choice:
             return self.file.path.name, self.file.manifest.plan_sha256
         return None if self.file is None else self.file.weights()
 
+    @property
+    def temperature(self) -> float:
+        """What the network's scores are divided by before softmax: 1 for all but what ships."""
+        return self.file.temperature if isinstance(self.file, ModelFile) else 1.0
+
     def open(
         self,
         network_hw: SizeHW,
@@ -92,7 +96,7 @@ class Choice:
         Args:
             network_hw: height and width of the network's input.
             scores: a `ScoringBackend`, where the runtime can be one: OpenVINO and PyTorch, which
-                then runs in FP32. TensorRT's engines and the fake backend hold labels alone.
+                then runs in FP32, and the fake backend. TensorRT's engines hold labels alone.
             progress: shows how far the building of an engine is.
 
         Raises:
@@ -106,9 +110,9 @@ class Choice:
 
             return open_engine(self.file, network_hw)
         if self.file is None:
-            from roadseg.backends.fake import FakeBackend
+            from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 
-            return FakeBackend(network_hw)
+            return (FakeScoringBackend if scores else FakeBackend)(network_hw)
         if self.backend == "tensorrt":
             from roadseg.loading.tensorrt import find_or_build
 

@@ -7,14 +7,17 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from roadseg.core.backend import PipelinedBackend
-from roadseg.core.errors import BackendError
+from roadseg.core.backend import PipelinedBackend, ScoringBackend
+from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
+from roadseg.core.scores import best_classes
 from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
 from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
 from roadseg.loading.choice import choose
 
@@ -52,6 +55,7 @@ class Segmenter:
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
+        scores: keep the scores behind the labels as well; costs time, and PyTorch runs in FP32.
         progress: shows how far the building of an engine is: a GPU's first one takes minutes. What
             takes long, and why, is logged.
 
@@ -61,10 +65,13 @@ class Segmenter:
         classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.
+        scores: (classes, h, w) float32, before softmax, of the frame whose labels came last; None
+            where they are not kept.
 
     Raises:
         TypeError: an argument is of another kind.
-        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1.
+        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1,
+            or scores of TensorRT, which gives none.
         ModelError: the model file is damaged or has the wrong checksum.
         EngineError: the model is an engine without a usable manifest.
     """
@@ -76,6 +83,7 @@ class Segmenter:
         *,
         size_hw: tuple[int, int] | None = None,
         threads: int | None = None,
+        scores: bool = False,
         progress: ShowProgress | None = None,
     ) -> None:
         model = model_text(model)
@@ -84,6 +92,13 @@ class Segmenter:
         self.choice = choose(model, backend, size_hw=size_hw, threads=threads)
         self.size_hw = self.choice.size_hw
         self.classes = self.choice.classes
+        if scores and self.choice.backend == "tensorrt":
+            raise UsageError(
+                "TensorRT's engines give labels alone, and doubt needs scores",
+                fix=f"use {option('--backend', 'openvino', 'torch')}",
+            )
+        self.scores: npt.NDArray[np.float32] | None = None
+        self._wants_scores = scores
         self._progress = progress
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
@@ -154,6 +169,9 @@ class Segmenter:
         check_frame(network_bgr)
         with self._one_at_a_time:
             backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
+            if self._wants_scores and isinstance(backend, ScoringBackend):
+                self.scores = backend.infer_scores(network_bgr[np.newaxis])[0]
+                return best_classes(self.scores)
             ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
         return ids
 
@@ -287,13 +305,16 @@ class Segmenter:
         if backend is None:
             if len(self._backends) >= _MAX_BACKENDS:
                 self._backends.popitem(last=False)[1].close()
-            backend = self.choice.open(network_hw, progress=self._progress)
+            backend = self.choice.open(
+                network_hw, scores=self._wants_scores, progress=self._progress
+            )
             self._backends[network_hw] = backend
         if is_new or network_hw != self.network_hw:
             self._backends.move_to_end(network_hw)
             self.network_hw = network_hw
             self.backend_info = backend.info
-            self._pipelined = backend if isinstance(backend, PipelinedBackend) else None
+            is_pipelined = isinstance(backend, PipelinedBackend) and not self._wants_scores
+            self._pipelined = cast("PipelinedBackend", backend) if is_pipelined else None
         return backend
 
 

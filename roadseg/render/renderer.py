@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from roadseg.core.errors import UsageError
 from roadseg.core.geometry import LabelMap
 from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
 from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
+from roadseg.render.doubt_view import paint_doubt
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
 
-__all__ = ["VIEWS", "Renderer", "output_hw"]
-
-VIEWS = ("overlay", "mask", "side-by-side")
-"""Colours over the frame; colours alone; the frame with the overlay at its right."""
+VIEWS = ("overlay", "mask", "side-by-side", "doubt")
+"""Colours over the frame; colours alone; the frame with the overlay at its right; the frame in grey
+with warm colours where the network is torn between classes."""
 
 
 def output_hw(view: str, source_hw: tuple[int, int]) -> tuple[int, int]:
@@ -73,6 +74,7 @@ class Renderer:
         label_map: LabelMap,
         hud: HudStats | None = None,
         left_out: Labels | None = None,
+        doubt: npt.NDArray[np.float32] | None = None,
     ) -> Image:
         """Render one frame.
 
@@ -83,6 +85,8 @@ class Renderer:
                 that are too small for them.
             left_out: (H, W) uint8, not 0 where nothing is coloured: the overlay shows the frame
                 there, and the mask is black. None to colour all.
+            doubt: (h, w) float32, 0 (sure) to 1, for the view of that name; see
+                `roadseg.road.doubt_maps`. None where nothing is known of it: no colour.
 
         Returns:
             A new uint8 BGR array of `output_hw(view, (H, W))`.
@@ -102,7 +106,11 @@ class Renderer:
             )
         out: Image = np.empty((*output_hw(self.view, (height, width)), 3), np.uint8)
         right = out[:, -width:]
-        if self.view == "mask":
+        if self.view == "doubt":
+            paint_doubt(image_bgr, doubt, out)
+            if left_out is not None:
+                cv2.copyTo(image_bgr, left_out, out)
+        elif self.view == "mask":
             self._painter.mask(label_map, out)
             if left_out is not None:
                 out[left_out > 0] = 0
@@ -115,7 +123,8 @@ class Renderer:
         taken_hw = (0, 0)
         if self._hud is not None and hud is not None:
             taken_hw = self._hud.draw(out[:, :width], hud)
-        if self._legend is not None:
+        # Doubt has no classes.
+        if self._legend is not None and self.view != "doubt":
             shared = self.view != "side-by-side"
             self._legend.draw(right, taken_hw if shared else (0, 0))
         return out

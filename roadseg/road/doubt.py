@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.errors import UsageError
-
-__all__ = ["Doubt", "DoubtMaps", "Scores", "Trust", "doubt_maps", "picture_doubt"]
+from roadseg.core.scores import best_classes
 
 Scores = npt.NDArray[np.float32]
 """(classes, h, w) float32, before the softmax."""
@@ -88,7 +87,10 @@ def doubt_maps(scores: Scores, temperature: float = 1.0) -> DoubtMaps:
     # -sum(p log p), with log p = shifted - log(total).
     entropy = np.log(total) - np.einsum("cn,cn->n", weight, shifted) / total
     # The best weighs 1; of two that weigh 1 the second is the other.
-    second = np.partition(weight, count - 2, axis=0)[count - 2]
+    best, second = weight[0].copy(), np.zeros_like(weight[0])
+    for each in weight[1:]:
+        np.maximum(second, np.minimum(best, each), out=second)
+        np.maximum(best, each, out=best)
     return DoubtMaps(
         ((1 - second) / total).reshape(size_hw),
         (np.maximum(entropy, 0) / np.float32(np.log(count))).reshape(size_hw),
@@ -109,9 +111,9 @@ def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
     if scores.ndim != 3:
         raise ValueError(f"expected (classes, h, w) scores, got {scores.shape}")
     start = [min(STEP // 2, side - 1) for side in scores.shape[1:]]
-    some = scores[:, start[0] :: STEP, start[1] :: STEP]
+    some = np.ascontiguousarray(scores[:, start[0] :: STEP, start[1] :: STEP], np.float32)
     maps = doubt_maps(some, temperature)
-    classes = np.bincount(some.argmax(axis=0).ravel())
+    classes = np.bincount(best_classes(some).ravel())
     return Doubt(
         float(maps.entropy.mean()), float(maps.margin.mean()), float(classes.max() / classes.sum())
     )

@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
@@ -22,6 +24,12 @@ from roadseg.video.opening import VideoOptions, check_look, open_video
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
+
+
+_log = logging.getLogger(__name__)
+
+_TRUSTED = "segnet-lite"
+"""The model that the limits of `roadseg.road.Trust` were found for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,12 @@ def open_loop(
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
+    reading = options.all_reading
+    if reading.wants_doubt and reading.doubt_limit is None and options.model != _TRUSTED:
+        _log.info(
+            f"the limits of doubt are those of {_TRUSTED}: {options.model} may need its own, "
+            f"{option('--doubt-limit')}; docs/road.md says how to find it"
+        )
     check_look(options)  # a mistyped option does not wait for the model
     with (
         Segmenter(
@@ -62,6 +76,7 @@ def open_loop(
             options.backend,
             size_hw=options.size_hw,
             threads=options.threads,
+            scores=options.all_reading.wants_doubt,
             progress=progress,
         ) as segmenter,
         open_video(options, segmenter, meters=meters) as loop,

@@ -20,7 +20,7 @@ from roadseg.training.spec import RunSpec
 
 
 class BestWeights:
-    """Judges a run's averaged weights now and then, and keeps the best in its folder.
+    """Judges a run's averaged weights now and then; keeps the best, or the last, in its folder.
 
     Args:
         spec: of the run.
@@ -41,7 +41,7 @@ class BestWeights:
         self.epoch = 0
 
     def judge(self, state: Mapping[str, Tensor], epoch: int) -> dict[str, Any]:
-        """Score weights; keep them when they are the best so far.
+        """Score weights; keep them when they are the best so far, or the run keeps its last.
 
         Args:
             state: of the network.
@@ -60,7 +60,7 @@ class BestWeights:
                 )
             matrix = confusion(model, self._data.validation, classes.num_classes)
         self.last_miou = float(matrix.miou)
-        if not self.last_miou <= self.miou:
+        if spec.keep_last or not self.last_miou <= self.miou:
             self.miou, self.epoch = self.last_miou, epoch
             save_weights(
                 spec.output / BEST,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from roadseg.core.errors import RoadsegError
 from roadseg.core.geometry import Geometry, LabelMap
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from roadseg.core.backend import BackendInfo
     from roadseg.core.labels import ClassSet
     from roadseg.core.size import SizeHW
+    from roadseg.road.doubt import Scores
     from roadseg.video.meters import Meters
 
 
@@ -63,6 +64,30 @@ class FrameSegmenter(Protocol):
         """Forget what was submitted."""
 
 
+@runtime_checkable
+class ScoringSegmenter(FrameSegmenter, Protocol):
+    """One that may keep the scores behind its labels."""
+
+    @property
+    def scores(self) -> Scores | None:
+        """(classes, h, w) float32 of the frame that was collected last; None where they are not
+        kept. The caller's own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """A frame with its labels.
+
+    Attributes:
+        scores: behind the labels; None where they are not kept.
+    """
+
+    frame: Frame
+    label_map: LabelMap
+    scores: Scores | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _InFlight:
     """A frame that the backend works on."""
@@ -79,7 +104,7 @@ def segment_frames(
     *,
     live: bool,
     keep_error: Callable[[BaseException], None],
-) -> Iterator[tuple[Frame, LabelMap]]:
+) -> Iterator[Segmented]:
     """Segment every frame that `frames` gives until it is closed, in order.
 
     Args:
@@ -94,7 +119,7 @@ def segment_frames(
     """
     in_flight = deque[_InFlight]()
 
-    def collected(left: int) -> Iterator[tuple[Frame, LabelMap]]:
+    def collected(left: int) -> Iterator[Segmented]:
         """The oldest frames in flight, until only `left` of them are."""
         while len(in_flight) > left:
             yield _collect(in_flight.popleft(), segmenter, meters)
@@ -132,13 +157,12 @@ def _submit(frame: Frame, segmenter: FrameSegmenter, meters: Meters) -> _InFligh
     return _InFlight(frame, geometry, (meters.clock() - started_s) * 1e3)
 
 
-def _collect(
-    oldest: _InFlight, segmenter: FrameSegmenter, meters: Meters
-) -> tuple[Frame, LabelMap]:
+def _collect(oldest: _InFlight, segmenter: FrameSegmenter, meters: Meters) -> Segmented:
     started_s = meters.clock()
     network_ids = segmenter.collect()
     # What the frame costs this thread; the time between the two calls belongs to others.
     meters.infer.times_ms.add(oldest.submit_ms + (meters.clock() - started_s) * 1e3)
     with meters.postprocess:
         label_map = segmenter.postprocess(network_ids, oldest.geometry)
-    return oldest.frame, label_map
+    scores = segmenter.scores if isinstance(segmenter, ScoringSegmenter) else None
+    return Segmented(oldest.frame, label_map, scores)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from roadseg.media.sinks.sink import MaskSink, Sink
     from roadseg.media.sources.base import Source, SourceInfo
     from roadseg.render import Renderer
+    from roadseg.video.clips import EventClips
     from roadseg.video.display import Window
     from roadseg.video.inference import FrameSegmenter
 
@@ -80,6 +81,7 @@ class VideoLoop:
         mask_sink: takes the class ids; the loop closes it.
         reader: reads each frame, None where nothing is asked of it.
         timeline: takes what it reads; the loop closes it.
+        clips: takes the pictures and the events among what it reads; the loop closes it.
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
@@ -98,6 +100,7 @@ class VideoLoop:
         mask_sink: MaskSink | None = None,
         reader: Reader | None = None,
         timeline: Timeline | None = None,
+        clips: EventClips | None = None,
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
@@ -108,7 +111,7 @@ class VideoLoop:
         self.segmenter = segmenter
         self.renderer = renderer
         self.reader = reader
-        self.outputs = Outputs(sink, mask_sink, timeline)
+        self.outputs = Outputs(sink, mask_sink, timeline, clips)
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
@@ -230,8 +233,8 @@ class VideoLoop:
             live=self.source.info.kind == "live",
             keep_error=self._errors.keep,
         )
-        for frame, label_map in pairs:
-            yield Read(frame, label_map)
+        for each in pairs:
+            yield Read(each.frame, each.label_map, scores=each.scores)
 
     def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:
@@ -239,7 +242,7 @@ class VideoLoop:
             return
         for each in segmented:
             with self.meters.render:
-                ready = [each] if self.reader is None else self.reader.push(*each.labelled)
+                ready = [each] if self.reader is None else self.reader.push(*each.segmented)
                 results = [self._render(read) for read in ready]
             yield from results
         if self.reader is not None:
@@ -250,7 +253,9 @@ class VideoLoop:
             return _Result(read)
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
-        return _Result(read, self.renderer(read.frame.image_bgr, read.label_map, hud, left_out))
+        doubt = None if read.doubt is None else read.doubt.pixels
+        picture = self.renderer(read.frame.image_bgr, read.label_map, hud, left_out, doubt)
+        return _Result(read, picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:

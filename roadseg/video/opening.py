@@ -20,6 +20,7 @@ from roadseg.media.sources import places
 from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
+from roadseg.video.clips import ClipFolder, open_clips
 from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.inference import FrameSegmenter
 from roadseg.video.loop import VideoLoop
@@ -68,6 +69,11 @@ class VideoOptions:
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
     reading: ReadingOptions = field(default_factory=ReadingOptions)
+
+    @property
+    def all_reading(self) -> ReadingOptions:
+        """What is read from each frame, with what the view shows."""
+        return replace(self.reading, doubt_view=True) if self.view == "doubt" else self.reading
 
 
 def check_look(options: VideoOptions) -> None:
@@ -120,9 +126,13 @@ def open_video(
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
-        reader = timeline = None
-        if options.reading.wants_reader:
-            reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+        reader = timeline = folder = clips = None
+        reading = options.all_reading
+        if reading.wants_reader:
+            if options.reading.event_clips is not None:
+                folder = ClipFolder(options.reading.event_clips)
+                stack.callback(folder.release)
+            reader = Reader(reading, segmenter.classes, source.info.size_hw, folder)
             if options.reading.events is not None:
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
@@ -151,9 +161,13 @@ def open_video(
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
+        if folder is not None and reader is not None:
+            clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
+            stack.callback(clips.close, ok=False)
         if source.info.size_hw is not None:
             segmenter.prepare(source.info.size_hw)
-        needs_pictures = sink is not None or window is not None or options.measure
+        shown = sink is not None or window is not None or clips is not None
+        needs_pictures = shown or options.measure
         yield VideoLoop(
             source,
             segmenter,
@@ -162,6 +176,7 @@ def open_video(
             mask_sink=mask_sink,
             reader=reader,
             timeline=timeline,
+            clips=clips,
             window=window,
             meters=meters,
         )

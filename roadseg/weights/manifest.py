@@ -14,6 +14,9 @@
          "training": {"command": "...", "data": "...", "epochs": 1, ...},
          "validation": {"data": "...", "miou": 0.5, ...}}}}
 
+A `temperature` beside them is what the network's scores are divided by before softmax, so that
+confidence is what it says; see `roadseg.evaluation.temperature`.
+
 `files` is by runtime. The first part is the file that the runtime is given; further parts lie
 beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known;
 `training.data` says what the weights learnt from, and what that is for: those that ship learnt from
@@ -69,6 +72,7 @@ class ManifestEntry:
     files: Mapping[str, RuntimeFile]
     training: Mapping[str, Any]
     validation: Mapping[str, Any]
+    temperature: float = 1.0
     name: str = ""
 
 
@@ -111,6 +115,7 @@ def write_manifest_entry(
     files: Mapping[str, tuple[str, Sequence[Path]]],
     training: Mapping[str, Any],
     validation: Mapping[str, Any],
+    temperature: float = 1.0,
     directory: Path = WEIGHTS_DIR,
 ) -> None:
     """Add a model to a folder's manifest, or replace it; checksums and sizes are measured here.
@@ -122,6 +127,7 @@ def write_manifest_entry(
             runtime is given first. A lone `.xml` brings the `.bin` beside it along.
         training: command, data, epochs and whatever else is known.
         validation: data and figures.
+        temperature: of the network's scores.
         directory: where the manifest and the files lie.
 
     Raises:
@@ -142,6 +148,7 @@ def write_manifest_entry(
         },
         "training": dict(training),
         "validation": dict(validation),
+        "temperature": temperature,
     }
     write_json(path, raw)
 

@@ -28,6 +28,7 @@ class ModelFile:
         sha256: checksum of `path`, in hexadecimal.
         classes: what it tells apart; None where only the file itself knows.
         bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
+        temperature: that its scores are divided by before softmax.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ModelFile:
     sha256: str
     classes: ClassSet | None = None
     bin_sha256: str | None = None
+    temperature: float = 1.0
 
     def weights(self) -> tuple[str, str]:
         """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
@@ -138,6 +140,7 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
         main.sha256,
         CAMVID,
         binaries[0] if binaries else None,
+        entry.temperature,
     )
 
 

@@ -164,7 +164,7 @@ def test_the_renderer_gets_rate_latency_and_backend():
     seen = []
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud, left_out):
+    def render(image_bgr, label_map, hud, left_out, doubt):
         seen.append(hud)
         return renderer(image_bgr, label_map, hud)
 

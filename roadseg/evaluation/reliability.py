@@ -13,18 +13,21 @@ BINS = 15
 """Bins of equal width, as Guo et al. 2017 ("On calibration of modern neural networks") use."""
 
 
-def confidence(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def confidence(
+    scores: npt.NDArray[np.float32], temperature: float = 1.0
+) -> npt.NDArray[np.float32]:
     """Softmax of the best class.
 
     Args:
         scores: (classes, h, w) float32, before softmax.
+        temperature: that scores are divided by; see `evaluation.temperature`.
 
     Returns:
         (h, w) float32, above 0 and at most 1.
     """
     best = scores.max(axis=0)
     # The best class's own term is exp(0) = 1, so nothing overflows.
-    total: npt.NDArray[np.float32] = np.exp(scores - best).sum(axis=0)
+    total: npt.NDArray[np.float32] = np.exp((scores - best) / np.float32(temperature)).sum(axis=0)
     return np.reciprocal(total)
 
 
@@ -33,6 +36,7 @@ class Reliability:
 
     Args:
         num_classes: true ids from here up are void.
+        temperature: that scores are divided by before softmax.
 
     Attributes:
         pixels: (BINS,) int64, pixels by the confidence of their label.
@@ -40,8 +44,8 @@ class Reliability:
         confidence_sum: (BINS,) float64.
     """
 
-    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
-        self.num_classes = num_classes
+    def __init__(self, num_classes: int = NUM_CLASSES, temperature: float = 1.0) -> None:
+        self.num_classes, self.temperature = num_classes, temperature
         self.pixels = np.zeros(BINS, np.int64)
         self.right = np.zeros(BINS, np.int64)
         self.confidence_sum = np.zeros(BINS)
@@ -56,7 +60,7 @@ class Reliability:
             predicted_ids: (H, W) uint8 class ids at the labels' size, made from these scores.
             true_ids: (H, W) uint8 class ids.
         """
-        sure = confidence(scores)
+        sure = confidence(scores, self.temperature)
         height, width = true_ids.shape
         if sure.shape != (height, width):
             # The sampling of `postprocess.to_source`: a pixel's confidence is its label's.
