@@ -31,7 +31,6 @@ from roadseg.cli.live.options import (
 from roadseg.cli.live.session import run_live
 from roadseg.cli.options import (
     BackendOption,
-    ModelOption,
     RtspTransportOption,
     SizeOption,
     SourceArgument,
@@ -86,7 +85,15 @@ def run(
     save_masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the class ids as 8-bit PNGs here.")
     ] = None,
-    model: ModelOption = "segnet-lite",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NAME|FILE",
+            help="Name of a model, or an .xml, .onnx, .safetensors or .engine file. auto takes the "
+            "most accurate network and input that keep up with the source on this machine, which "
+            "is measured once.",
+        ),
+    ] = "auto",
     backend: BackendOption = "auto",
     size: SizeOption = None,
     threads: ThreadsOption = None,
@@ -180,7 +187,7 @@ def run(
     ] = False,
     doubt_limit: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.121."),
+        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
     ] = None,
     event: Annotated[
         list[str] | None,

@@ -1,6 +1,6 @@
 """The configuration of a live run: a TOML file, checked key by key.
 
-    model = "segnet-lite"
+    model = "auto"
 
     [web]
     port = 8080

@@ -37,8 +37,11 @@ _LOG = logging.getLogger("roadseg.live")
 # A GPU takes so many frames in hardly more time than one; more would make the first ones wait.
 _BATCH = 8
 
-# What most cameras send; others are known when they have answered.
-_USUAL_HW = (1080, 1920)
+# The shape of most cameras' pictures; others are known when they have answered.
+_USUAL_HW = (540, 960)
+
+# What `--model auto` counts on, frames a second: of one camera, and of each of several.
+_RATE, _RATE_OF_SEVERAL = 25.0, 10.0
 
 # Cameras of other shapes have networks of their own. Compiling one again at every frame would
 # leave no time for anything else.
@@ -92,7 +95,7 @@ def open_live(
     with ExitStack() as stack:
         segmenter = stack.enter_context(
             Segmenter(
-                config.model or "segnet-lite",
+                config.model or "auto",
                 config.backend or "auto",
                 size_hw=None if config.size is None else parse_size(config.size),
                 threads=config.threads,
@@ -130,8 +133,23 @@ def open_live(
                     recorder=recorder,
                 )
             )
+        segmenter.fit(_USUAL_HW, rate_of(config))
         segmenter.prepare(_USUAL_HW)
         yield Live(run, segmenter, recorder, hub)
+
+
+def rate_of(config: LiveConfig) -> float:
+    """Frames a second that the network is chosen for; 0 where all sources wait for it.
+
+    >>> rate_of(LiveConfig((SourceConfig("a", "0"), SourceConfig("b", "1", max_fps=5.0))))
+    15.0
+    """
+    usual = _RATE if len(config.source) == 1 else _RATE_OF_SEVERAL
+    return sum(
+        min(usual / each.stride, each.max_fps or usual)
+        for each in config.source
+        if each.policy == "latest" or (each.policy == "auto" and not each.is_file)
+    )
 
 
 def batch_of(segmenter: Segmenter) -> Batch | None:

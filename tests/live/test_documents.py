@@ -34,9 +34,7 @@ def test_options_of_run_exist(name: str) -> None:
 
 
 def test_the_example_of_a_configuration_is_one() -> None:
-    block = PAGE[
-        PAGE.index('    model = "segnet-lite"') : PAGE.index("Then\n\n    roadseg run --config")
-    ]
+    block = PAGE[PAGE.index('    model = "auto"') : PAGE.index("Then\n\n    roadseg run --config")]
     config = parse_config(textwrap.dedent(block), "docs/live.md")
     assert [each.name for each in config.source] == ["front", "rear", "left", "gate"]
     assert config.source[1].health.frozen_s == 5.0
