@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--comers", type=int, default=200)
     arguments = parser.parse_args(argv)
     camera = HttpCamera(pictures_of(CLIP), arguments.fps)
-    with running("--source", camera.url) as run:
+    with running("--source", camera.url, "--max-staleness", "5") as run:
         time.sleep(5)
         turns: dict[int, list[tuple[float, float]]] = {1: [], 10: []}
         for _ in range(arguments.turns):

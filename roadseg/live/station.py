@@ -228,6 +228,11 @@ class Station(CameraListener):
         slot.close()
 
     @property
+    def too_slow(self) -> bool:
+        """Whether results have come too late for a while, so that nothing is shown."""
+        return self._late_in_a_row >= _TOO_SLOW
+
+    @property
     def gives_pictures(self) -> bool:
         """Whether the camera is there, as far as is known."""
         return self.state is None or self.state.state in _GIVES_PICTURES

@@ -74,6 +74,7 @@ class StatusBoard:
             "shown": station.tally.shown,
             "dropped": dict(station.tally.dropped),
             "health": [event.kind.value for event in station.health],
+            "too_slow": station.too_slow,
             "readings": _readings(station),
             "recording": recorder is not None and recorder.is_recording(station.name),
         }

@@ -102,6 +102,7 @@ export class Tile {
     let note = "";
     if (status.state === "stalled") note = "no new picture";
     else if (DARK.has(status.state)) note = `${status.state}${why}${since}`;
+    else if (status.too_slow) note = "too late to be shown: the network is too slow here";
     else if (!this.frame) note = "connecting";
     else if (status.health.length) note = status.health.join(", ");
     if (note !== this.note.textContent) this.note.textContent = note;
