@@ -100,12 +100,14 @@ def test_a_network_that_is_too_slow_for_the_staleness_is_named_once(
         show(station, clock, i, age_s=0.5)
     show(station, clock, 9, age_s=0.1)
     assert caplog.records == []
+    assert not station.too_slow
     for i in range(25):
         show(station, clock, i, age_s=0.5)
     assert [record.getMessage() for record in caplog.records] == [
         "front: nothing is shown: results are 0.50 s old when the network has finished, and "
         "max_staleness is 0.3; take a faster network, or raise it"
     ]
+    assert station.too_slow, "the page says so"
 
 
 def test_viewers_get_the_newest_until_they_leave(clock: FakeClock) -> None:
