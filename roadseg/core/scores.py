@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from roadseg.core.types import Labels
 
-__all__ = ["best_classes"]
-
 
 def best_classes(scores: npt.NDArray[np.float32]) -> Labels:
     """The class of the highest score in each pixel, the lowest id of equals.

@@ -15,8 +15,6 @@ from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
 from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["configured_writers", "renderer_of"]
-
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
 

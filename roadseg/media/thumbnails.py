@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["thumbnails"]
-
 
 def thumbnails(path: Path, times_s: Sequence[float], width: int = 240) -> list[Image | None]:
     """The pictures that a video file shows at some times.

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from roadseg.core.types import Image
 
-__all__ = ["paint_doubt"]
-
 _SURE, _TORN = 0.1, 0.6
 """Entropies at which colour begins and is full."""
 _AMBER_BGR, _RED_BGR = (0, 170, 255), (60, 40, 235)

@@ -16,8 +16,6 @@ from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
 
-__all__ = ["VIEWS", "Renderer", "output_hw"]
-
 VIEWS = ("overlay", "mask", "side-by-side", "doubt")
 """Colours over the frame; colours alone; the frame with the overlay at its right; the frame in grey
 with warm colours where the network is torn between classes."""

@@ -22,8 +22,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.scores import best_classes
 from roadseg.core.types import Labels
 
-__all__ = ["Doubt", "DoubtMaps", "Scores", "Trust", "doubt_maps", "picture_doubt"]
-
 Scores = npt.NDArray[np.float32]
 """(classes, h, w) float32, before the softmax."""
 

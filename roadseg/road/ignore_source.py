@@ -18,8 +18,6 @@ from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.wording import option
 from roadseg.road.areas import IgnoreMask, parse_points
 
-__all__ = ["has_polygons", "read_ignore_mask"]
-
 _IN_WORDS = re.compile(r"[-+\d.,;\s]*\d,[-+\d.,;\s]*")
 _EXAMPLE = '{"polygons": [[[0, 1], [0.5, 0.9], [1, 1]]]}'
 

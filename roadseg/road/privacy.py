@@ -18,8 +18,6 @@ from roadseg.core.wording import option
 from roadseg.road.areas import Mask
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["STYLES", "PrivacyMask", "check_style", "hide"]
-
 STYLES = ("blur", "pixelate", "fill")
 """What takes the place of hidden pixels."""
 

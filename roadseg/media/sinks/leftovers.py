@@ -10,8 +10,6 @@ from pathlib import Path
 
 from roadseg.core.files import hidden_beside
 
-__all__ = ["free_name", "new_copy", "parts_of", "settle_folder", "settle_parts"]
-
 _PART = re.compile(r"\.\d+-[0-9a-f]{6}(\.copy)?\.part")
 _MAX_BYTES = 255
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from roadseg.media.sinks.clips.tap import PacketTap
 
-__all__ = ["Mp4Sink"]
 
 _WALL_CLOCK_BASE = Fraction(1, 90_000)
 _FALLBACK_RATE = Fraction(25)

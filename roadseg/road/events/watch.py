@@ -16,8 +16,6 @@ from roadseg.road.events.readings import read_measures
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.vocabulary import Vocabulary
 
-__all__ = ["Event", "EventWatch"]
-
 
 @dataclass(eq=False)
 class Event:

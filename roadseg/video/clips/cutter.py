@@ -17,8 +17,6 @@ from roadseg.video.clips.cues import Cues, Moment
 from roadseg.video.clips.folder import ClipFolder
 from roadseg.video.clips.roll import Roll
 
-__all__ = ["Cutter"]
-
 _JPEG_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]
 # Times of pictures are rounded to ticks; those of the coarsest clock of cameras are longer.
 _A_TICK_S = 1e-4

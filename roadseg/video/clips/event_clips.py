@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from roadseg.media.sources.base import SourceInfo
     from roadseg.road import Rule
 
-__all__ = ["EventClips", "open_clips"]
 
 _MOST_WAITING = 512
 

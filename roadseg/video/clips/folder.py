@@ -13,8 +13,6 @@ from roadseg.core.wording import option
 from roadseg.media.sinks.leftovers import settle_parts
 from roadseg.media.sinks.targets import write_failure
 
-__all__ = ["ClipFolder"]
-
 _NUMBERED = re.compile(r"(\d{4,})-.*")
 _PART = re.compile(r"\.(\d{4,}-.+\.(?:mp4|jpg))\.\d+-[0-9a-f]{6}(?:\.copy)?\.part")
 

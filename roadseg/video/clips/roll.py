@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 
-__all__ = ["MOST_S", "Roll"]
-
 MOST_S = 600.0
 """What a clip shows before its event is kept in memory."""
 

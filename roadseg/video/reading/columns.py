@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Column", "Value", "columns"]
-
 Value: TypeAlias = int | float | str | None
 
 

@@ -12,8 +12,6 @@ from roadseg.render import HudLine
 from roadseg.road import Doubt, Trust, doubt_maps, picture_doubt
 from roadseg.road.doubt import Scores
 
-__all__ = ["DoubtReading", "Doubts"]
-
 # Pixels are looked at in every second row and column: a quarter of the time, and all that one sees.
 _STEP = 2
 _FLAG = "do not trust"

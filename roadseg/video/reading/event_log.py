@@ -15,8 +15,6 @@ from roadseg.video.clips import ClipEnd, ClipFolder, Cues, Moment
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["EventLog"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from roadseg.core.files import writing
 
-__all__ = ["LinesFile"]
-
 _FIX = "free the space it needs; what was written before is there"
 
 

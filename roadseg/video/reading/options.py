@@ -11,8 +11,6 @@ from roadseg.core.wording import option
 from roadseg.road.privacy import check_style
 from roadseg.video.clips import Roll
 
-__all__ = ["ReadingOptions"]
-
 _TIMELINES = (".csv", ".jsonl", ".parquet")
 
 

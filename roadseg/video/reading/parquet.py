@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from roadseg.video.reading.columns import Column, Value
 
-__all__ = ["ParquetTable", "read_rows"]
 
 # Few enough that a run that is cut loses little: two seconds.
 _BATCH_ROWS = 64

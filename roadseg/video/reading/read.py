@@ -12,8 +12,6 @@ from roadseg.video.reading.doubts import DoubtReading
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.readouts import Reading
 
-__all__ = ["Read"]
-
 
 @dataclass(frozen=True, slots=True)
 class Read:

@@ -24,8 +24,6 @@ from roadseg.video.reading.read import Read
 from roadseg.video.reading.readouts import Means, Readouts, hud_lines
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["Reader"]
-
 _log = logging.getLogger(__name__)
 
 _ANY_HW = (480, 640)

@@ -17,8 +17,6 @@ from roadseg.road import (
 )
 from roadseg.video.reading.options import ReadingOptions
 
-__all__ = ["Scene"]
-
 
 @dataclass(frozen=True)
 class Scene:

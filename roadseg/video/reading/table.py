@@ -15,8 +15,6 @@ from roadseg.core.installing import require
 from roadseg.core.wording import option
 from roadseg.video.reading.columns import Value
 
-__all__ = ["Table", "intervals", "read_timeline"]
-
 _TIME = "time_s"
 _TEXTS = ("model", "corridor_nearest_class", "events")
 

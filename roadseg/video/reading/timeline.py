@@ -19,8 +19,6 @@ from roadseg.video.reading.columns import Column, Value, columns
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.read import Read
 
-__all__ = ["Row", "Timeline"]
-
 
 class _Table(Protocol):
     """Takes rows."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["ClipFile"]
 
 # As `Mp4Sink` writes: it plays up to the last second whenever writing ends.
 _MUXER_OPTIONS = {

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["PictureEncoder"]
 
 _WALL_CLOCK_BASE = Fraction(1, 90_000)
 _FALLBACK_RATE = Fraction(25)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from roadseg.media.sinks.clips.tap import EncodedPicture
 
-__all__ = ["RecentPictures"]
-
 
 class RecentPictures:
     """Keeps encoded pictures from a key picture on. One thread uses it."""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["EncodedPicture", "PacketTap"]
 
 _KEY_EVERY_S = 1
 
