@@ -13,8 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roadseg.core.errors import DataError, os_reason
-from roadseg.datasets.label_code import CAMVID_CODE
-from roadseg.datasets.labelled import LabelledSet
+from roadseg.datasets.labelled import CAMVID_CODE, LabelledSet
 
 
 class CamVid(LabelledSet):

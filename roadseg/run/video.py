@@ -25,6 +25,7 @@ from roadseg.video.opening import VideoOptions, check_look, open_video
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
+
 _log = logging.getLogger(__name__)
 
 _TRUSTED = "segnet-lite"

@@ -12,19 +12,18 @@ from torch import Tensor, nn
 from roadseg.models import load_weights
 from roadseg.training.checkpoint import CheckpointWriter, fit_explained, load_checkpoint
 from roadseg.training.curves import Board
-from roadseg.training.data import TrainingData
 from roadseg.training.distributed import World
 from roadseg.training.divergence import Divergence
+from roadseg.training.feed import TrainingData
 from roadseg.training.folder import KEPT, LAST
 from roadseg.training.guard import Guard
-from roadseg.training.learner import Learner
+from roadseg.training.learner import Learner, StepLosses
 from roadseg.training.limits import memory_explained
 from roadseg.training.log import append_line
 from roadseg.training.objective import Objective
 from roadseg.training.progress import EpochEnd, ShowTraining, TrainingProgress
 from roadseg.training.schedule import Course
 from roadseg.training.spec import RunSpec
-from roadseg.training.step_losses import StepLosses
 from roadseg.training.validation import BestWeights
 
 

@@ -13,8 +13,7 @@ from roadseg.core.geometry import network_size, postprocess, preprocess
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.models import build_model, save_weights
-from roadseg.training.data import TrainingData
-from roadseg.training.feed import LabelledFrame, to_batch
+from roadseg.training.feed import LabelledFrame, TrainingData, to_batch
 from roadseg.training.folder import BEST
 from roadseg.training.objective import Objective, on_device
 from roadseg.training.spec import RunSpec

@@ -20,11 +20,12 @@ from roadseg.backends.tensorrt.builder.compile import choose_sm, compile_plan
 from roadseg.backends.tensorrt.builder.graph import NetworkGraph, export_graph
 from roadseg.backends.tensorrt.builder.interrupt import DeferredInterrupt
 from roadseg.backends.tensorrt.builder.lock import already_built, build_lock
-from roadseg.backends.tensorrt.builder.parity import check_parity, compare, parity_frames
+from roadseg.backends.tensorrt.builder.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.backends.tensorrt.builder.publish import Draft, claim_engine
 from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.size import SizeHW
 from roadseg.core.version import __version__
 from roadseg.core.wording import option
 from roadseg.engine.manifest import OF_SPEC, EngineManifest, Gpu, ParityFacts, TensorFacts
@@ -260,22 +261,27 @@ def _prove(
     manifest = engine.manifest
     frames, measured_on = parity
     from roadseg.backends.tensorrt.backend import TensorRtBackend
-    from roadseg.backends.torch.backend import TorchBackend
 
     with ExitStack() as stack:
         backend = TensorRtBackend(engine, runtime=runtime, cuda=cuda)
         stack.callback(backend.close)
-        # On the CPU: on a GPU PyTorch rounds what convolutions multiply to 10 bits.
-        reference = TorchBackend(weights, manifest.size_hw, device="cpu")
-        stack.callback(reference.close)
         agreement = compare(
             backend.infer,
-            reference.infer,
+            _reference(weights, manifest.size_hw, stack),
             frames,
             batch=manifest.batch[1],
             progress=progress,
         )
     return ParityFacts(round(agreement, 6), len(frames), measured_on, _REFERENCE)
+
+
+def _reference(weights: Path, size_hw: SizeHW, stack: ExitStack) -> Labeller:
+    """PyTorch in FP32, on the CPU: on a GPU it rounds what convolutions multiply to 10 bits."""
+    from roadseg.backends.torch.backend import TorchBackend
+
+    backend = TorchBackend(weights, size_hw, device="cpu")
+    stack.callback(backend.close)
+    return backend.infer
 
 
 def _waiting(path: Path, pid: int | None) -> str:
