@@ -11,7 +11,6 @@ import typer
 
 from roadseg.cli.options import (
     BackendOption,
-    ModelOption,
     RtspTransportOption,
     SizeOption,
     SourceArgument,
@@ -65,7 +64,15 @@ def run(
     save_masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the class ids as 8-bit PNGs here.")
     ] = None,
-    model: ModelOption = "segnet-lite",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NAME|FILE",
+            help="Name of a model, or an .xml, .onnx, .safetensors or .engine file. auto takes the "
+            "most accurate network and input that keep up with the source on this machine, which "
+            "is measured once.",
+        ),
+    ] = "auto",
     backend: BackendOption = "auto",
     size: SizeOption = None,
     threads: ThreadsOption = None,
@@ -159,7 +166,7 @@ def run(
     ] = False,
     doubt_limit: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.121."),
+        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
     ] = None,
     event: Annotated[
         list[str] | None,

@@ -28,7 +28,7 @@ from roadseg.doctor.gpu import (
 from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
-from roadseg.doctor.processor import check_processor
+from roadseg.doctor.processor import check_processor, check_speed
 from roadseg.doctor.report import Finding, Level, Report, Verdict, note
 
 _Check = Callable[[], "Verdict | list[Verdict]"]
@@ -158,6 +158,7 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield "weights", "Weights", weights
     yield "openvino", "OpenVINO", openvino
     yield "processor", "Processor", check_processor
+    yield "speed", "Speed", check_speed
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])

@@ -19,9 +19,12 @@ from roadseg.core.scores import best_classes
 from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
 from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
+from roadseg.loading.auto import choose_below, choose_for
 from roadseg.loading.choice import choose
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from roadseg.core.backend import Backend, BackendInfo
     from roadseg.core.progress import ShowProgress
 
@@ -50,7 +53,8 @@ class Segmenter:
 
     Args:
         model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
-            `.engine`.
+            `.engine`; or `auto`: the network and input that keep up, chosen at the first frame, see
+            `fit`.
         backend: `auto` (see `roadseg.loading.choice.choose_backend`), `tensorrt`, `openvino`,
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
@@ -102,7 +106,8 @@ class Segmenter:
         self._progress = progress
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
-        self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
+        # By model, which `auto` may change, and size.
+        self._backends: OrderedDict[tuple[str, tuple[int, int]], Backend] = OrderedDict()
         self._pipelined: PipelinedBackend | None = None
         # A backend: it owes the result. Labels: they are the result.
         self._in_flight: deque[PipelinedBackend | Labels] = deque()
@@ -131,6 +136,45 @@ class Segmenter:
             network_ids = self.infer(network_bgr)
         return self.postprocess(network_ids, geometry)
 
+    def fit(self, source_hw: tuple[int, int], rate: Fraction | float | None) -> None:
+        """Choose the network and its input for a source, where `model` is `auto`.
+
+        Without it they are chosen at the first frame, for a source that does not say its rate.
+
+        Args:
+            source_hw: size of the frames.
+            rate: frames a second; None: not known; 0: they need not be kept up with.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+            BackendError, EngineError, ModelError: a network cannot be opened, or fails.
+        """
+        with self._one_at_a_time:
+            self.choice = choose_for(self.choice, source_hw, rate)
+
+    def step_down(self) -> str | None:
+        """Go on with the next faster network or input, where `model` is `auto`.
+
+        Returns:
+            What runs from the next frame on, for people; None: nothing has changed, since there is
+            none, or frames are in flight.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+        """
+        with self._one_at_a_time:
+            below = None if self._in_flight else choose_below(self.choice)
+            if below is None or below.pick is None:
+                return None
+            self.choice = below
+            height, width = below.network_hw(below.pick.pace.source_hw)
+            return f"{below.model} at {height}x{width}"
+
+    def how_chosen(self) -> dict[str, object] | None:
+        """How network and input were chosen where `model` is `auto`, as plain values; else None."""
+        pick = self.choice.pick
+        return None if pick is None else pick.to_json()
+
     def prepare(self, source_hw: tuple[int, int]) -> None:
         """Compile the network for frames of this size now, rather than at the first frame.
 
@@ -140,7 +184,7 @@ class Segmenter:
             BackendError: the runtime is missing or failed.
         """
         with self._one_at_a_time:
-            self._backend(self.choice.network_hw(source_hw))
+            self._backend(self._network_hw(source_hw))
 
     def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
         """The network's input, (h, w, 3) uint8 BGR, and the way back.
@@ -151,7 +195,7 @@ class Segmenter:
             TypeError, ValueError: see `__call__`.
         """
         check_frame(frame_bgr)
-        network_hw = self.choice.network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
+        network_hw = self._network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
         if frame_bgr.shape[:2] == network_hw:
             return preprocess(frame_bgr, network_hw)
         out = self._own.resized
@@ -260,7 +304,7 @@ class Segmenter:
             return self._segment_batch(frames_bgr) if len(frames_bgr) else []
 
     def _segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
-        sizes_hw = [self.choice.network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
+        sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
         for position, size_hw in enumerate(sizes_hw):
             if size_hw != sizes_hw[0]:
                 raise ValueError(
@@ -299,8 +343,14 @@ class Segmenter:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        if self.choice.auto:
+            self.fit(source_hw, None)
+        return self.choice.network_hw(source_hw)
+
     def _backend(self, network_hw: tuple[int, int]) -> Backend:
-        backend = self._backends.get(network_hw)
+        key = (self.choice.model, network_hw)
+        backend = self._backends.get(key)
         is_new = backend is None
         if backend is None:
             if len(self._backends) >= _MAX_BACKENDS:
@@ -308,9 +358,9 @@ class Segmenter:
             backend = self.choice.open(
                 network_hw, scores=self._wants_scores, progress=self._progress
             )
-            self._backends[network_hw] = backend
-        if is_new or network_hw != self.network_hw:
-            self._backends.move_to_end(network_hw)
+            self._backends[key] = backend
+        if is_new or key != next(reversed(self._backends)):
+            self._backends.move_to_end(key)
             self.network_hw = network_hw
             self.backend_info = backend.info
             is_pipelined = isinstance(backend, PipelinedBackend) and not self._wants_scores

@@ -86,6 +86,22 @@ def find_or_build(
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
 
 
+def has_engine(model: str, file: ModelFile, network_hw: SizeHW) -> bool:
+    """Whether `find_or_build` finds an engine; nothing is said about those that do not fit.
+
+    Raises:
+        BackendError: there is no GPU, or no TensorRT.
+    """
+    cuda, runtime = shared_cuda(), load_runtime("auto")
+    spec = EngineSpec(
+        model, size_hw=network_hw, target=runtime.target, lowering=usual_lowering(runtime.target)
+    )
+    return any(
+        find_engine(wanted, runtime, cuda.device, weights_sha256=file.sha256).engine is not None
+        for wanted in _preferences(spec)
+    )
+
+
 def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
     """The engine that was named, and no other.
 

@@ -36,6 +36,7 @@ from roadseg.core.types import Frame, Image
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel
 from roadseg.video.inference import segment_frames
+from roadseg.video.keeping_up import how_chosen, watch_pace
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
 from roadseg.video.reading import Read, Reader, Row, Timeline
@@ -207,6 +208,7 @@ class VideoLoop:
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
             names=self._names(),
             road=None if self.reader is None else self.reader.to_json(),
+            auto=how_chosen(self.segmenter),
         )
 
     def _names(self) -> tuple[PictureName, ...]:
@@ -233,8 +235,13 @@ class VideoLoop:
             live=self.source.info.kind == "live",
             keep_error=self._errors.keep,
         )
+        # A file that is written may take its time.
+        looked_at = self.window is not None and not self.outputs
+        watch = watch_pace(self.segmenter, self.source.info, self.meters.clock, looked_at=looked_at)
         for each in pairs:
             yield Read(each.frame, each.label_map, scores=each.scores)
+            if watch is not None:
+                watch.after_frame(self._captured.dropped)
 
     def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:

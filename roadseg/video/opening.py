@@ -23,6 +23,7 @@ from roadseg.render import Renderer
 from roadseg.video.clips import ClipFolder, open_clips
 from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.keeping_up import AdaptiveSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
@@ -165,6 +166,9 @@ def open_video(
             clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
             stack.callback(clips.close, ok=False)
         if source.info.size_hw is not None:
+            if isinstance(segmenter, AdaptiveSegmenter):
+                rate = 0 if source.info.kind == "images" else source.info.rate
+                segmenter.fit(source.info.size_hw, rate)
             segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure

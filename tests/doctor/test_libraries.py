@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.processor import check_processor
+from roadseg.doctor.processor import check_processor, check_speed
+from roadseg.loading.ladder.kept import Kept, keep, this_machine
+from roadseg.loading.ladder.rungs import Rung
 from tests.support.doctor import (
     CRASHED,
     HUNG,
@@ -241,3 +243,31 @@ def test_processor(flags: str, machine_name: str, found: tuple[str, str], tmp_pa
         path.write_text(flags)
     finding = check_processor(path, machine_name)
     assert (finding.level.value, finding.text) == found
+
+
+def test_what_holds_the_network_to_older_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : avx2 avx_vnni")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    finding = check_processor(tmp_path / "cpuinfo", "x86_64")
+    assert finding.text.endswith("; ONEDNN_MAX_CPU_ISA holds the network to AVX2")
+    assert finding.facts["limit"] == "AVX2"
+
+
+def test_how_fast_networks_are(own_cache: Path) -> None:
+    finding = check_speed()
+    assert (finding.level.value, finding.text, finding.fix) == (
+        "note",
+        "not timed yet: 'roadseg run' does so once, in at most 3 seconds",
+        None,
+    )
+    rungs = {Rung("segnet-lite", 90112, 0.7): 11.2, Rung("segnet-lite", 168960, 0.73): 20.6}
+    kept = Kept(this_machine("openvino", None)).adding(rungs, (360, 480), {})
+    assert keep(kept)
+    finding = check_speed()
+    assert (finding.level.value, finding.text) == (
+        "ok",
+        "segnet-lite 352x480 21 ms, segnet-lite 256x352 11 ms a frame, the network alone",
+    )
+    assert finding.facts["times"][1] == {"model": "segnet-lite", "size_hw": [256, 352], "ms": 11.2}

@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 
+from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sources.base import SourceInfo
 from roadseg.render import Renderer
 from roadseg.video.loop import VideoLoop, _depth
@@ -19,6 +20,7 @@ from tests.support.video import (
     SIZE_HW,
     FakeSink,
     FakeSource,
+    FakeWindow,
     GatedSegmenter,
     make_loop,
     wait,
@@ -175,3 +177,43 @@ def test_the_renderer_gets_rate_latency_and_backend():
     assert seen[-1].fps > 0
     assert {stats.backend for stats in seen} == {"fake"}
     assert len({id(stats) for stats in seen}) < len(seen), "digits must stand long enough to read"
+
+
+# Whether it keeps up.
+
+
+class Watching:
+    """Stands for `watch_pace`, and for what it gives."""
+
+    def __init__(self) -> None:
+        self.looked_at: bool | None = None
+        self.frames = 0
+
+    def __call__(self, segmenter, info, clock, *, looked_at):
+        self.looked_at = looked_at
+        return self
+
+    def after_frame(self, dropped: int) -> None:
+        self.frames += 1
+
+
+def test_every_frame_is_watched_and_what_is_written_is_not_only_looked_at(monkeypatch):
+    for sink in (None, FakeSink()):
+        watching = Watching()
+        monkeypatch.setattr("roadseg.video.loop.watch_pace", watching)
+        with Segmenter(backend="fake") as segmenter:
+            renderer = None if sink is None else Renderer()
+            stats = VideoLoop(FakeSource(5), segmenter, renderer, sink=sink).run()
+        assert (watching.frames, watching.looked_at) == (5, False)
+        assert stats.auto is None
+
+
+def test_a_film_in_a_window_is_looked_at(monkeypatch):
+    watching = Watching()
+    monkeypatch.setattr("roadseg.video.loop.watch_pace", watching)
+    with Segmenter(backend="fake") as segmenter:
+        monkeypatch.setattr(segmenter, "how_chosen", lambda: {"model": "x"})
+        stats = VideoLoop(FakeSource(5), segmenter, Renderer(), window=FakeWindow()).run()
+    assert watching.looked_at is True
+    assert stats.auto == {"model": "x"}
+    assert stats.to_json()["auto"] == {"model": "x"}

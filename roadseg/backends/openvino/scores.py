@@ -35,7 +35,13 @@ class OpenVinoScoringBackend(OpenVinoBackend):
             ValueError: the batch has another shape or dtype.
             BackendError: OpenVINO failed, or the backend is closed.
         """
-        return np.stack([scores.astype(np.float32) for scores in self._results(batch_bgr)])
+        scores: npt.NDArray[np.float32] | None = None
+        for position, values in enumerate(self._results(batch_bgr)):
+            if scores is None:
+                scores = np.empty((len(batch_bgr), *values.shape), np.float32)
+            scores[position] = values
+        assert scores is not None
+        return scores
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""

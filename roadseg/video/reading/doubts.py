@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.types import Labels
 from roadseg.render import HudLine
 from roadseg.road import Doubt, Trust, doubt_maps, picture_doubt
 from roadseg.road.doubt import Scores
@@ -50,13 +51,14 @@ class Doubts:
         self._frames = self._doubtful = 0
         self._entropy = 0.0
 
-    def read(self, scores: Scores) -> DoubtReading:
+    def read(self, scores: Scores, network_ids: Labels) -> DoubtReading:
         """The doubt of a frame.
 
         Args:
             scores: (classes, h, w) float32, before softmax.
+            network_ids: (h, w) uint8, the labels picked from them.
         """
-        doubt = picture_doubt(scores)
+        doubt = picture_doubt(scores, labels=network_ids)
         is_doubtful = self._trust.is_doubtful(doubt)
         self._frames += 1
         self._doubtful += is_doubtful

@@ -97,7 +97,7 @@ class Reader:
             frame = self._hidden(self._parts.privacy, frame, label_map)
         doubt = None
         if self._doubts is not None and scores is not None:
-            doubt = self._doubts.read(scores)
+            doubt = self._doubts.read(scores, label_map.network_ids)
         steady = self._parts.steady
         if steady is None:
             return [self._read(frame, label_map, doubt)]
