@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from roadseg.core.errors import RoadsegError
 from roadseg.core.geometry import Geometry, LabelMap
-from roadseg.core.types import Frame, Image, Labels
+from roadseg.core.types import Frame, Image, Labels, Picture
 from roadseg.video.channel import Channel, Closed
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class FrameSegmenter(Protocol):
         """Compile the network for frames of this size now, rather than at the first frame."""
         ...
 
-    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
-        """An (H, W, 3) frame to the network's input, and the way back."""
+    def preprocess(self, picture: Picture) -> tuple[Image, Geometry]:
+        """A frame's picture to the network's input, and the way back."""
         ...
 
     def submit(self, network_bgr: Image) -> None:
@@ -138,7 +138,7 @@ def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
 
 def _submit(frame: Frame, segmenter: FrameSegmenter, meters: Meters) -> _InFlight:
     with meters.preprocess:
-        network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
+        network_bgr, geometry = segmenter.preprocess(frame.picture)
     started_s = meters.clock()
     segmenter.submit(network_bgr)
     return _InFlight(frame, geometry, (meters.clock() - started_s) * 1e3)

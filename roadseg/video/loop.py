@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from roadseg.core.errors import RoadsegError, SourceError
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Image, Picture, as_bgr
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel, Closed
 from roadseg.video.inference import segment_frames
@@ -72,7 +72,7 @@ _MAX_QUEUED_BYTES = 32 * 2**20
 @dataclass(frozen=True, slots=True)
 class _Result:
     read: Read
-    picture: Image | None = None
+    picture: Picture | None = None
 
 
 class _Stage(threading.Thread, Generic[T]):
@@ -289,7 +289,7 @@ class VideoLoop:
             return _Result(read)
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
-        return _Result(read, self.renderer(read.frame.image_bgr, read.label_map, hud, left_out))
+        return _Result(read, self.renderer(read.frame.picture, read.label_map, hud, left_out))
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:
@@ -297,7 +297,7 @@ class VideoLoop:
                 self._write(result)
                 self.meters.frame_out(result.read.frame.captured_s)
                 if self.window is not None and result.picture is not None:
-                    yield result.picture
+                    yield as_bgr(result.picture)
         except BaseException as exc:
             self._keep_error(exc)  # now, before closing can fail as well
             raise

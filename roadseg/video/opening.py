@@ -116,6 +116,7 @@ def open_video(
                 fps=options.fps,
                 rtsp_transport=options.rtsp_transport,
                 stream=options.stream,
+                planar=_can_do_without_bgr(options, window),
             )
         )
         renderer = _renderer(options, segmenter.classes)
@@ -167,6 +168,15 @@ def open_video(
             window=window,
             meters=meters,
         )
+
+
+def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:
+    """Whether pictures may stay in the planes that they are stored in, from the decoder to the
+    encoder: nothing that sees all of a picture needs BGR. Asked once, for the whole run."""
+    reading = options.reading
+    hides = bool(reading.blur) or reading.ignore_mask is not None
+    pngs = options.output is not None and options.output.suffix.lower() != ".mp4"
+    return window is None and not hides and not pngs
 
 
 def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:

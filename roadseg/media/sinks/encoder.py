@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from roadseg.core.errors import SinkError
+from roadseg.core.planes import BT601, Colours
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -34,8 +35,8 @@ _MPEG4_BITS_PER_PIXEL = 0.15
 
 # In the numbers of ISO/IEC 23091-2, which H.264 uses. The matrix says how the colours were
 # taken apart, the rest that they are those of an ordinary screen.
-_LIMITED_RANGE = 1
-_BT601 = 6
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+_MATRICES = {"bt601": 6, "bt709": 1}
 _BT709 = 1
 
 
@@ -44,14 +45,16 @@ def add_video_stream(
     size_hw: tuple[int, int],
     rate: Fraction,
     time_base: Fraction,
+    colours: Colours = BT601,
 ) -> tuple[VideoStream, str | None]:
-    """Add a yuv420p, BT.601, limited-range video stream with the best encoder of this PyAV.
+    """Add a yuv420p video stream with the best encoder of this PyAV.
 
     Args:
         container: an mp4 that nothing was written to yet.
         size_hw: even height and width.
         rate: nominal frames per second.
         time_base: seconds per tick of the frames' timestamps.
+        colours: how its pictures' colours are taken apart.
 
     Returns:
         The stream, and a warning if it is not H.264 by x264.
@@ -86,8 +89,8 @@ def add_video_stream(
     if encoder != "libx264":
         context.bit_rate = int(height * width * float(rate) * _MPEG4_BITS_PER_PIXEL)
     context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
-    context.color_range = _LIMITED_RANGE
-    context.colorspace = _BT601
+    context.color_range = _FULL_RANGE if colours.full_range else _LIMITED_RANGE
+    context.colorspace = _MATRICES[colours.matrix]
     context.color_primaries = context.color_trc = _BT709
     return stream, warning
 
