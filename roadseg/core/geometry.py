@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.planes import Planes
+from roadseg.core.resize import resized
 from roadseg.core.types import Image, Labels, Picture, size_of
 
 __all__ = [
@@ -111,22 +112,16 @@ def preprocess(
         raise ValueError(
             f"expected a (H, W, 3) uint8 BGR frame, got {picture.shape} {picture.dtype}"
         )
-    h, w = network_hw
     source_hw = size_of(picture)
     geometry = Geometry(source_hw=source_hw, network_hw=network_hw)
-    # Averaging avoids aliasing when shrinking by more than two; below that bilinear is as
-    # good and three times faster.
-    shrinks = source_hw[0] > 2 * h or source_hw[1] > 2 * w
     if isinstance(picture, Planes):
-        return picture.resized_bgr(network_hw, out, area=shrinks), geometry
+        return picture.resized_bgr(network_hw, out), geometry
     if source_hw == network_hw:
         if out is None:
             return np.ascontiguousarray(picture), geometry
         np.copyto(out, picture)
         return out, geometry
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(picture, (w, h), dst=out, interpolation=interpolation)
-    return resized, geometry
+    return resized(picture, network_hw, out), geometry
 
 
 def postprocess(network_ids: Labels, geometry: Geometry) -> LabelMap:

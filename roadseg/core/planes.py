@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.resize import resized
+
 __all__ = ["BT601", "Colours", "Plane", "Planes"]
 
 Plane: TypeAlias = npt.NDArray[np.uint8]
@@ -202,26 +204,16 @@ class Planes:
         for mine, its in zip((self.y, self.u, self.v), (other.y, other.u, other.v), strict=True):
             np.copyto(mine, its)
 
-    def resized_bgr(
-        self, size_hw: tuple[int, int], out: _Bgr | None = None, *, area: bool = False
-    ) -> _Bgr:
+    def resized_bgr(self, size_hw: tuple[int, int], out: _Bgr | None = None) -> _Bgr:
         """(h, w, 3) uint8 BGR of another size; each plane is resized before colours are made.
 
         Args:
             size_hw: height and width.
             out: (h, w, 3) uint8 to write to.
-            area: average what falls into a pixel rather than taking the nearest four.
         """
-        size_wh = (size_hw[1], size_hw[0])
         planes = [
-            plane if plane.shape == size_hw else _resized(plane, size_wh, area=area)
+            plane if plane.shape == size_hw else resized(plane, size_hw)
             for plane in (self.y, self.u, self.v)
         ]
         bgr: Any = cv2.transform(cv2.merge(planes), self.colours.to_bgr, dst=out)
         return np.asarray(bgr, np.uint8)
-
-
-def _resized(plane: Plane, size_wh: tuple[int, int], *, area: bool) -> Any:
-    shrinks = area and (plane.shape[1] > size_wh[0] or plane.shape[0] > size_wh[1])
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(plane, size_wh, interpolation=interpolation)

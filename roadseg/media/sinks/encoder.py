@@ -15,16 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_video_stream", "best_encoder"]
 
-# Measured on a 960x540 overlay (221 frames, crf 23, two cores; CPU time per frame, size, PSNR):
-#   ultrafast           3.5 ms  4.9 MB  34.2 dB
-#   superfast, bf=0     5.9 ms  3.6 MB  34.3 dB
-#   superfast           7.7 ms  2.9 MB  34.3 dB
-#   veryfast           10.8 ms  1.3 MB  33.8 dB
-# Encoder and inference share the cores: what one takes the other lacks. veryfast would cost 5 ms
-# of every 60 that two cores have at 33 FPS; superfast without B-frames costs 2.4 ms more than
-# ultrafast for a quarter fewer bytes, and ultrafast leaves blocks in skies and roads (it has no
-# deblocking). Without B-frames no picture is held back and times start at 0.
-_X264_OPTIONS = {"preset": "superfast", "crf": "23", "bf": "0"}
+# Encoder and inference share the cores: what one takes the other lacks. ultrafast alone leaves
+# blocks in skies and roads; with the deblocking filter and CABAC it does not, at less size than
+# superfast on motorways and a quarter more in towns. docs/performance.md has the figures.
+# Without B-frames, which ultrafast has not, no picture is held back and times start at 0.
+_X264_OPTIONS = {"preset": "ultrafast", "crf": "23", "x264-params": "deblock=0,0:cabac=1"}
 
 # More threads do not help x264 at video sizes, and each holds a picture of its own.
 _MAX_THREADS = 8
