@@ -35,7 +35,7 @@ from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.core.types import Frame, Image, Picture, as_bgr
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel, Closed
-from roadseg.video.inference import segment_frames
+from roadseg.video.inference import reuse_labels, segment_frames
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
 from roadseg.video.reading import Read, Reader, Row, Timeline
@@ -128,6 +128,8 @@ class VideoLoop:
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
+        every: the network sees every so many frames; see `roadseg.video.inference.reuse_labels`.
+            A live source's are all seen.
 
     Attributes:
         outputs: `outputs.written` names the results, once `run` has returned or raised.
@@ -146,6 +148,7 @@ class VideoLoop:
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
+        every: int = 1,
     ) -> None:
         if renderer is None and (sink is not None or window is not None):
             raise ValueError("a sink or a window needs a renderer")
@@ -157,6 +160,7 @@ class VideoLoop:
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
+        self.every = every
         live = source.info.kind == "live"
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
@@ -262,13 +266,19 @@ class VideoLoop:
             yield frame
 
     def _segment(self, frames: Channel[Frame]) -> Iterator[Read]:
-        pairs = segment_frames(
-            self.segmenter,
-            frames,
-            self.meters,
-            live=self.source.info.kind == "live",
-            keep_error=self._keep_error,
-        )
+        live = self.source.info.kind == "live"
+        if self.every > 1 and not live:
+            pairs = reuse_labels(
+                self.segmenter,
+                frames,
+                self.meters,
+                every=self.every,
+                keep_error=self._keep_error,
+            )
+        else:
+            pairs = segment_frames(
+                self.segmenter, frames, self.meters, live=live, keep_error=self._keep_error
+            )
         for frame, label_map in pairs:
             yield Read(frame, label_map)
 

@@ -26,9 +26,12 @@ from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
 
-__all__ = ["VideoOptions", "check_look", "open_video"]
+__all__ = ["MOST_REUSE", "VideoOptions", "check_look", "open_video"]
 
 _log = logging.getLogger(__name__)
+
+MOST_REUSE = 4
+"""Of labels that are carried further, too many are wrong; docs/performance.md has the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class VideoOptions:
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
+        reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
+            others get their labels from those around them; see `roadseg.video.reuse`.
         reading: what is read from each frame.
     """
 
@@ -69,6 +74,7 @@ class VideoOptions:
     fps: Fraction | None = None
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
+    reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
 
 
@@ -76,12 +82,23 @@ def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
 
     Raises:
-        UsageError: one of them is unknown, or `alpha` is out of range, or the timeline is a file
-            of another kind.
+        UsageError: one of them is unknown, `alpha` or `reuse` is out of range, or the timeline is
+            a file of another kind.
         BackendError: the timeline needs a package that is not installed.
     """
     _renderer(options, CAMVID)
     options.reading.check()
+    if not 1 <= options.reuse <= MOST_REUSE:
+        raise UsageError(
+            f"{option('--reuse', options.reuse)} is not from 1 to {MOST_REUSE}",
+            fix=f"use {option('--reuse', 2)}: the network sees every second frame",
+        )
+    if options.reuse > 1 and options.reading.blur:
+        raise UsageError(
+            f"{option('--blur')} hides what the network finds in each frame, and with "
+            f"{option('--reuse')} it does not see them all",
+            fix=f"leave {option('--reuse')} out",
+        )
 
 
 @contextmanager
@@ -119,6 +136,11 @@ def open_video(
                 planar=_can_do_without_bgr(options, window),
             )
         )
+        if options.reuse > 1 and source.info.kind != "file":
+            raise UsageError(
+                f"{option('--reuse')} is for video files; {source.info.name} is none",
+                fix="leave it out",
+            )
         renderer = _renderer(options, segmenter.classes)
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
@@ -167,6 +189,7 @@ def open_video(
             timeline=timeline,
             window=window,
             meters=meters,
+            every=options.reuse,
         )
 
 
