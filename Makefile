@@ -9,7 +9,7 @@ PYTHON := python3
 VERSION := any
 endif
 
-.PHONY: demo test check weights weights-arguments clean
+.PHONY: demo test check weights weights-arguments ladder clean
 
 demo: $(DEMO)/.installed
 	@mkdir -p out
@@ -43,6 +43,12 @@ $(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 #   make weights RUN=runs/segnet DATA=CamVid ARGS=--no-int8      FP16 weights alone
 weights: weights-arguments $(TEST)/.installed
 	@$(TEST)/bin/python -m tools.release_weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
+
+# The accuracy of what ships at every input that `--model auto` chooses from; `make weights` measures
+# that of new weights, too.
+#   make ladder DATA=CamVid
+ladder: $(TEST)/.installed
+	@$(TEST)/bin/python -m tools.ladder --data "$(DATA)"
 
 # Before the environment is made, which takes minutes.
 weights-arguments:

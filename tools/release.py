@@ -28,10 +28,9 @@ from roadseg.export.onnx import build_onnx
 from roadseg.models import load_weights, weights_bytes
 from roadseg.quantize.for_openvino import quantize_within
 from roadseg.quantize.for_tensorrt import calibrate_network
-from roadseg.weights import WEIGHTS_DIR, write_manifest_entry
+from roadseg.weights import WEIGHTS_DIR, RungScores, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
-
-__all__ = ["Release", "release"]
+from tools.ladder import measure_ladder
 
 MANIFEST = "manifest.json"
 
@@ -52,6 +51,7 @@ def release(
     frame_list: Path | None = None,
     *,
     sample: LabelledClip | None = None,
+    scenes: LabelledFrames | None = None,
     note: str = "",
     int8: bool = True,
     max_drop_points: float = 0.5,
@@ -73,6 +73,8 @@ def release(
         frame_list: names the frames on which INT8 ranges are measured; default: every 4th of
             `train`.
         sample: further labelled frames to score on, recorded as `sample`.
+        scenes: large labelled frames; with them the INT8 network is scored at every rung's input,
+            and its ladder recorded.
         note: anything about the training that its configuration does not tell.
         int8: quantise for the CPU, too; without it the FP16 weights ship alone.
         max_drop_points: points of validation mIoU that INT8 may cost.
@@ -113,6 +115,11 @@ def release(
     else:
         finish_ir(network)
         _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+    rungs: tuple[RungScores, ...] = ()
+    if quantized is not None and scenes is not None:
+        rungs = measure_ladder(quantized.model, name, {"val": datasets["val"], "720p": scenes})
+        for rung in rungs:
+            _log.info(f"int8 at {rung.pixels} pixels: mIoU {100 * rung.miou['val']:.2f}")
     scales = None
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
@@ -144,6 +151,7 @@ def release(
                     for (precision, key), s in scores.items()
                 },
             },
+            ladder=rungs,
             directory=staging,
         )
     if scales is not None:

@@ -11,8 +11,6 @@ import typer
 from roadseg.cli import main
 from roadseg.cli.lines import lines_on_stdout
 
-__all__ = ["program", "release_weights"]
-
 program = typer.Typer(add_completion=False)
 
 NAME = "python -m tools.release_weights"
@@ -53,6 +51,7 @@ def release_weights(
 
     check_drop(max_drop)
     require("releasing weights", ("torch", "onnx", "nncf"), "export")
+    from tools.ladder import HdScenes
     from tools.release import release
 
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
@@ -62,6 +61,7 @@ def release_weights(
             data,
             frame_list or calibration,  # the option's older name
             sample=sample,
+            scenes=HdScenes() if int8 else None,
             note=note,
             int8=int8,
             max_drop_points=max_drop,

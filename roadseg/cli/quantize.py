@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli.lines import lines_on_stdout
-
-__all__ = ["quantize"]
+from roadseg.cli.options import MaxDropOption, RuntimeThreadsOption, WeightsOption
 
 
 def quantize(
@@ -22,9 +21,7 @@ def quantize(
         ),
     ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     frames: Annotated[
         int | None,
         typer.Option(
@@ -40,14 +37,9 @@ def quantize(
             metavar="FILE", help="A file that names those frames instead, a path in --data a line."
         ),
     ] = None,
-    max_drop: Annotated[
-        float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
-    ] = 0.5,
+    max_drop: MaxDropOption = 0.5,
     split: Annotated[str, typer.Option(help="Which part of the data set to judge on.")] = "val",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
-    ] = None,
+    threads: RuntimeThreadsOption = None,
     calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.

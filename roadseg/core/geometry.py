@@ -15,16 +15,6 @@ from roadseg.core.planes import Planes
 from roadseg.core.resize import resized
 from roadseg.core.types import Image, Labels, Picture, size_of
 
-__all__ = [
-    "PIXEL_BUDGET",
-    "Geometry",
-    "LabelMap",
-    "network_size",
-    "postprocess",
-    "preprocess",
-    "to_source",
-]
-
 PIXEL_BUDGET = 352 * 480
 """Pixels of the default network input, whatever its aspect ratio."""
 

@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from roadseg.core.resize import resized
 
-__all__ = ["BT601", "Colours", "Plane", "Planes"]
-
 Plane: TypeAlias = npt.NDArray[np.uint8]
 """(H, W) uint8; its rows may be parts of longer ones."""
 

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["resized"]
-
 
 def resized(
     image: npt.NDArray[np.uint8],

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Image, Labels
 
-__all__ = ["SOFTENING", "Painter"]
+__all__ = ["Painter"]
 
 _LINEAR = cv2.INTER_LINEAR
 SOFTENING = (3, 3)

@@ -16,8 +16,6 @@ from roadseg.core.geometry import LabelMap
 from roadseg.core.planes import Colours, Plane, Planes
 from roadseg.render.overlay import SOFTENING
 
-__all__ = ["PlanarPainter"]
-
 
 class PlanarPainter:
     """Turns label maps into colour, with buffers that are reused from frame to frame.

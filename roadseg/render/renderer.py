@@ -6,6 +6,7 @@ from typing import overload
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from roadseg.core.errors import UsageError
 from roadseg.core.geometry import LabelMap
@@ -13,15 +14,15 @@ from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet, palette_bgr
 from roadseg.core.planes import Planes
 from roadseg.core.types import Image, Labels, Picture, size_of
 from roadseg.core.wording import option
+from roadseg.render.doubt_view import paint_doubt
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
 from roadseg.render.planar import PlanarPainter
 
-__all__ = ["VIEWS", "Renderer", "output_hw"]
-
-VIEWS = ("overlay", "mask", "side-by-side")
-"""Colours over the frame; colours alone; the frame with the overlay at its right."""
+VIEWS = ("overlay", "mask", "side-by-side", "doubt")
+"""Colours over the frame; colours alone; the frame with the overlay at its right; the frame in grey
+with warm colours where the network is torn between classes."""
 
 
 def output_hw(view: str, source_hw: tuple[int, int]) -> tuple[int, int]:
@@ -79,6 +80,7 @@ class Renderer:
         label_map: LabelMap,
         hud: HudStats | None = None,
         left_out: Labels | None = None,
+        doubt: npt.NDArray[np.float32] | None = None,
     ) -> Image: ...
 
     @overload
@@ -88,6 +90,7 @@ class Renderer:
         label_map: LabelMap,
         hud: HudStats | None = None,
         left_out: Labels | None = None,
+        doubt: npt.NDArray[np.float32] | None = None,
     ) -> Planes: ...
 
     def __call__(
@@ -96,6 +99,7 @@ class Renderer:
         label_map: LabelMap,
         hud: HudStats | None = None,
         left_out: Labels | None = None,
+        doubt: npt.NDArray[np.float32] | None = None,
     ) -> Picture:
         """Render one frame.
 
@@ -106,6 +110,8 @@ class Renderer:
                 that are too small for them.
             left_out: (H, W) uint8, not 0 where nothing is coloured: the overlay shows the frame
                 there, and the mask is black. None to colour all.
+            doubt: (h, w) float32, 0 (sure) to 1, for the view of that name; see
+                `roadseg.road.doubt_maps`. None where nothing is known of it: no colour.
 
         Returns:
             A new picture of `output_hw(view, (H, W))`, of the same kind.
@@ -126,11 +132,12 @@ class Renderer:
                 f"got those of {label_map.geometry.source_hw[1]}x{label_map.geometry.source_hw[0]}"
             )
         if not isinstance(picture, Planes):
-            return self._in_bgr(picture, label_map, hud, left_out)
-        if left_out is None and not self._painter.has_void(label_map):
+            return self._in_bgr(picture, label_map, hud, left_out, doubt)
+        plain = left_out is None and self.view != "doubt"
+        if plain and not self._painter.has_void(label_map):
             return self._in_planes(picture, label_map, hud)
-        # Rare, and parts of pictures: not worth a second way to draw them.
-        drawn_bgr = self._in_bgr(picture.bgr, label_map, hud, left_out)
+        # Rare: not worth a second way to draw them.
+        drawn_bgr = self._in_bgr(picture.bgr, label_map, hud, left_out, doubt)
         return Planes.of_bgr(drawn_bgr, picture.colours)
 
     def _in_bgr(
@@ -139,11 +146,16 @@ class Renderer:
         label_map: LabelMap,
         hud: HudStats | None,
         left_out: Labels | None,
+        doubt: npt.NDArray[np.float32] | None,
     ) -> Image:
         height, width = image_bgr.shape[:2]
         out: Image = np.empty((*output_hw(self.view, (height, width)), 3), np.uint8)
         right = out[:, -width:]
-        if self.view == "mask":
+        if self.view == "doubt":
+            paint_doubt(image_bgr, doubt, out)
+            if left_out is not None:
+                cv2.copyTo(image_bgr, left_out, out)
+        elif self.view == "mask":
             self._painter.mask(label_map, out)
             if left_out is not None:
                 out[left_out > 0] = 0
@@ -175,7 +187,8 @@ class Renderer:
         taken_hw = (0, 0)
         if self._hud is not None and hud is not None:
             taken_hw = self._hud.draw(left, hud)
-        if self._legend is not None:
+        # Doubt has no classes.
+        if self._legend is not None and self.view != "doubt":
             shared = self.view != "side-by-side"
             self._legend.draw(right, taken_hw if shared else (0, 0))
 

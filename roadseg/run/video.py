@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
@@ -25,7 +27,11 @@ from roadseg.video.opening import VideoOptions, check_look, open_video
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["RunOptions", "open_loop"]
+
+_log = logging.getLogger(__name__)
+
+_TRUSTED = "segnet-lite"
+"""The model that the limits of `roadseg.road.Trust` were found for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,12 @@ def open_loop(
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
+    reading = options.all_reading
+    if reading.wants_doubt and reading.doubt_limit is None and options.model != _TRUSTED:
+        _log.info(
+            f"the limits of doubt are those of {_TRUSTED}: {options.model} may need its own, "
+            f"{option('--doubt-limit')}; docs/road.md says how to find it"
+        )
     check_look(options)  # a mistyped option does not wait for the model
     with (
         _one_opencv_thread(),
@@ -67,6 +79,7 @@ def open_loop(
             options.backend,
             size_hw=options.size_hw,
             threads=options.threads,
+            scores=options.all_reading.wants_doubt,
             progress=progress,
         ) as segmenter,
         open_video(options, segmenter, meters=meters) as loop,

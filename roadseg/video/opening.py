@@ -20,13 +20,13 @@ from roadseg.media.sources import places
 from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
+from roadseg.video.clips import ClipFolder, open_clips
 from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.keeping_up import AdaptiveSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
-
-__all__ = ["MOST_REUSE", "VideoOptions", "check_look", "open_video"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +77,11 @@ class VideoOptions:
     reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
 
+    @property
+    def all_reading(self) -> ReadingOptions:
+        """What is read from each frame, with what the view shows."""
+        return replace(self.reading, doubt_view=True) if self.view == "doubt" else self.reading
+
 
 def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
@@ -97,6 +102,12 @@ def check_look(options: VideoOptions) -> None:
         raise UsageError(
             f"{option('--blur')} hides what the network finds in each frame, and with "
             f"{option('--reuse')} it does not see them all",
+            fix=f"leave {option('--reuse')} out",
+        )
+    if options.reuse > 1 and options.all_reading.wants_doubt:
+        raise UsageError(
+            f"doubt is read from the network's scores, and with {option('--reuse')} it does not "
+            "see every frame",
             fix=f"leave {option('--reuse')} out",
         )
 
@@ -145,9 +156,13 @@ def open_video(
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
-        reader = timeline = None
-        if options.reading.wants_reader:
-            reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+        reader = timeline = folder = clips = None
+        reading = options.all_reading
+        if reading.wants_reader:
+            if options.reading.event_clips is not None:
+                folder = ClipFolder(options.reading.event_clips)
+                stack.callback(folder.release)
+            reader = Reader(reading, segmenter.classes, source.info.size_hw, folder)
             if options.reading.events is not None:
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
@@ -176,9 +191,16 @@ def open_video(
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
+        if folder is not None and reader is not None:
+            clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
+            stack.callback(clips.close, ok=False)
         if source.info.size_hw is not None:
+            if isinstance(segmenter, AdaptiveSegmenter):
+                rate = 0 if source.info.kind == "images" else source.info.rate
+                segmenter.fit(source.info.size_hw, rate)
             segmenter.prepare(source.info.size_hw)
-        needs_pictures = sink is not None or window is not None or options.measure
+        shown = sink is not None or window is not None or clips is not None
+        needs_pictures = shown or options.measure
         yield VideoLoop(
             source,
             segmenter,
@@ -187,6 +209,7 @@ def open_video(
             mask_sink=mask_sink,
             reader=reader,
             timeline=timeline,
+            clips=clips,
             window=window,
             meters=meters,
             every=options.reuse,
@@ -199,7 +222,7 @@ def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:
     reading = options.reading
     hides = bool(reading.blur) or reading.ignore_mask is not None
     pngs = options.output is not None and options.output.suffix.lower() != ".mp4"
-    return window is None and not hides and not pngs
+    return window is None and not hides and not pngs and options.view != "doubt"
 
 
 def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:

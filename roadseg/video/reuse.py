@@ -20,8 +20,6 @@ from roadseg.core.resize import resized
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Labels, Picture
 
-__all__ = ["Between", "Grey", "Seen", "half_grey"]
-
 Grey = npt.NDArray[np.uint8]
 """(h / 2, w / 2) uint8: brightness at half of the network's size."""
 

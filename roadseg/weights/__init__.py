@@ -9,7 +9,9 @@ from __future__ import annotations
 from roadseg.weights.manifest import (
     WEIGHTS_DIR,
     ManifestEntry,
+    RungScores,
     load_manifest,
+    write_ladder,
     write_manifest_entry,
 )
 from roadseg.weights.resolve import (
@@ -24,10 +26,12 @@ __all__ = [
     "WEIGHTS_DIR",
     "ManifestEntry",
     "ModelFile",
+    "RungScores",
     "is_engine",
     "load_manifest",
     "model_names",
     "resolve_model",
     "resolve_weights",
+    "write_ladder",
     "write_manifest_entry",
 ]

@@ -8,8 +8,6 @@ import numpy as np
 from roadseg.core.planes import Colours
 from roadseg.core.types import Image
 
-__all__ = ["ALL_COLOURS", "natural"]
-
 ALL_COLOURS = [
     Colours("bt601"),
     Colours("bt709"),

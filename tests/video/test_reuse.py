@@ -11,11 +11,10 @@ import pytest
 
 from roadseg.cli import main
 from roadseg.core.errors import BackendError
-from roadseg.core.geometry import LabelMap
 from roadseg.core.planes import Planes
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.loading.segmenter import Segmenter
-from roadseg.video.inference import reuse_labels
+from roadseg.video.inference import Segmented, reuse_labels
 from roadseg.video.meters import Meters
 from roadseg.video.reuse import Between, Seen, half_grey
 from tests.support.clips import write_clip
@@ -109,7 +108,7 @@ def frames(count: int, changes_at: int | None = None) -> Iterator[Frame]:
 
 def reuse(
     segmenter: Segmenter, source: Iterator[Frame], every: int, errors: list[BaseException]
-) -> Iterator[tuple[Frame, LabelMap]]:
+) -> Iterator[Segmented]:
     return reuse_labels(segmenter, source, Meters(), every=every, keep_error=errors.append)
 
 
@@ -122,9 +121,10 @@ def test_every_frame_comes_once_in_order_and_the_last_is_seen(
 ) -> None:
     segmenter = Counting()
     pairs = list(reuse(segmenter, frames(count), every, []))
-    assert [frame.index for frame, _ in pairs] == list(range(count))
+    assert [each.frame.index for each in pairs] == list(range(count))
     assert segmenter.calls == calls
-    for frame, label_map in pairs:
+    for each in pairs:
+        frame, label_map = each.frame, each.label_map
         assert label_map.geometry.source_hw == frame.size_hw
         exact = Segmenter(backend="fake", size_hw=HW)(frame.image_bgr)
         assert (label_map.ids == exact.ids).mean() > 0.85
@@ -132,8 +132,9 @@ def test_every_frame_comes_once_in_order_and_the_last_is_seen(
 
 def test_a_size_that_changes_begins_anew() -> None:
     pairs = list(reuse(Counting(), frames(9, changes_at=4), 3, []))
-    assert [frame.index for frame, _ in pairs] == list(range(9))
-    for frame, label_map in pairs:
+    assert [each.frame.index for each in pairs] == list(range(9))
+    for each in pairs:
+        frame, label_map = each.frame, each.label_map
         assert label_map.ids.shape == frame.size_hw
 
 
@@ -142,11 +143,11 @@ def test_frames_before_an_error_are_given_and_the_error_is_kept_first(
     fails_at: int, delivered: int
 ) -> None:
     errors: list[BaseException] = []
-    pairs: list[tuple[Frame, LabelMap]] = []
+    pairs: list[Segmented] = []
     with pytest.raises(BackendError, match="broken"):
         pairs.extend(iter(reuse(Counting(fails_at), frames(8), 2, errors)))
     assert [str(error) for error in errors] == ["broken"]
-    assert [frame.index for frame, _ in pairs] == list(range(delivered))
+    assert [each.frame.index for each in pairs] == list(range(delivered))
 
 
 def run(source: Path, *options: object) -> int:

@@ -21,7 +21,6 @@ from roadseg.media.pictures.orientation import (
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-__all__ = ["BgrConverter"]
 
 # Colour matrices by the numbers of ISO/IEC 23091-2; swscale has one of its own for each of these.
 _UNSPECIFIED_MATRICES = (2, 3)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["Mp4Sink"]
+    from roadseg.media.sinks.clips.tap import PacketTap
+
 
 _WALL_CLOCK_BASE = Fraction(1, 90_000)
 _FALLBACK_RATE = Fraction(25)
@@ -70,6 +71,9 @@ class Mp4Sink:
     the last one or two seconds at any time: a full disk or an encoder that fails leaves it under
     the final name, a killed process under the hidden one.
 
+    Attributes:
+        tap: is given every packet, for clips; None for nobody. To be set before the first picture.
+
     Raises:
         SinkError: the target cannot be written, is the source itself, or another run's.
     """
@@ -102,6 +106,7 @@ class Mp4Sink:
         self._audio: AudioTrack | None = None
         self._companions: Companions | None = None
         self._closed = False
+        self.tap: PacketTap | None = None
         self._claim = claim_file(path, source, overwrite=overwrite)
         self._temporary = self._claim.temporary
         self.warnings = self._claim.warnings
@@ -193,12 +198,16 @@ class Mp4Sink:
             self._audio.picture(frame.source_s, pts * self._time_base)
         if self._companions is not None:
             self._companions.picture(frame.source_s, pts * self._time_base)
+        if self.tap is not None:
+            self.tap.before(yuv)
         for packet in stream.encode(yuv):
             self._mux_behind(packet)
 
     def _mux_behind(self, packet: Packet) -> None:
         """Write the packet before `packet`: how long the last one stands is known at the end."""
         assert self._container is not None
+        if self.tap is not None:
+            self.tap.take(packet)
         held, self._held = self._held, packet
         if held is not None:
             self._container.mux(held)
