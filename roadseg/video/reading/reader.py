@@ -103,7 +103,7 @@ class Reader:
         steady = self._parts.steady
         if steady is None:
             return [self._read(frame, label_map, doubt)]
-        network_bgr, _ = preprocess(seen.image_bgr, label_map.geometry.network_hw)
+        network_bgr, _ = preprocess(seen.picture, label_map.geometry.network_hw)
         ids = steady.push(network_bgr, label_map.network_ids)
         before, self._waiting = self._waiting, (frame, label_map.geometry, doubt)
         return self._steadied(before, ids)
@@ -120,9 +120,7 @@ class Reader:
         if not mask.any():
             return frame
         # A copy: the source, or the network's next input, may still need the picture.
-        return replace(
-            frame, image_bgr=hide(frame.image_bgr.copy(), mask, self._options.blur_style)
-        )
+        return replace(frame, picture=hide(frame.image_bgr.copy(), mask, self._options.blur_style))
 
     def _steadied(self, waiting: _Waiting | None, ids: Labels | None) -> list[Read]:
         if waiting is None or ids is None:
