@@ -115,6 +115,14 @@ def run(
         typer.Option(metavar="N", help="Which video of a file that holds several; the first is 1."),
     ] = None,
     rtsp_transport: RtspTransportOption = "auto",
+    reuse: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="For files: the network sees every Nth frame, up to 4, and the others get their "
+            "labels from those around them.",
+        ),
+    ] = 1,
     stats_json: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),
@@ -285,6 +293,7 @@ def run(
         fps=parse_fps(fps),
         stream=stream,
         rtsp_transport=cast("RtspTransport", rtsp_transport),
+        reuse=reuse,
         reading=ReadingOptions(
             readouts=readouts,
             timeline=timeline,

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from roadseg.core.backend import PipelinedBackend, ScoringBackend
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
+from roadseg.core.planes import Planes
 from roadseg.core.scores import best_classes
-from roadseg.core.types import Image, Labels
+from roadseg.core.types import Image, Labels, Picture, size_of
 from roadseg.core.wording import option
 from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
 from roadseg.loading.auto import choose_below, choose_for
@@ -186,22 +187,26 @@ class Segmenter:
         with self._one_at_a_time:
             self._backend(self._network_hw(source_hw))
 
-    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
+    def preprocess(self, picture: Picture) -> tuple[Image, Geometry]:
         """The network's input, (h, w, 3) uint8 BGR, and the way back.
 
         The array may be overwritten by this thread's next call.
 
+        Args:
+            picture: (H, W, 3) uint8 BGR, or planes.
+
         Raises:
             TypeError, ValueError: see `__call__`.
         """
-        check_frame(frame_bgr)
-        network_hw = self._network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
-        if frame_bgr.shape[:2] == network_hw:
-            return preprocess(frame_bgr, network_hw)
+        if not isinstance(picture, Planes):
+            check_frame(picture)
+        network_hw = self._network_hw(size_of(picture))
+        if size_of(picture) == network_hw:
+            return preprocess(picture, network_hw)
         out = self._own.resized
         if out is None or out.shape[:2] != network_hw:
             out = self._own.resized = np.empty((*network_hw, 3), np.uint8)
-        return preprocess(frame_bgr, network_hw, out=out)
+        return preprocess(picture, network_hw, out=out)
 
     def infer(self, network_bgr: Image) -> Labels:
         """(h, w, 3) uint8 BGR at the network's size to (h, w) uint8 class ids.

@@ -4,19 +4,22 @@ A backend on a GPU works beside the thread that feeds it. While it is busy with 
 one of a file is resized and handed over, and only then is the first one collected. A frame never
 waits for the next one, though: when none is at hand, what is in flight is collected at once. Live
 sources, and backends on the CPU, have one frame in flight.
+
+With `reuse_labels` the network sees some frames only; see `roadseg.video.reuse`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from roadseg.core.errors import RoadsegError
 from roadseg.core.geometry import Geometry, LabelMap
-from roadseg.core.types import Frame, Image, Labels
+from roadseg.core.types import Frame, Image, Labels, Picture
 from roadseg.video.channel import Channel, Closed
+from roadseg.video.reuse import Between, Grey, Seen, half_grey
 
 if TYPE_CHECKING:
     from roadseg.core.backend import BackendInfo
@@ -48,8 +51,8 @@ class FrameSegmenter(Protocol):
     def prepare(self, source_hw: SizeHW) -> None:
         """Compile the network for frames of this size now, rather than at the first frame."""
 
-    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
-        """An (H, W, 3) frame to the network's input, and the way back."""
+    def preprocess(self, picture: Picture) -> tuple[Image, Geometry]:
+        """A frame's picture to the network's input, and the way back."""
 
     def submit(self, network_bgr: Image) -> None:
         """Start on an input."""
@@ -141,6 +144,72 @@ def segment_frames(
         yield from collected(left=depth - 1)
 
 
+def reuse_labels(
+    segmenter: FrameSegmenter,
+    frames: Iterable[Frame],
+    meters: Meters,
+    *,
+    every: int,
+    keep_error: Callable[[BaseException], None],
+) -> Iterator[Segmented]:
+    """Segment the first frame, the last, and every so many between; carry labels to the others.
+
+    Frames come in order, those between two that the network sees after the second of them.
+
+    Args:
+        segmenter: used by the thread that iterates.
+        frames: the frames of a source that waits for us.
+        meters: get times as from `segment_frames`; carrying counts as `postprocess`.
+        every: 2 for every other frame.
+        keep_error: told of an error before the frames that wait are given.
+
+    Raises:
+        BackendError: the backend failed; the frames before that one have been given.
+    """
+    between = Between()
+    waiting: list[tuple[Frame, Grey]] = []
+    before: tuple[Frame, Seen] | None = None
+
+    def carried(after: Seen | None) -> Iterator[Segmented]:
+        assert before is not None
+        geometry = Geometry(before[0].size_hw, before[1].ids.shape)
+        for frame, grey in waiting:
+            with meters.postprocess:
+                label_map = LabelMap(between.labels(grey, before[1], after), geometry)
+            yield Segmented(frame, label_map)
+        waiting.clear()
+
+    def seen(frame: Frame) -> Iterator[Segmented]:
+        nonlocal before
+        try:
+            segmented = _collect(_submit(frame, segmenter, meters), segmenter, meters)
+        except RoadsegError as exc:
+            keep_error(exc)
+            if waiting:
+                yield from carried(None)
+            raise
+        with meters.postprocess:
+            ids = segmented.label_map.network_ids
+            now = Seen(half_grey(frame.picture, (ids.shape[0], ids.shape[1])), ids)
+        if waiting:
+            yield from carried(now)
+        before = frame, now
+        yield segmented
+
+    for frame in frames:
+        if before is None or frame.size_hw != before[0].size_hw:
+            if waiting:
+                yield from carried(None)
+            yield from seen(frame)
+        elif len(waiting) == every - 1:
+            yield from seen(frame)
+        else:
+            with meters.postprocess:
+                waiting.append((frame, half_grey(frame.picture, before[1].ids.shape)))
+    if waiting:
+        yield from seen(waiting.pop()[0])
+
+
 def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
     """The next frame; None at the end, or if it is not there yet and `wait` is false."""
     try:
@@ -151,7 +220,7 @@ def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
 
 def _submit(frame: Frame, segmenter: FrameSegmenter, meters: Meters) -> _InFlight:
     with meters.preprocess:
-        network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
+        network_bgr, geometry = segmenter.preprocess(frame.picture)
     started_s = meters.clock()
     segmenter.submit(network_bgr)
     return _InFlight(frame, geometry, (meters.clock() - started_s) * 1e3)

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import RoadsegError, SourceError
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Image, Picture, as_bgr
 from roadseg.render import HudStats
 from roadseg.video.channel import Channel
-from roadseg.video.inference import segment_frames
+from roadseg.video.inference import reuse_labels, segment_frames
 from roadseg.video.keeping_up import how_chosen, watch_pace
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
@@ -68,7 +68,7 @@ _MAX_QUEUED_BYTES = 32 * 2**20
 @dataclass(frozen=True, slots=True)
 class _Result:
     read: Read
-    picture: Image | None = None
+    picture: Picture | None = None
 
 
 class VideoLoop:
@@ -86,6 +86,8 @@ class VideoLoop:
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
+        every: the network sees every so many frames; see `roadseg.video.inference.reuse_labels`.
+            A live source's are all seen.
 
     Attributes:
         outputs: `outputs.written` names the results, once `run` has returned or raised.
@@ -105,6 +107,7 @@ class VideoLoop:
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
+        every: int = 1,
     ) -> None:
         if renderer is None and (sink is not None or window is not None):
             raise ValueError("a sink or a window needs a renderer")
@@ -116,6 +119,7 @@ class VideoLoop:
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
+        self.every = every
         live = source.info.kind == "live"
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
@@ -228,13 +232,19 @@ class VideoLoop:
             yield frame
 
     def _segment(self, frames: Channel[Frame]) -> Iterator[Read]:
-        pairs = segment_frames(
-            self.segmenter,
-            frames,
-            self.meters,
-            live=self.source.info.kind == "live",
-            keep_error=self._errors.keep,
-        )
+        live = self.source.info.kind == "live"
+        if self.every > 1 and not live:
+            pairs = reuse_labels(
+                self.segmenter,
+                frames,
+                self.meters,
+                every=self.every,
+                keep_error=self._errors.keep,
+            )
+        else:
+            pairs = segment_frames(
+                self.segmenter, frames, self.meters, live=live, keep_error=self._errors.keep
+            )
         # A file that is written may take its time.
         looked_at = self.window is not None and not self.outputs
         watch = watch_pace(self.segmenter, self.source.info, self.meters.clock, looked_at=looked_at)
@@ -261,7 +271,7 @@ class VideoLoop:
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
         doubt = None if read.doubt is None else read.doubt.pixels
-        picture = self.renderer(read.frame.image_bgr, read.label_map, hud, left_out, doubt)
+        picture = self.renderer(read.frame.picture, read.label_map, hud, left_out, doubt)
         return _Result(read, picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
@@ -270,7 +280,7 @@ class VideoLoop:
                 self._write(result)
                 self.meters.frame_out(result.read.frame.captured_s)
                 if self.window is not None and result.picture is not None:
-                    yield result.picture
+                    yield as_bgr(result.picture)
         except BaseException as exc:
             self._errors.keep(exc)  # now, before closing can fail as well
             raise

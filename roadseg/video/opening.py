@@ -30,6 +30,9 @@ from roadseg.video.reading import Reader, ReadingOptions, Timeline
 
 _log = logging.getLogger(__name__)
 
+MOST_REUSE = 4
+"""Of labels that are carried further, too many are wrong; docs/performance.md has the figures."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:
@@ -50,6 +53,8 @@ class VideoOptions:
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
+        reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
+            others get their labels from those around them; see `roadseg.video.reuse`.
         reading: what is read from each frame.
     """
 
@@ -69,6 +74,7 @@ class VideoOptions:
     fps: Fraction | None = None
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
+    reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
 
     @property
@@ -81,12 +87,29 @@ def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
 
     Raises:
-        UsageError: one of them is unknown, or `alpha` is out of range, or the timeline is a file
-            of another kind.
+        UsageError: one of them is unknown, `alpha` or `reuse` is out of range, or the timeline is
+            a file of another kind.
         BackendError: the timeline needs a package that is not installed.
     """
     _renderer(options, CAMVID)
     options.reading.check()
+    if not 1 <= options.reuse <= MOST_REUSE:
+        raise UsageError(
+            f"{option('--reuse', options.reuse)} is not from 1 to {MOST_REUSE}",
+            fix=f"use {option('--reuse', 2)}: the network sees every second frame",
+        )
+    if options.reuse > 1 and options.reading.blur:
+        raise UsageError(
+            f"{option('--blur')} hides what the network finds in each frame, and with "
+            f"{option('--reuse')} it does not see them all",
+            fix=f"leave {option('--reuse')} out",
+        )
+    if options.reuse > 1 and options.all_reading.wants_doubt:
+        raise UsageError(
+            f"doubt is read from the network's scores, and with {option('--reuse')} it does not "
+            "see every frame",
+            fix=f"leave {option('--reuse')} out",
+        )
 
 
 @contextmanager
@@ -121,8 +144,14 @@ def open_video(
                 fps=options.fps,
                 rtsp_transport=options.rtsp_transport,
                 stream=options.stream,
+                planar=_can_do_without_bgr(options, window),
             )
         )
+        if options.reuse > 1 and source.info.kind != "file":
+            raise UsageError(
+                f"{option('--reuse')} is for video files; {source.info.name} is none",
+                fix="leave it out",
+            )
         renderer = _renderer(options, segmenter.classes)
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
@@ -183,7 +212,17 @@ def open_video(
             clips=clips,
             window=window,
             meters=meters,
+            every=options.reuse,
         )
+
+
+def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:
+    """Whether pictures may stay in the planes that they are stored in, from the decoder to the
+    encoder: nothing that sees all of a picture needs BGR. Asked once, for the whole run."""
+    reading = options.reading
+    hides = bool(reading.blur) or reading.ignore_mask is not None
+    pngs = options.output is not None and options.output.suffix.lower() != ".mp4"
+    return window is None and not hides and not pngs and options.view != "doubt"
 
 
 def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:

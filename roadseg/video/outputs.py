@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from roadseg.core.types import Image
+from roadseg.core.types import Picture
 from roadseg.media.sinks.png import PngSink
 from roadseg.video.reading import Read, Row, Timeline
 
@@ -66,7 +66,7 @@ class Outputs:
         """Those of all sinks, one line each."""
         return [warning for sink in self._all for warning in sink.warnings]
 
-    def write(self, read: Read, picture: Image | None, row: Row | None = None) -> None:
+    def write(self, read: Read, picture: Picture | None, row: Row | None = None) -> None:
         """Write one frame.
 
         Args:

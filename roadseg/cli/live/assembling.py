@@ -40,7 +40,7 @@ _FILES = ("output", "save_masks", "timeline", "events", "event_clips")
 _ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 
 # Options that only the run over one file has.
-_FILE_ONLY = ("fps", "doubt", "doubt_limit")
+_FILE_ONLY = ("fps", "doubt", "doubt_limit", "reuse")
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 

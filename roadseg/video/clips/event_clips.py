@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from roadseg.core.errors import UsageError
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Image, Picture, as_bgr
 from roadseg.core.wording import option
 from roadseg.media.sinks.clips import EncodedPicture, PacketTap, PictureEncoder
 from roadseg.media.sinks.mp4 import Mp4Sink
@@ -102,7 +102,7 @@ class EventClips:
         """The folder, once there is a clip in it."""
         return self._folder.path if self._cutter.written else None
 
-    def write(self, frame: Frame, picture: Image, cues: Cues) -> None:
+    def write(self, frame: Frame, picture: Picture, cues: Cues) -> None:
         """The next frame, after the recording, if there is one, has got it.
 
         Args:
@@ -118,7 +118,7 @@ class EventClips:
         self._last_s = frame.time_s
         if self._encoder is not None:
             self._encoder.write(picture, frame)
-        peak = picture.copy() if any(moment.is_peak for moment in cues.moments) else None
+        peak = as_bgr(picture).copy() if any(moment.is_peak for moment in cues.moments) else None
         self._tell((frame.time_s, cues, peak))
 
     def close(self, *, ok: bool) -> None:

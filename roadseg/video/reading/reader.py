@@ -63,7 +63,9 @@ class Reader:
         if options.wants_doubt:
             limit = options.doubt_limit
             trust = Trust() if limit is None else Trust(most_entropy=limit)
-            self._doubts = Doubts(trust, with_pixels=options.doubt_view)
+            self._doubts = Doubts(
+                trust, with_pixels=options.doubt_view, temperature=options.temperature
+            )
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
             mask = options.ignore_mask
@@ -101,7 +103,7 @@ class Reader:
         steady = self._parts.steady
         if steady is None:
             return [self._read(frame, label_map, doubt)]
-        network_bgr, _ = preprocess(seen.image_bgr, label_map.geometry.network_hw)
+        network_bgr, _ = preprocess(seen.picture, label_map.geometry.network_hw)
         ids = steady.push(network_bgr, label_map.network_ids)
         before, self._waiting = self._waiting, (frame, label_map.geometry, doubt)
         return self._steadied(before, ids)
@@ -118,9 +120,7 @@ class Reader:
         if not mask.any():
             return frame
         # A copy: the source, or the network's next input, may still need the picture.
-        return replace(
-            frame, image_bgr=hide(frame.image_bgr.copy(), mask, self._options.blur_style)
-        )
+        return replace(frame, picture=hide(frame.image_bgr.copy(), mask, self._options.blur_style))
 
     def _steadied(self, waiting: _Waiting | None, ids: Labels | None) -> list[Read]:
         if waiting is None or ids is None:

@@ -16,8 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer.main
 
-from roadseg.cli import main
+from roadseg.cli import app, main
 from roadseg.live.toml import parse_config
 from tests.support import ROOT
 from tests.support.live import PATIENCE_S
@@ -225,3 +226,18 @@ def test_sigterm_finishes_files_and_is_no_failure(folders):
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert recordings(Path("out"), "front")[0] > 0
+
+
+def test_every_option_of_run_is_taken_or_refused():
+    """None is ignored in silence: --blur least of all."""
+    from roadseg.cli.live import assembling
+
+    command = typer.main.get_command(app).get_command(None, "run")
+    names = {each.name for each in command.params} - {"sources", "source", "help"}
+    taken = {
+        *(*assembling._KEYS, *assembling._SOURCE_KEYS, *assembling._FILES),
+        *(*assembling._FILE_ONLY, *assembling._LIVE),
+        *("show", "stats_json", "event", "pre_roll", "post_roll", "group"),
+    }
+    assert names - taken == set()
+    assert taken - names == set()

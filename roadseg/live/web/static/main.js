@@ -305,7 +305,8 @@ function showRecording() {
   const on = lastStatus?.cameras[large]?.recording ?? false;
   if (String(on) !== $("record").getAttribute("aria-pressed")) {
     $("record").setAttribute("aria-pressed", on);
-    $("record").textContent = on ? "Stop recording" : "Record";
+    $("record").textContent = on ? "Stop" : "Record";
+    $("record").title = on ? "Stop recording" : "Record this camera";
     if (hello?.can_record) listRecordings();
   }
 }

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roadseg.core.errors import SinkError
-from roadseg.core.types import Frame, Image
+from roadseg.core.planes import BT601, Planes
+from roadseg.core.types import Frame, Picture, size_of
 from roadseg.media.container import reason
 from roadseg.media.sinks.clips.tap import PacketTap
 from roadseg.media.sinks.encoder import add_video_stream
-from roadseg.media.sinks.pixels import even, letterbox, to_yuv420p
+from roadseg.media.sinks.pixels import to_planes
 from roadseg.media.sources.base import SourceInfo
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ class PictureEncoder:
         self._step = max(round(1 / self._rate / self._time_base), 1)
         self._last_pts: int | None = None
         self._size_hw = (0, 0)
+        self._colours = BT601
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:
-        """Encode one picture; the first one decides on the size, others are fitted into it.
+    def write(self, picture: Picture, frame: Frame) -> None:
+        """Encode one picture; the first one decides on size and colours, others are fitted into it.
 
         Raises:
             SinkError: the encoder refuses it.
@@ -58,9 +60,9 @@ class PictureEncoder:
 
         try:
             if self._stream is None:
-                self._stream = self._start(image_bgr)
-            planes = to_yuv420p(even(letterbox(image_bgr, self._size_hw)), out=self._planes)
-            yuv = VideoFrame.from_ndarray(planes, format="yuv420p")
+                self._stream = self._start(picture)
+            planes = to_planes(picture, self._size_hw, self._colours, out=self._planes)
+            yuv = VideoFrame.from_ndarray(planes.packed, format="yuv420p")
             pts = round(Fraction(frame.time_s) / self._time_base)
             if self._last_pts is not None:
                 pts = max(pts, self._last_pts + 1)
@@ -84,15 +86,17 @@ class PictureEncoder:
             for packet in stream.encode(None):
                 self._tap.take(packet)
 
-    def _start(self, image_bgr: Image) -> VideoStream:
+    def _start(self, picture: Picture) -> VideoStream:
         import av
 
-        self._size_hw = height, width = image_bgr.shape[0], image_bgr.shape[1]
+        self._size_hw = height, width = size_of(picture)
+        if isinstance(picture, Planes):
+            self._colours = picture.colours
         coded_h, coded_w = height + height % 2, width + width % 2
         self._planes = np.empty((coded_h * 3 // 2, coded_w), np.uint8)
         self._container = av.open(io.BytesIO(), "w", format="mp4")
         stream, warning = add_video_stream(
-            self._container, (coded_h, coded_w), self._rate, self._time_base
+            self._container, (coded_h, coded_w), self._rate, self._time_base, self._colours
         )
         if warning:
             self.warnings.append(warning)
