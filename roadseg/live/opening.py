@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.labels import DEFAULT_PALETTE
 from roadseg.core.size import parse_size
@@ -93,6 +94,7 @@ def open_live(
     if token is None and config.web is not None:
         token = _token_of(config.web)
     with ExitStack() as stack:
+        stack.enter_context(one_opencv_thread())
         segmenter = stack.enter_context(
             Segmenter(
                 config.model or "auto",

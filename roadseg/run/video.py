@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import cv2
-
+from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
 from roadseg.loading.choice import AUTO
@@ -75,7 +74,7 @@ def open_loop(
         )
     check_look(options)  # a mistyped option does not wait for the model
     with (
-        _one_opencv_thread(),
+        one_opencv_thread(),
         Segmenter(
             options.model,
             options.backend,
@@ -88,18 +87,3 @@ def open_loop(
         calm = replace(options.reading, temperature=segmenter.choice.temperature)
         with open_video(replace(options, reading=calm), segmenter, meters=meters) as loop:
             yield loop
-
-
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """Keep OpenCV to the thread that calls it.
-
-    The stages of a run overlap already, and the network wants the cores; OpenCV's own threads look
-    busily for work for a while after each call, which costs a tenth of the time beside the network.
-    """
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -89,7 +89,8 @@ def test_a_page_is_served_while_it_runs_and_files_play_at_their_own_rate(folders
     assert run(*TWO, "--web", 0, "--max-staleness", 60) == 0
     captured = capsys.readouterr()
     assert re.search(r"the page is at http://127\.0\.0\.1:\d+/\n", captured.err)
-    assert "front: 7 of 7 frames shown" in captured.out
+    # A busy machine may be late for some: they play like cameras.
+    assert re.search("^front: [1-7] of 7 frames shown", captured.out, re.M)
 
 
 def test_a_page_beyond_this_machine_has_a_token_that_is_printed_once(folders, capsys):
