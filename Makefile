@@ -9,7 +9,7 @@ PYTHON := python3
 VERSION := any
 endif
 
-.PHONY: demo test check weights weights-arguments ladder clean
+.PHONY: demo test check weights weights-arguments ladder temperature clean
 
 demo: $(DEMO)/.installed
 	@mkdir -p out
@@ -49,6 +49,12 @@ weights: weights-arguments $(TEST)/.installed
 #   make ladder DATA=CamVid
 ladder: $(TEST)/.installed
 	@$(TEST)/bin/python -m tools.ladder --data "$(DATA)"
+
+# How sure what ships is of itself, against how often it is right; `make weights` fits that of new
+# weights, too.
+#   make temperature DATA=CamVid
+temperature: $(TEST)/.installed
+	@$(TEST)/bin/python -m tools.temperature --data "$(DATA)"
 
 # Before the environment is made, which takes minutes.
 weights-arguments:

@@ -23,8 +23,6 @@ from roadseg.quantize.sensitivity import float_layer_counts, rank_layers
 from roadseg.weights.calibration import Calibration, Gate
 from roadseg.weights.gate import bounds_text, check_drop, cost_text, passes
 
-__all__ = ["calibrate_network"]
-
 _log = logging.getLogger(__name__)
 
 

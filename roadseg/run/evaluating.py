@@ -18,6 +18,7 @@ from roadseg.evaluation.evaluate import Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
 from roadseg.evaluation.report.report import PAGE, Report
 from roadseg.evaluation.robustness import Corruptions, Robustness, evaluate_corruptions
+from roadseg.loading.auto import choose_for
 from roadseg.loading.choice import Choice, choose
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def evaluate_model(
         data: labelled frames in a layout of docs/data.md; or, with `labels`, a video.
         split: which part of the data set to score.
         labels: of the frames of a video: a folder of PNGs or an `.npz` file.
-        model, backend, threads: see `roadseg.Segmenter`.
+        model, backend, threads: see `roadseg.Segmenter`; `auto` is the most accurate.
         size_hw: height and width of the network's input; default: what the first frame gives.
         report: folder for an HTML page with pictures; None for none.
         corruptions: score the frames corrupted, too; None for as they are alone.
@@ -121,6 +122,8 @@ def evaluate_model(
         claim_file(report / PAGE)
     choice = choose(model, backend, size_hw=size_hw, threads=threads)
     frames = _open(data, split, labels, choice)
+    if choice.auto:
+        choice = choose_for(choice, _first_hw(frames), 0)  # an evaluation has time
     network_hw = choice.size_hw or choice.network_hw(_first_hw(frames))
     classes = frames.classes
     flicker = None if labels is None else Flicker(classes.num_classes)

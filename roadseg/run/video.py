@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
+from roadseg.loading.choice import AUTO
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
@@ -66,7 +67,8 @@ def open_loop(
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
     reading = options.all_reading
-    if reading.wants_doubt and reading.doubt_limit is None and options.model != _TRUSTED:
+    own = options.model in (AUTO, _TRUSTED)
+    if reading.wants_doubt and reading.doubt_limit is None and not own:
         _log.info(
             f"the limits of doubt are those of {_TRUSTED}: {options.model} may need its own, "
             f"{option('--doubt-limit')}; docs/road.md says how to find it"
@@ -79,12 +81,13 @@ def open_loop(
             options.backend,
             size_hw=options.size_hw,
             threads=options.threads,
-            scores=options.all_reading.wants_doubt,
+            scores=reading.wants_doubt,
             progress=progress,
         ) as segmenter,
-        open_video(options, segmenter, meters=meters) as loop,
     ):
-        yield loop
+        calm = replace(options.reading, temperature=segmenter.choice.temperature)
+        with open_video(replace(options, reading=calm), segmenter, meters=meters) as loop:
+            yield loop
 
 
 @contextmanager

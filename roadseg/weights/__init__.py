@@ -13,6 +13,7 @@ from roadseg.weights.manifest import (
     load_manifest,
     write_ladder,
     write_manifest_entry,
+    write_temperature,
 )
 from roadseg.weights.resolve import (
     ModelFile,
@@ -34,4 +35,5 @@ __all__ = [
     "resolve_weights",
     "write_ladder",
     "write_manifest_entry",
+    "write_temperature",
 ]

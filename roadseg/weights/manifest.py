@@ -182,12 +182,17 @@ def write_ladder(name: str, ladder: Sequence[RungScores], *, directory: Path = W
         ModelError: the manifest is damaged, or lacks the model.
         SinkError: the manifest cannot be written.
     """
-    if name not in load_manifest(directory):
-        raise ModelError(f"no model {name!r} in {directory}", fix="write its files first")
-    path = directory / "manifest.json"
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    raw["models"][name]["ladder"] = [asdict(rung) for rung in ladder]
-    write_json(path, raw)
+    _replace(name, "ladder", [asdict(rung) for rung in ladder], directory)
+
+
+def write_temperature(name: str, temperature: float, *, directory: Path = WEIGHTS_DIR) -> None:
+    """Replace the temperature of a model that a folder's manifest has.
+
+    Raises:
+        ModelError: the manifest is damaged, or lacks the model.
+        SinkError: the manifest cannot be written.
+    """
+    _replace(name, "temperature", temperature, directory)
 
 
 def sha256_of(path: Path) -> str:
@@ -201,6 +206,15 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _replace(name: str, key: str, value: object, directory: Path) -> None:
+    if name not in load_manifest(directory):
+        raise ModelError(f"no model {name!r} in {directory}", fix="write its files first")
+    path = directory / "manifest.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["models"][name][key] = value
+    write_json(path, raw)
 
 
 def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:

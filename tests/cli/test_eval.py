@@ -77,6 +77,17 @@ def test_network_input_follows_the_frames(
     assert document["global_accuracy"] > 0.95
 
 
+def test_auto_is_the_most_accurate(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "openvino", "--model", "auto"]
+    assert main([*arguments, "--json", str(path)]) == 0
+    document = json.loads(path.read_text())
+    assert (document["model"], document["size_hw"]) == ("segnet-lite", [320, 512])
+    assert "segnet-lite at 320x512: the most accurate" in capsys.readouterr().err
+
+
 def test_a_clip_with_labels(
     camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

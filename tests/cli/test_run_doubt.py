@@ -14,6 +14,7 @@ import pytest
 from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 from roadseg.cli import main
 from roadseg.core.backend import ScoringBackend
+from roadseg.loading.choice import Choice
 
 SURE = (0, 90, 90)
 TORN = (255, 90, 90)
@@ -99,3 +100,16 @@ def test_limits_that_cannot_be(
         r"error: --doubt-limit \S+ is not between 0 and 1: use for example --doubt-limit 0.12\n",
         capsys.readouterr().err,
     )
+
+
+def test_a_calm_temperature_makes_a_sure_network_doubt(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_doubt(temperature: float) -> float:
+        monkeypatch.setattr(Choice, "temperature", temperature)
+        rows = tmp_path / f"{temperature}.csv"
+        assert run(source, "--doubt", "--timeline", rows) == 0
+        return doubts(rows)[0][0]
+
+    assert first_doubt(1.0) < 0.01
+    assert first_doubt(8.0) > 0.3

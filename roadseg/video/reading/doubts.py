@@ -44,10 +44,11 @@ class Doubts:
     Args:
         trust: when a picture is not to be trusted.
         with_pixels: `DoubtReading.pixels` are wanted.
+        temperature: that scores are divided by; see `roadseg.road.doubt_maps`.
     """
 
-    def __init__(self, trust: Trust, *, with_pixels: bool) -> None:
-        self._trust, self._with_pixels = trust, with_pixels
+    def __init__(self, trust: Trust, *, with_pixels: bool, temperature: float = 1.0) -> None:
+        self._trust, self._with_pixels, self._temperature = trust, with_pixels, temperature
         self._frames = self._doubtful = 0
         self._entropy = 0.0
 
@@ -58,12 +59,14 @@ class Doubts:
             scores: (classes, h, w) float32, before softmax.
             network_ids: (h, w) uint8, the labels picked from them.
         """
-        doubt = picture_doubt(scores, labels=network_ids)
+        doubt = picture_doubt(scores, self._temperature, network_ids)
         is_doubtful = self._trust.is_doubtful(doubt)
         self._frames += 1
         self._doubtful += is_doubtful
         self._entropy += doubt.entropy
-        pixels = doubt_maps(scores[:, ::_STEP, ::_STEP]).entropy if self._with_pixels else None
+        pixels = None
+        if self._with_pixels:
+            pixels = doubt_maps(scores[:, ::_STEP, ::_STEP], self._temperature).entropy
         return DoubtReading(doubt, is_doubtful, pixels)
 
     def to_json(self) -> dict[str, object]:

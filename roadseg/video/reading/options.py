@@ -34,6 +34,7 @@ class ReadingOptions:
         doubt_limit: mean entropy above which a picture is not to be trusted, 0 to 1; that of
             `segnet-lite` where None. See `roadseg.road.Trust`.
         doubt_view: read it for each pixel, for the view of that name.
+        temperature: that the network's scores are divided by; see `roadseg.evaluation.temperature`.
         rules: events to watch for; see `roadseg.road.events.grammar`.
         events: `.jsonl` file with a line for each event, None for none.
         event_clips: folder for a clip and a snapshot of each event, None for none.
@@ -54,6 +55,7 @@ class ReadingOptions:
     doubt: bool = False
     doubt_limit: float | None = None
     doubt_view: bool = False
+    temperature: float = 1.0
     rules: tuple[str, ...] = ()
     events: Path | None = None
     event_clips: Path | None = None

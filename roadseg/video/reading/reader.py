@@ -63,7 +63,9 @@ class Reader:
         if options.wants_doubt:
             limit = options.doubt_limit
             trust = Trust() if limit is None else Trust(most_entropy=limit)
-            self._doubts = Doubts(trust, with_pixels=options.doubt_view)
+            self._doubts = Doubts(
+                trust, with_pixels=options.doubt_view, temperature=options.temperature
+            )
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
             mask = options.ignore_mask
