@@ -32,7 +32,6 @@ __all__ = [
 
 _NAMES = {
     "matplotlib": "Matplotlib",
-    "nncf": "NNCF",
     "onnx": "ONNX",
     "prometheus_client": "prometheus-client",
     "tensorboard": "TensorBoard",

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,11 +20,12 @@ from roadseg.core.geometry import network_size
 from roadseg.core.weights_file import read_header
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
+from roadseg.quantize.search import calibrate_network
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
 from roadseg.training.spec import RunSpec
 from roadseg.weights import load_manifest
-from roadseg.weights.calibration import read_calibration
+from roadseg.weights.calibration import Calibration, read_calibration
 from tests.support.datasets import write_tiny_camvid
 from tools import release as module
 from tools.figures import figures_of
@@ -146,7 +148,7 @@ def test_a_refused_network_leaves_the_folder_alone(
     def refuse(*_: object, **__: object) -> None:
         raise QualityGateError("too much")
 
-    monkeypatch.setattr(module, "quantize_within", refuse)
+    monkeypatch.setattr(module, "calibrate_network", refuse)
     shipped = tmp_path / "weights"
     shipped.mkdir()
     with pytest.raises(QualityGateError, match="too much"):
@@ -164,7 +166,9 @@ def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     shipped, scales = tmp_path / "weights", tmp_path / "scales"
     shipped.mkdir()
 
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*given: Any, unsigned: bool = False, **options: Any) -> Calibration:
+        if unsigned:
+            return calibrate_network(*given, unsigned=True, **options)
         raise QualityGateError("too much")
 
     def go() -> None:
