@@ -8,7 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def requantize(
 ) -> Release:
     """Make the INT8 files of a shipped model again, from the weights that ship.
 
-    Its weights, what its manifest says of their training and TensorRT's scales stay as they are.
+    Its weights, what its manifest says of them and TensorRT's scales stay as they are.
 
     Args:
         name: of the model.
@@ -124,18 +124,21 @@ def requantize(
         )
     file = entries[name].files["torch"].parts[0].path
     module, _meta = load_weights(file, CAMVID)
-    source = _Source(name, module, file.read_bytes(), dict(entries[name].training))
+    training, scores = entries[name].training, entries[name].validation
+    known = {key: value for key, value in scores.items() if key.startswith("fp32 on ")}
+    source = _Source(name, module, file.read_bytes(), dict(training), known)
     return _release(source, data, frame_list, sample, True, max_drop_points, directory, None)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Weights that are to ship, and how they were trained."""
+    """Weights that are to ship, how they were trained, and what they are known to score."""
 
     name: str
     module: Any
     weights: bytes
     training: dict[str, Any]
+    validation: dict[str, Any] = field(default_factory=dict)
 
 
 def _release(
@@ -161,9 +164,10 @@ def _release(
             scores[precision, key] = _score(model, precision, name, dataset)
         return scores[precision, "val"].miou
 
-    network = from_onnx(build_onnx(module, name, weights_sha256=digest))
-    finish_ir(network)
-    _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+    if not source.validation:
+        network = from_onnx(build_onnx(module, name, weights_sha256=digest))
+        finish_ir(network)
+        _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
     trained = TrainedNetwork(module, name, digest)
     quantized = scales = None
     if int8:
@@ -194,7 +198,8 @@ def _release(
             architecture=name,
             files=files,
             training=source.training,
-            validation={
+            validation=source.validation
+            | {
                 f"{precision} on {key}": _rounded(s.to_json())
                 for (precision, key), s in scores.items()
             },
