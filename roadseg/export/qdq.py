@@ -162,8 +162,9 @@ class _Quantizer:
         moving = [layer for layer in self._layers if layer.kind != "conv"]
         self._planes = {plane for layer in moving for plane in layer.planes}
         if unsigned:
-            # OpenVINO carries the quantisers before a pool and inside an unpool through them.
-            self._quantized -= {layer.y for layer in moving}
+            # OpenVINO carries a quantiser through a pool. Not through an unpool: a convolution that
+            # read signed planes without one of its own would lose two labels of a hundred.
+            self._quantized -= {layer.y for layer in moving if layer.kind == "pool"}
             self._quantized |= self._planes
         else:
             self._quantized |= {layer.y for layer in moving if layer.kind == "unpool"}
