@@ -9,7 +9,7 @@ PYTHON := python3
 VERSION := any
 endif
 
-.PHONY: demo test check weights weights-arguments clean
+.PHONY: demo test check weights weights-arguments ladder temperature clean
 
 demo: $(DEMO)/.installed
 	@mkdir -p out
@@ -45,6 +45,18 @@ $(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 weights: weights-arguments $(TEST)/.installed
 	@$(TEST)/bin/python -m tools.release_weights $(if $(MODEL),--model $(MODEL),--run $(RUN)) --data $(DATA) \
 		--note "$(NOTE)" $(ARGS)
+
+# The accuracy of what ships at every input that `--model auto` chooses from; `make weights` measures
+# that of new weights, too.
+#   make ladder DATA=CamVid
+ladder: $(TEST)/.installed
+	@$(TEST)/bin/python -m tools.ladder --data "$(DATA)"
+
+# How sure what ships is of itself, against how often it is right; `make weights` fits that of new
+# weights, too.
+#   make temperature DATA=CamVid
+temperature: $(TEST)/.installed
+	@$(TEST)/bin/python -m tools.temperature --data "$(DATA)"
 
 # Before the environment is made, which takes minutes.
 weights-arguments:

@@ -48,7 +48,7 @@ def load_operations(device: str) -> KernelOperations:
     Raises:
         BackendError: they cannot be compiled or loaded.
     """
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
     from roadseg.testing.cuda import SimulatedCuda
 
     if device == "cpu":

@@ -48,7 +48,7 @@ def usable_runtime() -> Any:
         raise SkippedError(str(exc)) from exc
     if runtime.target == "tensorrt-rtx":
         from roadseg.backends.tensorrt.builder.compile import choose_sm
-        from roadseg.cuda import load_cuda
+        from roadseg.cuda.load import load_cuda
 
         try:
             cuda = load_cuda()
@@ -109,7 +109,7 @@ def _engine(
 ) -> dict[str, Any]:
     from roadseg.backends.tensorrt.backend import TensorRtBackend
     from roadseg.backends.tensorrt.builder.build_engine import build_engine
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
     from roadseg.engine.spec import EngineSpec
     from roadseg.models import save_weights
 

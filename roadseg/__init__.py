@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from roadseg.quantize.calibrating import calibrate_model
     from roadseg.quantize.quantizing import quantize_model
     from roadseg.run.evaluating import evaluate_model
+    from roadseg.training.crossval import cross_validate
     from roadseg.training.loop import train
     from roadseg.training.spec import RunSpec
 
@@ -39,6 +40,7 @@ __all__ = [
     "build_engine",
     "calibrate_model",
     "compare",
+    "cross_validate",
     "errors",
     "evaluate_model",
     "export_network",
@@ -59,6 +61,7 @@ _HOMES = {
     "build_engine": "backends.tensorrt.builder.build_engine",
     "calibrate_model": "quantize.calibrating",
     "compare": "comparison.run",
+    "cross_validate": "training.crossval",
     "evaluate_model": "run.evaluating",
     "export_network": "export.exporting",
     "quantize_model": "quantize.quantizing",

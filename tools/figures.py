@@ -15,19 +15,22 @@ from typing import Any
 import cv2
 
 from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.geometry import network_size
 from roadseg.core.types import Image
 from roadseg.loading.segmenter import Segmenter
 from roadseg.render import Renderer
 from roadseg.weights import ManifestEntry
 
-__all__ = ["figures_of", "refresh_documents", "replace_figures", "write_picture"]
-
 _END = "<!-- / -->"
+_PAGES = ("README.md", "docs/accuracy.md", "docs/performance.md")
 _DATA = {"val": "validation", "sample": "`samples/drive.mp4`"}
 
 
 def figures_of(entry: ManifestEntry) -> dict[str, str]:
-    """The figures of a shipped model by marker: `miou`, `table`, `classes`, and INT8's `cost`."""
+    """The figures of a shipped model by marker.
+
+    `miou`, `table`, `classes`; INT8's `cost`, and its `ladder` where that was measured.
+    """
     scores = {
         key: value
         for key, value in entry.validation.items()
@@ -53,7 +56,22 @@ def figures_of(entry: ManifestEntry) -> dict[str, str]:
     }
     if shipped is not full:
         figures["cost"] = f"{100 * (full['miou'] - shipped['miou']):.2f}"
+    if entry.ladder:
+        figures["ladder"] = f"\n{_ladder(entry)}\n"
     return figures
+
+
+def _ladder(entry: ManifestEntry) -> str:
+    rows = [
+        "| input for 4:3 | for 16:9 | processor time | mIoU, validation | mIoU, 720p |",
+        "|---|---|---|---|---|",
+    ]
+    for rung in sorted(entry.ladder, key=lambda rung: -rung.pixels):
+        shapes = (network_size(hw, budget=rung.pixels) for hw in ((360, 480), (720, 1280)))
+        inputs = " | ".join(f"{height}x{width}" for height, width in shapes)
+        scores = " | ".join(f"{rung.miou[key]:.3f}" for key in ("val", "720p"))
+        rows.append(f"| {inputs} | {rung.cost_ms:.0f} ms | {scores} |")
+    return "\n".join(rows)
 
 
 def replace_figures(text: str, name: str, figures: Mapping[str, str]) -> str:
@@ -86,21 +104,42 @@ def refresh_documents(entry: ManifestEntry, run: Path | None, checkout: Path) ->
     Raises:
         SinkError: a document cannot be written.
     """
-    written = []
-    figures = figures_of(entry)
+    written = refresh_figures(entry, checkout)
     try:
-        for path in (checkout / "README.md", checkout / "docs" / "accuracy.md"):
-            text = path.read_text(encoding="utf-8")
-            renewed = replace_figures(text, entry.name, figures)
-            if renewed != text:
-                path.write_text(renewed, encoding="utf-8")
-                written.append(path)
         curves = run / "curves.png" if run is not None else None
         if curves is not None and curves.is_file():
             target = checkout / "docs" / "curves" / f"{entry.name}.png"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(curves, target)
             written.append(target)
+    except OSError as exc:
+        raise SinkError(f"cannot refresh the documentation: {exc}") from exc
+    return written
+
+
+def refresh_figures(entry: ManifestEntry, checkout: Path) -> list[Path]:
+    """Bring the figures of README and pages up to date with a model that ships.
+
+    Args:
+        entry: its manifest entry.
+        checkout: the project's folder.
+
+    Returns:
+        What was written.
+
+    Raises:
+        SinkError: a document cannot be written.
+    """
+    written = []
+    figures = figures_of(entry)
+    try:
+        for name in _PAGES:
+            path = checkout / name
+            text = path.read_text(encoding="utf-8")
+            renewed = replace_figures(text, entry.name, figures)
+            if renewed != text:
+                path.write_text(renewed, encoding="utf-8")
+                written.append(path)
     except OSError as exc:
         raise SinkError(f"cannot refresh the documentation: {exc}") from exc
     return written

@@ -18,8 +18,6 @@ import roadseg
 from roadseg.cli import app
 from roadseg.core import errors
 
-__all__ = ["PAGE", "reference"]
-
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 
 _HEAD = """# Reference

@@ -29,10 +29,9 @@ from roadseg.export.onnx import build_onnx
 from roadseg.models import load_weights, weights_bytes
 from roadseg.quantize.quantizing import int8_network
 from roadseg.quantize.search import calibrate_network
-from roadseg.weights import WEIGHTS_DIR, load_manifest, write_manifest_entry
+from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
-
-__all__ = ["Release", "release", "requantize"]
+from tools.ladder import measure_ladder
 
 MANIFEST = "manifest.json"
 
@@ -53,6 +52,7 @@ def release(
     frame_list: Path | None = None,
     *,
     sample: LabelledClip | None = None,
+    scenes: LabelledFrames | None = None,
     note: str = "",
     int8: bool = True,
     max_drop_points: float = 0.5,
@@ -74,6 +74,8 @@ def release(
         frame_list: names the frames on which INT8 ranges are measured; default: every 4th of
             `train`.
         sample: further labelled frames to score on, recorded as `sample`.
+        scenes: large labelled frames; with them the INT8 network is scored at every rung's input,
+            and its ladder recorded.
         note: anything about the training that its configuration does not tell.
         int8: quantise for the CPU, too; without it the FP16 weights ship alone.
         max_drop_points: points of validation mIoU that INT8 may cost.
@@ -93,7 +95,9 @@ def release(
     training = _training(config, meta, note)
     weights = weights_bytes(module, name, **meta, training=training)
     source = _Source(name, module, weights, training)
-    return _release(source, data, frame_list, sample, int8, max_drop_points, directory, scales_dir)
+    return _release(
+        source, data, frame_list, sample, scenes, int8, max_drop_points, directory, scales_dir
+    )
 
 
 def requantize(
@@ -102,6 +106,7 @@ def requantize(
     frame_list: Path | None = None,
     *,
     sample: LabelledClip | None = None,
+    scenes: LabelledFrames | None = None,
     max_drop_points: float = 0.5,
     directory: Path = WEIGHTS_DIR,
 ) -> Release:
@@ -127,7 +132,9 @@ def requantize(
     training, scores = entries[name].training, entries[name].validation
     known = {key: value for key, value in scores.items() if key.startswith("fp32 on ")}
     source = _Source(name, module, file.read_bytes(), dict(training), known)
-    return _release(source, data, frame_list, sample, True, max_drop_points, directory, None)
+    return _release(
+        source, data, frame_list, sample, scenes, True, max_drop_points, directory, None
+    )
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ def _release(
     data: Path,
     frame_list: Path | None,
     sample: LabelledClip | None,
+    scenes: LabelledFrames | None,
     int8: bool,
     max_drop_points: float,
     directory: Path,
@@ -176,6 +184,11 @@ def _release(
         )
         quantized = int8_network(trained, ranges)
         _log.info(f"int8: mIoU {100 * measure(quantized, 'int8'):.2f}")
+    rungs: tuple[RungScores, ...] = ()
+    if quantized is not None and scenes is not None:
+        rungs = measure_ladder(quantized, name, {"val": datasets["val"], "720p": scenes})
+        for rung in rungs:
+            _log.info(f"int8 at {rung.pixels} pixels: mIoU {100 * rung.miou['val']:.2f}")
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
         claim_file(scales_path)
@@ -203,6 +216,7 @@ def _release(
                 f"{precision} on {key}": _rounded(s.to_json())
                 for (precision, key), s in scores.items()
             },
+            ladder=rungs,
             directory=staging,
         )
     if scales is not None:

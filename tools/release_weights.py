@@ -16,8 +16,6 @@ from roadseg.cli.lines import lines_on_stdout
 from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 
-__all__ = ["program", "release_weights"]
-
 program = typer.Typer(add_completion=False)
 
 NAME = "python -m tools.release_weights"
@@ -61,6 +59,7 @@ def release_weights(
 
     check_drop(max_drop)
     require("releasing weights", ("torch", "onnx"), "export")
+    from tools.ladder import HdScenes
     from tools.release import release, requantize
 
     if (run is None) != bool(model) or (model and not int8):
@@ -71,7 +70,11 @@ def release_weights(
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
     with lines_on_stdout():
         given = data, frame_list or calibration  # the option's older name
-        options: Any = {"sample": sample, "max_drop_points": max_drop}
+        options: Any = {
+            "sample": sample,
+            "scenes": HdScenes() if int8 else None,
+            "max_drop_points": max_drop,
+        }
         if run is None:
             result = requantize(model, *given, **options)
         else:

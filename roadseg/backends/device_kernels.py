@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from roadseg.cuda import Cuda, DeviceInfo, Kernel, load_cuda
+from roadseg.cuda.api import Cuda, DeviceInfo, Kernel
+from roadseg.cuda.load import load_cuda
 from roadseg.kernels.kernels import variants
 from roadseg.kernels.nvrtc import compile_kernels, newer_than_driver, nvrtc_version
-
-__all__ = ["LoadedKernels", "compile_for"]
 
 
 class LoadedKernels:

@@ -14,27 +14,19 @@ import numpy.typing as npt
 from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.labels import NUM_CLASSES
 
-__all__ = ["FakeBackend", "FakePipelinedBackend"]
-
 
 class FakeBackend:
     """Labels each pixel with `green * NUM_CLASSES // 256`: 0 for black, 10 for white."""
 
+    info = BackendInfo(name="fake", model="fake", precision="uint8", device="CPU")
+
     def __init__(self, network_hw: tuple[int, int]) -> None:
-        self._network_hw = network_hw
+        self.network_hw = network_hw
         self._table = (np.arange(256) * NUM_CLASSES // 256).astype(np.uint8)
-
-    @property
-    def info(self) -> BackendInfo:
-        return BackendInfo(name="fake", model="fake", precision="uint8", device="CPU")
-
-    @property
-    def network_hw(self) -> tuple[int, int]:
-        return self._network_hw
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""
-        check_batch(batch_bgr, self._network_hw)
+        check_batch(batch_bgr, self.network_hw)
         labels: npt.NDArray[np.uint8] = self._table[batch_bgr[..., 1]]
         return labels
 
@@ -42,22 +34,29 @@ class FakeBackend:
         """Nothing to give back."""
 
 
+class FakeScoringBackend(FakeBackend):
+    """The same labels with scores: sure of them where blue is 0, torn where it is 255."""
+
+    def infer_scores(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `ScoringBackend.infer_scores`."""
+        ids = self.infer(batch_bgr)
+        surely = (256 - batch_bgr[..., 0].astype(np.float32)) / 16
+        classes = np.arange(NUM_CLASSES, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+        return np.where(ids[:, np.newaxis] == classes, surely[:, np.newaxis], np.float32(0))
+
+
 class FakePipelinedBackend(FakeBackend):
     """The same labels from a backend that keeps several batches in flight, as one on a GPU does."""
 
     def __init__(self, network_hw: tuple[int, int], depth: int = 2) -> None:
         super().__init__(network_hw)
-        self._depth = depth
+        self.depth = depth
         self._in_flight: deque[npt.NDArray[np.uint8]] = deque()
-
-    @property
-    def depth(self) -> int:
-        return self._depth
 
     def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
         """See `PipelinedBackend.submit`."""
-        check_batch(batch_bgr, self._network_hw)
-        if len(self._in_flight) >= self._depth:
+        check_batch(batch_bgr, self.network_hw)
+        if len(self._in_flight) >= self.depth:
             raise RuntimeError(f"{len(self._in_flight)} batches are in flight: collect one first")
         self._in_flight.append(batch_bgr.copy())
 

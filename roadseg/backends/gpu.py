@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from roadseg.core.errors import BackendError, EngineError
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
 
-__all__ = ["has_nvidia_driver", "shared_cuda", "why_not_tensorrt"]
 
 _DEVICES = (
     "/dev/nvidiactl",  # Linux, containers included
@@ -41,7 +40,7 @@ def shared_cuda() -> Cuda:
     Raises:
         BackendError: there is no GPU, no driver or no CUDA library for Python.
     """
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     return load_cuda()
 

@@ -16,8 +16,6 @@ from roadseg.cli.lines import log_printed, print_details
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
-__all__ = ["main"]
-
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
 6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted by Ctrl-C, 143 by SIGTERM,
 129 by SIGHUP."""
@@ -30,12 +28,14 @@ _COMMANDS = (
     "eval",
     "compare",
     "train",
+    "crossval",
     "quantize",
     "calibrate",
     "build-engine",
     "export",
     "render-sample",
     "find-bonnet",
+    "timeline",
     "doctor",
 )
 
@@ -128,26 +128,25 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
 
         # The errors of libraries name the URL with the password in it.
         print(redact_text(traceback.format_exc(), arguments), end="", file=sys.stderr)
+    text, code = _explained(exc, arguments)
+    # Sources are redacted where they are named; this is for options that take no URL.
+    print(f"error: {redact_text(text, arguments)}", file=sys.stderr)
+    return code
+
+
+def _explained(exc: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+    """What an error says, and its exit code."""
     if isinstance(exc, RoadsegError):
-        # Sources are redacted where they are named; this is for options that take no URL.
-        print(f"error: {redact_text(str(exc), arguments)}", file=sys.stderr)
-        return exc.exit_code
+        return str(exc), exc.exit_code
     # typer carries its own copy of click's exceptions in some versions and click's in others:
     # both have these two members and a usage error's exit code of 2.
     if hasattr(exc, "format_message") and hasattr(exc, "exit_code"):
-        text = usage_message(exc, arguments, _COMMANDS)
-        print(f"error: {redact_text(text, arguments)}", file=sys.stderr)
-        return int(exc.exit_code)
+        return usage_message(exc, arguments, _COMMANDS), int(exc.exit_code)
     if isinstance(exc, ImportError):
         from roadseg.core.cv2_check import explain_import_error
 
         explanation = explain_import_error(exc)
         if explanation is not None:
-            print(f"error: {explanation}", file=sys.stderr)
-            return explanation.exit_code
-    print(
-        f"error: unexpected {type(exc).__name__}: {redact_text(str(exc), arguments)}; "
-        "run again as 'roadseg --debug ...' and report the traceback",
-        file=sys.stderr,
-    )
-    return 1
+            return str(explanation), explanation.exit_code
+    again = "run again as 'roadseg --debug ...' and report the traceback"
+    return f"unexpected {type(exc).__name__}: {exc}; {again}", 1

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from roadseg.media.sources.base import RtspTransport
     from roadseg.run.bench import BenchReport
+    from roadseg.run.ladder import LadderReport
+    from roadseg.run.video import RunOptions
 
 
 def bench(
@@ -43,6 +45,14 @@ def bench(
             "--output/--no-output", help="Encode to H.264 as well (and throw the file away)."
         ),
     ] = True,
+    all_rungs: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Measure every network and input that --model auto chooses from, and print their "
+            "accuracy beside their speed.",
+        ),
+    ] = False,
 ) -> None:
     """Measure frames per second end to end, each stage, and the network alone.
 
@@ -72,6 +82,9 @@ def bench(
     )
     if json_path is not None:
         claim_file(json_path)
+    if all_rungs:
+        _bench_all(options, encode=output, json_path=json_path)
+        return
     with progress_bar() as progress:
         result = run_bench(options, encode=output, progress=progress)
     for warning in result.run.warnings:
@@ -82,6 +95,48 @@ def bench(
     if json_path is not None:
         write_json(json_path, result.to_json())
         typer.echo(f"written to {json_path}")
+
+
+def _bench_all(options: RunOptions, *, encode: bool, json_path: Path | None) -> None:
+    from rich.console import Console
+
+    from roadseg.cli.progress_bar import progress_bar
+    from roadseg.core.errors import UsageError
+    from roadseg.core.files import write_json
+    from roadseg.run.ladder import bench_ladder
+
+    if options.size_hw is not None:
+        raise UsageError("--all measures sizes of its own", fix="leave --size out")
+    with progress_bar() as progress:
+        result = bench_ladder(options, encode=encode, progress=progress)
+    Console().print(_ladder_table(result, encode=encode))
+    typer.echo(f"on {result.rungs[0].report.machine}")
+    if json_path is not None:
+        write_json(json_path, result.to_json())
+        typer.echo(f"written to {json_path}")
+
+
+def _ladder_table(result: LadderReport, *, encode: bool) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("network")
+    table.add_column("input")
+    table.add_column("mIoU", justify="right")
+    table.add_column("network alone", justify="right")
+    table.add_column("end to end" if encode else "without output", justify="right")
+    table.add_column("")
+    for each in result.rungs:
+        height, width = each.report.run.size_hw
+        table.add_row(
+            each.rung.model,
+            f"{height}x{width}",
+            f"{each.rung.miou:.3f}",
+            f"{each.report.model_ms:.1f} ms",
+            f"{each.report.run.fps:.1f} FPS",
+            "auto" if each.chosen else "",
+        )
+    return table
 
 
 def _title(result: BenchReport) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roadseg.cli.lines import lines_on_stdout
+from roadseg.cli.options import WeightsOption
 from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.size import parse_size
 
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
     from roadseg.engine.spec import EngineSpec, Precision
     from roadseg.engine.store import EngineFile
 
-__all__ = ["build_engine"]
 
 _log = logging.getLogger(__name__)
 
 
 def build_engine(
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision; the default.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Eight bits, with what 'roadseg calibrate' measured.")
@@ -158,13 +156,8 @@ def build_engine(
 def _precision(fp16: bool, int8: bool, fp32: bool) -> Precision:
     from roadseg.core.errors import UsageError
 
-    given: list[Precision] = []
-    if fp16:
-        given.append("fp16")
-    if int8:
-        given.append("int8")
-    if fp32:
-        given.append("fp32")
+    flags: dict[Precision, bool] = {"fp16": fp16, "int8": int8, "fp32": fp32}
+    given = [name for name, flag in flags.items() if flag]
     if len(given) > 1:
         raise UsageError(" and ".join(f"--{name}" for name in given), fix="give one of them")
     return given[0] if given else "fp16"

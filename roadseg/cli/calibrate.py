@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from roadseg.cli.lines import lines_on_stdout
-from roadseg.cli.options import SizeOption, parse_network_size
+from roadseg.cli.options import (
+    MaxDropOption,
+    RuntimeThreadsOption,
+    SizeOption,
+    WeightsOption,
+    parse_network_size,
+)
 from roadseg.cli.progress_bar import progress_bar
-
-__all__ = ["calibrate"]
 
 
 def calibrate(
@@ -23,9 +27,7 @@ def calibrate(
             "the CamVid layout (train.txt, val.txt) tells what INT8 costs as well.",
         ),
     ],
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     output: Annotated[
         Path,
         typer.Option(
@@ -44,16 +46,11 @@ def calibrate(
     method: Annotated[
         str, typer.Option(help="How scales are chosen: absmax, percentile or mse.")
     ] = "percentile",
-    max_drop: Annotated[
-        float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
-    ] = 0.5,
+    max_drop: MaxDropOption = 0.5,
     force: Annotated[
         bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
     ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
-    ] = None,
+    threads: RuntimeThreadsOption = None,
 ) -> None:
     """Measure on real frames what a network needs to run in INT8, and what that costs.
 

@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["compare"]
+from roadseg.cli.options import LabelledOption
 
 _UNKNOWN_TERMINAL = (100, 24)
 """Columns and lines where the output goes to a file or a pipe."""
 
 
 def compare(
-    data: Annotated[
-        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
-    ],
+    data: LabelledOption,
     table: Annotated[
         int | None,
         typer.Option(metavar="1|3|6", help="Compare the networks of this table of the paper."),

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO, cast
 
-__all__ = ["lasting_streams", "signals_as_ctrl_c"]
-
 # `docker stop`, systemd, `timeout` and `kill` send the first, a terminal that closes the second,
 # which Windows does not have.
 _ENDING = ("SIGTERM", "SIGHUP")

@@ -11,13 +11,12 @@ from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsO
 from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.size import parse_size
 
-__all__ = ["eval_"]
-
 if TYPE_CHECKING:
     from rich.table import Table
 
     from roadseg.evaluation.evaluate import Scores
     from roadseg.evaluation.flicker import Flicker
+    from roadseg.evaluation.robustness import Robustness
 
 
 def eval_(
@@ -50,6 +49,20 @@ def eval_(
             help="Write an HTML page there: confusion, worst frames, borders, reliability.",
         ),
     ] = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions", help="Score the frames with noise, blur, weather and compression, too."
+        ),
+    ] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A kind of corruption, as often as wanted; else all 15."),
+    ] = None,
+    severity: Annotated[
+        list[int] | None,
+        typer.Option(metavar="1..5", help="How strong, as often as wanted; else 1, 3 and 5."),
+    ] = None,
 ) -> None:
     """Score a model on labelled frames.
 
@@ -59,9 +72,13 @@ def eval_(
     from rich.console import Console
 
     from roadseg.core.files import claim_file, write_json
+    from roadseg.evaluation.robustness import Corruptions
     from roadseg.run.evaluating import evaluate_model
 
     size_hw = None if size is None else parse_size(size)
+    chosen = None
+    if corruptions or kind or severity:
+        chosen = Corruptions(tuple(kind or ()), tuple(severity or ()))
     if json_path is not None:
         claim_file(json_path)
     with progress_bar() as progress:
@@ -74,6 +91,7 @@ def eval_(
             size_hw=size_hw,
             threads=threads,
             report=report,
+            corruptions=chosen,
             progress=progress,
         )
     height, width = result.network_hw
@@ -82,6 +100,8 @@ def eval_(
     console = Console()
     console.print(_class_table(result.scores))
     console.print(_summary(result.scores, result.flicker))
+    if result.robustness is not None:
+        console.print(_robustness_table(result.robustness))
     if json_path is not None:
         write_json(json_path, result.to_json())
     if result.page is not None:
@@ -119,6 +139,26 @@ def _summary(scores: Scores, flicker: Flicker | None) -> Table:
     table.add_row("boundary F1, predicted classes too", _figure(scores.bf_union))
     if flicker is not None:
         table.add_row("flicker, share of steady pixels", _figure(flicker.score))
+    return table
+
+
+def _robustness_table(robustness: Robustness) -> Table:
+    from rich.table import Table
+
+    table = Table(caption="share of the clean mIoU that is kept")
+    table.add_column("corruption")
+    for severity in robustness.severities:
+        table.add_column(f"severity {severity}", justify="right")
+    table.add_column("kept", justify="right")
+    for kind in robustness.kinds:
+        left = [robustness.kept_at(kind, severity) for severity in robustness.severities]
+        table.add_row(kind, *map(_figure, left), _figure(robustness.kept(kind)))
+    table.add_section()
+    blanks = [""] * len(robustness.severities)
+    table.add_row("on average", *blanks, _figure(robustness.mean_kept))
+    table.add_row(f"worst: {robustness.worst}", *blanks, _figure(robustness.kept(robustness.worst)))
+    if robustness.mean_calibration_error is not None:
+        table.add_row("calibration error", *blanks, _figure(robustness.mean_calibration_error))
     return table
 
 

@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
-from roadseg.cli.options import parse_network_size
-
-__all__ = ["export"]
+from roadseg.cli.options import WeightsOption, parse_network_size
 
 
 def export(
     output: Annotated[Path, typer.Option(metavar="FILE", help="A .onnx or .xml file to write.")],
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     lowering: Annotated[
         str,
         typer.Option(

@@ -10,8 +10,6 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["RoadsegCommand", "RoadsegGroup", "flowing", "usage_message"]
-
 # What stands beside an option that names nothing better. Versions of typer differ in their words.
 _METAVARS = {
     "text": "NAME",

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["lines_on_stdout", "log_printed", "print_details"]
-
 _LOGGERS = ("roadseg", "tools")
 
 

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from roadseg.core.size import SizeHW, check_network_size, parse_size
-
-__all__ = [
-    "BackendOption",
-    "ModelOption",
-    "RtspTransportOption",
-    "SizeOption",
-    "SourceArgument",
-    "SourceOption",
-    "ThreadsOption",
-    "one_source",
-    "parse_fps",
-    "parse_network_size",
-]
 
 SourceArgument = Annotated[
     # A list, so that a pattern which the shell has expanded gets an answer.
@@ -49,6 +37,15 @@ BackendOption = Annotated[
         help="What runs the network: auto, tensorrt, openvino, torch or fake. auto takes the GPU "
         "where there is one.",
     ),
+]
+WeightsOption = Annotated[str, typer.Option(help="Name of a model, or a file of weights.")]
+LabelledOption = Annotated[
+    Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
+]
+MaxDropOption = Annotated[float, typer.Option(help="Points of validation mIoU that INT8 may cost.")]
+RuntimeThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
 ]
 SizeOption = Annotated[
     str | None,

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from roadseg.training.progress import TrainingProgress
 
-__all__ = ["TrainingDisplay", "training_progress"]
-
 
 class TrainingDisplay:
     """Shows training runs on stderr, one after another; gets their states.

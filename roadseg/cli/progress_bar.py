@@ -13,7 +13,6 @@ import typer
 if TYPE_CHECKING:
     from roadseg.core.progress import Progress, ShowProgress
 
-__all__ = ["progress_bar"]
 
 _QUIET_S = 10.0
 _DETAIL_LETTERS = 40

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from roadseg.cli.lines import lines_on_stdout
+from roadseg.cli.options import MaxDropOption, RuntimeThreadsOption, WeightsOption
 from roadseg.cli.progress_bar import progress_bar
-
-__all__ = ["quantize"]
 
 
 def quantize(
@@ -23,9 +22,7 @@ def quantize(
         ),
     ],
     output: Annotated[Path, typer.Option(help="A .xml file, or a folder for MODEL-int8.xml.")],
-    model: Annotated[
-        str, typer.Option(help="Name of a model, or a file of weights.")
-    ] = "segnet-lite",
+    model: WeightsOption = "segnet-lite",
     frames: Annotated[
         int | None,
         typer.Option(
@@ -41,17 +38,12 @@ def quantize(
             metavar="FILE", help="A file that names those frames instead, a path in --data a line."
         ),
     ] = None,
-    max_drop: Annotated[
-        float, typer.Option(help="Points of validation mIoU that INT8 may cost.")
-    ] = 0.5,
+    max_drop: MaxDropOption = 0.5,
     split: Annotated[str, typer.Option(help="Which part of the data set to judge on.")] = "val",
     force: Annotated[
         bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
     ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many CPU threads to use; by default the runtime decides."),
-    ] = None,
+    threads: RuntimeThreadsOption = None,
     calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.

@@ -11,7 +11,6 @@ import typer
 
 from roadseg.cli.options import (
     BackendOption,
-    ModelOption,
     RtspTransportOption,
     SizeOption,
     SourceArgument,
@@ -39,7 +38,7 @@ def run(
     ] = None,
     view: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What is shown: overlay, mask or side-by-side."),
+        typer.Option(metavar="NAME", help="What is shown: overlay, mask, side-by-side or doubt."),
     ] = "overlay",
     alpha: Annotated[
         float, typer.Option(metavar="NUMBER", help="Opacity of the colours, from 0 to 1.")
@@ -65,7 +64,15 @@ def run(
     save_masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the class ids as 8-bit PNGs here.")
     ] = None,
-    model: ModelOption = "segnet-lite",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|NAME|FILE",
+            help="Name of a model, or an .xml, .onnx, .safetensors or .engine file. auto takes the "
+            "most accurate network and input that keep up with the source on this machine, which "
+            "is measured once.",
+        ),
+    ] = "auto",
     backend: BackendOption = "auto",
     size: SizeOption = None,
     threads: ThreadsOption = None,
@@ -87,6 +94,14 @@ def run(
         typer.Option(metavar="N", help="Which video of a file that holds several; the first is 1."),
     ] = None,
     rtsp_transport: RtspTransportOption = "auto",
+    reuse: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="For files: the network sees every Nth frame, up to 4, and the others get their "
+            "labels from those around them.",
+        ),
+    ] = 1,
     stats_json: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),
@@ -127,10 +142,11 @@ def run(
         typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
     ] = None,
     ignore_mask: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE.png",
-            help="White is neither coloured nor counted: bonnet, wipers. See find-bonnet.",
+            metavar="MASK",
+            help="What is neither coloured nor counted, such as the bonnet: white in a .png (see "
+            'find-bonnet), or polygons, in a .json or as "0,1 0.2,0.9 0.8,0.9 1,1; ...".',
         ),
     ] = None,
     smooth: Annotated[
@@ -148,6 +164,18 @@ def run(
     blur_style: Annotated[
         str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")
     ] = "blur",
+    doubt: Annotated[
+        bool,
+        typer.Option(
+            "--doubt",
+            help="Show how sure the network is, and when not to trust it; costs time. --view doubt "
+            "does so, too.",
+        ),
+    ] = False,
+    doubt_limit: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
+    ] = None,
     event: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,6 +188,20 @@ def run(
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Write a JSON line for each event here."),
     ] = None,
+    event_clips: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a clip and a snapshot of each event here, without sound. Without an .mp4 "
+            "output the pictures are encoded for the clips alone.",
+        ),
+    ] = None,
+    pre_roll: Annotated[
+        float, typer.Option(metavar="SECONDS", help="What a clip shows before its event.")
+    ] = 5.0,
+    post_roll: Annotated[
+        float, typer.Option(metavar="SECONDS", help="What a clip shows after it.")
+    ] = 5.0,
     group: Annotated[
         list[str] | None,
         typer.Option(
@@ -181,6 +223,7 @@ def run(
     from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
     from roadseg.run.video import RunOptions, open_loop
+    from roadseg.video.clips import Roll
     from roadseg.video.meters import Meters
     from roadseg.video.reading import ReadingOptions
 
@@ -206,6 +249,7 @@ def run(
         fps=parse_fps(fps),
         stream=stream,
         rtsp_transport=cast("RtspTransport", rtsp_transport),
+        reuse=reuse,
         reading=ReadingOptions(
             readouts=readouts,
             timeline=timeline,
@@ -217,8 +261,12 @@ def run(
             smooth=smooth,
             blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
             blur_style=blur_style,
+            doubt=doubt,
+            doubt_limit=doubt_limit,
             rules=tuple(event or ()),
             events=events,
+            event_clips=event_clips,
+            roll=Roll(pre_roll, post_roll),
             groups=tuple(group or ()),
         ),
     )

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from roadseg.video.loop import VideoLoop
     from roadseg.video.stats import Progress, RunStats
 
-__all__ = ["report", "run_progress", "summary"]
-
 
 @contextmanager
 def run_progress(video_loop: VideoLoop) -> Iterator[None]:

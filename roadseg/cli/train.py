@@ -12,14 +12,12 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["train"]
+from roadseg.cli.options import LabelledOption
 
 
 def train(
     context: typer.Context,
-    data: Annotated[
-        Path, typer.Option(help="Labelled frames in a layout of docs/data.md: train and val.")
-    ],
+    data: LabelledOption,
     model: Annotated[
         str,
         typer.Option(

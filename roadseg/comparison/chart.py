@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadseg.comparison.cost import TRAINING_BATCH
-from roadseg.comparison.paper import PAPER_CONDITIONS, paper_figures
+from roadseg.comparison.paper import PAPER_CONDITIONS
 from roadseg.comparison.rows import Row
+from roadseg.comparison.table import Comparison
 from roadseg.core.installing import install
-
-__all__ = ["chart_png"]
 
 _log = logging.getLogger(__name__)
 
@@ -22,16 +21,8 @@ _DARK, _LIGHT, _PAPER = "#1f6fb2", "#9cc3e4", "#8b97a6"
 _WARNING = "#b3261e"
 
 
-def chart_png(
-    title: str, rows: Sequence[Row], conditions: str, *, paper: bool = True
-) -> bytes | None:
-    """A picture of a comparison, for people.
-
-    Args:
-        title: what is compared.
-        rows: the networks, at least one.
-        conditions: data, size and machine, in words.
-        paper: show the paper's figures, which are CamVid's.
+def chart_png(comparison: Comparison) -> bytes | None:
+    """A picture of a comparison of at least one network, for people.
 
     Returns:
         A PNG file; None where Matplotlib is not installed.
@@ -42,10 +33,11 @@ def chart_png(
     except ImportError:
         _log.info("no chart is drawn: %s", install("train"))
         return None
+    rows = comparison.rows
     figure = Figure(figsize=(12, 2.1 + 0.52 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     accuracy, times, memory = figure.subplots(1, 3, sharey=True, width_ratios=(5, 4, 4))
-    has_paper = _draw_accuracy(accuracy, rows, paper)
+    has_paper = _draw_accuracy(accuracy, comparison)
     accuracy.set_yticks(range(len(rows)))
     accuracy.set_yticklabels(
         [f"{row.model}\n{row.parameters_m:.2f} M parameters" for row in rows], fontsize=9
@@ -60,8 +52,8 @@ def chart_png(
         axes.grid(axis="x", color=_GRID)
         axes.set_axisbelow(True)
         axes.tick_params(left=False, colors=_INK, labelsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=_INK)
-    below = f"roadseg: {conditions}"
+    figure.suptitle(comparison.title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=_INK)
+    below = f"roadseg: {comparison.conditions}"
     if has_paper:
         below += f"\npaper: {PAPER_CONDITIONS}"
     figure.supxlabel(below, x=0.01, ha="left", fontsize=8, color=_SOFT)
@@ -73,12 +65,12 @@ def chart_png(
     return file.getvalue()
 
 
-def _draw_accuracy(axes: Any, rows: Sequence[Row], paper: bool) -> bool:
+def _draw_accuracy(axes: Any, comparison: Comparison) -> bool:
     """Dots for mIoU, joined to the paper's; whether there are any of those."""
-    ours = {y: row.miou for y, row in enumerate(rows) if row.miou is not None}
+    ours = {y: row.miou for y, row in enumerate(comparison.rows) if row.miou is not None}
     theirs: dict[int, float] = {}
-    for y, row in enumerate(rows):
-        figures = paper_figures(row.model) if paper else None
+    for y, row in enumerate(comparison.rows):
+        figures = comparison.figures(row)
         if figures is not None and figures.miou is not None:
             theirs[y] = figures.miou
     for y in ours.keys() & theirs.keys():

@@ -24,8 +24,6 @@ from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.limits import is_out_of_memory
 
-__all__ = ["TRAINING_BATCH", "Cost", "LiveBytes", "check_size", "measure_cost"]
-
 MB = 1e6
 
 TRAINING_BATCH = 4

@@ -28,8 +28,6 @@ from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_schedule
 from roadseg.training.spec import RunSpec
 
-__all__ = ["QUICK_FRAMES", "QUICK_STEPS", "ComparisonPlan", "measure_network", "training_recipe"]
-
 QUICK_STEPS = 4
 """Training steps of a network under `quick`, of two crops each; fewer with few frames."""
 

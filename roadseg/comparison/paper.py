@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 
-__all__ = ["PAPER_CONDITIONS", "TABLES", "PaperFigures", "paper_figures", "table_models"]
-
 PAPER_CONDITIONS = "CamVid's 233 test frames, 360x480, NVIDIA Titan"
 """Where the paper's figures come from, in words."""
 

@@ -12,8 +12,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.files import claim_file, write_json
 from roadseg.core.wording import option
 
-__all__ = ["ROWS", "Row", "RowFile"]
-
 ROWS = "rows.json"
 """Name of the file in the folder of a comparison."""
 
@@ -68,17 +66,13 @@ class RowFile:
     def __init__(self, folder: Path, data: Path) -> None:
         self._path = folder / ROWS
         self._data = str(data.resolve())
-        self._entries: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, tuple[dict[str, Any], Row]] = {}
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
             there = str(stored["data"])
-            self._entries = {
-                entry["row"]["model"]: {
-                    "configuration": entry["configuration"],
-                    "row": dataclasses.asdict(Row(**entry["row"])),
-                }
-                for entry in stored["rows"]
-            }
+            for entry in stored["rows"]:
+                row = Row(**entry["row"])
+                self._entries[row.model] = entry["configuration"], row
         except (FileNotFoundError, NotADirectoryError):
             there = self._data
         except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -106,10 +100,8 @@ class RowFile:
 
     def find(self, model: str, configuration: dict[str, Any]) -> Row | None:
         """The row of a network that was measured in just this way; None if there is none."""
-        entry = self._entries.get(model)
-        if entry is None or entry["configuration"] != _as_json(configuration):
-            return None
-        return Row(**entry["row"])
+        before, row = self._entries.get(model, ({}, None))
+        return row if before == _as_json(configuration) else None
 
     def keep(self, row: Row, configuration: dict[str, Any]) -> None:
         """Add a row, or replace that network's, and write the file.
@@ -117,14 +109,15 @@ class RowFile:
         Raises:
             SinkError: it cannot be written; the one before is intact.
         """
-        self._entries[row.model] = {
-            "configuration": _as_json(configuration),
-            "row": dataclasses.asdict(row),
-        }
+        self._entries[row.model] = _as_json(configuration), row
         self._write()
 
     def _write(self) -> None:
-        write_json(self._path, {"data": self._data, "rows": list(self._entries.values())})
+        rows = [
+            {"configuration": configuration, "row": dataclasses.asdict(row)}
+            for configuration, row in self._entries.values()
+        ]
+        write_json(self._path, {"data": self._data, "rows": rows})
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

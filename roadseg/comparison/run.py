@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from roadseg.comparison.cost import check_size
 from roadseg.comparison.network import ComparisonPlan, measure_network, training_recipe
 from roadseg.comparison.paper import table_models
 from roadseg.comparison.rows import Row, RowFile
-from roadseg.comparison.table import csv_text, markdown, terminal_text
-from roadseg.core.errors import BackendError, ModelError, RoadsegError, UsageError
+from roadseg.comparison.table import Comparison, Failure
+from roadseg.core.errors import BackendError, ModelError, UsageError
 from roadseg.core.files import write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.machine import describe_machine
@@ -30,55 +29,9 @@ from roadseg.training.limits import check_batch
 from roadseg.training.progress import ShowTraining
 from roadseg.weights.manifest import sha256_of
 
-__all__ = ["Comparison", "ComparisonPlan", "Failure", "choose_models", "compare"]
+__all__ = ["Comparison", "ComparisonPlan", "choose_models", "compare"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A network that could not be measured: its name, and the error's kind and message."""
-
-    model: str
-    error: type[RoadsegError]
-    message: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A finished comparison.
-
-    Attributes:
-        title: what is compared.
-        conditions: data, size and machine, in words.
-        paper: whether the paper's figures stand beside ours: they are CamVid's.
-        rows, failures: what was measured, and what was not and why.
-        files: what was written.
-    """
-
-    title: str
-    conditions: str
-    paper: bool
-    rows: tuple[Row, ...]
-    failures: tuple[Failure, ...]
-    files: tuple[Path, ...] = ()
-
-    @property
-    def table(self) -> str:
-        """All of it as Markdown."""
-        return markdown(
-            self.title, self.rows, self.conditions, paper=self.paper, left_out=self._left_out
-        )
-
-    def for_terminal(self, width: int) -> str:
-        """The columns that say most, for a terminal of so many characters."""
-        return terminal_text(
-            self.title, self.rows, self.conditions, width, paper=self.paper, left_out=self._left_out
-        )
-
-    @property
-    def _left_out(self) -> list[tuple[str, str]]:
-        return [(failure.model, failure.message) for failure in self.failures]
 
 
 def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
@@ -219,11 +172,10 @@ def _configuration(model: str, plan: ComparisonPlan, machine: str) -> dict[str, 
 
 
 def _write(folder: Path, result: Comparison) -> Comparison:
-    title, conditions, paper, rows = result.title, result.conditions, result.paper, result.rows
     contents: dict[str, bytes | None] = {
         "compare.md": result.table.encode(),
-        "compare.csv": csv_text(rows, paper=paper).encode(),
-        "compare.png": chart_png(title, rows, conditions, paper=paper) if rows else None,
+        "compare.csv": result.csv.encode(),
+        "compare.png": chart_png(result) if result.rows else None,
     }
     fix = f"free some space, or choose another {option('--output', parameter='folder')}"
     written = []

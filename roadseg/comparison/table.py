@@ -1,4 +1,4 @@
-"""The table of a comparison, as Markdown and CSV, beside the paper's figures."""
+"""A finished comparison, and its table as Markdown and CSV, beside the paper's figures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import csv
 import io
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from roadseg.comparison.cost import TRAINING_BATCH
 from roadseg.comparison.paper import PAPER_CONDITIONS, PaperFigures, paper_figures
 from roadseg.comparison.rows import Row
-
-__all__ = ["csv_text", "markdown", "terminal_text"]
+from roadseg.core.errors import RoadsegError
 
 # Attribute, heading, decimals.
 _COLUMNS = (
@@ -47,143 +47,133 @@ _MEMORY = {
     "tensors": "the peak of live tensors, without what operations need for themselves",
 }
 
-
-def markdown(
-    title: str,
-    rows: Sequence[Row],
-    conditions: str,
-    *,
-    paper: bool = True,
-    left_out: Sequence[tuple[str, str]] = (),
-) -> str:
-    """The table for people, padded so that it reads as plain text, too.
-
-    Args:
-        title: what is compared.
-        rows: the networks.
-        conditions: data, size and machine, in words.
-        paper: show the paper's figures, which are CamVid's.
-        left_out: networks that could not be measured, and why.
-    """
-    lines = _lines(rows, _COLUMNS, paper)
-    # At least a dash and the colon that aligns the column.
-    widths = [max(2, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
-    text = ["# " + title, ""]
-    for quick in dict.fromkeys(row.quick for row in rows if row.quick):
-        text += [f"**{quick}**", ""]
-    for number, line in enumerate(lines):
-        padded = [line[0].ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        text.append("| " + " | ".join(padded) + " |")
-        if number == 0:
-            rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-            text.append("| " + " | ".join(rules) + " |")
-    notes = _notes(rows, conditions, paper)
-    if notes:
-        text += ["", *notes]
-    if left_out:
-        text += ["", "Not measured:", *(f"- {model}: {reason}" for model, reason in left_out)]
-    if rows:
-        text += ["", "Weights:", *(f"- {row.model}: {_origin(row)}" for row in rows)]
-    return "\n".join(text) + "\n"
-
-
-def terminal_text(
-    title: str,
-    rows: Sequence[Row],
-    conditions: str,
-    width: int,
-    *,
-    paper: bool = True,
-    left_out: Sequence[tuple[str, str]] = (),
-) -> str:
-    """The table for a terminal: the columns that say most, as many as there is room for.
-
-    Args:
-        title, rows, conditions, paper, left_out: as for `markdown`.
-        width: columns of the terminal; a table of names and mIoU alone may need more.
-    """
-    columns = list(_COLUMNS)
-    for name in reversed(_IMPORTANCE):
-        lines = _padded(_lines(rows, columns, paper, brief=True))
-        if max(len(line) for line in lines) <= width or name == "miou":
-            break
-        columns = [column for column in columns if column[0] != name]
-    dropped = [column[1] for column in _COLUMNS if column not in columns]
-    text = [title, ""]
-    text += [f"{quick}\n" for quick in dict.fromkeys(row.quick for row in rows if row.quick)]
-    text += lines
-    if dropped:
-        text += ["", f"No room for {', '.join(dropped)}: the files have all columns."]
-    notes = _notes(rows, conditions, paper)
-    if notes:
-        text += ["", *notes]
-    if left_out:
-        text += ["", "Not measured:", *(f"- {model}: {reason}" for model, reason in left_out)]
-    wrapped = (
-        line if line in lines else textwrap.fill(line, max(width, 20), break_on_hyphens=False)
-        for line in "\n".join(text).split("\n")
-    )
-    return "\n".join(wrapped) + "\n"
-
-
-def csv_text(rows: Sequence[Row], *, paper: bool = True) -> str:
-    """The table for programs: a line per network, the paper's figures as `paper_...`."""
-    file = io.StringIO()
-    names = [*Row.__dataclass_fields__, "paper_tables", *(f"paper_{n}" for n, _, _ in _COLUMNS)]
-    writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        figures = paper_figures(row.model) if paper else None
-        theirs: dict[str, object] = {}
-        if figures is not None:
-            theirs = {f"paper_{name}": getattr(figures, name) for name, _, _ in _COLUMNS}
-            theirs["paper_tables"] = " ".join(str(number) for number in figures.tables)
-        writer.writerow({**asdict(row), **theirs})
-    return file.getvalue()
-
-
 _Column = tuple[str, str, int]
 
 
-def _lines(
-    rows: Sequence[Row], columns: Sequence[_Column], paper: bool, *, brief: bool = False
-) -> list[list[str]]:
-    """Heading and rows, each network's figures above the paper's."""
-    lines = [["network", *(heading for _, heading, _ in columns)]]
-    for row in rows:
-        quick = " (quick)" if row.quick else ""
-        lines.append([row.model + quick, *(_cell(row, name, n) for name, _, n in columns)])
-        theirs = paper_figures(row.model) if paper else None
-        if theirs is not None:
-            cells = (_cell(theirs, name, digits) for name, _, digits in columns)
-            lines.append(["  in the paper" if brief else _paper_title(theirs), *cells])
-    return lines
+@dataclass(frozen=True)
+class Failure:
+    """A network that could not be measured: its name, and the error's kind and message."""
+
+    model: str
+    error: type[RoadsegError]
+    message: str
 
 
-def _padded(lines: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    padded = []
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        padded.append("  ".join(cells).rstrip())
-    return padded
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
 
+    Attributes:
+        title: what is compared.
+        conditions: data, size and machine, in words.
+        paper: whether the paper's figures stand beside ours: they are CamVid's.
+        rows, failures: what was measured, and what was not and why.
+        files: what was written.
+    """
 
-def _notes(rows: Sequence[Row], conditions: str, paper: bool) -> list[str]:
-    notes = []
-    if rows:
-        memory = " and ".join(dict.fromkeys(_MEMORY[row.memory_by] for row in rows))
-        notes.append(
-            f"Ours: {conditions}; FP32, medians. G, C, mIoU and BF in percent. Times and memory "
-            f"are for one image, training memory for {TRAINING_BATCH}, with weights and gradients "
-            f"and without the optimiser's state. Memory is {memory}. Model: the weights' file in "
-            "FP32."
+    title: str
+    conditions: str
+    paper: bool
+    rows: tuple[Row, ...]
+    failures: tuple[Failure, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def figures(self, row: Row) -> PaperFigures | None:
+        """What the paper says of a row's network, where its figures are shown."""
+        return paper_figures(row.model) if self.paper else None
+
+    @property
+    def table(self) -> str:
+        """All of it as Markdown, padded so that it reads as plain text, too."""
+        lines = self._lines(_COLUMNS)
+        # At least a dash and the colon that aligns the column.
+        widths = [max(2, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
+        text = ["# " + self.title, ""]
+        for quick in self._quick():
+            text += [f"**{quick}**", ""]
+        for number, line in enumerate(lines):
+            text.append(f"| {' | '.join(_padded(line, widths))} |")
+            if number == 0:
+                rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+                text.append("| " + " | ".join(rules) + " |")
+        text += self._notes()
+        if self.rows:
+            text += ["", "Weights:", *(f"- {row.model}: {_origin(row)}" for row in self.rows)]
+        return "\n".join(text) + "\n"
+
+    def for_terminal(self, width: int) -> str:
+        """The columns that say most, as many as there is room for, of so many characters."""
+        columns = list(_COLUMNS)
+        for name in reversed(_IMPORTANCE):
+            cells = self._lines(columns, brief=True)
+            widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+            lines = ["  ".join(_padded(line, widths)).rstrip() for line in cells]
+            if max(len(line) for line in lines) <= width or name == "miou":
+                break
+            columns = [column for column in columns if column[0] != name]
+        dropped = [column[1] for column in _COLUMNS if column not in columns]
+        text = [self.title, "", *(f"{quick}\n" for quick in self._quick()), *lines]
+        if dropped:
+            text += ["", f"No room for {', '.join(dropped)}: the files have all columns."]
+        text += self._notes()
+        wrapped = (
+            line if line in lines else textwrap.fill(line, max(width, 20), break_on_hyphens=False)
+            for line in "\n".join(text).split("\n")
         )
-    if paper and any(paper_figures(row.model) for row in rows):
-        notes.append(f"Paper: {PAPER_CONDITIONS}.")
-    return notes
+        return "\n".join(wrapped) + "\n"
+
+    @property
+    def csv(self) -> str:
+        """The table for programs: a line per network, the paper's figures as `paper_...`."""
+        file = io.StringIO()
+        names = [*Row.__dataclass_fields__, "paper_tables", *(f"paper_{n}" for n, _, _ in _COLUMNS)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            figures = self.figures(row)
+            theirs: dict[str, object] = {}
+            if figures is not None:
+                theirs = {f"paper_{name}": getattr(figures, name) for name, _, _ in _COLUMNS}
+                theirs["paper_tables"] = " ".join(str(number) for number in figures.tables)
+            writer.writerow({**asdict(row), **theirs})
+        return file.getvalue()
+
+    def _quick(self) -> list[str]:
+        return list(dict.fromkeys(row.quick for row in self.rows if row.quick))
+
+    def _lines(self, columns: Sequence[_Column], *, brief: bool = False) -> list[list[str]]:
+        """Heading and rows, each network's figures above the paper's."""
+        lines = [["network", *(heading for _, heading, _ in columns)]]
+        for row in self.rows:
+            quick = " (quick)" if row.quick else ""
+            lines.append([row.model + quick, *(_cell(row, name, n) for name, _, n in columns)])
+            theirs = self.figures(row)
+            if theirs is not None:
+                cells = (_cell(theirs, name, digits) for name, _, digits in columns)
+                lines.append(["  in the paper" if brief else _paper_title(theirs), *cells])
+        return lines
+
+    def _notes(self) -> list[str]:
+        """What stands below the table, each part behind an empty line."""
+        notes = []
+        if self.rows:
+            memory = " and ".join(dict.fromkeys(_MEMORY[row.memory_by] for row in self.rows))
+            notes.append(
+                f"Ours: {self.conditions}; FP32, medians. G, C, mIoU and BF in percent. Times and "
+                f"memory are for one image, training memory for {TRAINING_BATCH}, with weights "
+                f"and gradients and without the optimiser's state. Memory is {memory}. Model: the "
+                "weights' file in FP32."
+            )
+        if any(self.figures(row) for row in self.rows):
+            notes.append(f"Paper: {PAPER_CONDITIONS}.")
+        left_out = [f"- {failure.model}: {failure.message}" for failure in self.failures]
+        above = ["", *notes] if notes else []
+        return [*above, "", "Not measured:", *left_out] if left_out else above
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+    return [line[0].ljust(widths[0]), *cells]
 
 
 def _cell(figures: Row | PaperFigures, name: str, digits: int) -> str:

@@ -12,15 +12,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "SIDE_MULTIPLE",
-    "Backend",
-    "BackendInfo",
-    "PipelinedBackend",
-    "ScoringBackend",
-    "check_batch",
-]
-
 SIDE_MULTIPLE = 32
 """Sides of the input of networks with free sizes are multiples of this: five halvings."""
 
@@ -46,12 +37,10 @@ class Backend(Protocol):
     @property
     def info(self) -> BackendInfo:
         """What runs and where."""
-        ...
 
     @property
     def network_hw(self) -> tuple[int, int]:
         """Height and width of the input that `infer` takes."""
-        ...
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """(N, h, w, 3) uint8 BGR frames to (N, h, w) uint8 class ids.
@@ -60,11 +49,9 @@ class Backend(Protocol):
             ValueError: the batch has another shape or dtype.
             BackendError: the runtime failed.
         """
-        ...
 
     def close(self) -> None:
         """Give memory and devices back; a second call does nothing."""
-        ...
 
 
 @runtime_checkable
@@ -81,7 +68,6 @@ class PipelinedBackend(Backend, Protocol):
     @property
     def depth(self) -> int:
         """How many batches may have been submitted and not yet collected; at least 2."""
-        ...
 
     def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
         """Start on (N, h, w, 3) uint8 BGR frames, which may be overwritten once this returns.
@@ -91,7 +77,6 @@ class PipelinedBackend(Backend, Protocol):
             RuntimeError: `depth` batches are in flight already.
             BackendError: the runtime failed. The batch is not in flight; those before it are.
         """
-        ...
 
     def collect(self) -> npt.NDArray[np.uint8]:
         """Wait for the oldest batch in flight: (N, h, w) uint8 class ids, the caller's own.
@@ -100,7 +85,6 @@ class PipelinedBackend(Backend, Protocol):
             RuntimeError: nothing is in flight.
             BackendError: the runtime failed. The batch is lost, and no longer in flight.
         """
-        ...
 
 
 @runtime_checkable
@@ -116,7 +100,6 @@ class ScoringBackend(Backend, Protocol):
             ValueError: the batch has another shape or dtype.
             BackendError: the runtime failed.
         """
-        ...
 
 
 def check_batch(batch_bgr: npt.NDArray[np.uint8], network_hw: tuple[int, int]) -> None:

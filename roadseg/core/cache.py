@@ -8,8 +8,6 @@ from pathlib import Path
 
 from roadseg.core.files import write_bytes
 
-__all__ = ["keep_in_cache", "user_cache_dir"]
-
 
 def user_cache_dir() -> Path:
     """The folder: `$ROADSEG_CACHE`, or the system's folder for caches (`~/.cache/roadseg`).

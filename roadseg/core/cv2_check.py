@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import install
 
-__all__ = ["explain_import_error", "quiet_opencv"]
-
 # Which Debian package holds the shared libraries that the opencv-python wheel does not bring.
 _PACKAGES = {
     "libGL.so.1": "libgl1",

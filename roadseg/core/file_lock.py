@@ -9,8 +9,6 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError
 
-__all__ = ["FileLock", "TargetTakenError", "lock_target"]
-
 # A file system without locks, such as some network shares.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 

@@ -16,19 +16,6 @@ from pathlib import Path
 from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import lock_target
 
-__all__ = [
-    "claim_file",
-    "claimed_file",
-    "hidden_beside",
-    "new_part",
-    "whole_file",
-    "whole_files",
-    "write_bytes",
-    "write_json",
-    "write_text",
-    "writing",
-]
-
 # What file systems take as a name, and what is kept of it for the ending of a hidden one: the same
 # whatever the ending, so that all hidden files of a path begin alike.
 _MAX_BYTES = 255

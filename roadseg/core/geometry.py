@@ -11,17 +11,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from roadseg.core.types import Image, Labels
-
-__all__ = [
-    "PIXEL_BUDGET",
-    "Geometry",
-    "LabelMap",
-    "network_size",
-    "postprocess",
-    "preprocess",
-    "to_source",
-]
+from roadseg.core.planes import Planes
+from roadseg.core.resize import resized
+from roadseg.core.types import Image, Labels, Picture, size_of
 
 PIXEL_BUDGET = 352 * 480
 """Pixels of the default network input, whatever its aspect ratio."""
@@ -88,12 +80,12 @@ def network_size(
 
 
 def preprocess(
-    image_bgr: Image, network_hw: tuple[int, int], out: Image | None = None
+    picture: Picture, network_hw: tuple[int, int], out: Image | None = None
 ) -> tuple[Image, Geometry]:
-    """Resize a frame to the network's input.
+    """Resize a frame to the network's input, unless it has that size already.
 
     Args:
-        image_bgr: (H, W, 3) uint8 BGR.
+        picture: (H, W, 3) uint8 BGR, or planes, which are resized before they become BGR.
         network_hw: height and width of the network's input.
         out: optional (h, w, 3) uint8 C-contiguous buffer to write into.
 
@@ -104,24 +96,22 @@ def preprocess(
     Raises:
         ValueError: the frame is not (H, W, 3) uint8.
     """
-    if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+    if not isinstance(picture, Planes) and (
+        picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8
+    ):
         raise ValueError(
-            f"expected a (H, W, 3) uint8 BGR frame, got {image_bgr.shape} {image_bgr.dtype}"
+            f"expected a (H, W, 3) uint8 BGR frame, got {picture.shape} {picture.dtype}"
         )
-    h, w = network_hw
-    source_hw = (image_bgr.shape[0], image_bgr.shape[1])
+    source_hw = size_of(picture)
     geometry = Geometry(source_hw=source_hw, network_hw=network_hw)
+    if isinstance(picture, Planes):
+        return picture.resized_bgr(network_hw, out), geometry
     if source_hw == network_hw:
         if out is None:
-            return np.ascontiguousarray(image_bgr), geometry
-        np.copyto(out, image_bgr)
+            return np.ascontiguousarray(picture), geometry
+        np.copyto(out, picture)
         return out, geometry
-    # Averaging avoids aliasing when shrinking by more than two; below that bilinear is as
-    # good and three times faster.
-    shrinks = source_hw[0] > 2 * h or source_hw[1] > 2 * w
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image_bgr, (w, h), dst=out, interpolation=interpolation)
-    return resized, geometry
+    return resized(picture, network_hw, out), geometry
 
 
 def postprocess(network_ids: Labels, geometry: Geometry) -> LabelMap:

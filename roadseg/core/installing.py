@@ -16,20 +16,6 @@ from pathlib import Path
 from roadseg.core.errors import BackendError
 from roadseg.core.wording import option
 
-__all__ = [
-    "cuda_extra",
-    "driver_cuda",
-    "gpu_extra",
-    "install",
-    "install_tensorrt",
-    "is_installed",
-    "is_jetson",
-    "no_tensorrt_here",
-    "reinstall",
-    "require",
-    "upgrade",
-]
-
 _NAMES = {
     "matplotlib": "Matplotlib",
     "onnx": "ONNX",
@@ -37,6 +23,9 @@ _NAMES = {
     "tensorboard": "TensorBoard",
     "torch": "PyTorch",
 }
+
+# The driver's library.
+LIBCUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 _JETPACK = "sudo apt install python3-libnvinfer"
 
@@ -147,7 +136,7 @@ def is_jetson() -> bool:
 def driver_cuda() -> tuple[int, int] | None:
     """The newest CUDA that the NVIDIA driver runs: (12, 6); None without a driver."""
     try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        library = ctypes.CDLL(LIBCUDA)
     except OSError:
         return None
     version = ctypes.c_int()

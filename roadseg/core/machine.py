@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
-from pathlib import Path
 
-__all__ = ["Machine", "describe_machine"]
+from roadseg.core.processor import processor_name, usable_cores
 
 _PACKAGES = (
     "roadseg",
@@ -49,30 +47,13 @@ class Machine:
 def describe_machine() -> Machine:
     """The machine that this process runs on, now."""
     return Machine(
-        cpu=_cpu_name(),
-        cores=_usable_cores(),
+        cpu=processor_name(),
+        cores=usable_cores(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         versions=_versions(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model") and value.strip():
-                return " ".join(value.split())
-    return platform.processor() or platform.machine() or "unknown processor"
-
-
-def _usable_cores() -> int:
-    # Containers and taskset hand out fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Progress", "ShowProgress", "StageClock"]
-
 # A guess from less than this would jump about.
 _ETA_FROM_FRACTION = 0.02
 _ETA_FROM_S = 1.0

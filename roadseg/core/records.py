@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from roadseg.core.errors import RoadsegError, os_reason
 
-__all__ = ["read_record"]
-
 T = TypeVar("T")
 
 

@@ -10,8 +10,6 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["local_shadow", "shadowing_path"]
-
 _INSTALLED = ("site-packages", "dist-packages")
 
 

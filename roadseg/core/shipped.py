@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["COPIES", "PACKAGE", "page", "shipped_file"]
-
 COPIES = "shipped_files"
 """The folder in the package that a wheel has them in."""
 

@@ -8,8 +8,6 @@ from typing import TypeAlias
 from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 
-__all__ = ["NETWORK_SIDES", "SizeHW", "check_network_size", "parse_size"]
-
 SizeHW: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 

@@ -15,7 +15,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Frame", "Image", "Labels"]
+from roadseg.core.planes import Planes
+
+__all__ = ["Frame", "Image", "Labels", "Picture", "as_bgr", "size_of"]
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, BGR."""
@@ -23,13 +25,28 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 """(H, W) uint8, class ids."""
 
+Picture: TypeAlias = Image | Planes
+"""A picture in BGR, or in the planes that decoders give and encoders take."""
+
+
+def as_bgr(picture: Picture) -> Image:
+    """(H, W, 3) uint8 BGR of a picture."""
+    return picture.bgr if isinstance(picture, Planes) else picture
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Height and width of a picture, in pixels."""
+    if isinstance(picture, Planes):
+        return picture.size_hw
+    return picture.shape[0], picture.shape[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of a source.
 
     Attributes:
-        image_bgr: (H, W, 3) uint8 BGR; nobody downstream writes into it.
+        picture: (H, W, 3) uint8 BGR, or planes; nobody downstream writes into it.
         index: 0-based position in the source, counting frames that were dropped.
         time_s: presentation time in seconds from the start of the source.
         captured_s: `time.monotonic()` when the frame left the source, for latency.
@@ -41,7 +58,7 @@ class Frame:
             None for the frames of videos and cameras, whose results are numbered.
     """
 
-    image_bgr: Image
+    picture: Picture
     index: int
     time_s: float
     captured_s: float
@@ -53,4 +70,9 @@ class Frame:
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.image_bgr.shape[0], self.image_bgr.shape[1]
+        return size_of(self.picture)
+
+    @property
+    def image_bgr(self) -> Image:
+        """(H, W, 3) uint8 BGR; made at first use where the picture is in planes."""
+        return as_bgr(self.picture)

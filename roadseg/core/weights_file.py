@@ -19,16 +19,6 @@ from roadseg.core.errors import ModelError
 if TYPE_CHECKING:
     from roadseg.core.labels import ClassSet
 
-__all__ = [
-    "SUFFIX",
-    "SUFFIXES",
-    "WeightsHeader",
-    "best_weights",
-    "is_weights",
-    "no_weights",
-    "not_ours",
-    "read_header",
-]
 
 SUFFIX = ".safetensors"
 """Of files that are written now."""

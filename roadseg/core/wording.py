@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["naming_options", "option"]
-
 # Where the parameter is not called like the option.
 _PARAMETERS = {
     "--max-drop": "max_drop_points",

@@ -7,24 +7,18 @@ raises `BackendError`; out of memory says so and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import _SimpleCData
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Cuda",
-    "DeviceBuffer",
-    "DeviceInfo",
-    "Event",
-    "Graph",
-    "Kernel",
-    "PinnedBuffer",
-    "Stream",
-]
+from roadseg.cuda.failure import cuda_error
+
+Dim3: TypeAlias = tuple[int, int, int]
+Arguments: TypeAlias = Sequence["_SimpleCData[Any]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +40,54 @@ class DeviceInfo:
     driver_cuda: tuple[int, int]
 
 
-class DeviceBuffer(Protocol):
-    """Memory on the GPU."""
+class DeviceBuffer:
+    """Memory on the GPU.
 
-    @property
-    def pointer(self) -> int:
-        """Address on the device."""
-        ...
+    Args:
+        pointer: its address on the device.
+        nbytes: its size.
+        give_back: frees it.
+    """
 
-    @property
-    def nbytes(self) -> int:
-        """Size."""
-        ...
+    def __init__(self, pointer: int, nbytes: int, give_back: Callable[[], object]) -> None:
+        self.pointer, self.nbytes = pointer, nbytes
+        self._give_back, self._freed = give_back, False
 
     def free(self) -> None:
         """Give it back; a second call does nothing."""
-        ...
+        if not self._freed:
+            self._freed = True
+            self._give_back()
 
 
-class PinnedBuffer(Protocol):
-    """Page-locked host memory: what copies that overlap with computation need."""
+class PinnedBuffer:
+    """Page-locked host memory: what copies that overlap with computation need.
+
+    Args:
+        array: the memory, (nbytes,) uint8, writable.
+        give_back: frees it.
+
+    Attributes:
+        pointer: its address on the host.
+    """
+
+    def __init__(self, array: npt.NDArray[np.uint8], give_back: Callable[[], object]) -> None:
+        self.pointer = int(array.ctypes.data)
+        self._array: npt.NDArray[np.uint8] | None = array
+        self._give_back = give_back
 
     @property
     def array(self) -> npt.NDArray[np.uint8]:
-        """The memory, (nbytes,) uint8, writable; dead after `free`."""
-        ...
-
-    @property
-    def pointer(self) -> int:
-        """Address on the host."""
-        ...
+        """The memory; dead after `free`."""
+        if self._array is None:
+            raise cuda_error("CUDA_ERROR_INVALID_VALUE", "using pinned memory that was given back")
+        return self._array
 
     def free(self) -> None:
         """Give it back; a second call does nothing."""
-        ...
+        if self._array is not None:
+            self._array = None
+            self._give_back()
 
 
 class Event(Protocol):
@@ -87,19 +95,15 @@ class Event(Protocol):
 
     def record(self, stream: Stream) -> None:
         """Mark what `stream` has been given so far."""
-        ...
 
     def synchronize(self) -> None:
         """Wait on the host until the stream got there."""
-        ...
 
     def elapsed_ms(self, since: Event) -> float:
         """Milliseconds between two events that have been reached, made with `timing=True`."""
-        ...
 
     def close(self) -> None:
         """Give it back; a second call does nothing."""
-        ...
 
 
 class Stream(Protocol):
@@ -108,19 +112,15 @@ class Stream(Protocol):
     @property
     def handle(self) -> int:
         """The `CUstream`."""
-        ...
 
     def wait(self, event: Event) -> None:
         """Let later work of this stream wait for `event`, without blocking the host."""
-        ...
 
     def synchronize(self) -> None:
         """Wait on the host until all its work is done."""
-        ...
 
     def close(self) -> None:
         """Give it back; a second call does nothing."""
-        ...
 
 
 class Graph(Protocol):
@@ -128,28 +128,21 @@ class Graph(Protocol):
 
     def launch(self, stream: Stream) -> None:
         """Run it in `stream`."""
-        ...
 
     def close(self) -> None:
         """Give it back; a second call does nothing."""
-        ...
 
 
 class Kernel(Protocol):
-    """A function on the GPU."""
+    """A function on the GPU.
 
-    @property
-    def name(self) -> str:
-        """Its symbol."""
-        ...
+    Attributes:
+        name: its symbol.
+    """
 
-    def launch(
-        self,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        args: Sequence[_SimpleCData[Any]],
-        stream_handle: int,
-    ) -> None:
+    name: str
+
+    def launch(self, grid: Dim3, block: Dim3, args: Arguments, stream_handle: int) -> None:
         """Run it in a stream given by its handle, also one that is not ours.
 
         Args:
@@ -158,74 +151,56 @@ class Kernel(Protocol):
             args: the kernel's parameters in order, as ctypes values of exactly their types.
             stream_handle: a `CUstream`.
         """
-        ...
 
 
 class Cuda(Protocol):
-    """CUDA on one device, whose primary context is current on the thread that loaded it."""
+    """CUDA on one device, whose primary context is current on the thread that loaded it.
 
-    @property
-    def name(self) -> str:
-        """Implementation and version, for reports: `cuda-bindings 13.5.0`."""
-        ...
+    Attributes:
+        name: implementation and version, for reports: `cuda-bindings 13.5.0`.
+        device: the GPU in use.
+        supports_graphs: whether `begin_capture` works.
+    """
 
-    @property
-    def device(self) -> DeviceInfo:
-        """The GPU in use."""
-        ...
-
-    @property
-    def supports_graphs(self) -> bool:
-        """Whether `begin_capture` works."""
-        ...
+    name: str
+    device: DeviceInfo
+    supports_graphs: bool
 
     def make_current(self) -> None:
         """Make the context current on the calling thread: once for each thread that uses it."""
-        ...
 
     def memory_info(self) -> tuple[int, int]:
         """Free and total bytes of the device."""
-        ...
 
     def malloc(self, nbytes: int) -> DeviceBuffer:
         """Device memory, aligned for every access."""
-        ...
 
     def pinned(self, nbytes: int) -> PinnedBuffer:
         """Page-locked host memory."""
-        ...
 
     def stream(self) -> Stream:
         """A new stream that does not wait for the default stream."""
-        ...
 
     def event(self, *, timing: bool = False) -> Event:
         """A new event; only those with `timing` can measure."""
-        ...
 
     def copy_to_device(self, device: int, host: int, nbytes: int, stream: Stream) -> None:
         """Copy asynchronously from pinned memory; both given by address."""
-        ...
 
     def copy_to_host(self, host: int, device: int, nbytes: int, stream: Stream) -> None:
         """Copy asynchronously to pinned memory; both given by address."""
-        ...
 
     def load_kernels(self, image: bytes, names: Sequence[str]) -> dict[str, Kernel]:
         """Load compiled code (cubin or PTX) and find functions in it, by name.
 
         The code stays loaded until `close`.
         """
-        ...
 
     def begin_capture(self, stream: Stream) -> None:
         """From now on record what `stream` is given instead of running it."""
-        ...
 
     def end_capture(self, stream: Stream) -> Graph:
         """What was recorded, ready to launch."""
-        ...
 
     def close(self) -> None:
         """Give the context back; a second call does nothing."""
-        ...

@@ -15,8 +15,6 @@ from roadseg.cuda.failure import (
     no_such_gpu,
 )
 
-__all__ = ["Driver", "check_version", "open_device"]
-
 
 class Driver:
     """The driver's functions, whose failures are `BackendError`s.

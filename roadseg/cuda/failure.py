@@ -5,16 +5,6 @@ from __future__ import annotations
 from roadseg.core.errors import BackendError
 from roadseg.core.wording import option
 
-__all__ = [
-    "MINIMUM_CUDA",
-    "GpuError",
-    "cuda_error",
-    "driver_too_old",
-    "no_driver",
-    "no_such_gpu",
-    "out_of_memory",
-]
-
 # The oldest CUDA that a driver must run: JetPack 6 has 12.6, TensorRT 10 needs 12.
 MINIMUM_CUDA = (12, 0)
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
 from roadseg.core.errors import BackendError
-from roadseg.core.installing import gpu_extra, install
+from roadseg.core.installing import LIBCUDA, gpu_extra, install
 from roadseg.core.shadowing import shadowing_path
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
-
-__all__ = ["load_cuda"]
 
 
 def load_cuda(index: int = 0) -> Cuda:
@@ -42,7 +39,7 @@ def load_cuda(index: int = 0) -> Cuda:
         return BindingsCuda(bindings, _version("cuda-bindings"), index)
     pycuda, pycuda_problem = _import("pycuda.driver")
     if pycuda is not None:
-        from roadseg.cuda.pycuda_ import PycudaCuda
+        from roadseg.cuda.pycuda.context import PycudaCuda
 
         return PycudaCuda(pycuda, _version("pycuda"), index, set_current=_set_current_of_driver())
     # pycuda is linked to the driver's library, and so cannot even be imported without it.
@@ -75,9 +72,8 @@ def _version(distribution: str) -> str:
 
 
 def _set_current_of_driver() -> Callable[[int], int]:
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        function = ctypes.CDLL(name).cuCtxSetCurrent
+        function = ctypes.CDLL(LIBCUDA).cuCtxSetCurrent
     except OSError as exc:
         raise no_driver() from exc
     function.argtypes = [ctypes.c_void_p]

@@ -13,10 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roadseg.core.errors import DataError, os_reason
-from roadseg.datasets.label_code import CAMVID_CODE
-from roadseg.datasets.labelled import LabelledSet
-
-__all__ = ["CamVid", "camvid_splits"]
+from roadseg.datasets.labelled import CAMVID_CODE, LabelledSet
 
 
 class CamVid(LabelledSet):

@@ -23,8 +23,6 @@ from typing import Any
 from roadseg.core.errors import DataError, os_reason
 from roadseg.core.labels import MAX_CLASSES, RGB, ClassSet, distinct_colours
 
-__all__ = ["CLASS_FILES", "read_class_file"]
-
 CLASS_FILES = ("classes.txt", "classes.json")
 """Names under which a data set's class file is found."""
 

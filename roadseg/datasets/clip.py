@@ -15,13 +15,11 @@ import numpy as np
 from roadseg.core.errors import DataError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image, Labels
-from roadseg.datasets.label_code import CAMVID_CODE, LabelCode, plain_code
-from roadseg.datasets.labelled import read_labels
+from roadseg.datasets.labelled import CAMVID_CODE, LabelCode, plain_code, read_labels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["LabelledClip"]
 
 # In a folder of one's own classes it means void, too.
 _VOID = 255

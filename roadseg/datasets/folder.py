@@ -13,10 +13,7 @@ from pathlib import Path
 
 from roadseg.core.errors import DataError
 from roadseg.datasets.class_file import CLASS_FILES, read_class_file
-from roadseg.datasets.label_code import plain_code
-from roadseg.datasets.labelled import LabelledSet
-
-__all__ = ["LabelledFolder", "class_file", "looks_like_folder"]
+from roadseg.datasets.labelled import LabelledSet, plain_code
 
 _IMAGES, _LABELS = "images", "labels"
 _PICTURES = (".png", ".jpg", ".jpeg")

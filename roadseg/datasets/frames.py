@@ -22,14 +22,6 @@ from roadseg.datasets.labelled import read_image
 from roadseg.datasets.opening import has_split, open_dataset
 from roadseg.weights.calibration import FrameRecord
 
-__all__ = [
-    "CalibrationFrames",
-    "collect_frames",
-    "evenly",
-    "read_frame_list",
-    "write_frame_list",
-]
-
 _DEFAULT_COUNT = 100
 _DEFAULT_EVERY = 4
 _T = TypeVar("_T")

@@ -14,8 +14,6 @@ from roadseg.datasets.folder import LabelledFolder, class_file, looks_like_folde
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.sunrgbd import SunRgbd, looks_like_sunrgbd
 
-__all__ = ["has_split", "open_dataset"]
-
 
 def open_dataset(root: Path | str, split: str) -> LabelledSet:
     """One split of a data set, in whichever of the three layouts it is.

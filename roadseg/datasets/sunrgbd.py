@@ -27,10 +27,7 @@ from pathlib import Path
 
 from roadseg.core.errors import DataError, os_reason
 from roadseg.core.labels import SUNRGBD
-from roadseg.datasets.label_code import LabelCode
-from roadseg.datasets.labelled import LabelledSet
-
-__all__ = ["SunRgbd", "looks_like_sunrgbd"]
+from roadseg.datasets.labelled import LabelCode, LabelledSet
 
 _LISTS = {"train": "sunrgbd_training_images.txt", "test": "sunrgbd_testing_images.txt"}
 _LABELS = "sunrgbd_train_test_labels"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from roadseg.core.errors import RoadsegError
@@ -28,12 +28,10 @@ from roadseg.doctor.gpu import (
 from roadseg.doctor.libraries import check_display, check_opencv, check_openvino, check_video
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
-from roadseg.doctor.processor import check_processor
-from roadseg.doctor.report import Finding, Level, Report
+from roadseg.doctor.processor import check_processor, check_speed
+from roadseg.doctor.report import Finding, Level, Report, Verdict, note
 
-__all__ = ["Surroundings", "diagnose", "gather", "judge"]
-
-_Check = Callable[[], "Finding | list[Finding]"]
+_Check = Callable[[], "Verdict | list[Verdict]"]
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,13 @@ def judge(around: Surroundings) -> Report:
             found = look()
         except ImportError as exc:
             # A library that we need in here; it has a finding of its own.
-            found = Finding(check, title, Level.NOTE, f"not known: {' '.join(str(exc).split())}")
+            found = note(f"not known: {' '.join(str(exc).split())}")
         except Exception as exc:  # noqa: BLE001
             # A doctor that falls ill over what it was asked to look at helps nobody.
             text = f"could not be checked ({type(exc).__name__}: {exc})"
-            found = Finding(check, title, Level.NOTE, " ".join(text.split()), "report it")
-        findings += found if isinstance(found, list) else [found]
+            found = note(" ".join(text.split()), "report it")
+        verdicts = found if isinstance(found, list) else [found]
+        findings += [Finding(check, title, *verdict) for verdict in verdicts]
     return Report(
         version=__version__,
         system=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -113,94 +112,67 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         needed = backend == "tensorrt" and not _has_engine(around)
         return Level.PROBLEM if needed else Level.NOTE
 
-    def softened(finding: Finding, *, soften: bool) -> Finding:
-        if soften and finding.level is Level.PROBLEM:
-            return replace(finding, level=Level.NOTE)
-        return finding
+    def weights() -> list[Verdict]:
+        runtime = "torch" if on_gpu else "openvino"
+        return check_weights(around.weights_dir(), model=DEFAULT_MODEL, runtime=runtime)
 
-    def hardened(finding: Finding, *, harden: bool) -> Finding:
-        if harden and finding.level is Level.NOTE:
-            return replace(finding, level=Level.PROBLEM)
-        return finding
+    def openvino() -> Verdict:
+        found = check_openvino(probes["openvino"])
+        softened = on_gpu and found.level is Level.PROBLEM
+        return found._replace(level=Level.NOTE) if softened else found
 
-    yield (
-        "weights",
-        "Weights",
-        lambda: check_weights(
-            around.weights_dir(), model=DEFAULT_MODEL, runtime="torch" if on_gpu else "openvino"
-        ),
-    )
-    yield (
-        "openvino",
-        "OpenVINO",
-        lambda: softened(check_openvino(probes["openvino"]), soften=on_gpu),
-    )
+    def nvrtc() -> Verdict:
+        found = check_nvrtc(probes["nvrtc"], probes["gpu"])
+        # TensorRT-RTX runs without kernels of ours.
+        needed = backend == "tensorrt" and probes["tensorrt"].facts.get("target") == "tensorrt"
+        hardened = needed and found.level is Level.NOTE
+        return found._replace(level=Level.PROBLEM) if hardened else found
+
+    def look_at_gpu() -> Verdict:
+        hardware, container = around.nvidia_hardware, around.in_container
+        return check_gpu(probes["gpu"], nvidia_hardware=hardware, in_container=container)
+
+    def builder() -> Verdict:
+        return check_builder(probes["backend"], probes["tensorrt"], gpu=gpu, level=building())
+
+    def engines() -> list[Verdict]:
+        folder, weights_dir = around.engines_dir(), around.weights_dir()
+        return check_engines(folder, weights_dir, probes["gpu"], probes["tensorrt"])
+
+    def cache() -> Verdict:
+        return check_folder(
+            around.cache_dir,
+            level=Level.NOTE,
+            consequence="kernels are compiled anew at every start",
+            remedy="set ROADSEG_CACHE to a folder of yours",
+        )
+
+    def engines_folder() -> Verdict:
+        return check_folder(
+            around.engines_dir(),
+            level=building(),
+            consequence="engines cannot be built",
+            remedy="use --backend torch or openvino",
+        )
+
+    yield "weights", "Weights", weights
+    yield "openvino", "OpenVINO", openvino
     yield "processor", "Processor", check_processor
+    yield "speed", "Speed", check_speed
     yield "backend", "Backend", lambda: check_backend(probes["backend"], gpu=gpu)
     yield "opencv", "OpenCV", lambda: check_opencv(probes["opencv"])
     yield "display", "Display", lambda: check_display(probes["opencv"])
     yield "video", "Video", lambda: check_video(probes["video"])
-    yield (
-        "gpu",
-        "GPU",
-        lambda: check_gpu(
-            probes["gpu"],
-            nvidia_hardware=around.nvidia_hardware,
-            in_container=around.in_container,
-        ),
-    )
+    yield "gpu", "GPU", look_at_gpu
     yield "cuda", "CUDA for Python", lambda: check_cuda(probes["cuda"], gpu=gpu)
     yield "tensorrt", "TensorRT", lambda: check_tensorrt(probes["tensorrt"], gpu=gpu)
-    yield (
-        "nvrtc",
-        "Kernel compiler",
-        lambda: hardened(
-            check_nvrtc(probes["nvrtc"], probes["gpu"]),
-            # TensorRT-RTX runs without kernels of ours.
-            harden=backend == "tensorrt" and probes["tensorrt"].facts.get("target") == "tensorrt",
-        ),
-    )
-    yield (
-        "builder",
-        "Engine builder",
-        lambda: check_builder(probes["backend"], probes["tensorrt"], gpu=gpu, level=building()),
-    )
+    yield "nvrtc", "Kernel compiler", nvrtc
+    yield "builder", "Engine builder", builder
     yield "documentation", "Documentation", check_documentation
     yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
-    yield (
-        "cache",
-        "Cache folder",
-        lambda: check_folder(
-            around.cache_dir,
-            "cache",
-            "Cache folder",
-            level=Level.NOTE,
-            consequence="kernels are compiled anew at every start",
-            remedy="set ROADSEG_CACHE to a folder of yours",
-        ),
-    )
-    yield (
-        "engines-folder",
-        "Engines folder",
-        lambda: check_folder(
-            around.engines_dir(),
-            "engines-folder",
-            "Engines folder",
-            level=building(),
-            consequence="engines cannot be built",
-            remedy="use --backend torch or openvino",
-        ),
-    )
-    yield (
-        "engines",
-        "Engines",
-        lambda: check_engines(
-            around.engines_dir(),
-            around.weights_dir(),
-            probes["gpu"],
-            probes["tensorrt"],
-        ),
-    )
+    yield "cache", "Cache folder", cache
+    yield "engines-folder", "Engines folder", engines_folder
+    yield "engines", "Engines", engines
 
 
 def _has_engine(around: Surroundings) -> bool:

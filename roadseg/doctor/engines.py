@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 from roadseg.core.installing import gpu_extra, install
 from roadseg.core.weights_file import is_weights
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level
+from roadseg.doctor.report import Level, Verdict, note, ok
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
     from roadseg.engine.manifest import EngineManifest
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["check_builder", "check_engines", "has_engine"]
 
-_CHECK, _TITLE = "engines", "Engines"
-
-
-def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Finding]:
+def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Verdict]:
     """The engines in a folder.
 
     Args:
@@ -30,34 +26,21 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         gpu: how the driver answered.
         tensorrt: how TensorRT loaded.
     """
-    from roadseg.engine.store import (
-        calibration_sha256,
-        checksum_problem,
-        list_engines,
-        stale_reasons,
-    )
+    from roadseg.engine.store import list_engines, unfit_reasons
 
-    findings: list[Finding] = []
+    findings: list[Verdict] = []
     engines, damaged = list_engines(folder)
-    findings += [Finding(_CHECK, _TITLE, Level.NOTE, exc.what, exc.fix) for exc in damaged]
+    findings += [note(exc.what, exc.fix) for exc in damaged]
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
     for engine in engines:
-        reasons = stale_reasons(
-            engine.manifest,
-            runtime=runtime,
-            device=device,
-            weights_sha256=_weights_sha256(engine.manifest, weights_dir),
-            calibration_sha256=calibration_sha256(engine.manifest),
-        )
-        damage = checksum_problem(engine)
-        if damage is not None:
-            reasons.append(damage)
+        weights_sha256 = _weights_sha256(engine.manifest, weights_dir)
+        reasons = unfit_reasons(engine, runtime, device, weights_sha256)
         if reasons:
             text = f"{_describe(engine.manifest)} does not fit: {'; '.join(reasons)}"
             command = engine.manifest.build_command().strip("'")
             facts = {"path": str(engine.path), "fits": False, "reasons": reasons}
-            findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, command, facts))
+            findings.append(note(text, command, facts))
         else:
             fitting.append(engine)
     if fitting:
@@ -65,13 +48,13 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         names = ", ".join(_describe(engine.manifest) for engine in fitting)
         if device is None or runtime is None:
             text = f"{names}: not used without a GPU and TensorRT"
-            findings.append(Finding(_CHECK, _TITLE, Level.NOTE, text, None, facts))
+            findings.append(note(text, None, facts))
         else:
             text = f"{names} fit{'s' if len(fitting) == 1 else ''}"
-            findings.insert(0, Finding(_CHECK, _TITLE, Level.OK, text, None, facts))
+            findings.insert(0, ok(text, facts))
     if not findings:
         text = "none yet" if device is None else "none yet: the first run builds one"
-        findings.append(Finding(_CHECK, _TITLE, Level.OK, text))
+        findings.append(ok(text))
     return findings
 
 
@@ -82,12 +65,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         model: name of a model that ships.
         folder, weights_dir, gpu, tensorrt: see `check_engines`.
     """
-    from roadseg.engine.store import (
-        calibration_sha256,
-        checksum_problem,
-        list_engines,
-        stale_reasons,
-    )
+    from roadseg.engine.store import list_engines, unfit_reasons
 
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
@@ -97,19 +75,13 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:
             continue
-        reasons = stale_reasons(
-            manifest,
-            runtime=runtime,
-            device=device,
-            weights_sha256=_weights_sha256(manifest, weights_dir),
-            calibration_sha256=calibration_sha256(manifest),
-        )
-        if not reasons and checksum_problem(engine, quick=True) is None:
+        weights_sha256 = _weights_sha256(manifest, weights_dir)
+        if not unfit_reasons(engine, runtime, device, weights_sha256, quick=True):
             return True
     return False
 
 
-def check_builder(backend: Probe, tensorrt: Probe, *, gpu: bool, level: Level) -> Finding:
+def check_builder(backend: Probe, tensorrt: Probe, *, gpu: bool, level: Level) -> Verdict:
     """What building an engine needs beside TensorRT: PyTorch and ONNX.
 
     Args:
@@ -118,20 +90,19 @@ def check_builder(backend: Probe, tensorrt: Probe, *, gpu: bool, level: Level) -
         gpu: whether there is one to build for; TensorRT-RTX builds without.
         level: how bad it is if they are missing.
     """
-    check, title = "builder", "Engine builder"
     rtx = not tensorrt.failed and tensorrt.facts["target"] == "tensorrt-rtx"
     if not gpu and not rtx:
         text = "not used: there is no GPU, and no TensorRT-RTX, which builds without one"
-        return Finding(check, title, Level.NOTE, text)
+        return note(text)
     missing = [name for name in ("torch", "onnx") if not backend.facts.get(name)]
     if missing:
         text = f"{' and '.join(missing)} not installed: engines cannot be built"
         extra = gpu_extra() if tensorrt.failed else "export"
-        return Finding(check, title, level if gpu else Level.NOTE, text, install(extra))
+        return Verdict(level if gpu else Level.NOTE, text, install(extra))
     text = "PyTorch and ONNX are installed"
     if not gpu:
         text += ": engines for RTX cards can be built here"
-    return Finding(check, title, Level.OK, text)
+    return ok(text)
 
 
 def _describe(manifest: EngineManifest) -> str:
@@ -154,7 +125,7 @@ def _describe(manifest: EngineManifest) -> str:
 def _device(gpu: Probe) -> DeviceInfo | None:
     if not gpu.facts.get("gpus"):
         return None
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
 
     first = gpu.facts["gpus"][0]
     major, minor = first["compute_capability"]

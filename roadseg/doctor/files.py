@@ -10,9 +10,7 @@ from roadseg.core.errors import ModelError, os_reason
 from roadseg.core.installing import reinstall
 from roadseg.core.shadowing import local_shadow, shadowing_path
 from roadseg.core.shipped import shipped_file
-from roadseg.doctor.report import Finding, Level
-
-__all__ = ["check_documentation", "check_folder", "check_shadows", "check_weights"]
+from roadseg.doctor.report import Level, Verdict, note, ok, problem
 
 _REINSTALL = reinstall("--no-deps roadseg")
 
@@ -32,17 +30,16 @@ _PACKAGES = {
 }
 
 
-def check_documentation() -> Finding:
+def check_documentation() -> Verdict:
     """Where the pages lie that help and messages name."""
     folder, sample = shipped_file("docs"), shipped_file("samples/drive.mp4")
-    check, title = "documentation", "Documentation"
     facts = {"docs": str(folder), "sample": str(sample)}
     if not folder.is_dir() or not sample.is_file():
-        return Finding(check, title, Level.NOTE, f"missing from {folder.parent}", _REINSTALL, facts)
-    return Finding(check, title, Level.OK, f"{folder}, and a sample clip: {sample}", None, facts)
+        return note(f"missing from {folder.parent}", _REINSTALL, facts)
+    return ok(f"{folder}, and a sample clip: {sample}", facts)
 
 
-def check_weights(directory: Path, *, model: str, runtime: str) -> list[Finding]:
+def check_weights(directory: Path, *, model: str, runtime: str) -> list[Verdict]:
     """The models that ship.
 
     Args:
@@ -53,48 +50,39 @@ def check_weights(directory: Path, *, model: str, runtime: str) -> list[Finding]
     # Here, because NumPy, which it imports, may be what is broken.
     from roadseg.weights.manifest import load_manifest
 
-    check, title = "weights", "Weights"
     try:
         entries = load_manifest(directory)
     except ModelError as exc:
-        return [Finding(check, title, Level.PROBLEM, exc.what, _REINSTALL)]
+        return [problem(exc.what, _REINSTALL)]
     if model not in entries or runtime not in entries[model].files:
         text = f"{model} is not here: {directory} lists no {runtime} file of it"
-        return [Finding(check, title, Level.PROBLEM, text, _REINSTALL)]
+        return [problem(text, _REINSTALL)]
     findings, unbroken = [], []
     for entry in entries.values():
         whole = []
         for name, file in entry.files.items():
+            level = Level.PROBLEM if entry.name == model and name == runtime else Level.NOTE
             broken = [
-                trouble for part in file.parts if (trouble := _trouble(part.path, part.sha256))
+                Verdict(level, f"{entry.name} for {name}: {trouble}", _REINSTALL)
+                for part in file.parts
+                if (trouble := _trouble(part.path, part.sha256))
             ]
-            needed = entry.name == model and name == runtime
-            findings += [
-                Finding(
-                    check,
-                    title,
-                    Level.PROBLEM if needed else Level.NOTE,
-                    f"{entry.name} for {name}: {trouble}",
-                    _REINSTALL,
-                )
-                for trouble in broken
-            ]
+            findings += broken
             if not broken:
                 whole.append(f"{name} {file.precision}")
         if whole:
             unbroken.append(f"{entry.name} ({', '.join(whole)})")
     if unbroken:
-        findings.append(Finding(check, title, Level.OK, ", ".join(unbroken)))
+        findings.append(ok(", ".join(unbroken)))
     return findings
 
 
-def check_shadows(working_dir: Path) -> list[Finding]:
+def check_shadows(working_dir: Path) -> list[Verdict]:
     """Files of the user's that Python finds instead of a package.
 
     Args:
         working_dir: where the user is; its files are in the way of scripts that run there.
     """
-    check, title = "shadows", "Your files"
     findings = []
     for package, needed in _PACKAGES.items():
         path = shadowing_path(package)
@@ -106,19 +94,15 @@ def check_shadows(working_dir: Path) -> list[Finding]:
             level = Level.NOTE
             text = f"{path} hides the package {package} from 'python -m roadseg' and your scripts"
         if path is not None:
-            findings.append(Finding(check, title, level, text, _rename(path), {"package": package}))
-    return findings or [Finding(check, title, Level.OK, "none hides a package")]
+            findings.append(Verdict(level, text, _rename(path), {"package": package}))
+    return findings or [ok("none hides a package")]
 
 
-def check_folder(
-    folder: Path, check: str, title: str, *, level: Level, consequence: str, remedy: str
-) -> Finding:
+def check_folder(folder: Path, *, level: Level, consequence: str, remedy: str) -> Verdict:
     """Whether files can be written to a folder, which need not exist yet.
 
     Args:
         folder: it.
-        check: the finding's key.
-        title: and its name for people.
         level: how bad it is if not.
         consequence: what does not work then.
         remedy: how to take another folder, to follow "or".
@@ -130,15 +114,15 @@ def check_folder(
     quoted = shlex.quote(str(there))
     if not there.is_dir():
         text = f"{there} is a file, not a folder: {consequence}"
-        return Finding(check, title, level, text, f"mv {quoted} {quoted}.old, or {remedy}", facts)
+        return Verdict(level, text, f"mv {quoted} {quoted}.old, or {remedy}", facts)
     try:
         # Tried, not asked for: root may do everything, except on a read-only file system.
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as exc:
         text = f"{there} cannot be written ({os_reason(exc)}): {consequence}"
-        return Finding(check, title, level, text, f"chmod u+rwx {quoted}, or {remedy}", facts)
-    return Finding(check, title, Level.OK, str(folder), None, facts)
+        return Verdict(level, text, f"chmod u+rwx {quoted}, or {remedy}", facts)
+    return ok(str(folder), facts)
 
 
 def _trouble(path: Path, sha256: str) -> str | None:

@@ -6,11 +6,9 @@ import ctypes
 import sys
 from typing import Any
 
-__all__ = ["look_at_gpus"]
+from roadseg.core.installing import LIBCUDA
 
-_WINDOWS = sys.platform == "win32"
-_LIBCUDA = "nvcuda.dll" if _WINDOWS else "libcuda.so.1"
-_LIBNVML = "nvml.dll" if _WINDOWS else "libnvidia-ml.so.1"
+_LIBNVML = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
 
 # CUdevice_attribute
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
@@ -32,7 +30,7 @@ def look_at_gpus() -> dict[str, Any]:
         "gpus": [],
     }
     try:
-        library = ctypes.CDLL(_LIBCUDA)
+        library = ctypes.CDLL(LIBCUDA)
     except OSError:
         return facts | {"library": False}
     version = ctypes.c_int()

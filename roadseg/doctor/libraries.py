@@ -5,9 +5,7 @@ from __future__ import annotations
 from roadseg.core.cv2_check import explain_import_error
 from roadseg.core.installing import install, reinstall
 from roadseg.doctor.probing import Probe
-from roadseg.doctor.report import Finding, Level
-
-__all__ = ["check_display", "check_opencv", "check_openvino", "check_video", "explain_failure"]
+from roadseg.doctor.report import Verdict, note, ok, problem
 
 
 def explain_failure(
@@ -38,80 +36,66 @@ def explain_failure(
     return text, reinstall(package)
 
 
-def check_openvino(probe: Probe) -> Finding:
+def check_openvino(probe: Probe) -> Verdict:
     """The default backend on a CPU."""
-    check, title = "openvino", "OpenVINO"
     if probe.failed:
         text, fix = explain_failure(probe, "openvino", "openvino")
-        return Finding(check, title, Level.PROBLEM, text, fix)
+        return problem(text, fix)
     version, devices = probe.facts["version"], probe.facts["devices"]
     if "CPU" not in devices:
-        return Finding(
-            check,
-            title,
-            Level.PROBLEM,
-            f"{version} finds no CPU to run on",
-            reinstall("openvino"),
-            probe.facts,
-        )
-    return Finding(check, title, Level.OK, f"{version} on {', '.join(devices)}", None, probe.facts)
+        text = f"{version} finds no CPU to run on"
+        return problem(text, reinstall("openvino"), probe.facts)
+    return ok(f"{version} on {', '.join(devices)}", probe.facts)
 
 
-def check_opencv(probe: Probe) -> Finding:
+def check_opencv(probe: Probe) -> Verdict:
     """Pictures, cameras and windows."""
-    check, title = "opencv", "OpenCV"
     if probe.failed:
         known = explain_import_error(ImportError(probe.error or ""))
         text, fix = explain_failure(probe, "opencv-python", "cv2")
         if known is not None:
             text, fix = known.what, known.fix
-        return Finding(check, title, Level.PROBLEM, text, fix)
+        return problem(text, fix)
     version, gui = probe.facts["version"], probe.facts["gui"]
     if gui is None:
-        return Finding(
-            check,
-            title,
-            Level.NOTE,
-            f"{version} was built without windows: only --output shows the result",
-            "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python",
-            probe.facts,
-        )
-    return Finding(check, title, Level.OK, f"{version} with windows ({gui})", None, probe.facts)
+        text = f"{version} was built without windows: only --output shows the result"
+        fix = "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python"
+        return note(text, fix, probe.facts)
+    return ok(f"{version} with windows ({gui})", probe.facts)
 
 
-def check_display(opencv: Probe) -> Finding:
+def check_display(opencv: Probe) -> Verdict:
     """Whether a window can be opened here and now.
 
     Args:
         opencv: the probe of OpenCV, which does the asking.
     """
-    check, title = "display", "Display"
     if opencv.failed:
-        return Finding(check, title, Level.NOTE, "not known: OpenCV does not load")
+        return note("not known: OpenCV does not load")
     obstacle = opencv.facts["obstacle"]
     if obstacle is None:
-        return Finding(check, title, Level.OK, "windows can be shown")
+        return ok("windows can be shown")
     # A server has none, and windows that OpenCV lacks are a finding of their own: nothing to fix.
     fix = "unset DISPLAY, or log in again with ssh -X" if "does not answer" in obstacle else None
     text = f"no window, only --output shows the result: {obstacle}"
-    return Finding(check, title, Level.NOTE, text, fix)
+    return note(text, fix)
 
 
-def check_video(probe: Probe) -> Finding:
+def check_video(probe: Probe) -> Verdict:
     """Reading and writing of video files."""
-    check, title, again = "video", "Video", reinstall("av")
+    again = reinstall("av")
     if probe.failed:
         text, fix = explain_failure(probe, "av", "av")
-        return Finding(check, title, Level.PROBLEM, f"PyAV: {text}", fix)
+        return problem(f"PyAV: {text}", fix)
     version, encoder = f"PyAV {probe.facts['version']}", probe.facts["encoder"]
     if encoder == "libx264":
         text = f"{version} writes H.264 with x264"
-        return Finding(check, title, Level.OK, text, None, probe.facts)
+        return ok(text, probe.facts)
     if encoder == "libopenh264":
         text = f"{version} has no x264: OpenH264 makes larger files"
-        return Finding(check, title, Level.NOTE, text, again, probe.facts)
+        return note(text, again, probe.facts)
     if encoder is not None:
         text = f"{version} has no H.264 encoder: browsers do not play its MPEG-4 part 2"
-        return Finding(check, title, Level.NOTE, text, again, probe.facts)
+        return note(text, again, probe.facts)
     text = f"{version} has no encoder for .mp4 files"
-    return Finding(check, title, Level.PROBLEM, text, again, probe.facts)
+    return problem(text, again, probe.facts)

@@ -15,8 +15,6 @@ from typing import Any
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
-__all__ = ["DEFAULT_MODEL", "MARK", "PROBES", "main"]
-
 DEFAULT_MODEL = "segnet-lite"
 """What `roadseg run` takes where none is named."""
 
@@ -59,7 +57,7 @@ def _gpu() -> dict[str, Any]:
 
 
 def _cuda() -> dict[str, Any]:
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     cuda = load_cuda()
     facts = {"name": cuda.name, "graphs": cuda.supports_graphs}

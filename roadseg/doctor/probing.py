@@ -14,8 +14,6 @@ from typing import IO, Any
 
 from roadseg.doctor.probes import MARK
 
-__all__ = ["Probe", "run_probes"]
-
 # The parent's search path: a file of the user's that the parent sees, the child must see too.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

@@ -5,64 +5,51 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from roadseg.doctor.report import Finding, Level
-
-__all__ = ["check_processor", "instruction_sets"]
-
-# By name, the flags of Linux that mean it.
-_SETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "x86_64": {
-        "AVX2": ("avx2",),
-        "VNNI": ("avx512_vnni", "avx_vnni"),
-        "AMX": ("amx_int8",),
-    },
-    "aarch64": {"dot product": ("asimddp",), "I8MM": ("i8mm",)},
-}
+from roadseg.core.processor import instruction_sets, isa_limit
+from roadseg.doctor.report import Level, Verdict, note
 
 
-def instruction_sets(cpuinfo: str, machine: str) -> dict[str, bool]:
-    """Which instruction sets for INT8 a processor has; empty where that is not known.
-
-    Args:
-        cpuinfo: Linux's description of the processor.
-        machine: `x86_64` or `aarch64`.
-    """
-    flags: set[str] = set()
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            flags.update(value.split())
-            break
-    if not flags:
-        return {}
-    known = _SETS.get(machine, {})
-    return {name: any(mark in flags for mark in marks) for name, marks in known.items()}
-
-
-def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Finding:
+def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = "") -> Verdict:
     """The processor's instruction sets.
 
     Args:
         cpuinfo: Linux's description of it; other systems have none.
         machine: its kind; default: that of this machine.
     """
-    check, title = "processor", "Processor"
     machine = machine or platform.machine()
-    try:
-        found = instruction_sets(cpuinfo.read_text(errors="replace"), machine)
-    except OSError:
-        found = {}
+    found = instruction_sets(cpuinfo, machine)
     if not found:
         text = f"{machine}; which instructions for INT8 it has is not known on this system"
-        return Finding(check, title, Level.NOTE, text)
+        return note(text)
     has = [name for name, there in found.items() if there]
     lacks = [name for name, there in found.items() if not there]
     text = " and ".join(has) or machine
     if lacks:
         text += f", no {' and no '.join(lacks)}"
     level = Level.NOTE if machine == "x86_64" and not found["AVX2"] else Level.OK
-    facts = {"instruction_sets": found}
-    return Finding(check, title, level, f"{text}: {_meaning(found)}", None, facts)
+    text = f"{text}: {_meaning(found)}"
+    limit = isa_limit()
+    if limit:
+        text += f"; ONEDNN_MAX_CPU_ISA holds the network to {limit}"
+    return Verdict(level, text, None, {"instruction_sets": found, "limit": limit or None})
+
+
+def check_speed() -> Verdict:
+    """How fast the shipped networks are on this processor, as far as a run has timed them."""
+    from roadseg.loading.ladder.kept import read_kept, this_machine
+
+    times = sorted(read_kept(this_machine("openvino", None)).times, key=lambda each: -each.ms)
+    if not times:
+        return note("not timed yet: 'roadseg run' does so once, in at most 3 seconds")
+    shown = ", ".join(
+        f"{each.model} {each.size_hw[0]}x{each.size_hw[1]} {each.ms:.0f} ms" for each in times
+    )
+    facts = {
+        "times": [
+            {"model": each.model, "size_hw": list(each.size_hw), "ms": each.ms} for each in times
+        ]
+    }
+    return Verdict(Level.OK, f"{shown} a frame, the network alone", None, facts)
 
 
 def _meaning(found: dict[str, bool]) -> str:

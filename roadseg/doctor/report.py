@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
-
-__all__ = ["Finding", "Level", "Report"]
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Level(str, Enum):
@@ -40,6 +38,34 @@ class Finding:
     text: str
     fix: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Facts: TypeAlias = Mapping[str, Any]
+_NONE: Facts = {}
+
+
+class Verdict(NamedTuple):
+    """What a check came to: a `Finding` that does not yet know which check it is of."""
+
+    level: Level
+    text: str
+    fix: str | None = None
+    facts: Facts = _NONE
+
+
+def ok(text: str, facts: Facts = _NONE) -> Verdict:
+    """All is well."""
+    return Verdict(Level.OK, text, None, facts)
+
+
+def note(text: str, fix: str | None = None, facts: Facts = _NONE) -> Verdict:
+    """Something to know, which does not keep `roadseg run` from working."""
+    return Verdict(Level.NOTE, text, fix, facts)
+
+
+def problem(text: str, fix: str | None = None, facts: Facts = _NONE) -> Verdict:
+    """Something that does."""
+    return Verdict(Level.PROBLEM, text, fix, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +103,6 @@ class Report:
             "backend": self.backend,
             "run_would_fail": self.run_would_fail,
             "findings": [
-                {
-                    "check": finding.check,
-                    "title": finding.title,
-                    "level": finding.level.value,
-                    "text": finding.text,
-                    "fix": finding.fix,
-                    "facts": dict(finding.facts),
-                }
-                for finding in self.findings
+                asdict(finding) | {"level": finding.level.value} for finding in self.findings
             ],
         }

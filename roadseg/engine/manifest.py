@@ -38,18 +38,10 @@ from roadseg.core.records import read_record
 from roadseg.engine.runtime import Target
 from roadseg.engine.spec import EngineSpec, Precision
 
-__all__ = [
-    "CalibrationFacts",
-    "EngineManifest",
-    "Gpu",
-    "ParityFacts",
-    "TensorFacts",
-    "manifest_path",
-    "read_manifest",
-    "write_manifest",
-]
-
 _VERSION = 1
+
+OF_SPEC = ("precision", "size_hw", "batch", "lowering", "portable", "target", "sm", "workspace_mb")
+"""Fields that a manifest has from the specification, under the same names."""
 
 
 @dataclass(frozen=True)
@@ -183,17 +175,7 @@ class EngineManifest:
     @property
     def spec(self) -> EngineSpec:
         """What to build to get this engine again."""
-        return EngineSpec(
-            model=self.source,
-            precision=self.precision,
-            size_hw=self.size_hw,
-            batch=self.batch,
-            target=self.target,
-            lowering=self.lowering,
-            portable=self.portable,
-            sm=self.sm,
-            workspace_mb=self.workspace_mb,
-        )
+        return EngineSpec(self.source, **{name: getattr(self, name) for name in OF_SPEC})
 
     def build_command(self, target: str | None = None) -> str:
         """What to type to build it again, quoted as one: `'roadseg build-engine ...'`.

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Messages", "first_reason", "is_out_of_memory", "listen"]
-
 
 class Messages:
     """What was said since `listen` began.

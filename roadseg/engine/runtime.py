@@ -28,8 +28,6 @@ from roadseg.core.shadowing import shadowing_path
 from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 
-__all__ = ["TARGETS", "Runtime", "Target", "load_runtime"]
-
 Target = Literal["tensorrt", "tensorrt-rtx"]
 
 TARGETS: tuple[Target, ...] = ("tensorrt", "tensorrt-rtx")
@@ -129,7 +127,7 @@ def _load(target: Target) -> Runtime:
         raise BackendError(
             f"{where} is not {name}", fix=f"remove it, then {install_tensorrt(target)}"
         )
-    version = _parse_version(version_text)
+    version = parse_version(version_text)
     oldest = _OLDEST[target]
     if version[:2] < oldest:
         command = upgrade(target)
@@ -171,8 +169,8 @@ def _unloadable(exc: Exception, target: Target) -> BackendError:
     )
 
 
-def _parse_version(text: str) -> tuple[int, ...]:
-    """`"10.0.0b6"` to (10, 0, 0)."""
+def parse_version(text: str) -> tuple[int, ...]:
+    """A version of TensorRT as numbers: `"10.0.0b6"` to (10, 0, 0)."""
     numbers = []
     for part in text.split("."):
         match = re.match(r"\d+", part)

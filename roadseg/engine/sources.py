@@ -8,8 +8,6 @@ from functools import cache
 
 from roadseg.core.shipped import PACKAGE
 
-__all__ = ["SOURCES", "export_sha256"]
-
 SOURCES = (
     "export/builder.py",
     "export/convert.py",

@@ -14,16 +14,6 @@ from roadseg.core.wording import option
 from roadseg.engine.runtime import TARGETS, Target
 from roadseg.weights.gate import check_drop
 
-__all__ = [
-    "PRECISIONS",
-    "EngineSpec",
-    "Lowering",
-    "Precision",
-    "parse_batch",
-    "parse_sm",
-    "usual_lowering",
-]
-
 Precision = Literal["fp32", "fp16", "int8"]
 Lowering = Literal["plugin", "native"]
 

@@ -24,7 +24,7 @@ from roadseg.weights.calibration import read_calibration, shipped_calibration
 from roadseg.weights.manifest import sha256_of
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
     from roadseg.engine.runtime import Runtime
 
 __all__ = [
@@ -166,16 +166,7 @@ def find_engine(
     for engine in engines:
         if not _is_wanted(engine.manifest, spec, weights_sha256):
             continue
-        reasons = stale_reasons(
-            engine.manifest,
-            runtime=runtime,
-            device=device,
-            weights_sha256=weights_sha256,
-            calibration_sha256=calibration_sha256(engine.manifest),
-        )
-        damage = checksum_problem(engine, quick=True)
-        if damage is not None:
-            reasons.append(damage)
+        reasons = unfit_reasons(engine, runtime, device, weights_sha256, quick=True)
         if reasons:
             stale.append((engine, reasons))
         else:
@@ -183,6 +174,26 @@ def find_engine(
     fitting.sort(key=lambda engine: (engine.manifest.batch == spec.batch, engine.manifest.created))
     stale.sort(key=lambda entry: entry[0].manifest.created, reverse=True)
     return Found(fitting[-1] if fitting else None, stale, damaged)
+
+
+def unfit_reasons(
+    engine: EngineFile,
+    runtime: Runtime | None,
+    device: DeviceInfo | None,
+    weights_sha256: str | None,
+    *,
+    quick: bool = False,
+) -> list[str]:
+    """Why an engine does not fit what is here: `stale_reasons`, and `checksum_problem`."""
+    reasons = stale_reasons(
+        engine.manifest,
+        runtime=runtime,
+        device=device,
+        weights_sha256=weights_sha256,
+        calibration_sha256=calibration_sha256(engine.manifest),
+    )
+    damage = checksum_problem(engine, quick=quick)
+    return reasons if damage is None else [*reasons, damage]
 
 
 def stale_reasons(

@@ -19,20 +19,16 @@ from roadseg.core.types import Image, Labels
 from roadseg.metrics.boundary import BoundaryF1
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["FrameResult", "LabelledFrames", "Scores", "evaluate_backend"]
-
 
 class LabelledFrames(Protocol):
     """What can be scored: a `LabelledSet` or a `LabelledClip` of `roadseg.datasets`."""
 
     def __len__(self) -> int:
         """Number of frames."""
-        ...
 
     def __iter__(self) -> Iterator[tuple[Image, Labels]]:
         """(H, W, 3) uint8 BGR frames with (H, W) uint8 class ids; the first behind the
         classes is void."""
-        ...
 
 
 @dataclass(frozen=True)

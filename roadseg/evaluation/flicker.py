@@ -6,8 +6,6 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.core.types import Labels
 from roadseg.evaluation.evaluate import FrameResult
 
-__all__ = ["Flicker"]
-
 
 class Flicker:
     """Label changes between consecutive frames on pixels whose true class did not change.

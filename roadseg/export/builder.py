@@ -11,8 +11,6 @@ import numpy.typing as npt
 from roadseg.core.errors import ModelError, first_line
 from roadseg.core.wording import option
 
-__all__ = ["OPSET", "OPSET_FLOAT16", "GraphBuilder"]
-
 OPSET = 17
 """Every operation here is in it, and every TensorRT since 8.6 reads it."""
 

@@ -16,8 +16,6 @@ from roadseg.export.builder import GraphBuilder
 from roadseg.export.lowering import Lowering
 from roadseg.export.trace import Trace
 
-__all__ = ["Converter", "Handler"]
-
 _EXACT_SCALE = 1 / 256
 
 

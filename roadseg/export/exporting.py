@@ -17,8 +17,6 @@ from roadseg.weights.calibration import (
     read_calibration,
 )
 
-__all__ = ["ExportedFile", "export_network"]
-
 _PRECISIONS = {".onnx": ("fp32", "fp16", "int8"), ".xml": ("fp32", "fp16")}
 
 

@@ -19,17 +19,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 from roadseg.export.builder import GraphBuilder
 
-__all__ = [
-    "DOMAIN",
-    "LOWERINGS",
-    "NAMESPACE",
-    "PORTABLE_NAMESPACE",
-    "Lowering",
-    "NativeLowering",
-    "PluginLowering",
-    "get_lowering",
-]
-
 DOMAIN = "roadseg"
 """Operator domain, version 1, of the plugin lowering."""
 
@@ -49,12 +38,10 @@ class Lowering(Protocol):
     @property
     def name(self) -> str:
         """What `--lowering` calls it."""
-        ...
 
     @property
     def domains(self) -> Mapping[str, int]:
         """Versions of the operator domains that its nodes need besides ONNX's own."""
-        ...
 
     def pool(
         self, graph: GraphBuilder, x: str, *, pad_hw: tuple[int, int], name: str
@@ -67,7 +54,6 @@ class Lowering(Protocol):
             pad_hw: rows and columns (0 or 1) that ceil mode adds below and to the right.
             name: prefix of the nodes.
         """
-        ...
 
     def unpool(
         self, graph: GraphBuilder, x: str, index: str, *, crop_hw: tuple[int, int], name: str
@@ -81,7 +67,6 @@ class Lowering(Protocol):
             crop_hw: rows and columns (0 or 1) to take off below and at the right.
             name: prefix of the nodes.
         """
-        ...
 
 
 class NativeLowering:

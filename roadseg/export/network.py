@@ -13,8 +13,6 @@ from roadseg.weights import ModelFile, resolve_weights
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TrainedNetwork", "check_libraries", "load_network"]
-
 
 @dataclass(frozen=True)
 class TrainedNetwork:

@@ -24,7 +24,6 @@ from roadseg.export.lowering import Lowering, get_lowering
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["INPUT_NAME", "Output", "Precision", "build_onnx", "metadata", "save_onnx"]
 
 Output = Literal["labels", "logits"]
 

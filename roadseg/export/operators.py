@@ -16,8 +16,6 @@ from roadseg.core.errors import ModelError
 from roadseg.export.convert import Converter, Handler
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
-__all__ = ["FUNCTIONS", "MODULES"]
-
 _END = 2**31 - 1
 
 

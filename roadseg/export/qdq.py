@@ -32,8 +32,6 @@ from roadseg.core.wording import option
 from roadseg.export.quantizable import Layer, QuantizableGraph
 from roadseg.weights.calibration import Calibration, check_weights
 
-__all__ = ["insert_qdq", "quantize_weights"]
-
 _FLOAT16_SMALLEST_NORMAL = 2.0**-14
 _QUANTIZED_MAX = 127
 _PAIR_MAX = 127

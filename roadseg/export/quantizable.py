@@ -19,8 +19,6 @@ from typing import Any, Literal
 
 from roadseg.export.lowering import DOMAIN
 
-__all__ = ["Layer", "QuantizableGraph"]
-
 _MIN_CHANNELS = 4
 """A convolution of fewer input channels stays float where INT8 is signed."""
 

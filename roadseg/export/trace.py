@@ -20,9 +20,6 @@ from roadseg.core.errors import ModelError, first_line
 from roadseg.core.wording import option
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
-__all__ = ["Trace", "trace_model"]
-
-
 _REFERENCE_SIZES_HW = ((64, 96), (128, 160))
 """Where shapes of a model with free sizes are looked at: multiples of 32 that share no ratio."""
 

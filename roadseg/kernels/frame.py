@@ -13,13 +13,6 @@ from typing import Any
 
 from roadseg.kernels.kernels import Launch
 
-__all__ = [
-    "FRAME_SYMBOLS",
-    "frame_launch",
-    "frame_source",
-    "labels_launch",
-]
-
 Arguments = tuple["_SimpleCData[Any]", ...]
 
 FRAME_SYMBOLS = ("roadseg_frame_fp16", "roadseg_labels_fp16")

@@ -17,16 +17,6 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "DTYPES",
-    "ITEM_BYTES",
-    "Layout",
-    "from_layout",
-    "padded_channels",
-    "storage_bytes",
-    "to_layout",
-]
-
 DTYPES = ("fp32", "fp16", "int8")
 ITEM_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 

@@ -14,8 +14,6 @@ from roadseg.core.errors import BackendError
 from roadseg.core.installing import cuda_extra, install, reinstall, upgrade
 from roadseg.kernels.kernels import source, source_hash
 
-__all__ = ["cache_dir", "compile_kernels", "newer_than_driver", "nvrtc_version"]
-
 _OPTIONS = ("--std=c++17",)
 _PROGRAM = "roadseg_kernels.cu"
 _DIGEST_BYTES = 32

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["cuda_release", "entry_ptx"]
-
 # A kernel begins in the first column and ends with a brace there; inside, braces are indented or
 # share their line. Its parameters are known by name inside, so their order is free.
 _ENTRY = re.compile(

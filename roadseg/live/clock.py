@@ -6,22 +6,18 @@ import threading
 import time
 from typing import Protocol
 
-__all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock"]
-
 
 class Clock(Protocol):
     """A monotonic clock in seconds that threads can also wait on."""
 
     def __call__(self) -> float:
         """Now: the clock that stamps `Frame.captured_s`."""
-        ...
 
     def wait_until(self, condition: threading.Condition, due_s: float | None) -> None:
         """Wait, with `condition` held, until it is notified or `due_s` has come.
 
         It may return early, so callers look again. None waits for the notification alone.
         """
-        ...
 
 
 class SystemClock:

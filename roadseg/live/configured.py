@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roadseg.core.errors import UsageError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
 from roadseg.live.config import LiveConfig
@@ -13,8 +14,6 @@ from roadseg.live.outputs import MaskWriter, PictureWriter, Result, Writer
 from roadseg.live.station import Station
 from roadseg.render import HudStats, Renderer
 from roadseg.video.inference import FrameSegmenter
-
-__all__ = ["configured_writers", "renderer_of"]
 
 # Digits that change with every frame cannot be read.
 _HUD_INTERVAL_S = 0.25
@@ -46,6 +45,11 @@ def renderer_of(
     Raises:
         UsageError: there is no such palette or view.
     """
+    if config.view == "doubt":
+        raise UsageError(
+            "live runs cannot show doubt, for which they keep no scores",
+            fix="use another view, or roadseg run",
+        )
     look: dict[str, Any] = {"palette": config.palette, "view": config.view, "alpha": config.alpha}
     render = Renderer(classes=classes, **{key: v for key, v in look.items() if v is not None})
     shown: HudStats | None = None

@@ -17,8 +17,6 @@ from roadseg.core.types import Frame
 from roadseg.live.events import HealthEvent, HealthKind
 from roadseg.live.looks import Small, flat_share, focus, likeness, percentiles, small_grey
 
-__all__ = ["HealthLimits", "HealthMonitor"]
-
 _LOG = logging.getLogger("roadseg.live")
 
 _LOOK_S = 0.25

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from roadseg.core.types import Image
 
-__all__ = ["BLOCKS", "Small", "flat_share", "focus", "likeness", "percentiles", "small_grey"]
-
 Small = npt.NDArray[np.uint8]
 """(h, w) uint8, the green channel at about 128 columns; sides are multiples of `BLOCKS`."""
 

@@ -11,8 +11,6 @@ from roadseg.core.types import Image
 from roadseg.live.events import StateChange
 from roadseg.render.panel import Colour, Panel, capital_px, text_width
 
-__all__ = ["lost_picture"]
-
 _BRIGHTNESS = 0.35
 _EMPTY_HW = (360, 640)
 _EMPTY_LEVEL = 40

@@ -15,8 +15,6 @@ from roadseg.core.types import Frame
 from roadseg.live.clock import SYSTEM_CLOCK
 from roadseg.live.rates import Tally
 
-__all__ = ["Bell", "Mailbox"]
-
 
 class Bell:
     """What the thread that serves several mailboxes waits on.

@@ -6,8 +6,6 @@ import random
 
 from roadseg.core.types import Frame
 
-__all__ = ["Admission", "Backoff"]
-
 # Times in seconds are sums of rounded steps.
 _ALMOST_ONE = 1 - 1e-6
 

@@ -15,8 +15,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-__all__ = ["DROP_CAUSES", "AgeSummary", "Ages", "DropCause", "Rate", "Tally"]
-
 DropCause = Literal["late", "replaced", "damaged", "paused", "skipped", "stopped"]
 """Why a frame that was read is not shown.
 

@@ -13,8 +13,6 @@ from roadseg.core.errors import SourceError
 from roadseg.live.events import LossReason
 from roadseg.media.sources import places
 
-__all__ = ["reason_of"]
-
 _BY_CLASS = {
     "HTTPUnauthorizedError": LossReason.LOGIN,
     "HTTPForbiddenError": LossReason.LOGIN,

@@ -27,8 +27,6 @@ from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.rates import Ages, Rate
 from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["Batch", "Lane", "Scheduler"]
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -49,16 +47,13 @@ class Lane(Protocol):
     @property
     def mailbox(self) -> Mailbox:
         """Where its frames come from; on the scheduler's bell."""
-        ...
 
     @property
     def ready(self) -> bool:
         """Whether what follows can take a result at once. It rings the bell when that changes."""
-        ...
 
     def show(self, frame: Frame, label_map: LabelMap) -> None:
         """Take a result; must not block."""
-        ...
 
 
 class Scheduler:

@@ -11,8 +11,6 @@ import numpy as np
 
 from roadseg.core.types import Image
 
-__all__ = ["check_batch", "check_frame", "model_text", "size_pair"]
-
 _FRAME = "a (H, W, 3) uint8 BGR frame"
 
 

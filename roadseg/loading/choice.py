@@ -4,6 +4,9 @@
 >>> choice.backend, choice.precision, choice.classes
 ('openvino', 'int8', ...)
 >>> backend = choice.open((352, 480))
+
+With the model `auto` all is decided that needs no source; `roadseg.loading.auto` then fits the
+choice to a source.
 """
 
 from __future__ import annotations
@@ -16,20 +19,25 @@ from typing import TYPE_CHECKING
 from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.core.backend import SIDE_MULTIPLE
 from roadseg.core.errors import UsageError
-from roadseg.core.geometry import network_size
+from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.size import SizeHW
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.engine.store import EngineFile, read_engine
 from roadseg.loading.classes import classes_of_file, require_torch
+from roadseg.loading.ladder.pick import Pick
 from roadseg.weights import ModelFile, is_engine, load_manifest, resolve_model
 
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["BACKEND_NAMES", "Choice", "choose", "choose_backend"]
+AUTO = "auto"
+"""The model that means: the best rung that keeps up."""
+
+DEFAULT_MODEL = "segnet-lite"
+"""What runs where nothing is asked for, and where there is nothing to choose from."""
 
 BACKEND_NAMES = ("auto", "tensorrt", "openvino", "torch", "fake")
 """What `--backend` takes; `auto`: see `choose_backend`. `tensorrt` is TensorRT-RTX, too."""
@@ -52,6 +60,9 @@ class Choice:
         precision: `int8`, `fp16` or `fp32`: of the file, or of an engine that is still to be
             built; None where the backend's device decides.
         threads: CPU threads; None: the runtime's choice.
+        auto: the rung is still to be chosen, see `roadseg.loading.auto`.
+        pixels: area of the input where nothing fixes its size.
+        pick: how the rung was chosen; None where it was not.
     """
 
     model: str
@@ -61,6 +72,9 @@ class Choice:
     size_hw: SizeHW | None
     precision: str | None
     threads: int | None
+    auto: bool = False
+    pixels: int = PIXEL_BUDGET
+    pick: Pick | None = None
 
     def network_hw(self, source_hw: SizeHW) -> SizeHW:
         """The size of the network's input for frames of one size.
@@ -68,7 +82,9 @@ class Choice:
         Where nothing fixes it, it follows the frames in multiples of `SIDE_MULTIPLE` for every
         network and backend, so that they are compared on the same pixels.
         """
-        return self.size_hw or network_size(source_hw, multiple=SIDE_MULTIPLE)
+        if self.size_hw is not None:
+            return self.size_hw
+        return network_size(source_hw, multiple=SIDE_MULTIPLE, budget=self.pixels)
 
     def weights(self) -> tuple[str, str] | None:
         """Name and SHA-256, in hexadecimal, of the file that holds the weights.
@@ -79,6 +95,11 @@ class Choice:
         if isinstance(self.file, EngineFile):
             return self.file.path.name, self.file.manifest.plan_sha256
         return None if self.file is None else self.file.weights()
+
+    @property
+    def temperature(self) -> float:
+        """What the network's scores are divided by before softmax: 1 for all but what ships."""
+        return self.file.temperature if isinstance(self.file, ModelFile) else 1.0
 
     def open(
         self,
@@ -92,7 +113,7 @@ class Choice:
         Args:
             network_hw: height and width of the network's input.
             scores: a `ScoringBackend`, where the runtime can be one: OpenVINO and PyTorch, which
-                then runs in FP32. TensorRT's engines and the fake backend hold labels alone.
+                then runs in FP32, and the fake backend. TensorRT's engines hold labels alone.
             progress: shows how far the building of an engine is.
 
         Raises:
@@ -106,9 +127,9 @@ class Choice:
 
             return open_engine(self.file, network_hw)
         if self.file is None:
-            from roadseg.backends.fake import FakeBackend
+            from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 
-            return FakeBackend(network_hw)
+            return (FakeScoringBackend if scores else FakeBackend)(network_hw)
         if self.backend == "tensorrt":
             from roadseg.loading.tensorrt import find_or_build
 
@@ -141,7 +162,7 @@ def choose(
 
     Args:
         model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
-            `.engine`.
+            `.engine`; or `auto`. A size that is given with `auto` holds, for `DEFAULT_MODEL`.
         backend: a name from `BACKEND_NAMES`.
         size_hw: height and width of the network's input; default: see `Choice.network_hw`.
         threads: CPU threads; default: the runtime's choice.
@@ -157,6 +178,9 @@ def choose(
         raise UsageError(
             f"cannot use {threads} threads", fix=f"use {option('--threads', 1)} or more"
         )
+    auto = model == AUTO and size_hw is None
+    if model == AUTO:
+        model = DEFAULT_MODEL
     name = choose_backend(model, backend)
     file: ModelFile | EngineFile | None = None
     classes = CAMVID
@@ -174,7 +198,7 @@ def choose(
         _check_size(size_hw, 1 if name == "tensorrt" else SIDE_MULTIPLE)
     elif isinstance(file, EngineFile):
         size_hw = file.manifest.size_hw
-    return Choice(model, name, file, classes, size_hw, precision, threads)
+    return Choice(model, name, file, classes, size_hw, precision, threads, auto=auto)
 
 
 def choose_backend(model: str, backend: str = "auto") -> str:

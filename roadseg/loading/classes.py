@@ -12,8 +12,6 @@ from roadseg.core.installing import install, is_installed
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.weights_file import SUFFIX, SUFFIXES, is_weights, read_header
 
-__all__ = ["classes_of_file", "require_torch"]
-
 _KEYS = ("classes", "palette_rgb")
 
 # Field numbers of onnx.proto: ModelProto.metadata_props; StringStringEntryProto.key and value.

@@ -7,22 +7,28 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from roadseg.core.backend import PipelinedBackend
-from roadseg.core.errors import BackendError
+from roadseg.core.backend import PipelinedBackend, ScoringBackend
+from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
-from roadseg.core.types import Image, Labels
+from roadseg.core.planes import Planes
+from roadseg.core.scores import best_classes
+from roadseg.core.types import Image, Labels, Picture, size_of
+from roadseg.core.wording import option
 from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
+from roadseg.loading.auto import choose_below, choose_for
 from roadseg.loading.choice import choose
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from roadseg.core.backend import Backend, BackendInfo
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["Segmenter"]
 
 # Compiled networks to keep. A stream that switches between portrait and landscape needs two;
 # each costs tens of megabytes.
@@ -48,11 +54,13 @@ class Segmenter:
 
     Args:
         model: a name from `roadseg.weights`, or a path to `.xml`, `.onnx`, `.safetensors` or
-            `.engine`.
+            `.engine`; or `auto`: the network and input that keep up, chosen at the first frame, see
+            `fit`.
         backend: `auto` (see `roadseg.loading.choice.choose_backend`), `tensorrt`, `openvino`,
             `torch` or `fake`.
         size_hw: height and width of the network's input; default: chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
+        scores: keep the scores behind the labels as well; costs time, and PyTorch runs in FP32.
         progress: shows how far the building of an engine is: a GPU's first one takes minutes. What
             takes long, and why, is logged.
 
@@ -62,10 +70,13 @@ class Segmenter:
         classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.
+        scores: (classes, h, w) float32, before softmax, of the frame whose labels came last; None
+            where they are not kept.
 
     Raises:
         TypeError: an argument is of another kind.
-        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1.
+        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1,
+            or scores of TensorRT, which gives none.
         ModelError: the model file is damaged or has the wrong checksum.
         EngineError: the model is an engine without a usable manifest.
     """
@@ -77,6 +88,7 @@ class Segmenter:
         *,
         size_hw: tuple[int, int] | None = None,
         threads: int | None = None,
+        scores: bool = False,
         progress: ShowProgress | None = None,
     ) -> None:
         model = model_text(model)
@@ -85,10 +97,18 @@ class Segmenter:
         self.choice = choose(model, backend, size_hw=size_hw, threads=threads)
         self.size_hw = self.choice.size_hw
         self.classes = self.choice.classes
+        if scores and self.choice.backend == "tensorrt":
+            raise UsageError(
+                "TensorRT's engines give labels alone, and doubt needs scores",
+                fix=f"use {option('--backend', 'openvino', 'torch')}",
+            )
+        self.scores: npt.NDArray[np.float32] | None = None
+        self._wants_scores = scores
         self._progress = progress
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
-        self._backends: OrderedDict[tuple[int, int], Backend] = OrderedDict()
+        # By model, which `auto` may change, and size.
+        self._backends: OrderedDict[tuple[str, tuple[int, int]], Backend] = OrderedDict()
         self._pipelined: PipelinedBackend | None = None
         # A backend: it owes the result. Labels: they are the result.
         self._in_flight: deque[PipelinedBackend | Labels] = deque()
@@ -117,6 +137,45 @@ class Segmenter:
             network_ids = self.infer(network_bgr)
         return self.postprocess(network_ids, geometry)
 
+    def fit(self, source_hw: tuple[int, int], rate: Fraction | float | None) -> None:
+        """Choose the network and its input for a source, where `model` is `auto`.
+
+        Without it they are chosen at the first frame, for a source that does not say its rate.
+
+        Args:
+            source_hw: size of the frames.
+            rate: frames a second; None: not known; 0: they need not be kept up with.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+            BackendError, EngineError, ModelError: a network cannot be opened, or fails.
+        """
+        with self._one_at_a_time:
+            self.choice = choose_for(self.choice, source_hw, rate)
+
+    def step_down(self) -> str | None:
+        """Go on with the next faster network or input, where `model` is `auto`.
+
+        Returns:
+            What runs from the next frame on, for people; None: nothing has changed, since there is
+            none, or frames are in flight.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+        """
+        with self._one_at_a_time:
+            below = None if self._in_flight else choose_below(self.choice)
+            if below is None or below.pick is None:
+                return None
+            self.choice = below
+            height, width = below.network_hw(below.pick.pace.source_hw)
+            return f"{below.model} at {height}x{width}"
+
+    def how_chosen(self) -> dict[str, object] | None:
+        """How network and input were chosen where `model` is `auto`, as plain values; else None."""
+        pick = self.choice.pick
+        return None if pick is None else pick.to_json()
+
     def prepare(self, source_hw: tuple[int, int]) -> None:
         """Compile the network for frames of this size now, rather than at the first frame.
 
@@ -126,24 +185,28 @@ class Segmenter:
             BackendError: the runtime is missing or failed.
         """
         with self._one_at_a_time:
-            self._backend(self.choice.network_hw(source_hw))
+            self._backend(self._network_hw(source_hw))
 
-    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
+    def preprocess(self, picture: Picture) -> tuple[Image, Geometry]:
         """The network's input, (h, w, 3) uint8 BGR, and the way back.
 
         The array may be overwritten by this thread's next call.
 
+        Args:
+            picture: (H, W, 3) uint8 BGR, or planes.
+
         Raises:
             TypeError, ValueError: see `__call__`.
         """
-        check_frame(frame_bgr)
-        network_hw = self.choice.network_hw((frame_bgr.shape[0], frame_bgr.shape[1]))
-        if frame_bgr.shape[:2] == network_hw:
-            return preprocess(frame_bgr, network_hw)
+        if not isinstance(picture, Planes):
+            check_frame(picture)
+        network_hw = self._network_hw(size_of(picture))
+        if size_of(picture) == network_hw:
+            return preprocess(picture, network_hw)
         out = self._own.resized
         if out is None or out.shape[:2] != network_hw:
             out = self._own.resized = np.empty((*network_hw, 3), np.uint8)
-        return preprocess(frame_bgr, network_hw, out=out)
+        return preprocess(picture, network_hw, out=out)
 
     def infer(self, network_bgr: Image) -> Labels:
         """(h, w, 3) uint8 BGR at the network's size to (h, w) uint8 class ids.
@@ -155,6 +218,9 @@ class Segmenter:
         check_frame(network_bgr)
         with self._one_at_a_time:
             backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
+            if self._wants_scores and isinstance(backend, ScoringBackend):
+                self.scores = backend.infer_scores(network_bgr[np.newaxis])[0]
+                return best_classes(self.scores)
             ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
         return ids
 
@@ -243,7 +309,7 @@ class Segmenter:
             return self._segment_batch(frames_bgr) if len(frames_bgr) else []
 
     def _segment_batch(self, frames_bgr: Sequence[Image]) -> list[LabelMap]:
-        sizes_hw = [self.choice.network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
+        sizes_hw = [self._network_hw((f.shape[0], f.shape[1])) for f in frames_bgr]
         for position, size_hw in enumerate(sizes_hw):
             if size_hw != sizes_hw[0]:
                 raise ValueError(
@@ -282,19 +348,28 @@ class Segmenter:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        if self.choice.auto:
+            self.fit(source_hw, None)
+        return self.choice.network_hw(source_hw)
+
     def _backend(self, network_hw: tuple[int, int]) -> Backend:
-        backend = self._backends.get(network_hw)
+        key = (self.choice.model, network_hw)
+        backend = self._backends.get(key)
         is_new = backend is None
         if backend is None:
             if len(self._backends) >= _MAX_BACKENDS:
                 self._backends.popitem(last=False)[1].close()
-            backend = self.choice.open(network_hw, progress=self._progress)
-            self._backends[network_hw] = backend
-        if is_new or network_hw != self.network_hw:
-            self._backends.move_to_end(network_hw)
+            backend = self.choice.open(
+                network_hw, scores=self._wants_scores, progress=self._progress
+            )
+            self._backends[key] = backend
+        if is_new or key != next(reversed(self._backends)):
+            self._backends.move_to_end(key)
             self.network_hw = network_hw
             self.backend_info = backend.info
-            self._pipelined = backend if isinstance(backend, PipelinedBackend) else None
+            is_pipelined = isinstance(backend, PipelinedBackend) and not self._wants_scores
+            self._pipelined = cast("PipelinedBackend", backend) if is_pipelined else None
         return backend
 
 

@@ -20,11 +20,10 @@ from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stal
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
     from roadseg.engine.runtime import Runtime
     from roadseg.weights import ModelFile
 
-__all__ = ["find_or_build", "open_engine"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +84,22 @@ def find_or_build(
             f"FILE.engine' and use {option('--model', 'FILE.engine')}",
         ) from exc
     return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
+
+
+def has_engine(model: str, file: ModelFile, network_hw: SizeHW) -> bool:
+    """Whether `find_or_build` finds an engine; nothing is said about those that do not fit.
+
+    Raises:
+        BackendError: there is no GPU, or no TensorRT.
+    """
+    cuda, runtime = shared_cuda(), load_runtime("auto")
+    spec = EngineSpec(
+        model, size_hw=network_hw, target=runtime.target, lowering=usual_lowering(runtime.target)
+    )
+    return any(
+        find_engine(wanted, runtime, cuda.device, weights_sha256=file.sha256).engine is not None
+        for wanted in _preferences(spec)
+    )
 
 
 def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = [
-    "choose_video",
-    "file_url",
-    "nominal_rate",
-    "open_input",
-    "rate_in_headers",
-    "reason",
-    "text",
-]
 
 _RATE_LIMIT = 1000
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-__all__ = ["JPEG_SIGNATURE", "PNG_SIGNATURE", "is_animated", "is_cut_off", "jpeg_end"]
-
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["password_advice", "redact", "redact_text"]
-
 _HIDDEN = "***"
 
 _SCHEME = re.compile(r"(?:[a-z][a-z0-9+.-]*:/+|//+)", re.IGNORECASE)

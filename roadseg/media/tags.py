@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from roadseg.media.container import text
 
-__all__ = ["kept_tags"]
-
 # What a container says of itself rather than of the recording; the new one has its own.
 _OF_THE_CONTAINER = frozenset(["major_brand", "minor_version", "compatible_brands", "encoder"])
 

@@ -30,8 +30,6 @@ import numpy.typing as npt
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.core.types import Labels
 
-__all__ = ["TOLERANCE", "BoundaryF1", "boundary_f1", "boundary_map"]
-
 TOLERANCE = 0.0075
 """Tolerance as a share of the image diagonal."""
 

@@ -8,8 +8,6 @@ import numpy.typing as npt
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.core.types import Labels
 
-__all__ = ["ConfusionMatrix"]
-
 
 class ConfusionMatrix:
     """Counts of pixels by true and by predicted class.

@@ -6,8 +6,6 @@ from typing import Protocol, TypeGuard
 
 from torch import Tensor, nn
 
-__all__ = ["AuxiliaryHead", "has_auxiliary_head", "vgg16_encoder"]
-
 
 class AuxiliaryHead(Protocol):
     """A network with a second head, which shortens the path to the loss while it trains."""
@@ -16,7 +14,6 @@ class AuxiliaryHead(Protocol):
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores as `forward` gives them, and coarser ones of the second head."""
-        ...
 
 
 def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
@@ -25,5 +22,5 @@ def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
 
 
 def vgg16_encoder(model: nn.Module) -> nn.Module | None:
-    """The part of a network that VGG16's weights fit, as its `vgg16_encoder` says; else None."""
-    return getattr(model, "vgg16_encoder", None)
+    """The part of a network that VGG16's weights fit, if it says `has_vgg16_encoder`; else None."""
+    return getattr(model, "encoder", None) if hasattr(model, "has_vgg16_encoder") else None

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ContextBlock", "ResidualBlock", "conv_bn", "conv_bn_relu", "initialise"]
-
 
 def conv_bn(
     c_in: int, c_out: int, kernel: int = 3, stride: int = 1, dilation: int = 1

@@ -20,14 +20,6 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn_relu, initialise
 from roadseg.models.segnet_basic import SegNetBasic
 
-__all__ = [
-    "BilinearInterpolation",
-    "FCNBasic",
-    "SegNetBasicEncoderAddition",
-    "SegNetBasicSingleChannelDecoder",
-    "bilinear_upsampling",
-]
-
 _WIDTH = 64
 _LEVELS = 4
 

@@ -7,6 +7,7 @@ published FCN and DeepLab start from ImageNet weights instead and have none.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,6 @@ from roadseg.models.blocks import initialise
 from roadseg.models.decoder_variants import bilinear_upsampling
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 from roadseg.models.vgg import VGG16_GROUPS, vgg_group
-
-__all__ = ["DeconvNet", "DeepLabLargeFOV", "FCN8s", "UNet"]
 
 
 class FCN8s(nn.Module):
@@ -32,6 +31,8 @@ class FCN8s(nn.Module):
         learnt_upsampling: train the deconvolutions; without, they interpolate bilinearly.
         dropout: probability behind the two 4096-channel layers.
     """
+
+    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -65,11 +66,6 @@ class FCN8s(nn.Module):
         for score in (self.score32, self.score16, self.score8):
             nn.init.zeros_(score.weight)
 
-    @property
-    def vgg16_encoder(self) -> nn.Module:
-        """What VGG16's weights fit."""
-        return self.encoder
-
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame.
 
@@ -102,6 +98,8 @@ class DeepLabLargeFOV(nn.Module):
     dilated; a 3x3 convolution of dilation 12 sees as far as the 7x7 of the dense layer.
     """
 
+    has_vgg16_encoder: ClassVar[bool] = True
+
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.5) -> None:
         super().__init__()
         dilations = (1, 1, 1, 1, 2)
@@ -123,11 +121,6 @@ class DeepLabLargeFOV(nn.Module):
         self.classifier = nn.Conv2d(1024, num_classes, 1)
         initialise(self)
 
-    @property
-    def vgg16_encoder(self) -> nn.Module:
-        """What VGG16's weights fit."""
-        return self.encoder
-
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame; see `FCN8s.forward`."""
         size = x.shape[-2:]
@@ -144,6 +137,8 @@ class DeconvNet(nn.Module):
     Unpools with the pools' indices as SegNet does, into deconvolutions, between which two dense
     layers see 7x7 positions of 1/32 resolution; sides below 193 pixels leave fewer than those.
     """
+
+    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
@@ -173,11 +168,6 @@ class DeconvNet(nn.Module):
         self.pool = MaxPoolIndices()
         self.unpool = IndexUnpool()
         initialise(self)
-
-    @property
-    def vgg16_encoder(self) -> nn.Module:
-        """What VGG16's weights fit."""
-        return self.encoder
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame; see `FCN8s.forward`. Sides of at least 193 pixels."""

@@ -11,8 +11,6 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["IndexUnpool", "MaxPoolIndices", "SymmetricEncoderDecoder"]
-
 
 class MaxPoolIndices(nn.Module):
     """2x2 max-pooling with stride 2 that returns the place of each maximum.

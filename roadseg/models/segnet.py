@@ -11,8 +11,6 @@ from roadseg.models.blocks import initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
 from roadseg.models.vgg import VGG16_GROUPS, vgg_group
 
-__all__ = ["SegNet"]
-
 _DECODER = (
     (512, 512, 512, 512),
     (512, 512, 512, 256),
@@ -35,6 +33,7 @@ class SegNet(SymmetricEncoderDecoder):
     """
 
     takes_dropout: ClassVar[bool] = True
+    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
         deep = (0.0, 0.0, dropout, dropout, dropout)
@@ -44,11 +43,6 @@ class SegNet(SymmetricEncoderDecoder):
         )
         self.classifier = nn.Conv2d(64, num_classes, 3, padding=1)
         initialise(self)
-
-    @property
-    def vgg16_encoder(self) -> nn.Module:
-        """What VGG16's weights fit."""
-        return self.encoder
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of a frame.

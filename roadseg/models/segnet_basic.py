@@ -8,8 +8,6 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import conv_bn, conv_bn_relu, initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
 
-__all__ = ["SegNetBasic"]
-
 
 class SegNetBasic(SymmetricEncoderDecoder):
     """Four encoders and four decoders of 64 channels with 7x7 kernels, 1.425 M parameters.

@@ -15,8 +15,6 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import ContextBlock, ResidualBlock, conv_bn_relu, initialise
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
-__all__ = ["SegNetLite"]
-
 
 def _stage(c_in: int, c_out: int, dilations: tuple[int, ...]) -> nn.Sequential:
     channels = (c_in,) + (c_out,) * len(dilations)

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from roadseg.models import build_model
 
-__all__ = ["class_parameters", "keep_all_but_classes"]
-
 
 def class_parameters(name: str) -> list[str]:
     """Names of the parameters whose shape depends on the number of classes: the last layers.

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from roadseg.core.errors import ModelError
 from roadseg.models.blocks import conv_bn_relu
 
-__all__ = ["VGG16_GROUPS", "load_vgg16", "vgg_group"]
-
 VGG16_GROUPS = (
     (3, 64, 64),
     (64, 128, 128),

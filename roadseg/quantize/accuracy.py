@@ -23,17 +23,6 @@ from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.export.ir import from_onnx
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = [
-    "LabelledTruth",
-    "agreement",
-    "label_miou",
-    "load_truth",
-    "measured_with",
-    "miou",
-    "predict",
-    "predict_openvino",
-]
-
 _FREQUENT = 0.001
 
 

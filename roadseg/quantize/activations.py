@@ -20,16 +20,6 @@ from roadseg.backends.openvino.backend import _import_openvino, _load_cpu_plugin
 from roadseg.core.errors import BackendError, ModelError, last_line
 from roadseg.core.progress import ShowProgress, StageClock
 
-__all__ = [
-    "DEFAULT_METHOD",
-    "METHODS",
-    "Histogram",
-    "Method",
-    "choose_scale",
-    "choose_scales",
-    "observe_activations",
-]
-
 Method = Literal["absmax", "percentile", "mse"]
 
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -14,8 +14,6 @@ from roadseg.datasets.opening import has_split, open_dataset
 from roadseg.export.network import TrainedNetwork, load_network
 from roadseg.weights import ModelFile
 
-__all__ = ["Inputs", "load_inputs"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -20,8 +20,6 @@ from roadseg.weights import WEIGHTS_DIR, resolve_weights
 from roadseg.weights.calibration import Calibration
 from roadseg.weights.gate import check_drop
 
-__all__ = ["QuantizedFile", "int8_network", "quantize_model"]
-
 
 @dataclass(frozen=True)
 class QuantizedFile:

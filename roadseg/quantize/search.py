@@ -25,8 +25,6 @@ from roadseg.quantize.without_vnni import predict_without_vnni
 from roadseg.weights.calibration import Calibration, Gate
 from roadseg.weights.gate import bounds_text, check_drop, cost_text, passes
 
-__all__ = ["calibrate_network"]
-
 _log = logging.getLogger(__name__)
 
 _X86 = ("x86_64", "amd64")

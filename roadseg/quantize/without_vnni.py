@@ -23,8 +23,6 @@ from roadseg.core.errors import BackendError
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Labels
 
-__all__ = ["OLDER", "predict_file", "predict_without_vnni"]
-
 OLDER = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 """The environment that makes a processor compute as one without VNNI does."""
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from roadseg.core.types import Image
+from roadseg.core.types import Picture, size_of
 from roadseg.render.panel import Panel, advance, capital_px, text_width
 
 __all__ = ["Hud", "HudLine", "HudStats"]
@@ -58,14 +58,14 @@ class Hud:
         self._shown: tuple[object, ...] | None = None
         self._panel: Panel | None = None
 
-    def draw(self, image_bgr: Image, stats: HudStats) -> tuple[int, int]:
+    def draw(self, picture: Picture, stats: HudStats) -> tuple[int, int]:
         """Draw onto a frame, in place; does nothing where the panel would not fit.
 
         Returns:
             The rows taken at the top and the columns at the left, margins included; zeros when
             nothing was drawn.
         """
-        size_hw = (image_bgr.shape[0], image_bgr.shape[1])
+        size_hw = size_of(picture)
         capital = capital_px(size_hw)
         fps, latency = format_value(stats.fps), format_latency(stats.latency_ms)
         dropped = f"{stats.dropped} dropped" if stats.dropped else ""
@@ -77,7 +77,7 @@ class Hud:
         height, width = self._panel.size_hw
         if height + 2 * capital > size_hw[0] or width + 2 * capital > size_hw[1]:
             return 0, 0
-        self._panel.blend_into(image_bgr, capital, capital)
+        self._panel.blend_into(picture, capital, capital)
         return capital + height, capital + width
 
 

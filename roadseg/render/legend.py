@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.core.types import Image
+from roadseg.core.types import Picture, size_of
 from roadseg.render.panel import SMALLEST_CAPITAL_PX, Panel, capital_px, text_width
 
 __all__ = ["Legend"]
@@ -42,22 +42,22 @@ class Legend:
         self._names = tuple(names)
         self._panels: dict[int, Panel] = {}
 
-    def draw(self, image_bgr: Image, taken_hw: tuple[int, int] = (0, 0)) -> None:
+    def draw(self, picture: Picture, taken_hw: tuple[int, int] = (0, 0)) -> None:
         """Draw onto a frame, in place, in smaller letters where there is little room.
 
         Does nothing where the legend would not fit.
 
         Args:
-            image_bgr: (H, W, 3) uint8 BGR, written to.
+            picture: written to.
             taken_hw: rows and columns at the top left that are taken already.
         """
-        size_hw = (image_bgr.shape[0], image_bgr.shape[1])
+        size_hw = size_of(picture)
         margin = capital_px(size_hw)
         for capital in range(margin, SMALLEST_CAPITAL_PX - 1, -1):
             panel = self._panel(capital)
             place = _place(panel.size_hw, size_hw, taken_hw, margin)
             if place is not None:
-                panel.blend_into(image_bgr, *place)
+                panel.blend_into(picture, *place)
                 return
 
     def _panel(self, capital: int) -> Panel:

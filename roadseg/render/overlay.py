@@ -1,4 +1,4 @@
-"""Class colours over, instead of, or beside the frame."""
+"""Class colours over, instead of, or beside the frame, in BGR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roadseg.core.types import Image, Labels
 __all__ = ["Painter"]
 
 _LINEAR = cv2.INTER_LINEAR
-_SOFTENING = (3, 3)
+SOFTENING = (3, 3)
 """Pixels of the label map that share their colour: 1/4, 1/2, 1/4 in both directions."""
 
 
@@ -45,7 +45,7 @@ class Painter:
         """
         ids = label_map.network_ids
         colours = self._enlarged(self._colourise(ids), image_bgr.shape)
-        if int(ids.max(initial=0)) < self._void_id:
+        if not self.has_void(label_map):
             cv2.addWeighted(image_bgr, 1 - alpha, colours, alpha, 0, dst=out)
             return
         # Networks never predict void; ground truth and masked-out regions hold it. Colours fade
@@ -53,10 +53,14 @@ class Painter:
         opacity = np.where(ids == self._void_id, np.float32(0), np.float32(alpha))
         height, width = image_bgr.shape[:2]
         if opacity.shape != (height, width):
-            opacity = cv2.GaussianBlur(opacity, _SOFTENING, 0)
+            opacity = cv2.GaussianBlur(opacity, SOFTENING, 0)
             opacity = cv2.resize(opacity, (width, height), interpolation=cv2.INTER_LINEAR)
         blended = image_bgr * (1 - opacity[..., None]) + colours * np.float32(alpha)
         np.copyto(out, np.rint(blended), casting="unsafe")
+
+    def has_void(self, label_map: LabelMap) -> bool:
+        """Whether some pixels have no class."""
+        return int(label_map.network_ids.max(initial=0)) >= self._void_id
 
     def mask(self, label_map: LabelMap, out: Image) -> None:
         """Fill `out`, (H, W, 3) uint8, with the exact palette colour of every pixel's class."""
@@ -77,7 +81,7 @@ class Painter:
         if colours.shape == shape:
             return colours
         # At the network's size this costs a tenth of a millisecond, whatever the frame's size.
-        self._soft = cv2.GaussianBlur(colours, _SOFTENING, 0, dst=self._soft)
+        self._soft = cv2.GaussianBlur(colours, SOFTENING, 0, dst=self._soft)
         size_wh = (shape[1], shape[0])
         self._large = cv2.resize(self._soft, size_wh, dst=self._large, interpolation=_LINEAR)
         return self._large

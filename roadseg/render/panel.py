@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.types import Image
+from roadseg.core.planes import Colours, Planes
+from roadseg.core.types import Picture
 
 __all__ = ["SMALLEST_CAPITAL_PX", "Colour", "Panel", "advance", "capital_px", "text_width"]
 
@@ -57,8 +58,8 @@ class Panel:
         alpha = (_rounded_rectangle(size_hw, radius_px) * opacity)[..., None]
         self._keep: _Mask = np.repeat(1 - alpha, 3, axis=2)
         self._add: _Mask = alpha * np.array(_BACKGROUND, np.float32)
-        self._fixed: tuple[_Fixed, _Fixed] | None = None
-        self._scratch = np.empty(self._add.shape, np.uint16)
+        # For pictures of one kind, and in planes of one place modulo 2.
+        self._fixed: tuple[tuple[int, int, Colours] | None, list[_Blend]] | None = None
 
     def copy(self) -> Panel:
         """A panel that can be drawn on without changing this one."""
@@ -67,7 +68,6 @@ class Panel:
         other._keep = self._keep.copy()
         other._add = self._add.copy()
         other._fixed = self._fixed
-        other._scratch = self._scratch
         return other
 
     def text(self, text: str, x: int, baseline_y: int, capital_px: int, colour: Colour) -> None:
@@ -82,22 +82,47 @@ class Panel:
         self._paint(outer, x - rim, y - rim, (255, 255, 255))
         self._paint(np.ones((side_px, side_px), np.float32), x, y, colour)
 
-    def blend_into(self, image_bgr: Image, x: int, y: int) -> None:
+    def blend_into(self, picture: Picture, x: int, y: int) -> None:
         """Blend the panel into a frame, in place, with its top left corner at (x, y).
 
         The whole panel must lie inside the frame.
         """
-        if self._fixed is None:
-            # In 256ths, with a half that rounds. Rounded down, the sum never passes 16 bits.
-            keep, add = self._keep * 256, self._add * 256 + 128
-            self._fixed = keep.astype(np.uint16), add.astype(np.uint16)
-        keep_256, add_256 = self._fixed
-        height, width = self.size_hw
-        region = image_bgr[y : y + height, x : x + width]
-        np.multiply(region, keep_256, out=self._scratch)
-        np.add(self._scratch, add_256, out=self._scratch)
-        np.right_shift(self._scratch, 8, out=self._scratch)
-        np.copyto(region, self._scratch, casting="unsafe")
+        key = (x % 2, y % 2, picture.colours) if isinstance(picture, Planes) else None
+        if self._fixed is None or self._fixed[0] != key:
+            parts = [(self._keep, self._add)] if key is None else self._in_planes(*key)
+            self._fixed = key, [_Blend(*part) for part in parts]
+        blends = self._fixed[1]
+        if not isinstance(picture, Planes):
+            blends[0].into(picture, x, y)
+            return
+        blends[0].into(picture.y, x, y)
+        for blend, plane in zip(blends[1:], (picture.u, picture.v), strict=True):
+            blend.into(plane, x // 2, y // 2)
+
+    def _in_planes(self, odd_x: int, odd_y: int, colours: Colours) -> list[tuple[_Mask, _Mask]]:
+        """What is kept and added in brightness, blue and red difference.
+
+        The colour planes begin at an even pixel and end at one; there all is kept.
+        """
+        keep = self._keep[..., 0]
+        # Black is a colour, too, with an offset of its own.
+        offset, added = colours.from_bgr[:, 3], colours.of(self._add)
+        added -= keep[..., None] * offset
+        height, width = keep.shape
+        border = (odd_y, (odd_y + height) % 2, odd_x, (odd_x + width) % 2)
+        half_wh = ((odd_x + width + 1) // 2, (odd_y + height + 1) // 2)
+
+        def halved(mask: _Mask, outside: float) -> _Mask:
+            even = cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=outside)
+            return np.asarray(cv2.resize(even, half_wh, interpolation=cv2.INTER_AREA), np.float32)
+
+        half_keep = halved(keep, 1.0)
+        planes = [np.ascontiguousarray(added[..., i]) for i in range(3)]
+        return [
+            (keep, planes[0]),
+            (half_keep, halved(planes[1], 0.0)),
+            (half_keep, halved(planes[2], 0.0)),
+        ]
 
     def _paint(self, mask: _Mask, x: int, y: int, colour: Colour) -> None:
         height, width = self.size_hw
@@ -111,6 +136,26 @@ class Panel:
         add = self._add[area]
         add += (np.array(colour, np.float32) - add) * part
         self._fixed = None
+
+
+class _Blend:
+    """`keep * picture + add`, in whole numbers."""
+
+    def __init__(self, keep: _Mask, add: _Mask) -> None:
+        # In 256ths, with a half that rounds. Where what is added is rounded down, the sum never
+        # passes 16 bits.
+        self._keep: _Fixed = np.rint(keep * 256).astype(np.uint16)
+        self._add: _Fixed = (add * 256 + 128).astype(np.uint16)
+        self._scratch = np.empty(self._add.shape, np.uint16)
+
+    def into(self, image: npt.NDArray[np.uint8], x: int, y: int) -> None:
+        """Blend into the part of `image` whose top left corner is (x, y)."""
+        height, width = self._keep.shape[:2]
+        region = image[y : y + height, x : x + width]
+        np.multiply(region, self._keep, out=self._scratch)
+        np.add(self._scratch, self._add, out=self._scratch)
+        np.right_shift(self._scratch, 8, out=self._scratch)
+        np.copyto(region, self._scratch, casting="unsafe")
 
 
 def text_width(text: str, capital_px: int) -> int:

@@ -20,6 +20,7 @@ from roadseg.road.doubt import Doubt, DoubtMaps, Trust, doubt_maps, picture_doub
 from roadseg.road.events import Event, EventWatch, Rule, parse_rule
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.free_space import Profile, SteadyProfile, free_space
+from roadseg.road.ignore_source import read_ignore_mask
 from roadseg.road.privacy import PrivacyMask, hide
 from roadseg.road.shares import share_of, shares
 from roadseg.road.steady import Steady
@@ -50,6 +51,7 @@ __all__ = [
     "parse_points",
     "parse_rule",
     "picture_doubt",
+    "read_ignore_mask",
     "share_of",
     "shares",
 ]

@@ -19,8 +19,6 @@ import numpy.typing as npt
 from roadseg.core.errors import UsageError, os_reason
 from roadseg.core.wording import option
 
-__all__ = ["Area", "IgnoreMask", "Mask", "Points", "counted", "parse_points"]
-
 Points = Sequence[tuple[float, float]]
 """Corners (x, y) of a polygon, as fractions of the picture."""
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from roadseg.core.types import Image
 from roadseg.road.areas import IgnoreMask
 
-__all__ = ["LEAST_FRAMES", "find_bonnet"]
-
 LEAST_FRAMES = 12
 """Fewer frames do not tell what moves from what stays."""
 

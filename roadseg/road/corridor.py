@@ -13,8 +13,6 @@ from roadseg.road.flat_road import FlatRoad
 from roadseg.road.shares import Shares, shares
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["Corridor", "Occupancy", "nearest_row"]
-
 _WIDTH_M = 2.2
 _FAR_M = 30.0
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.errors import UsageError
-
-__all__ = ["Doubt", "DoubtMaps", "Scores", "Trust", "doubt_maps", "picture_doubt"]
+from roadseg.core.scores import best_classes
+from roadseg.core.types import Labels
 
 Scores = npt.NDArray[np.float32]
 """(classes, h, w) float32, before the softmax."""
@@ -88,14 +88,17 @@ def doubt_maps(scores: Scores, temperature: float = 1.0) -> DoubtMaps:
     # -sum(p log p), with log p = shifted - log(total).
     entropy = np.log(total) - np.einsum("cn,cn->n", weight, shifted) / total
     # The best weighs 1; of two that weigh 1 the second is the other.
-    second = np.partition(weight, count - 2, axis=0)[count - 2]
+    best, second = weight[0].copy(), np.zeros_like(weight[0])
+    for each in weight[1:]:
+        np.maximum(second, np.minimum(best, each), out=second)
+        np.maximum(best, each, out=best)
     return DoubtMaps(
         ((1 - second) / total).reshape(size_hw),
         (np.maximum(entropy, 0) / np.float32(np.log(count))).reshape(size_hw),
     )
 
 
-def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
+def picture_doubt(scores: Scores, temperature: float = 1.0, labels: Labels | None = None) -> Doubt:
     """How unsure the network is of a picture, from each fourth row and column.
 
     >>> scores = np.zeros((11, 8, 8), np.float32)
@@ -103,15 +106,25 @@ def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
     >>> round(doubt.entropy, 2), round(doubt.margin, 2), doubt.largest_share
     (1.0, 0.0, 1.0)
 
+    Args:
+        scores, temperature: see `doubt_maps`.
+        labels: (h, w) uint8 class ids of these scores, where they are at hand; picked anew if not.
+
     Raises:
-        ValueError: see `doubt_maps`.
+        ValueError: see `doubt_maps`; or labels of another size.
     """
     if scores.ndim != 3:
         raise ValueError(f"expected (classes, h, w) scores, got {scores.shape}")
     start = [min(STEP // 2, side - 1) for side in scores.shape[1:]]
-    some = scores[:, start[0] :: STEP, start[1] :: STEP]
+    some = np.ascontiguousarray(scores[:, start[0] :: STEP, start[1] :: STEP], np.float32)
     maps = doubt_maps(some, temperature)
-    classes = np.bincount(some.argmax(axis=0).ravel())
+    if labels is None:
+        ids = best_classes(some)
+    elif labels.shape == scores.shape[1:]:
+        ids = labels[start[0] :: STEP, start[1] :: STEP]
+    else:
+        raise ValueError(f"expected labels of {scores.shape[1:]}, got {labels.shape}")
+    classes = np.bincount(ids.ravel())
     return Doubt(
         float(maps.entropy.mean()), float(maps.margin.mean()), float(classes.max() / classes.sum())
     )
@@ -121,8 +134,9 @@ def picture_doubt(scores: Scores, temperature: float = 1.0) -> Doubt:
 class Trust:
     """When a picture's labels are not to be trusted.
 
-    The limits lie half-way between clean frames and corrupted ones of CamVid's training frames, for
-    `segnet-lite`; docs/road.md has how often they are right. `Trust.fitted` finds those of another
+    The limit of the entropy lies between those that `Trust.fitted` finds for `segnet-lite` on
+    CamVid's training frames and on rendered ones, clean and corrupted; docs/road.md has how often
+    it is right. `Trust.fitted` finds those of another
     network.
 
     >>> Trust().is_doubtful(Doubt(entropy=0.06, margin=0.92, largest_share=0.3))
@@ -135,7 +149,7 @@ class Trust:
         most_share: a class that covers more than this is doubtful.
     """
 
-    most_entropy: float = 0.121
+    most_entropy: float = 0.1
     most_share: float = 0.761
 
     def is_doubtful(self, doubt: Doubt) -> bool:

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 
-__all__ = ["FlatRoad"]
-
 
 @dataclass(frozen=True)
 class FlatRoad:

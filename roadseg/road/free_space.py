@@ -14,8 +14,6 @@ from roadseg.road.areas import IgnoreMask
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["Profile", "SteadyProfile", "free_space"]
-
 
 @dataclass(frozen=True)
 class Profile:

@@ -10,8 +10,6 @@ from roadseg.core.types import Labels
 from roadseg.road.areas import Area, IgnoreMask, Mask, counted
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["Shares", "pixel_counts", "share_of", "shares"]
-
 Shares = npt.NDArray[np.float64]
 """(num_classes,) float64, 0 to 1, by class id; sums to 1, or is NaN where nothing counts."""
 

@@ -25,8 +25,6 @@ import numpy.typing as npt
 from roadseg.core.types import Image, Labels
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["Steady"]
-
 _BEFORE, _AFTER = 0.4, 0.5  # votes along the flow, where those around the pixel now weigh 1
 _STILL = 0.6  # votes at the same place before and after
 _SAME = 0.85  # bonus for the label before

@@ -14,8 +14,6 @@ from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Labels
 from roadseg.core.wording import option
 
-__all__ = ["GROUPS", "Vocabulary", "check_labels"]
-
 GROUPS: dict[str, tuple[str, ...]] = {
     "people": ("pedestrian", "bicyclist", "person", "rider"),
     "vehicles": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),

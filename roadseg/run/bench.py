@@ -20,7 +20,6 @@ from roadseg.video.stats import RunStats
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["BenchReport", "bench"]
 
 _MODEL_RUNS = 50
 _MODEL_WARM_UP = 5

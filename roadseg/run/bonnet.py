@@ -15,8 +15,6 @@ from roadseg.media.sources.base import Source
 from roadseg.media.sources.opening import open_source
 from roadseg.road import IgnoreMask, find_bonnet
 
-__all__ = ["write_bonnet_mask"]
-
 _FRAMES = 64
 _LEAST_STEP_S, _MOST_STEP_S = 0.3, 5.0
 

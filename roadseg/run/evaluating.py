@@ -17,12 +17,12 @@ from roadseg.datasets.opening import open_dataset
 from roadseg.evaluation.evaluate import Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
 from roadseg.evaluation.report.report import PAGE, Report
+from roadseg.evaluation.robustness import Corruptions, Robustness, evaluate_corruptions
+from roadseg.loading.auto import choose_for
 from roadseg.loading.choice import Choice, choose
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
-
-__all__ = ["Evaluation", "evaluate_model"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Evaluation:
         flicker: of a video; None for separate frames.
         calibration_error: how far the network's confidence is from its accuracy, 0..1, where a
             report was written and the backend gives scores.
+        robustness: what corruption leaves; None where it was not asked for.
         page: the report; None where none was asked for.
     """
 
@@ -51,6 +52,7 @@ class Evaluation:
     split: str | None
     flicker: Flicker | None
     calibration_error: float | None
+    robustness: Robustness | None
     page: Path | None
 
     def to_json(self) -> dict[str, object]:
@@ -72,6 +74,8 @@ class Evaluation:
             document["flicker"] = self.flicker.score if self.flicker.steady else None
         if self.calibration_error is not None:
             document["calibration_error"] = self.calibration_error
+        if self.robustness is not None:
+            document["corruptions"] = self.robustness.to_json()
         return document
 
 
@@ -85,6 +89,7 @@ def evaluate_model(
     size_hw: SizeHW | None = None,
     threads: int | None = None,
     report: Path | None = None,
+    corruptions: Corruptions | None = None,
     progress: ShowProgress | None = None,
 ) -> Evaluation:
     """Score a model on labelled frames.
@@ -100,9 +105,10 @@ def evaluate_model(
         data: labelled frames in a layout of docs/data.md; or, with `labels`, a video.
         split: which part of the data set to score.
         labels: of the frames of a video: a folder of PNGs or an `.npz` file.
-        model, backend, threads: see `roadseg.Segmenter`.
+        model, backend, threads: see `roadseg.Segmenter`; `auto` is the most accurate.
         size_hw: height and width of the network's input; default: what the first frame gives.
         report: folder for an HTML page with pictures; None for none.
+        corruptions: score the frames corrupted, too; None for as they are alone.
         progress: shows how many frames are done, and how far an engine is that is built.
 
     Raises:
@@ -116,6 +122,8 @@ def evaluate_model(
         claim_file(report / PAGE)
     choice = choose(model, backend, size_hw=size_hw, threads=threads)
     frames = _open(data, split, labels, choice)
+    if choice.auto:
+        choice = choose_for(choice, _first_hw(frames), 0)  # an evaluation has time
     network_hw = choice.size_hw or choice.network_hw(_first_hw(frames))
     classes = frames.classes
     flicker = None if labels is None else Flicker(classes.num_classes)
@@ -124,15 +132,26 @@ def evaluate_model(
         names = None
         if isinstance(frames, LabelledSet):
             names = [image.name for image, _ in frames.pairs]
-        page = Report(len(frames), names, flicker, classes)
-    # Scores cost the memory traffic that labels in the graph save: only the page needs them.
-    running = choice.open(network_hw, scores=page is not None, progress=progress)
+        page = Report(len(frames), names, flicker, classes, choice.temperature)
+    # Scores cost the memory traffic that labels in the graph save.
+    sure = page is not None or corruptions is not None
+    running = choice.open(network_hw, scores=sure, progress=progress)
+    robustness = None
     try:
         observers = [observer for observer in (flicker, page) if observer is not None]
         scores = evaluate_backend(
             running, frames, progress=progress, observers=observers, classes=classes
         )
         info = running.info
+        if corruptions is not None:
+            robustness = evaluate_corruptions(
+                running,
+                frames,
+                corruptions,
+                temperature=choice.temperature,
+                progress=progress,
+                classes=classes,
+            )
     finally:
         running.close()
     # All runs of `roadseg train` are called best.safetensors: a file goes by its path.
@@ -148,7 +167,7 @@ def evaluate_model(
         weights = choice.weights()
         if weights is not None:
             origin = {"weights": f"{weights[0]}, SHA-256 {weights[1]}", **origin}
-        path = page.write(report, f"{shown} {info.precision}", facts, scores, origin)
+        path = page.write(report, f"{shown} {info.precision}", facts, scores, origin, robustness)
     return Evaluation(
         scores=scores,
         model=shown,
@@ -159,6 +178,7 @@ def evaluate_model(
         split=split if labels is None else None,
         flicker=flicker,
         calibration_error=None if page is None else page.calibration_error,
+        robustness=robustness,
         page=path,
     )
 

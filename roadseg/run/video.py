@@ -9,12 +9,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
+
 from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
+from roadseg.loading.choice import AUTO
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
@@ -23,7 +28,11 @@ from roadseg.video.opening import VideoOptions, check_look, open_video
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
-__all__ = ["RunOptions", "open_loop"]
+
+_log = logging.getLogger(__name__)
+
+_TRUSTED = "segnet-lite"
+"""The model that the limits of `roadseg.road.Trust` were found for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +66,40 @@ def open_loop(
     Raises:
         RoadsegError: something named by the options is unknown or cannot be opened.
     """
+    reading = options.all_reading
+    own = options.model in (AUTO, _TRUSTED)
+    if reading.wants_doubt and reading.doubt_limit is None and not own:
+        _log.info(
+            f"the limits of doubt are those of {_TRUSTED}: {options.model} may need its own, "
+            f"{option('--doubt-limit')}; docs/road.md says how to find it"
+        )
     check_look(options)  # a mistyped option does not wait for the model
     with (
+        _one_opencv_thread(),
         Segmenter(
             options.model,
             options.backend,
             size_hw=options.size_hw,
             threads=options.threads,
+            scores=reading.wants_doubt,
             progress=progress,
         ) as segmenter,
-        open_video(options, segmenter, meters=meters) as loop,
     ):
-        yield loop
+        calm = replace(options.reading, temperature=segmenter.choice.temperature)
+        with open_video(replace(options, reading=calm), segmenter, meters=meters) as loop:
+            yield loop
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Keep OpenCV to the thread that calls it.
+
+    The stages of a run overlap already, and the network wants the cores; OpenCV's own threads look
+    busily for work for a while after each call, which costs a tenth of the time beside the network.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

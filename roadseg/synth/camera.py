@@ -13,8 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NEAR_M", "Camera", "Points"]
-
 Points: TypeAlias = npt.NDArray[np.float64]
 """float64 array of points or vectors, the last axis is x, y, z or pixel x, y."""
 

@@ -19,8 +19,6 @@ from roadseg.core.types import Labels
 from roadseg.synth.camera import Camera, Points
 from roadseg.synth.noise import Array
 
-__all__ = ["Canvas", "Colour", "Texture", "Veil", "spread"]
-
 Colour = tuple[float, float, float]
 """Blue, green, red, 0..255; as a light: factors around 1."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ACROSS", "BUS_COLOURS", "COLOURS", "CUTS", "LEAN", "LEVELS", "PROFILES", "SIZES"]
-
 COLOURS = (
     (168, 166, 164),
     (150, 150, 152),

@@ -25,8 +25,6 @@ from roadseg.synth.car_profiles import (
 )
 from roadseg.synth.noise import stream
 
-__all__ = ["CarModel", "car_model"]
-
 
 @dataclass(frozen=True)
 class CarModel:

@@ -13,8 +13,6 @@ from roadseg.synth.car_shapes import CarModel
 from roadseg.synth.light import Light
 from roadseg.synth.sculpt import Sculpture
 
-__all__ = ["car_feet", "paint_car"]
-
 _UNDERSIDE: Colour = (14.0, 14.0, 15.0)
 _DECALS: dict[str, Colour] = {
     "arch": (16, 16, 16),

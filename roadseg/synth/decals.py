@@ -12,8 +12,6 @@ from roadseg.synth.noise import Array, Rng, fbm, stream
 from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M
 
-__all__ = ["DecalMap"]
-
 _PER_M = 20
 _SHRINK = 4  # the far version of the picture
 _BACK, _AHEAD = 1, 2  # chunks behind and ahead of the camera; farther off, nothing shows

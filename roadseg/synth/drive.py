@@ -27,8 +27,6 @@ from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M, Item
 from roadseg.synth.traffic import Mover, Traffic
 
-__all__ = ["Drive", "random_scene"]
-
 _SIGHT_M = 170.0
 _SMALLEST, _LARGEST = 32, 4096
 

@@ -17,8 +17,6 @@ from roadseg.core.types import Labels
 from roadseg.core.wording import option
 from roadseg.synth.drive import Drive, random_scene
 
-__all__ = ["LABEL_NAME", "write_clip", "write_dataset"]
-
 LABEL_NAME = "{:06d}.png"
 """Name of a frame's label file."""
 

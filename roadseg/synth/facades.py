@@ -9,8 +9,6 @@ from roadseg.synth.canvas import Texture
 from roadseg.synth.noise import Array, Rng, fbm
 from roadseg.synth.walls import PIXELS_PER_M, roof_tiles, to_pixels, wall, weather
 
-__all__ = ["FLOOR_M", "Facade", "make_facade", "make_side"]
-
 FLOOR_M = 2.9
 """Height of a storey."""
 

@@ -8,8 +8,6 @@ from roadseg.synth.canvas import Texture
 from roadseg.synth.noise import Rng
 from roadseg.synth.walls import masonry, to_pixels
 
-__all__ = ["FenceTextures"]
-
 
 class FenceTextures:
     """Panels 4 m wide of each kind of fence."""

@@ -11,8 +11,6 @@ from roadseg.synth.light import Light
 from roadseg.synth.noise import Rng, stream
 from roadseg.synth.sculpt import Sculpture
 
-__all__ = ["paint_cyclist", "paint_person"]
-
 _COATS = (
     (34, 32, 32),
     (48, 40, 34),

@@ -14,8 +14,6 @@ from roadseg.synth.signs import SignTextures
 from roadseg.synth.street import Street
 from roadseg.synth.town import Item
 
-__all__ = ["paint_furniture"]
-
 _UP = np.array([0.0, 1.0, 0.0])
 _POLE = class_id("pole")
 _SIGN = class_id("sign")

@@ -26,8 +26,6 @@ from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M
 from roadseg.synth.walls import masonry
 
-__all__ = ["FAR_M", "Ground"]
-
 FAR_M = 260.0
 """Where the ground is lost in haze."""
 

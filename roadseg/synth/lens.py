@@ -10,8 +10,6 @@ from roadseg.synth.canvas import spread
 from roadseg.synth.light import Light
 from roadseg.synth.noise import Array, Rng
 
-__all__ = ["develop"]
-
 _STEPS = 16
 _TOP = 4 * 255 * _STEPS
 

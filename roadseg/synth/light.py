@@ -10,8 +10,6 @@ from roadseg.synth.camera import Points
 from roadseg.synth.canvas import Colour
 from roadseg.synth.noise import Rng
 
-__all__ = ["Light", "make_light"]
-
 
 @dataclass(frozen=True)
 class Light:

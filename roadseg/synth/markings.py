@@ -7,8 +7,6 @@ import numpy as np
 from roadseg.synth.noise import Array
 from roadseg.synth.street import Street
 
-__all__ = ["band", "dashes", "street_markings"]
-
 _PERIOD_M = 6.0  # of dashes; a whole number of them fits a chunk
 
 

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Rng", "fbm", "stream", "value_noise"]
-
 Array: TypeAlias = npt.NDArray[np.float32]
 """float32 array of any shape."""
 

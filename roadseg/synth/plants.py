@@ -8,8 +8,6 @@ import numpy as np
 from roadseg.synth.canvas import Texture
 from roadseg.synth.noise import Array, Rng, fbm
 
-__all__ = ["TREE_SIZE_HW", "hedge_texture", "tree_texture"]
-
 TREE_SIZE_HW = (640, 512)
 """Pixels of a tree's picture; its foot is in the middle of the bottom edge."""
 

@@ -7,8 +7,6 @@ import numpy as np
 from roadseg.synth.noise import Rng, stream
 from roadseg.synth.town import CHUNK_M, MIXES, Building, Chunk, Item, Town
 
-__all__ = ["make_chunk"]
-
 
 def make_chunk(town: Town, index: int) -> Chunk:
     """Everything that stands between `index * CHUNK_M` and the next chunk."""

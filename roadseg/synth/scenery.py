@@ -16,8 +16,6 @@ from roadseg.synth.plants import TREE_SIZE_HW, hedge_texture, tree_texture
 from roadseg.synth.street import Street
 from roadseg.synth.town import Building, Item
 
-__all__ = ["Scenery"]
-
 _UP = np.array([0.0, 1.0, 0.0])
 _DEPTH_M = 9.0
 _BUILDING = class_id("building")

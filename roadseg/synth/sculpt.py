@@ -12,8 +12,6 @@ import numpy.typing as npt
 from roadseg.synth.camera import NEAR_M, Points
 from roadseg.synth.canvas import Canvas, Colour
 
-__all__ = ["Sculpture"]
-
 _SHIFT = 4  # outlines are rasterised on a grid of 1/16 of an enlarged pixel
 _ONE = 1 << _SHIFT
 _LARGEST_PX = 1400

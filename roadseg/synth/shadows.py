@@ -14,8 +14,6 @@ from roadseg.synth.noise import Array, stream
 from roadseg.synth.street import Street
 from roadseg.synth.town import CHUNK_M, Item
 
-__all__ = ["ShadowMap"]
-
 _ToPixels = Callable[[list[tuple[float, float]]], npt.NDArray[np.int32]]
 """From places (s, t) to points of the picture, in 1/16 pixel."""
 

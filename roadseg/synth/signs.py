@@ -8,8 +8,6 @@ import numpy as np
 from roadseg.synth.canvas import Colour, Texture
 from roadseg.synth.noise import Rng
 
-__all__ = ["SignTextures"]
-
 _SIDE = 96
 
 

@@ -11,8 +11,6 @@ from roadseg.synth.canvas import Canvas
 from roadseg.synth.light import Light
 from roadseg.synth.noise import Array, fbm, stream
 
-__all__ = ["Sky"]
-
 _SPAN = np.pi  # the pictures cover this much azimuth, ahead
 _SIZE_HW = (256, 1024)
 _TOP = 0.9  # tangent of the highest elevation

@@ -14,8 +14,6 @@ from roadseg.synth.noise import stream
 from roadseg.synth.plots import make_chunk
 from roadseg.synth.town import CHUNK_M, Chunk, make_town
 
-__all__ = ["Street"]
-
 
 class Street:
     """An endless street that depends on its seed only."""

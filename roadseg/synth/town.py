@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from roadseg.synth.noise import Rng
 
-__all__ = ["CHUNK_M", "MIXES", "Building", "Chunk", "Item", "Layout", "Town", "make_town"]
-
 CHUNK_M = 48.0
 """Length of a chunk."""
 

@@ -11,8 +11,6 @@ from roadseg.synth.noise import Rng, stream
 from roadseg.synth.street import Street
 from roadseg.synth.town import Item
 
-__all__ = ["Mover", "Traffic"]
-
 _SIGHT_S = 14.0
 """How long before it is met a mover exists."""
 

@@ -8,17 +8,6 @@ import numpy.typing as npt
 
 from roadseg.synth.noise import Array, Rng, fbm
 
-__all__ = [
-    "PIXELS_PER_M",
-    "Pixels",
-    "masonry",
-    "plaster",
-    "roof_tiles",
-    "to_pixels",
-    "wall",
-    "weather",
-]
-
 Pixels = npt.NDArray[np.uint8]
 
 PIXELS_PER_M = 36

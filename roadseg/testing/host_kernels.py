@@ -26,15 +26,6 @@ from roadseg.core.errors import BackendError, os_reason
 from roadseg.kernels.frame import FRAME_SYMBOLS, frame_source
 from roadseg.kernels.kernels import source, variants
 
-__all__ = [
-    "HostKernel",
-    "compile_host",
-    "host_frame_kernels",
-    "host_kernels",
-    "host_library",
-    "run_host",
-]
-
 # Runs a kernel on the host: see `host.cuh`.
 _FRAME_RUNNERS = """
 extern "C" void run_roadseg_frame_fp16(const unsigned *dims, const Byte *frames, long long pixels,

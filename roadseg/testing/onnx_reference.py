@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from roadseg.export.lowering import DOMAIN
 
-__all__ = ["pool_with_index", "reference_evaluator", "unpool_with_index"]
-
 Array = npt.NDArray[Any]
 
 

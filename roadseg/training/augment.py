@@ -21,22 +21,6 @@ from roadseg.core.types import Image, Labels
 from roadseg.training.balance import CAMVID_RARE_IDS
 from roadseg.training.recipes import Augmentation
 
-__all__ = [
-    "CAMVID_TARGETS",
-    "MOTION_TAPS",
-    "CropTargets",
-    "augment",
-    "colour_of",
-    "darkening",
-    "draw_centre",
-    "draw_glare",
-    "draw_haze",
-    "draw_motion",
-    "draw_shadow",
-    "inverse_affine",
-    "rare_places",
-]
-
 
 @dataclass(frozen=True)
 class CropTargets:
@@ -55,6 +39,8 @@ CAMVID_TARGETS = CropTargets()
 
 MOTION_TAPS = 15
 """Sides of the kernel that smears a crop, in pixels."""
+
+_STREAKS_LOG = (math.log(40), math.log(1200))
 
 
 def augment(
@@ -209,14 +195,14 @@ def _recolour(crop: Image, settings: Augmentation, rng: np.random.Generator) -> 
         crop = _glare(crop, rng)
     if settings.haze_share > 0 and rng.random() < settings.haze_share:
         crop = _haze(crop, rng)
+    if settings.rain_share > 0 and rng.random() < settings.rain_share:
+        crop = _rain(crop, rng)
     if settings.motion_share > 0 and rng.random() < settings.motion_share:
         crop = cv2.filter2D(crop, -1, draw_motion(rng), borderType=cv2.BORDER_REFLECT_101)
     if rng.random() < settings.blur_share:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(*settings.blur_sigma))
     if rng.random() < settings.noise_share:
-        sigma = rng.uniform(*settings.noise_sigma)
-        noise = rng.standard_normal(crop.shape, dtype=np.float32) * sigma
-        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+        crop = _grain(crop, rng.uniform(*settings.noise_sigma), rng)
     return crop
 
 
@@ -257,6 +243,38 @@ def draw_motion(rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return kernel
 
 
+def draw_grain(rng: np.random.Generator) -> tuple[float, float]:
+    """How soft a sensor's grain is after its camera smoothed it, as the sigma of a Gaussian in
+    pixels; and how far its three colours go together, 0 for each its own."""
+    return rng.uniform(0.35, 1.1), rng.uniform(0, 2)
+
+
+def draw_rain(
+    crop_hw: tuple[int, int], rng: np.random.Generator
+) -> tuple[Image, tuple[float, float]]:
+    """Streaks of rain, or flakes of snow.
+
+    Returns:
+        How much of each pixel they hide, (h, w) uint8; and how much the scene behind them pales,
+        towards which grey, both in 0..1.
+    """
+    height, width = crop_hw
+    count, slant = int(math.exp(rng.uniform(*_STREAKS_LOG))), rng.uniform(-0.7, 0.7)
+    longest, thickest = rng.uniform(1, 18), rng.uniform(1, 4.5)
+    # Some begin outside and fall into the picture.
+    starts = rng.uniform(0, 1, (count, 2)) * (width + 20, height + 20) - 20
+    ends = starts + np.outer(rng.uniform(0.2, 1, count) * longest, (slant, 1))
+    thickness = np.rint(rng.uniform(1, thickest, count)).astype(int)
+    lines = np.rint(np.hstack([starts, ends]) * 16).astype(int)
+    hidden = np.zeros(crop_hw, np.uint8)
+    for (x0, y0, x1, y1), wide, much in zip(
+        lines.tolist(), thickness.tolist(), rng.integers(60, 256, count).tolist(), strict=True
+    ):
+        cv2.line(hidden, (x0, y0), (x1, y1), (much,), wide, cv2.LINE_AA, shift=4)
+    soft: Image = cv2.GaussianBlur(hidden, (0, 0), rng.uniform(0.4, 1.2))
+    return soft, (rng.uniform(0, 0.5), rng.uniform(0.6, 1))
+
+
 def _axes(crop: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Crop coordinates of -1..1: (h, 1) and (1, w)."""
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in crop.shape[:2])
@@ -286,6 +304,25 @@ def _haze(crop: Image, rng: np.random.Generator) -> Image:
     clear = np.linspace(top, bottom, crop.shape[0], dtype=np.float32)[:, None, None]
     veiled: Image = (crop * clear + 255 * grey * (1 - clear) + 0.5).astype(np.uint8)
     return veiled
+
+
+def _grain(crop: Image, sigma: float, rng: np.random.Generator) -> Image:
+    """Noise of a sensor, as it leaves a camera: a pixel or two wide, partly grey."""
+    soft, shared = draw_grain(rng)
+    grain = rng.standard_normal(crop.shape, dtype=np.float32)
+    grain += np.float32(shared) * grain[..., :1]
+    grain = cv2.GaussianBlur(grain, (0, 0), soft)
+    grain *= np.float32(sigma / max(float(grain.std()), 1e-6))
+    noisy: Image = np.clip(crop + grain, 0, 255).astype(np.uint8)
+    return noisy
+
+
+def _rain(crop: Image, rng: np.random.Generator) -> Image:
+    """Streaks in front of a scene that is paler than in fair weather."""
+    hidden, (pale, grey) = draw_rain((crop.shape[0], crop.shape[1]), rng)
+    clear = (1 - hidden.astype(np.float32) / 255)[..., None] * np.float32(1 - pale)
+    rainy: Image = (crop * clear + np.float32(255 * grey) * (1 - clear) + 0.5).astype(np.uint8)
+    return rainy
 
 
 def _scaled(crop: Image, factor: npt.NDArray[np.floating[Any]]) -> Image:

@@ -20,14 +20,14 @@ from roadseg.training.augment import (
     MOTION_TAPS,
     colour_of,
     draw_glare,
+    draw_grain,
     draw_haze,
     draw_motion,
+    draw_rain,
     draw_shadow,
     inverse_affine,
 )
 from roadseg.training.recipes import Augmentation
-
-__all__ = ["CropPlan", "crop_batch", "draw_plan", "on_its_way"]
 
 _BLUR_TAPS = 9
 
@@ -48,12 +48,16 @@ class CropPlan:
         gamma: (N,) exponents.
         blur: (N,) standard deviations in pixels; 0 leaves a crop sharp.
         noise: (N,) standard deviations in 0..1.
+        grain: (N, 2) how soft the noise is, in pixels, and how far its colours go together.
         shade: (N, 4) a shadow's edge and depth: a x + b y + c > 0, in crop coordinates of -1..1,
             is darkened to the fourth, 1 for none.
         glare: (N, 4) a light's centre x, y in -1..1, its radius, and its strength, 0 for none.
         haze: (N, 3) how much shows through a veil at the top and at the bottom, and its grey;
             1, 1 for none.
         motion: (N, 15, 15) kernels that smear a crop; a 1 in the middle leaves it as it is.
+        rain: (N, 2) how much a rainy scene pales, and towards which grey.
+        streaks: (K, h, w) uint8, how much of each pixel of K rainy crops streaks hide.
+        rainy: (K,) which crops those are.
         noise_seed: seeds the noise itself.
     """
 
@@ -63,18 +67,22 @@ class CropPlan:
     gamma: npt.NDArray[np.float32]
     blur: npt.NDArray[np.float32]
     noise: npt.NDArray[np.float32]
+    grain: npt.NDArray[np.float32]
     shade: npt.NDArray[np.float32]
     glare: npt.NDArray[np.float32]
     haze: npt.NDArray[np.float32]
     motion: npt.NDArray[np.float32]
+    rain: npt.NDArray[np.float32]
+    streaks: npt.NDArray[np.uint8]
+    rainy: npt.NDArray[np.int64]
     noise_seed: int
 
     def on_device(self, device: torch.device) -> dict[str, Tensor]:
-        """All arrays but `frames` as float tensors, sent to the device in one piece."""
+        """What each crop has as float tensors, sent to the device in one piece."""
         arrays = {
             name: value.reshape(len(self.frames), -1)
             for name, value in vars(self).items()
-            if name not in ("frames", "noise_seed")
+            if name not in ("frames", "streaks", "rainy", "noise_seed")
         }
         together = on_its_way(np.concatenate(list(arrays.values()), axis=1), device)
         parts = torch.split(together, [a.shape[1] for a in arrays.values()], dim=1)
@@ -114,6 +122,10 @@ def draw_plan(
     colours = [colour_of(settings, rng) for _ in range(count)]
     light = [_light(settings, rng) for _ in range(count)]
     weather = [_weather(settings, rng) for _ in range(count)]
+    rainy = np.flatnonzero(rng.random(count) < settings.rain_share)
+    rain, streaks = np.zeros((count, 2), np.float32), np.zeros((len(rainy), *crop_hw), np.uint8)
+    for at, crop in enumerate(rainy):
+        streaks[at], rain[crop] = draw_rain(crop_hw, rng)
     return CropPlan(
         frames=frames,
         affine=np.stack(
@@ -123,10 +135,14 @@ def draw_plan(
         gamma=np.array([gamma for _, gamma in colours], np.float32),
         blur=_sometimes(settings.blur_share, *settings.blur_sigma, count, rng),
         noise=_sometimes(settings.noise_share, *settings.noise_sigma, count, rng) / np.float32(255),
+        grain=np.array([draw_grain(rng) for _ in range(count)], np.float32),
         shade=np.array([shade for shade, _ in light], np.float32),
         glare=np.array([glare for _, glare in light], np.float32),
         haze=np.array([haze for haze, _ in weather], np.float32),
         motion=np.stack([kernel for _, kernel in weather]),
+        rain=rain,
+        streaks=streaks,
+        rainy=rainy,
         noise_seed=int(rng.integers(2**62)),
     )
 
@@ -190,14 +206,16 @@ def _recolour(crops: Tensor, plan: CropPlan, drawn: dict[str, Tensor]) -> Tensor
         crops = _light_up(crops, drawn["shade"], drawn["glare"])
     if (plan.haze[:, :2] < 1).any():
         crops = _haze(crops, drawn["haze"])
+    if len(plan.rainy):
+        crops = _rain(crops, plan, drawn["rain"])
     if (plan.motion[:, MOTION_TAPS // 2, MOTION_TAPS // 2] < 1).any():
         crops = _smear(crops, drawn["motion"])
     if plan.blur.any():
         crops = _blur(crops, drawn["blur"])
     if plan.noise.any():
         generator = torch.Generator(crops.device).manual_seed(plan.noise_seed)
-        noise = torch.randn(crops.shape, generator=generator, device=crops.device)
-        crops = crops + noise * drawn["noise"][:, None, None, None]
+        grain = _grain(crops.shape, generator, drawn["grain"])
+        crops = crops + grain * drawn["noise"][:, None, None, None]
     return crops.clamp_(0, 1)
 
 
@@ -219,6 +237,21 @@ def _haze(crops: Tensor, haze: Tensor) -> Tensor:
     down = torch.linspace(0, 1, crops.shape[-2], device=crops.device)
     clear = (haze[:, :1] + (haze[:, 1:2] - haze[:, :1]) * down)[:, None, :, None]
     return crops * clear + haze[:, 2, None, None, None] * (1 - clear)
+
+
+def _rain(crops: Tensor, plan: CropPlan, rain: Tensor) -> Tensor:
+    rainy = on_its_way(plan.rainy, crops.device)
+    hidden = on_its_way(plan.streaks, crops.device)[:, None].float() / 255
+    pale, grey = rain[rainy].T[:, :, None, None, None]
+    clear = (1 - hidden) * (1 - pale)
+    return crops.index_copy(0, rainy, crops[rainy] * clear + grey * (1 - clear))
+
+
+def _grain(shape: torch.Size, generator: torch.Generator, grain: Tensor) -> Tensor:
+    """Noise of deviation 1, each crop's as soft and as grey as its own two numbers say."""
+    noise = torch.randn(shape, generator=generator, device=generator.device)
+    noise = _blur(noise + grain[:, 1, None, None, None] * noise[:, :1], grain[:, 0])
+    return noise / noise.std(dim=(1, 2, 3), keepdim=True)
 
 
 def _smear(crops: Tensor, kernels: Tensor) -> Tensor:

@@ -18,16 +18,6 @@ from roadseg.core.labels import CAMVID, NUM_CLASSES, ClassSet
 from roadseg.core.types import Labels
 from roadseg.datasets.labelled import LabelledSet
 
-__all__ = [
-    "CAFFE_WEIGHTS",
-    "CAMVID_RARE_IDS",
-    "ClassFrequencies",
-    "check_weighting",
-    "class_frequencies",
-    "class_weights",
-    "rare_ids",
-]
-
 CAFFE_WEIGHTS = (
     *(0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826),
     *(9.6446, 1.8418, 0.6823, 6.2478, 7.3614),

@@ -18,14 +18,6 @@ from roadseg.core.files import whole_file
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.wording import option
 
-__all__ = [
-    "AveragedWeights",
-    "CheckpointWriter",
-    "fit_explained",
-    "load_checkpoint",
-    "save_checkpoint",
-]
-
 
 class AveragedWeights:
     """Exponential moving average of a network's weights and batch statistics.

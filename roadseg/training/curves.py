@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.files import writing
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.core.wording import option
-from roadseg.training.log import read_log
-
-__all__ = ["Board", "draw_curves"]
+from roadseg.training.log import read_log, to_go_on
 
 
 class Board:
@@ -40,7 +36,7 @@ class Board:
         values = {key: value for key, value in line.items() if key not in ("epoch", "step", "iou")}
         for name, iou in zip(self._names, line.get("iou", ()), strict=False):
             values[f"iou/{name}"] = iou
-        with self._failures_explained():
+        with writing(self._folder, to_go_on()):
             if self._writer is None:
                 try:
                     from torch.utils.tensorboard import SummaryWriter
@@ -59,18 +55,8 @@ class Board:
             SinkError: it cannot be written.
         """
         if self._writer is not None:
-            with self._failures_explained():
+            with writing(self._folder, to_go_on()):
                 self._writer.close()
-
-    @contextmanager
-    def _failures_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise SinkError(
-                f"cannot write {self._folder} ({os_reason(exc)})",
-                fix=f"free some space and go on with {option('--resume', True)}",
-            ) from exc
 
 
 def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None:
@@ -107,10 +93,8 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     for each in axes.values():
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
     path = folder / "curves.png"
-    try:
+    with writing(path, "free some space"):
         figure.savefig(path, dpi=120)
-    except OSError as exc:
-        raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix="free some space") from exc
     return path
 
 

@@ -12,8 +12,6 @@ from torch import distributed, nn
 
 from roadseg.core.errors import BackendError, first_line
 
-__all__ = ["World", "world"]
-
 
 @dataclass(frozen=True)
 class World:

@@ -1,4 +1,4 @@
-"""Where batches come from: crops cut on the host, or on the device that holds all frames."""
+"""What a run trains on, and its batches: crops cut on the host, or where all frames are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from roadseg.core.errors import DataError
 from roadseg.core.types import Image, Labels
 from roadseg.training.augment import (
     CAMVID_TARGETS,
@@ -21,9 +22,10 @@ from roadseg.training.augment import (
     rare_places,
 )
 from roadseg.training.augment_batch import crop_batch, draw_plan, on_its_way
+from roadseg.training.balance import ClassFrequencies, class_frequencies, class_weights, rare_ids
+from roadseg.training.distributed import World
 from roadseg.training.recipes import Recipe
-
-__all__ = ["DeviceFeed", "Feed", "HostFeed", "Share", "build_feed", "to_batch"]
+from roadseg.training.spec import RunSpec
 
 LabelledFrame = tuple[Image, Labels]
 
@@ -196,3 +198,47 @@ def _some_places(labels: Labels, rare_ids: tuple[int, ...]) -> list[npt.NDArray[
         at[:: max(1, len(at) // _MAX_PLACES)].astype(np.int32)
         for at in rare_places(labels, rare_ids)
     ]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The frames of a run.
+
+    Attributes:
+        feed: training batches.
+        frames: the training frames, for batch-norm statistics.
+        validation: labelled frames that choose the snapshot.
+        class_weights: (C,) of the classes in the cross-entropy.
+    """
+
+    feed: Feed
+    frames: Sequence[LabelledFrame]
+    validation: Sequence[LabelledFrame]
+    class_weights: npt.NDArray[np.float32]
+
+
+def read_data(spec: RunSpec, place: World) -> TrainingData:
+    """Read all frames of a run.
+
+    Args:
+        spec: of the run.
+        place: the process, which makes its part of each batch on its device.
+
+    Raises:
+        DataError: a frame or label is unusable, or all labels are void.
+    """
+    classes, recipe = spec.classes, spec.recipe
+    frequencies = class_frequencies(spec.data)
+    frames, validation = list(spec.data), list(spec.validation)
+    counted = ClassFrequencies.of((labels for _, labels in validation), classes.num_classes)
+    for part, found in ((spec.data, frequencies), (spec.validation, counted)):
+        if not found.pixels.any():
+            raise DataError(
+                f"every pixel of the {part.split} labels of {part.root} is void",
+                fix=f"look at one of them, {part.pairs[0][1]}",
+            )
+    targets = CropTargets(classes.void_id, rare_ids(frequencies, classes))
+    share = Share(place.rank, place.size)
+    feed = build_feed(frames, list(spec.extra or ()), recipe, place.device, share, targets)
+    weights = class_weights(frequencies, recipe.class_weighting, classes)
+    return TrainingData(feed, frames, validation, weights)

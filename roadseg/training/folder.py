@@ -10,8 +10,6 @@ from roadseg.core.errors import ModelError
 from roadseg.core.files import write_json
 from roadseg.core.wording import option
 
-__all__ = ["BEST", "KEPT", "LAST", "epochs_of", "planned_epochs", "read_config", "write_config"]
-
 LAST = "last.ckpt"
 """Everything needed to go on with a run."""
 KEPT = "best.ckpt"

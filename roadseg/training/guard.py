@@ -8,8 +8,6 @@ from typing import Any
 
 from roadseg.training.recipes import Recipe
 
-__all__ = ["Guard"]
-
 # What a median is taken over: so many epochs, and so many steps, at least.
 _EPOCHS, _STEPS = 5, 50
 

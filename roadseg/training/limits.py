@@ -14,14 +14,6 @@ from roadseg.core.wording import option
 from roadseg.models import build_model
 from roadseg.training.recipes import Recipe
 
-__all__ = [
-    "check_batch",
-    "failures_explained",
-    "is_out_of_memory",
-    "largest_batch",
-    "memory_explained",
-]
-
 # The words of PyTorch's allocators, of CUDA, of cuDNN and cuBLAS, and of oneDNN.
 _OUT_OF_MEMORY = (
     "can't allocate memory",

@@ -12,8 +12,6 @@ from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.files import write_text, writing
 from roadseg.core.wording import option
 
-__all__ = ["append_line", "forget_after", "read_log"]
-
 _NAME = "log.jsonl"
 
 
@@ -25,7 +23,7 @@ def append_line(folder: Path, line: Mapping[str, Any]) -> None:
     """
     text = json.dumps({key: _strict(value) for key, value in line.items()}, allow_nan=False)
     path = folder / _NAME
-    with writing(path, _fix()), path.open("a", encoding="utf-8") as file:
+    with writing(path, to_go_on()), path.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
 
 
@@ -36,23 +34,18 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         SinkError: the file cannot be read, or is damaged.
     """
     path = folder / _NAME
+    fix = f"remove it, or choose another {option('--output', parameter='folder')}"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as exc:
-        raise SinkError(
-            f"cannot read {path} ({os_reason(exc)})",
-            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
-        ) from exc
+        raise SinkError(f"cannot read {path} ({os_reason(exc)})", fix=fix) from exc
     # A line is whole once its end is there.
     try:
         return [json.loads(row) for row in text[: text.rfind("\n") + 1].splitlines()]
     except ValueError as exc:
-        raise SinkError(
-            f"{path} is damaged ({exc})",
-            fix=f"remove it, or choose another {option('--output', parameter='folder')}",
-        ) from exc
+        raise SinkError(f"{path} is damaged ({exc})", fix=fix) from exc
 
 
 def forget_after(folder: Path, epoch: int) -> None:
@@ -65,7 +58,7 @@ def forget_after(folder: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(folder) if line["epoch"] <= epoch]
-    write_text(path, "".join(json.dumps(line) + "\n" for line in kept), fix=_fix())
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept), fix=to_go_on())
 
 
 def _strict(value: Any) -> Any:
@@ -74,5 +67,6 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _fix() -> str:
+def to_go_on() -> str:
+    """What to do about a folder that a run cannot write to."""
     return f"free some space and go on with {option('--resume', True)}"

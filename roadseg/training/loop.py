@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.backends import cudnn
 
 from roadseg.core.errors import SinkError, UsageError, os_reason
 from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.training.curves import draw_curves
-from roadseg.training.data import read_data
-from roadseg.training.determinism import kernel_choice
 from roadseg.training.distributed import world
+from roadseg.training.feed import read_data
 from roadseg.training.folder import LAST, write_config
 from roadseg.training.limits import check_batch, failures_explained
 from roadseg.training.log import forget_after
@@ -25,8 +27,6 @@ from roadseg.training.record import check_resumption, git_revision, run_record
 from roadseg.training.spec import RunSpec
 from roadseg.training.start import starting_network
 from roadseg.training.trainer import Trainer
-
-__all__ = ["TrainingResult", "train"]
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
             write_config(spec.output, record, facts)
             forget_after(spec.output, trainer.epoch)
         with _pictured(trainer), trainer.checkpoints:
-            while not trainer.finished:
+            while not trainer.course.finished:
                 trainer.run_epoch()
     return TrainingResult(
         best_weights(spec.output),
         trainer.epoch,
         trainer.best.epoch,
         trainer.best.miou,
-        trainer.elapsed_s,
+        trainer.course.elapsed_s,
     )
 
 
@@ -141,3 +141,28 @@ def _make(folder: Path) -> None:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+@contextmanager
+def kernel_choice(*, deterministic: bool) -> Iterator[None]:
+    """The fastest kernels within the block, or those that give the same bits every time.
+
+    On a CPU they are the same. Where PyTorch has no deterministic kernel for a GPU it warns, and
+    goes on.
+    """
+    choices = cudnn.benchmark, cudnn.deterministic
+    enforced = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn.benchmark, cudnn.deterministic = not deterministic, deterministic
+    if deterministic:
+        # cuBLAS looks at it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            # Its order matters where windows overlap; those of 2x2 pools with stride 2 do not.
+            warnings.filterwarnings("ignore", "max_unpooling2d")
+            yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = choices
+        torch.use_deterministic_algorithms(enforced, warn_only=warn_only)

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from roadseg.core.labels import VOID_ID
 
-__all__ = ["SegmentationLoss", "distillation_loss"]
-
 
 class SegmentationLoss(nn.Module):
     """Cross-entropy plus `jaccard_weight` times one minus the batch's mean soft IoU.

@@ -13,8 +13,6 @@ from roadseg.models.abilities import has_auxiliary_head
 from roadseg.training.losses import SegmentationLoss, distillation_loss
 from roadseg.training.recipes import Recipe
 
-__all__ = ["Objective", "on_device"]
-
 
 class Objective:
     """The loss of a network on a batch, in bfloat16 where that is what the device is fast at.

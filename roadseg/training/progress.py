@@ -8,8 +8,6 @@ from typing import TypeAlias
 
 from roadseg.core.progress import Progress
 
-__all__ = ["EpochEnd", "ShowTraining", "TrainingProgress"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgress(Progress):

@@ -17,8 +17,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.shipped import page
 from roadseg.core.wording import option
 
-__all__ = ["WEIGHTINGS", "Augmentation", "Recipe", "load_recipe", "recipe_names"]
-
 Weighting = Literal["none", "median", "median-present", "sqrt-median", "log", "caffe"]
 
 WEIGHTINGS = get_args(Weighting)
@@ -58,10 +56,11 @@ class Augmentation:
         rare_share: share of crops centred on a pixel of a rare class instead of anywhere.
         colour: strength of brightness, contrast, gamma, saturation and white-balance changes.
         blur_share: share of crops that are blurred.
-        noise_share: share of crops with sensor noise.
+        noise_share: share of crops with a sensor's grain.
         shadow_share: share of crops with a side in shadow.
         glare_share: share of crops with a low sun in the windscreen.
         motion_share: share of crops smeared along a line, as a camera that shakes or turns does.
+        rain_share: share of crops with streaks of rain or flakes of snow.
         haze_share: share of crops seen through a grey veil: fog, a dirty windscreen, low contrast.
         dark_share: share of crops that are underexposed.
         blur_sigma: smallest and largest standard deviation of the blur, in pixels.
@@ -79,6 +78,7 @@ class Augmentation:
     shadow_share: Share = 0.0
     glare_share: Share = 0.0
     motion_share: Share = 0.0
+    rain_share: Share = 0.0
     haze_share: Share = 0.0
     dark_share: Share = 0.0
     blur_sigma: Range = (0.4, 1.4)

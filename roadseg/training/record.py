@@ -16,13 +16,6 @@ from roadseg.training.recipes import Augmentation, Recipe
 from roadseg.training.spec import RunSpec, budget_option
 from roadseg.weights.manifest import sha256_of
 
-__all__ = [
-    "check_resumption",
-    "check_schedule",
-    "git_revision",
-    "run_record",
-]
-
 _OPTIONS = {
     "recipe": "--recipe",
     "seed": "--seed",

@@ -17,8 +17,6 @@ from roadseg.training.folder import epochs_of
 from roadseg.training.recipes import Recipe, load_recipe
 from roadseg.weights import model_names, resolve_model
 
-__all__ = ["RunSpec", "budget_option"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
@@ -43,6 +41,7 @@ class RunSpec:
         compiled: fuse forward and loss with torch.compile; needs a C++ compiler.
         deterministic: prefer a GPU's kernels that give the same bits every time.
         threads: CPU threads of the process; None for PyTorch's choice.
+        keep_last: the weights at the end are kept, whatever validation says of them.
 
     Raises:
         UsageError: two of them exclude each other, or one cannot be meant.
@@ -64,6 +63,7 @@ class RunSpec:
     compiled: bool = False
     deterministic: bool = False
     threads: int | None = None
+    keep_last: bool = False
 
     def __post_init__(self) -> None:
         _check_budget(self.time_budget_s)

@@ -16,8 +16,6 @@ from roadseg.models.transfer import keep_all_but_classes
 from roadseg.models.vgg import load_vgg16
 from roadseg.training.spec import RunSpec
 
-__all__ = ["starting_network"]
-
 _log = logging.getLogger(__name__)
 
 

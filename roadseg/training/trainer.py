@@ -1,34 +1,30 @@
-"""A run's epochs: steps, validation, log and checkpoint, and the way back from divergence."""
+"""A run's epochs: steps, validation, log and checkpoint."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import ModelError
-from roadseg.core.wording import option
 from roadseg.models import load_weights
 from roadseg.training.checkpoint import CheckpointWriter, fit_explained, load_checkpoint
 from roadseg.training.curves import Board
-from roadseg.training.data import TrainingData
 from roadseg.training.distributed import World
-from roadseg.training.folder import BEST, KEPT, LAST
+from roadseg.training.divergence import Divergence
+from roadseg.training.feed import TrainingData
+from roadseg.training.folder import KEPT, LAST
 from roadseg.training.guard import Guard
-from roadseg.training.learner import Learner
+from roadseg.training.learner import Learner, StepLosses
 from roadseg.training.limits import memory_explained
 from roadseg.training.log import append_line
 from roadseg.training.objective import Objective
 from roadseg.training.progress import EpochEnd, ShowTraining, TrainingProgress
-from roadseg.training.schedule import learning_rate
+from roadseg.training.schedule import Course
 from roadseg.training.spec import RunSpec
-from roadseg.training.step_losses import StepLosses
 from roadseg.training.validation import BestWeights
-
-__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -43,8 +39,8 @@ class Trainer:
 
     Attributes:
         learner: the network and all that a step changes.
-        epoch, step: taken so far.
-        elapsed_s: training time so far, over all resumptions; validation not counted.
+        epoch: how many are over.
+        course: how far the run is.
         loss_value: of the last step whose loss has been read; NaN before it.
         best: judges the averaged weights, and keeps the best.
         guard: notices when the run diverges.
@@ -69,38 +65,19 @@ class Trainer:
         )
         self.board = Board(self.folder, self.classes.names) if place.leads else None
         self.best = BestWeights(spec, data, objective, self.device)
-        self.epoch = self.step = 0
-        self.elapsed_s = 0.0
+        self.epoch = 0
+        steps_per_epoch = data.feed.steps_per_epoch
+        self.course = Course(self.recipe, steps_per_epoch, spec.time_budget_s)
         self.loss_value = math.nan
-        self.guard = Guard(self.recipe, data.feed.steps_per_epoch)
+        self.guard = Guard(self.recipe, steps_per_epoch)
         self.checkpoints = CheckpointWriter(self.folder / LAST)
-
-    # -- the schedule ----------------------------------------------------------------------
-
-    @property
-    def epochs(self) -> int | None:
-        """How many epochs there will be; None where time ends the run."""
-        return self.recipe.epochs if self.spec.time_budget_s is None else None
-
-    @property
-    def fraction(self) -> float:
-        """How much of the run is over, 0..1."""
-        if self.spec.time_budget_s is not None:
-            return min(1.0, self.elapsed_s / self.spec.time_budget_s)
-        return min(1.0, self.step / (self.recipe.epochs * self.data.feed.steps_per_epoch))
-
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.fraction >= 1.0
+        self._divergence = Divergence(
+            spec, self.learner, self.guard, self.best, self.checkpoints, place
+        )
 
     def _rate(self) -> float:
         """The learning rate of the step that comes next."""
-        steps = self.data.feed.steps_per_epoch
-        rate = learning_rate(self.recipe, self.step, steps, self.fraction)
-        return rate * self.guard.rate_scale
-
-    # -- one epoch -------------------------------------------------------------------------
+        return self.course.rate() * self.guard.rate_scale
 
     def run_epoch(self) -> None:
         """Train on every batch of an epoch, validate when it is due, begin to write a checkpoint.
@@ -116,11 +93,11 @@ class Trainer:
         # One process alone cannot try what all do together.
         try_batch = self.learner.try_batch if self.world.size == 1 else None
         with memory_explained(self.device, self.recipe, try_batch):
-            loss = self._train()
-            trouble = self._trouble(loss)
+            losses, loss = self._train()
+            trouble = self._divergence.trouble(self.epoch + 1, losses, loss, self.course)
         self.epoch += 1
         rate = self.learner.rate
-        note = None if trouble is None else self._go_back(trouble)
+        note = None if trouble is None else self._divergence.go_back(trouble)
         if self.world.leads:
             entry: dict[str, Any] = {
                 "loss": loss,
@@ -129,7 +106,7 @@ class Trainer:
             }
             if note is not None:
                 entry |= {"returned_to": self.guard.kept, "rate_scale": self.guard.rate_scale}
-            if self.epoch % self.recipe.validate_every == 0 or self.finished:
+            if self.epoch % self.recipe.validate_every == 0 or self.course.finished:
                 entry |= self.best.judge(self.learner.average.state, self.epoch)
             # The log is ahead of the checkpoint, never behind: resuming forgets the rest.
             self._log(entry)
@@ -145,14 +122,17 @@ class Trainer:
         # Nobody runs ahead of the validation; all know what there is to go back to.
         self.guard.kept = _epoch_or_none(self.world.agree(float(self.guard.kept or 0)))
 
-    def _train(self) -> float:
-        """All steps of an epoch; the mean of their losses, and not finite where one is not."""
+    def _train(self) -> tuple[list[float], float]:
+        """All steps of an epoch: this process's losses, and the mean over all processes.
+
+        The mean is not finite where one of them is not.
+        """
         # Seeded by the epoch rather than kept in the checkpoint: a run goes on exactly, dropout
         # included, on another machine or device.
         self.learner.begin_epoch(self.spec.seed * 1_000_003 + self.epoch)
-        losses = StepLosses()
-        first = self.step
-        elapsed_s, before = self.elapsed_s, time.monotonic()
+        losses, course = StepLosses(), self.course
+        first = course.step
+        elapsed_s, before = course.elapsed_s, time.monotonic()
         for images, labels in self.data.feed.epoch(self.spec.seed, self.epoch):
             losses.add(self._step(images, labels))
             finite = self._take_note(losses)
@@ -161,26 +141,24 @@ class Trainer:
             # Several processes must take the same steps at the same rate, and their clocks differ:
             # they look at the leading one's together, after the epoch.
             if self.world.size == 1:
-                self.elapsed_s = elapsed_s
+                course.elapsed_s = elapsed_s
             if self._show is not None:
                 self._show(TrainingProgress(**self._figures()))
-            if self.world.size == 1 and (self.finished or not finite):
+            if self.world.size == 1 and (course.finished or not finite):
                 break
         losses.finish()
         if not self._take_note(losses) and self.world.size == 1:
             # The rest of the epoch is left out.
-            self.step = first + self.data.feed.steps_per_epoch
-        self.elapsed_s = self.world.agree(elapsed_s + time.monotonic() - before)
-        self._losses = losses.values
+            course.step = first + course.steps_per_epoch
+        course.elapsed_s = self.world.agree(elapsed_s + time.monotonic() - before)
         # All come to the same conclusions: nobody goes on where another process goes back.
-        return self.world.agree(self.world.mean(sum(losses.values) / len(losses.values)))
+        mean = self.world.mean(sum(losses.values) / len(losses.values))
+        return losses.values, self.world.agree(mean)
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         self.learner.set_rate(self._rate())
-        share = self.recipe.swa_share
-        evenly = share > 0 and self.fraction >= 1 - share
-        loss = self.learner.step(images, labels, evenly=evenly)
-        self.step += 1
+        loss = self.learner.step(images, labels, evenly=self.course.averages_evenly)
+        self.course.step += 1
         return loss
 
     def _take_note(self, losses: StepLosses) -> bool:
@@ -190,85 +168,27 @@ class Trainer:
         return not losses.values or math.isfinite(self.loss_value)
 
     def _log(self, entry: dict[str, Any]) -> None:
-        line = {"epoch": self.epoch, "step": self.step, "elapsed_s": round(self.elapsed_s, 1)}
-        line |= entry
+        step, elapsed_s = self.course.step, round(self.course.elapsed_s, 1)
+        line = {"epoch": self.epoch, "step": step, "elapsed_s": elapsed_s, **entry}
         append_line(self.folder, line)
         if self.board is not None:
             self.board.write(line)
 
     def _figures(self, **others: float) -> dict[str, Any]:
         """Where the run stands, as `TrainingProgress` takes it; `others` in place of its own."""
-        left = (1 - self.fraction) / self.fraction if self.fraction > 0 else None
+        course = self.course
         return {
-            "fraction": self.fraction,
-            "elapsed_s": self.elapsed_s,
-            "left_s": None if left is None else self.elapsed_s * left,
+            "fraction": course.fraction,
+            "elapsed_s": course.elapsed_s,
+            "left_s": course.left_s,
             "epoch": self.epoch,
-            "epochs": self.epochs,
-            "step": self.step,
+            "epochs": course.epochs,
+            "step": course.step,
             "loss": self.loss_value,
             "learning_rate": self.learner.rate,
             "miou": self.best.last_miou,
             "best_miou": self.best.miou,
         } | others
-
-    # -- runs that diverge -----------------------------------------------------------------
-
-    def _trouble(self, loss: float) -> str | None:
-        """What is wrong after an epoch of this mean loss, in words; None while nothing is."""
-        number = self.epoch + 1
-        if not math.isfinite(loss):
-            losses = self._losses
-            # Among several processes it may be another one's.
-            at = next((i for i, v in enumerate(losses) if not math.isfinite(v)), len(losses) - 1)
-            value, count = losses[at], self.data.feed.steps_per_epoch
-            return f"the loss is {value} in batch {at + 1} of {count} of epoch {number}"
-        if self.world.mean(float(self.learner.is_finite())) < 1:
-            return f"the weights are not finite at the end of epoch {number}"
-        if self.finished:  # there is no time left to do better, and the best weights are kept
-            return None
-        risen = self.guard.watch(number, loss)
-        return None if risen is None else f"{risen} by epoch {number}"
-
-    def _go_back(self, trouble: str) -> str:
-        """Take up the best checkpoint again, to go on from it at half the rate; says so.
-
-        Time and epochs go on: the run ends when it was to end.
-
-        Raises:
-            ModelError: there is none, or the run has gone back too often, or it is damaged.
-        """
-        # What the leading process has kept is on the disk before any reads it.
-        self.checkpoints.finish()
-        self.world.agree(0.0)
-        if not self.guard.can_go_back:
-            self._give_up(trouble)
-        path = self.folder / KEPT
-        state = load_checkpoint(path, self.spec.model, self.classes)
-        rate = self.learner.rate
-        with fit_explained(path, self.spec.model):
-            self.learner.restore(state)
-        self.guard.go_back(state["epoch"])
-        self.learner.set_rate(rate / 2)  # what a resumption compares its own rate with
-        return (
-            f"{trouble}: went back to the weights of epoch {self.guard.kept}, at "
-            f"{self.guard.rate_scale:g} of the learning rate ({self.guard.returns} of "
-            f"{self.recipe.guard_returns} times)"
-        )
-
-    def _give_up(self, trouble: str) -> NoReturn:
-        if self.guard.returns:
-            trouble += f", though the run went back {self.guard.returns} times"
-        kept = "there is no checkpoint yet"
-        if (self.folder / LAST).exists():
-            kept = f"{self.folder / LAST} is the last checkpoint"
-        start = f", from {self.folder / BEST} with {option('--init')}" if self.best.epoch else ""
-        raise ModelError(
-            f"{trouble}: {kept}",
-            fix=f"start another run with a lower learning_rate or a clip_norm{start}",
-        )
-
-    # -- state -----------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, on the same machine or another."""
@@ -277,8 +197,8 @@ class Trainer:
             "classes": list(self.classes.names),
             **self.learner.state(),
             "epoch": self.epoch,
-            "step": self.step,
-            "elapsed_s": self.elapsed_s,
+            "step": self.course.step,
+            "elapsed_s": self.course.elapsed_s,
             "miou": self.best.last_miou,
             "best": (self.best.epoch, self.best.miou),
             "guard": self.guard.state(),
@@ -294,8 +214,8 @@ class Trainer:
         state = load_checkpoint(path, self.spec.model, self.classes)
         with fit_explained(path, self.spec.model):
             self.learner.restore(state)
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.elapsed_s, self.best.last_miou = state["elapsed_s"], state["miou"]
+            self.epoch, self.best.last_miou = state["epoch"], state["miou"]
+            self.course.step, self.course.elapsed_s = state["step"], state["elapsed_s"]
             self.best.epoch, self.best.miou = state["best"]
             self.guard.restore(state.get("guard", {}))
         if not (self.folder / KEPT).exists():  # removed to save space, or from before the guard

@@ -13,17 +13,14 @@ from roadseg.core.geometry import network_size, postprocess, preprocess
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.models import build_model, save_weights
-from roadseg.training.data import TrainingData
-from roadseg.training.feed import LabelledFrame, to_batch
+from roadseg.training.feed import LabelledFrame, TrainingData, to_batch
 from roadseg.training.folder import BEST
 from roadseg.training.objective import Objective, on_device
 from roadseg.training.spec import RunSpec
 
-__all__ = ["BestWeights", "confusion", "recompute_statistics"]
-
 
 class BestWeights:
-    """Judges a run's averaged weights now and then, and keeps the best in its folder.
+    """Judges a run's averaged weights now and then; keeps the best, or the last, in its folder.
 
     Args:
         spec: of the run.
@@ -44,7 +41,7 @@ class BestWeights:
         self.epoch = 0
 
     def judge(self, state: Mapping[str, Tensor], epoch: int) -> dict[str, Any]:
-        """Score weights; keep them when they are the best so far.
+        """Score weights; keep them when they are the best so far, or the run keeps its last.
 
         Args:
             state: of the network.
@@ -63,7 +60,7 @@ class BestWeights:
                 )
             matrix = confusion(model, self._data.validation, classes.num_classes)
         self.last_miou = float(matrix.miou)
-        if not self.last_miou <= self.miou:
+        if spec.keep_last or not self.last_miou <= self.miou:
             self.miou, self.epoch = self.last_miou, epoch
             save_weights(
                 spec.output / BEST,

@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["Channel", "Closed"]
-
 T = TypeVar("T")
 
 

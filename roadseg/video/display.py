@@ -16,8 +16,6 @@ from roadseg.core.errors import UsageError
 from roadseg.core.types import Image
 from roadseg.core.wording import option
 
-__all__ = ["Window", "display_available", "open_window"]
-
 _ESCAPE = 27
 _CLOSE_KEYS = frozenset([_ESCAPE, ord("q"), ord("Q")])
 _CONNECT_TIMEOUT_S = 1.0

@@ -4,27 +4,29 @@ A backend on a GPU works beside the thread that feeds it. While it is busy with 
 one of a file is resized and handed over, and only then is the first one collected. A frame never
 waits for the next one, though: when none is at hand, what is in flight is collected at once. Live
 sources, and backends on the CPU, have one frame in flight.
+
+With `reuse_labels` the network sees some frames only; see `roadseg.video.reuse`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from roadseg.core.errors import RoadsegError
 from roadseg.core.geometry import Geometry, LabelMap
-from roadseg.core.types import Frame, Image, Labels
+from roadseg.core.types import Frame, Image, Labels, Picture
 from roadseg.video.channel import Channel, Closed
+from roadseg.video.reuse import Between, Grey, Seen, half_grey
 
 if TYPE_CHECKING:
     from roadseg.core.backend import BackendInfo
     from roadseg.core.labels import ClassSet
     from roadseg.core.size import SizeHW
+    from roadseg.road.doubt import Scores
     from roadseg.video.meters import Meters
-
-__all__ = ["FrameSegmenter", "segment_frames"]
 
 
 class FrameSegmenter(Protocol):
@@ -33,46 +35,60 @@ class FrameSegmenter(Protocol):
     @property
     def network_hw(self) -> tuple[int, int] | None:
         """Height and width of the network's latest input; None before the first frame."""
-        ...
 
     @property
     def backend_info(self) -> BackendInfo | None:
         """What runs and where; None before the first frame."""
-        ...
 
     @property
     def classes(self) -> ClassSet:
         """What it tells apart."""
-        ...
 
     @property
     def depth(self) -> int:
         """How many frames may be submitted and not yet collected."""
-        ...
 
     def prepare(self, source_hw: SizeHW) -> None:
         """Compile the network for frames of this size now, rather than at the first frame."""
-        ...
 
-    def preprocess(self, frame_bgr: Image) -> tuple[Image, Geometry]:
-        """An (H, W, 3) frame to the network's input, and the way back."""
-        ...
+    def preprocess(self, picture: Picture) -> tuple[Image, Geometry]:
+        """A frame's picture to the network's input, and the way back."""
 
     def submit(self, network_bgr: Image) -> None:
         """Start on an input."""
-        ...
 
     def collect(self) -> Labels:
         """Wait for the oldest input that was submitted: its (h, w) class ids."""
-        ...
 
     def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:
         """The labels with their way back to the frame."""
-        ...
 
     def discard(self) -> None:
         """Forget what was submitted."""
+
+
+@runtime_checkable
+class ScoringSegmenter(FrameSegmenter, Protocol):
+    """One that may keep the scores behind its labels."""
+
+    @property
+    def scores(self) -> Scores | None:
+        """(classes, h, w) float32 of the frame that was collected last; None where they are not
+        kept. The caller's own."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """A frame with its labels.
+
+    Attributes:
+        scores: behind the labels; None where they are not kept.
+    """
+
+    frame: Frame
+    label_map: LabelMap
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,7 @@ def segment_frames(
     *,
     live: bool,
     keep_error: Callable[[BaseException], None],
-) -> Iterator[tuple[Frame, LabelMap]]:
+) -> Iterator[Segmented]:
     """Segment every frame that `frames` gives until it is closed, in order.
 
     Args:
@@ -106,7 +122,7 @@ def segment_frames(
     """
     in_flight = deque[_InFlight]()
 
-    def collected(left: int) -> Iterator[tuple[Frame, LabelMap]]:
+    def collected(left: int) -> Iterator[Segmented]:
         """The oldest frames in flight, until only `left` of them are."""
         while len(in_flight) > left:
             yield _collect(in_flight.popleft(), segmenter, meters)
@@ -128,6 +144,72 @@ def segment_frames(
         yield from collected(left=depth - 1)
 
 
+def reuse_labels(
+    segmenter: FrameSegmenter,
+    frames: Iterable[Frame],
+    meters: Meters,
+    *,
+    every: int,
+    keep_error: Callable[[BaseException], None],
+) -> Iterator[Segmented]:
+    """Segment the first frame, the last, and every so many between; carry labels to the others.
+
+    Frames come in order, those between two that the network sees after the second of them.
+
+    Args:
+        segmenter: used by the thread that iterates.
+        frames: the frames of a source that waits for us.
+        meters: get times as from `segment_frames`; carrying counts as `postprocess`.
+        every: 2 for every other frame.
+        keep_error: told of an error before the frames that wait are given.
+
+    Raises:
+        BackendError: the backend failed; the frames before that one have been given.
+    """
+    between = Between()
+    waiting: list[tuple[Frame, Grey]] = []
+    before: tuple[Frame, Seen] | None = None
+
+    def carried(after: Seen | None) -> Iterator[Segmented]:
+        assert before is not None
+        geometry = Geometry(before[0].size_hw, before[1].ids.shape)
+        for frame, grey in waiting:
+            with meters.postprocess:
+                label_map = LabelMap(between.labels(grey, before[1], after), geometry)
+            yield Segmented(frame, label_map)
+        waiting.clear()
+
+    def seen(frame: Frame) -> Iterator[Segmented]:
+        nonlocal before
+        try:
+            segmented = _collect(_submit(frame, segmenter, meters), segmenter, meters)
+        except RoadsegError as exc:
+            keep_error(exc)
+            if waiting:
+                yield from carried(None)
+            raise
+        with meters.postprocess:
+            ids = segmented.label_map.network_ids
+            now = Seen(half_grey(frame.picture, (ids.shape[0], ids.shape[1])), ids)
+        if waiting:
+            yield from carried(now)
+        before = frame, now
+        yield segmented
+
+    for frame in frames:
+        if before is None or frame.size_hw != before[0].size_hw:
+            if waiting:
+                yield from carried(None)
+            yield from seen(frame)
+        elif len(waiting) == every - 1:
+            yield from seen(frame)
+        else:
+            with meters.postprocess:
+                waiting.append((frame, half_grey(frame.picture, before[1].ids.shape)))
+    if waiting:
+        yield from seen(waiting.pop()[0])
+
+
 def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
     """The next frame; None at the end, or if it is not there yet and `wait` is false."""
     try:
@@ -138,19 +220,18 @@ def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:
 
 def _submit(frame: Frame, segmenter: FrameSegmenter, meters: Meters) -> _InFlight:
     with meters.preprocess:
-        network_bgr, geometry = segmenter.preprocess(frame.image_bgr)
+        network_bgr, geometry = segmenter.preprocess(frame.picture)
     started_s = meters.clock()
     segmenter.submit(network_bgr)
     return _InFlight(frame, geometry, (meters.clock() - started_s) * 1e3)
 
 
-def _collect(
-    oldest: _InFlight, segmenter: FrameSegmenter, meters: Meters
-) -> tuple[Frame, LabelMap]:
+def _collect(oldest: _InFlight, segmenter: FrameSegmenter, meters: Meters) -> Segmented:
     started_s = meters.clock()
     network_ids = segmenter.collect()
     # What the frame costs this thread; the time between the two calls belongs to others.
     meters.infer.times_ms.add(oldest.submit_ms + (meters.clock() - started_s) * 1e3)
     with meters.postprocess:
         label_map = segmenter.postprocess(network_ids, oldest.geometry)
-    return oldest.frame, label_map
+    scores = segmenter.scores if isinstance(segmenter, ScoringSegmenter) else None
+    return Segmented(oldest.frame, label_map, scores)

@@ -29,33 +29,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from roadseg.core.errors import RoadsegError, SourceError
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Image, Picture, as_bgr
 from roadseg.render import HudStats
-from roadseg.video.channel import Channel, Closed
-from roadseg.video.inference import segment_frames
+from roadseg.video.channel import Channel
+from roadseg.video.inference import reuse_labels, segment_frames
+from roadseg.video.keeping_up import how_chosen, watch_pace
 from roadseg.video.meters import Meters
 from roadseg.video.outputs import Outputs
 from roadseg.video.reading import Read, Reader, Row, Timeline
+from roadseg.video.screen import PROGRESS_INTERVAL_S, attend
+from roadseg.video.stage import FirstError, Stage
 from roadseg.video.stats import PictureName, Progress, RunStats, peak_rss_mb
 
 if TYPE_CHECKING:
     from roadseg.media.sinks.sink import MaskSink, Sink
     from roadseg.media.sources.base import Source, SourceInfo
     from roadseg.render import Renderer
+    from roadseg.video.clips import EventClips
     from roadseg.video.display import Window
     from roadseg.video.inference import FrameSegmenter
 
-__all__ = ["VideoLoop"]
-
-T = TypeVar("T")
-
-# How long the main thread sleeps at most between progress reports, and how often a window is
-# given the chance to see a key press.
-_PROGRESS_INTERVAL_S = 0.1
-_WINDOW_INTERVAL_S = 0.03
 
 # How much a power cut may cost, beside what the sink itself holds back.
 _SYNC_INTERVAL_S = 1.0
@@ -72,46 +68,7 @@ _MAX_QUEUED_BYTES = 32 * 2**20
 @dataclass(frozen=True, slots=True)
 class _Result:
     read: Read
-    picture: Image | None = None
-
-
-class _Stage(threading.Thread, Generic[T]):
-    """Moves results into the outbox; at its end, stops both neighbours.
-
-    Attributes:
-        ended: set when nothing is left to do. Wait for this rather than in `join`, which in
-            Python 3.10 to 3.12 takes a running thread for a finished one after a Ctrl-C.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        inbox: Channel[Any] | None,
-        results: Iterable[T],
-        outbox: Channel[T],
-        on_error: Callable[[BaseException], None],
-    ) -> None:
-        # Daemon: should a driver never return from a read, the program can still end.
-        super().__init__(name=f"roadseg-{name}", daemon=True)
-        self.ended = threading.Event()
-        self._inbox = inbox
-        self._results = results
-        self._outbox = outbox
-        self._on_error = on_error
-
-    def run(self) -> None:
-        try:
-            for result in self._results:
-                self._outbox.put(result)
-        except Closed:
-            pass  # the stage behind this one has ended
-        except BaseException as exc:  # noqa: BLE001  (`VideoLoop.run` raises it)
-            self._on_error(exc)
-        finally:
-            if self._inbox is not None:
-                self._inbox.cancel()
-            self._outbox.close()
-            self.ended.set()
+    picture: Picture | None = None
 
 
 class VideoLoop:
@@ -125,9 +82,12 @@ class VideoLoop:
         mask_sink: takes the class ids; the loop closes it.
         reader: reads each frame, None where nothing is asked of it.
         timeline: takes what it reads; the loop closes it.
+        clips: takes the pictures and the events among what it reads; the loop closes it.
         window: shows the newest picture; frames that come faster than it can show are skipped.
         on_progress: called in the thread of `run` about ten times a second, and at the end.
         meters: default: new ones, that start now.
+        every: the network sees every so many frames; see `roadseg.video.inference.reuse_labels`.
+            A live source's are all seen.
 
     Attributes:
         outputs: `outputs.written` names the results, once `run` has returned or raised.
@@ -143,9 +103,11 @@ class VideoLoop:
         mask_sink: MaskSink | None = None,
         reader: Reader | None = None,
         timeline: Timeline | None = None,
+        clips: EventClips | None = None,
         window: Window | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
+        every: int = 1,
     ) -> None:
         if renderer is None and (sink is not None or window is not None):
             raise ValueError("a sink or a window needs a renderer")
@@ -153,18 +115,18 @@ class VideoLoop:
         self.segmenter = segmenter
         self.renderer = renderer
         self.reader = reader
-        self.outputs = Outputs(sink, mask_sink, timeline)
+        self.outputs = Outputs(sink, mask_sink, timeline, clips)
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
+        self.every = every
         live = source.info.kind == "live"
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
         self._segmented: Channel[Read] = Channel(depth)
         self._rendered: Channel[_Result] = Channel(depth)
         self._on_screen: Channel[Image] = Channel(1, newest_wins=True)
-        self._first_error: BaseException | None = None
-        self._error_lock = threading.Lock()
+        self._errors = FirstError()
         self._stopped = False
         self._hud: HudStats | None = None
         self._hud_since_s = 0.0
@@ -182,11 +144,12 @@ class VideoLoop:
                 Ctrl-C gives up the frames still in the queues; the file is still finalised.
         """
         frames, segmented, rendered = self._captured, self._segmented, self._rendered
-        stages: list[_Stage[Any]] = [
-            self._stage("capture", None, self._capture(), frames),
-            self._stage("infer", frames, self._segment(frames), segmented),
-            self._stage("render", segmented, self._rendering(segmented), rendered),
-            self._stage("encode", rendered, self._encode(rendered), self._on_screen),
+        keep, screen = self._errors.keep, self._on_screen
+        stages: list[Stage[Any]] = [
+            Stage("capture", None, self._capture(), frames, keep),
+            Stage("infer", frames, self._segment(frames), segmented, keep),
+            Stage("render", segmented, self._rendering(segmented), rendered, keep),
+            Stage("encode", rendered, self._encode(rendered), screen, keep),
         ]
         syncing = threading.Thread(
             target=self._sync, args=(stages[-1].ended,), name="roadseg-sync", daemon=True
@@ -197,10 +160,16 @@ class VideoLoop:
                 syncing.start()
             for stage in reversed(stages):  # whoever works has someone who takes the results
                 stage.start()
-            self._attend(encoder=stages[-1])
+            attend(
+                stages[-1].ended,
+                self._on_screen,
+                self.window,
+                report=self._report,
+                stop=self.stop,
+            )
         except BaseException as exc:  # noqa: BLE001  (kept, and raised below)
             # Ctrl-C, or a window or progress callback that failed: finish what was read.
-            self._keep_error(exc)
+            self._errors.keep(exc)
             self.stop()
             if any(stage.ident is None for stage in stages):
                 self._abandon()  # the chain has a gap, so nothing can drain through it
@@ -212,8 +181,8 @@ class VideoLoop:
                 syncing.join()
             self.segmenter.discard()  # what an error or a second Ctrl-C left in flight
             self._close_reader()
-        if self._first_error is not None:
-            raise self._first_error
+        if self._errors.error is not None:
+            raise self._errors.error
         if self._captured.accepted == 0 and not self._stopped:
             raise SourceError(f"no frame could be read from {self.source.info.name}")
         return self.stats()
@@ -243,6 +212,7 @@ class VideoLoop:
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
             names=self._names(),
             road=None if self.reader is None else self.reader.to_json(),
+            auto=how_chosen(self.segmenter),
         )
 
     def _names(self) -> tuple[PictureName, ...]:
@@ -262,15 +232,26 @@ class VideoLoop:
             yield frame
 
     def _segment(self, frames: Channel[Frame]) -> Iterator[Read]:
-        pairs = segment_frames(
-            self.segmenter,
-            frames,
-            self.meters,
-            live=self.source.info.kind == "live",
-            keep_error=self._keep_error,
-        )
-        for frame, label_map in pairs:
-            yield Read(frame, label_map)
+        live = self.source.info.kind == "live"
+        if self.every > 1 and not live:
+            pairs = reuse_labels(
+                self.segmenter,
+                frames,
+                self.meters,
+                every=self.every,
+                keep_error=self._errors.keep,
+            )
+        else:
+            pairs = segment_frames(
+                self.segmenter, frames, self.meters, live=live, keep_error=self._errors.keep
+            )
+        # A file that is written may take its time.
+        looked_at = self.window is not None and not self.outputs
+        watch = watch_pace(self.segmenter, self.source.info, self.meters.clock, looked_at=looked_at)
+        for each in pairs:
+            yield Read(each.frame, each.label_map, scores=each.scores)
+            if watch is not None:
+                watch.after_frame(self._captured.dropped)
 
     def _rendering(self, segmented: Iterable[Read]) -> Iterator[_Result]:
         if self.reader is None and self.renderer is None:
@@ -278,7 +259,7 @@ class VideoLoop:
             return
         for each in segmented:
             with self.meters.render:
-                ready = [each] if self.reader is None else self.reader.push(*each.labelled)
+                ready = [each] if self.reader is None else self.reader.push(*each.segmented)
                 results = [self._render(read) for read in ready]
             yield from results
         if self.reader is not None:
@@ -289,7 +270,9 @@ class VideoLoop:
             return _Result(read)
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
-        return _Result(read, self.renderer(read.frame.image_bgr, read.label_map, hud, left_out))
+        doubt = None if read.doubt is None else read.doubt.pixels
+        picture = self.renderer(read.frame.picture, read.label_map, hud, left_out, doubt)
+        return _Result(read, picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:
         try:
@@ -297,9 +280,9 @@ class VideoLoop:
                 self._write(result)
                 self.meters.frame_out(result.read.frame.captured_s)
                 if self.window is not None and result.picture is not None:
-                    yield result.picture
+                    yield as_bgr(result.picture)
         except BaseException as exc:
-            self._keep_error(exc)  # now, before closing can fail as well
+            self._errors.keep(exc)  # now, before closing can fail as well
             raise
         finally:
             self.outputs.close(ok=self.meters.frames_out > 0)
@@ -322,7 +305,7 @@ class VideoLoop:
         try:
             self.outputs.written += self.reader.close()
         except RoadsegError as exc:
-            self._keep_error(exc)
+            self._errors.keep(exc)
 
     def _row(self, read: Read) -> Row:
         info = self.segmenter.backend_info
@@ -345,26 +328,6 @@ class VideoLoop:
 
     # The main thread.
 
-    def _attend(self, encoder: _Stage[Image]) -> None:
-        """Show pictures and report progress until the last stage has ended."""
-        window = self.window
-        picture: Image | None = None
-        while not encoder.ended.is_set():
-            if window is None:
-                encoder.ended.wait(_PROGRESS_INTERVAL_S)
-            else:
-                try:
-                    picture = self._on_screen.get(_WINDOW_INTERVAL_S)
-                except TimeoutError:
-                    pass  # show the last one again: the window must see keys while frames are slow
-                except Closed:
-                    encoder.ended.wait(_WINDOW_INTERVAL_S)
-                if picture is not None and not window.show(picture):
-                    window = None
-                    self.stop()
-            self._report()
-        self._report()
-
     def _report(self) -> None:
         if self.on_progress is not None:
             recent = self.meters.recent
@@ -378,30 +341,20 @@ class VideoLoop:
                 )
             )
 
-    def _join(self, stages: list[_Stage[Any]]) -> None:
+    def _join(self, stages: list[Stage[Any]]) -> None:
         # The encoder comes first: the file is complete before we wait for a slow camera.
         for stage in reversed(stages):
             while not stage.ended.is_set():
                 try:
-                    stage.ended.wait(_PROGRESS_INTERVAL_S)
+                    stage.ended.wait(PROGRESS_INTERVAL_S)
                 except KeyboardInterrupt as exc:  # noqa: PERF203
-                    self._keep_error(exc)
+                    self._errors.keep(exc)
                     self._abandon()
             stage.join()
-
-    def _stage(
-        self, name: str, inbox: Channel[Any] | None, results: Iterable[T], outbox: Channel[T]
-    ) -> _Stage[T]:
-        return _Stage(name, inbox, results, outbox, self._keep_error)
 
     def _abandon(self) -> None:
         for channel in (self._captured, self._segmented, self._rendered):
             channel.cancel()
-
-    def _keep_error(self, exc: BaseException) -> None:
-        with self._error_lock:
-            if self._first_error is None:
-                self._first_error = exc
 
 
 def _depth(info: SourceInfo) -> int:

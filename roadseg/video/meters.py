@@ -20,15 +20,6 @@ import numpy as np
 
 from roadseg.video.stats import Latency
 
-__all__ = [
-    "STAGES",
-    "Clock",
-    "Meters",
-    "Reservoir",
-    "SlidingWindow",
-    "StageTimer",
-]
-
 Clock = Callable[[], float]
 
 STAGES = ("capture", "preprocess", "infer", "postprocess", "render", "encode")

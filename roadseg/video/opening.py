@@ -20,15 +20,18 @@ from roadseg.media.sources import places
 from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
+from roadseg.video.clips import ClipFolder, open_clips
 from roadseg.video.display import Window, display_available, open_window, without_window
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.keeping_up import AdaptiveSegmenter
 from roadseg.video.loop import VideoLoop
 from roadseg.video.meters import Meters
 from roadseg.video.reading import Reader, ReadingOptions, Timeline
 
-__all__ = ["VideoOptions", "check_look", "open_video"]
-
 _log = logging.getLogger(__name__)
+
+MOST_REUSE = 4
+"""Of labels that are carried further, too many are wrong; docs/performance.md has the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class VideoOptions:
         max_frames: end after so many frames of the source.
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
+        reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
+            others get their labels from those around them; see `roadseg.video.reuse`.
         reading: what is read from each frame.
     """
 
@@ -69,19 +74,42 @@ class VideoOptions:
     fps: Fraction | None = None
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
+    reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
+
+    @property
+    def all_reading(self) -> ReadingOptions:
+        """What is read from each frame, with what the view shows."""
+        return replace(self.reading, doubt_view=True) if self.view == "doubt" else self.reading
 
 
 def check_look(options: VideoOptions) -> None:
     """Refuse an unknown view or palette, before anything is opened.
 
     Raises:
-        UsageError: one of them is unknown, or `alpha` is out of range, or the timeline is a file
-            of another kind.
+        UsageError: one of them is unknown, `alpha` or `reuse` is out of range, or the timeline is
+            a file of another kind.
         BackendError: the timeline needs a package that is not installed.
     """
     _renderer(options, CAMVID)
     options.reading.check()
+    if not 1 <= options.reuse <= MOST_REUSE:
+        raise UsageError(
+            f"{option('--reuse', options.reuse)} is not from 1 to {MOST_REUSE}",
+            fix=f"use {option('--reuse', 2)}: the network sees every second frame",
+        )
+    if options.reuse > 1 and options.reading.blur:
+        raise UsageError(
+            f"{option('--blur')} hides what the network finds in each frame, and with "
+            f"{option('--reuse')} it does not see them all",
+            fix=f"leave {option('--reuse')} out",
+        )
+    if options.reuse > 1 and options.all_reading.wants_doubt:
+        raise UsageError(
+            f"doubt is read from the network's scores, and with {option('--reuse')} it does not "
+            "see every frame",
+            fix=f"leave {option('--reuse')} out",
+        )
 
 
 @contextmanager
@@ -116,15 +144,25 @@ def open_video(
                 fps=options.fps,
                 rtsp_transport=options.rtsp_transport,
                 stream=options.stream,
+                planar=_can_do_without_bgr(options, window),
             )
         )
+        if options.reuse > 1 and source.info.kind != "file":
+            raise UsageError(
+                f"{option('--reuse')} is for video files; {source.info.name} is none",
+                fix="leave it out",
+            )
         renderer = _renderer(options, segmenter.classes)
         if source.info.kind == "images" and source.info.frame_count == 1:
             # One picture is no speed: the display would stand in it without a figure.
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
-        reader = timeline = None
-        if options.reading.wants_reader:
-            reader = Reader(options.reading, segmenter.classes, source.info.size_hw)
+        reader = timeline = folder = clips = None
+        reading = options.all_reading
+        if reading.wants_reader:
+            if options.reading.event_clips is not None:
+                folder = ClipFolder(options.reading.event_clips)
+                stack.callback(folder.release)
+            reader = Reader(reading, segmenter.classes, source.info.size_hw, folder)
             if options.reading.events is not None:
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
@@ -153,9 +191,16 @@ def open_video(
         if options.save_masks is not None:
             mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
             stack.callback(mask_sink.close, ok=False)
+        if folder is not None and reader is not None:
+            clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
+            stack.callback(clips.close, ok=False)
         if source.info.size_hw is not None:
+            if isinstance(segmenter, AdaptiveSegmenter):
+                rate = 0 if source.info.kind == "images" else source.info.rate
+                segmenter.fit(source.info.size_hw, rate)
             segmenter.prepare(source.info.size_hw)
-        needs_pictures = sink is not None or window is not None or options.measure
+        shown = sink is not None or window is not None or clips is not None
+        needs_pictures = shown or options.measure
         yield VideoLoop(
             source,
             segmenter,
@@ -164,9 +209,20 @@ def open_video(
             mask_sink=mask_sink,
             reader=reader,
             timeline=timeline,
+            clips=clips,
             window=window,
             meters=meters,
+            every=options.reuse,
         )
+
+
+def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:
+    """Whether pictures may stay in the planes that they are stored in, from the decoder to the
+    encoder: nothing that sees all of a picture needs BGR. Asked once, for the whole run."""
+    reading = options.reading
+    hides = bool(reading.blur) or reading.ignore_mask is not None
+    pngs = options.output is not None and options.output.suffix.lower() != ".mp4"
+    return window is None and not hides and not pngs and options.view != "doubt"
 
 
 def _renderer(options: VideoOptions, classes: ClassSet) -> Renderer:

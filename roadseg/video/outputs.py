@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from roadseg.core.types import Image
+from roadseg.core.types import Picture
 from roadseg.media.sinks.png import PngSink
 from roadseg.video.reading import Read, Row, Timeline
 
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from roadseg.media.sinks.sink import MaskSink, Sink
-
-__all__ = ["GrowingSink", "Outputs"]
+    from roadseg.video.clips import EventClips
 
 
 @runtime_checkable
@@ -22,7 +21,6 @@ class GrowingSink(Protocol):
 
     def sync(self) -> None:
         """Wait until the disk has what was written so far, as far as it can be had."""
-        ...
 
 
 class Outputs:
@@ -32,6 +30,7 @@ class Outputs:
         sink: takes pictures, None for none.
         mask_sink: takes class ids, None for none.
         timeline: takes read-outs, None for none.
+        clips: takes pictures and events, None for none.
 
     Attributes:
         written: files and folders that hold results, after `close`.
@@ -40,16 +39,23 @@ class Outputs:
     """
 
     def __init__(
-        self, sink: Sink | None, mask_sink: MaskSink | None, timeline: Timeline | None = None
+        self,
+        sink: Sink | None,
+        mask_sink: MaskSink | None,
+        timeline: Timeline | None = None,
+        clips: EventClips | None = None,
     ) -> None:
         self.written: list[Path] = []
         self.names: list[tuple[str, str]] = []
         self._sink = sink
         self._mask_sink = mask_sink
         self._timeline = timeline
-        self._all = [each for each in (sink, mask_sink, timeline) if each is not None]
+        self._clips = clips
+        # Clips come last: closing a recording hands them the last pictures.
+        sinks = (sink, mask_sink, timeline, clips)
+        self._all = [each for each in sinks if each is not None]
         self._naming = next((each for each in self._all if isinstance(each, PngSink)), None)
-        self._failed: Sink | MaskSink | Timeline | None = None
+        self._failed: Sink | MaskSink | Timeline | EventClips | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to write to."""
@@ -60,7 +66,7 @@ class Outputs:
         """Those of all sinks, one line each."""
         return [warning for sink in self._all for warning in sink.warnings]
 
-    def write(self, read: Read, picture: Image | None, row: Row | None = None) -> None:
+    def write(self, read: Read, picture: Picture | None, row: Row | None = None) -> None:
         """Write one frame.
 
         Args:
@@ -72,7 +78,7 @@ class Outputs:
             SinkError: it could not be written.
         """
         frame = read.frame
-        writing: Sink | MaskSink | Timeline | None = None
+        writing: Sink | MaskSink | Timeline | EventClips | None = None
         try:
             if self._sink is not None and picture is not None:
                 writing = self._sink
@@ -83,6 +89,9 @@ class Outputs:
             if self._timeline is not None and row is not None:
                 writing = self._timeline
                 writing.write(row)
+            if self._clips is not None and picture is not None and read.cues is not None:
+                writing = self._clips
+                writing.write(frame, picture, read.cues)
         except BaseException:
             self._failed = writing
             raise

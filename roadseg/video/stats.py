@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Latency", "PictureName", "Progress", "RunStats", "peak_rss_mb"]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -72,6 +70,8 @@ class RunStats:
             were written.
         road: means of the read-outs; None, and not written, for a run without. docs/road.md has
             its keys.
+        auto: how the network and its input were chosen; None, and not written, where they were
+            asked for.
     """
 
     frames_in: int
@@ -89,12 +89,14 @@ class RunStats:
     first_frame_s: float | None
     names: tuple[PictureName, ...] = ()
     road: dict[str, object] | None = None
+    auto: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain values for `json.dumps`."""
         values = asdict(self)
-        if self.road is None:
-            del values["road"]
+        for key in ("road", "auto"):
+            if values[key] is None:
+                del values[key]
         return values
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from roadseg.weights.manifest import (
     WEIGHTS_DIR,
     ManifestEntry,
+    RungScores,
     load_manifest,
+    write_ladder,
     write_manifest_entry,
+    write_temperature,
 )
 from roadseg.weights.resolve import (
     ModelFile,
@@ -24,10 +27,13 @@ __all__ = [
     "WEIGHTS_DIR",
     "ManifestEntry",
     "ModelFile",
+    "RungScores",
     "is_engine",
     "load_manifest",
     "model_names",
     "resolve_model",
     "resolve_weights",
+    "write_ladder",
     "write_manifest_entry",
+    "write_temperature",
 ]

@@ -39,20 +39,6 @@ from roadseg.core.shipped import shipped_file
 from roadseg.core.wording import option
 from roadseg.weights import load_manifest
 
-__all__ = [
-    "DEFAULT_FOLDER",
-    "Calibration",
-    "FrameRecord",
-    "Gate",
-    "calibration_path",
-    "check_not_shipped",
-    "check_weights",
-    "find_calibration",
-    "read_calibration",
-    "shipped_calibration",
-    "write_calibration",
-]
-
 DEFAULT_FOLDER = Path("calibration")
 """Where `roadseg calibrate` writes and `roadseg build-engine --int8` looks first, by default."""
 

@@ -15,18 +15,6 @@ from roadseg.core.errors import QualityGateError, UsageError
 from roadseg.core.wording import option
 from roadseg.weights.calibration import Calibration, Gate
 
-__all__ = [
-    "MIN_AGREEMENT",
-    "MIN_LABEL_MIOU",
-    "bounds_text",
-    "check_drop",
-    "check_gate",
-    "cost_text",
-    "is_measured",
-    "passes",
-    "result_text",
-]
-
 MIN_AGREEMENT = 0.985
 """Share of pixels that must keep FP32's label where there are no labels to judge by.
 

@@ -12,13 +12,18 @@
              {"path": "segnet-lite-int8.bin", "sha256": "...", "bytes": 1}]},
            "torch": {"precision": "fp32", "parts": [...]}},
          "training": {"command": "...", "data": "...", "epochs": 1, ...},
-         "validation": {"data": "...", "miou": 0.5, ...}}}}
+         "validation": {"data": "...", "miou": 0.5, ...},
+         "ladder": [{"pixels": 168960, "cost_ms": 50.0, "miou": {"val": 0.7}}, ...]}}}
+
+A `temperature` beside them is what the network's scores are divided by before softmax, so that
+confidence is what it says; see `roadseg.evaluation.temperature`.
 
 `files` is by runtime. The first part is the file that the runtime is given; further parts lie
 beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known;
-`training.data` says what the weights learnt from, and what that is for: those that ship learnt from
-CamVid, which is for research use, and from rendered scenes, which are CC0. roadseg gives them under
-MIT as far as they are its own to give.
+`ladder` is the model at smaller and larger inputs: what it costs there, and how it scores; it goes
+with the weights. `training.data` says what the weights learnt from, and what that is for: those
+that ship learnt from CamVid, which is for research use, and from rendered scenes, which are CC0.
+roadseg gives them under MIT as far as they are its own to give.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +39,6 @@ from roadseg.core.errors import ModelError, os_reason
 from roadseg.core.files import write_json
 from roadseg.core.labels import CLASS_NAMES
 from roadseg.core.records import read_record
-
-__all__ = [
-    "WEIGHTS_DIR",
-    "FilePart",
-    "ManifestEntry",
-    "RuntimeFile",
-    "load_manifest",
-    "sha256_of",
-    "write_manifest_entry",
-]
 
 WEIGHTS_DIR = Path(__file__).resolve().parent
 """Where the shipped files lie."""
@@ -70,6 +65,22 @@ class RuntimeFile:
 
 
 @dataclass(frozen=True)
+class RungScores:
+    """A model at inputs of one area.
+
+    Attributes:
+        pixels: of the input; its shape follows the frames, see `roadseg.core.geometry`.
+        cost_ms: processor time of one frame where it was measured, at the shape for `val`. It is
+            for comparing rungs with each other: other processors take other times.
+        miou: by data: `val`, and `720p`, rendered scenes of 720x1280.
+    """
+
+    pixels: int
+    cost_ms: float
+    miou: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class ManifestEntry:
     """One model that ships; see this module's docstring for the fields."""
 
@@ -79,6 +90,8 @@ class ManifestEntry:
     files: Mapping[str, RuntimeFile]
     training: Mapping[str, Any]
     validation: Mapping[str, Any]
+    ladder: tuple[RungScores, ...] = ()
+    temperature: float = 1.0
     name: str = ""
 
 
@@ -121,6 +134,8 @@ def write_manifest_entry(
     files: Mapping[str, tuple[str, Sequence[Path]]],
     training: Mapping[str, Any],
     validation: Mapping[str, Any],
+    ladder: Sequence[RungScores] = (),
+    temperature: float = 1.0,
     directory: Path = WEIGHTS_DIR,
 ) -> None:
     """Add a model to a folder's manifest, or replace it; checksums and sizes are measured here.
@@ -132,6 +147,8 @@ def write_manifest_entry(
             runtime is given first. A lone `.xml` brings the `.bin` beside it along.
         training: command, data, epochs and whatever else is known.
         validation: data and figures.
+        ladder: the model at other inputs; empty where that was not measured.
+        temperature: of the network's scores.
         directory: where the manifest and the files lie.
 
     Raises:
@@ -152,8 +169,30 @@ def write_manifest_entry(
         },
         "training": dict(training),
         "validation": dict(validation),
+        **({"ladder": [asdict(rung) for rung in ladder]} if ladder else {}),
+        "temperature": temperature,
     }
     write_json(path, raw)
+
+
+def write_ladder(name: str, ladder: Sequence[RungScores], *, directory: Path = WEIGHTS_DIR) -> None:
+    """Replace the ladder of a model that a folder's manifest has.
+
+    Raises:
+        ModelError: the manifest is damaged, or lacks the model.
+        SinkError: the manifest cannot be written.
+    """
+    _replace(name, "ladder", [asdict(rung) for rung in ladder], directory)
+
+
+def write_temperature(name: str, temperature: float, *, directory: Path = WEIGHTS_DIR) -> None:
+    """Replace the temperature of a model that a folder's manifest has.
+
+    Raises:
+        ModelError: the manifest is damaged, or lacks the model.
+        SinkError: the manifest cannot be written.
+    """
+    _replace(name, "temperature", temperature, directory)
 
 
 def sha256_of(path: Path) -> str:
@@ -167,6 +206,15 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _replace(name: str, key: str, value: object, directory: Path) -> None:
+    if name not in load_manifest(directory):
+        raise ModelError(f"no model {name!r} in {directory}", fix="write its files first")
+    path = directory / "manifest.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["models"][name][key] = value
+    write_json(path, raw)
 
 
 def _measure(parts: Sequence[Path], directory: Path) -> list[dict[str, Any]]:

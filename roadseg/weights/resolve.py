@@ -12,8 +12,6 @@ from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
-__all__ = ["ModelFile", "is_engine", "model_names", "resolve_model", "resolve_weights"]
-
 _SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 
@@ -30,6 +28,7 @@ class ModelFile:
         sha256: checksum of `path`, in hexadecimal.
         classes: what it tells apart; None where only the file itself knows.
         bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
+        temperature: that its scores are divided by before softmax.
     """
 
     name: str
@@ -39,6 +38,7 @@ class ModelFile:
     sha256: str
     classes: ClassSet | None = None
     bin_sha256: str | None = None
+    temperature: float = 1.0
 
     def weights(self) -> tuple[str, str]:
         """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
@@ -140,6 +140,7 @@ def _shipped(entry: ManifestEntry, runtime: str) -> ModelFile:
         main.sha256,
         CAMVID,
         binaries[0] if binaries else None,
+        entry.temperature,
     )
 
 

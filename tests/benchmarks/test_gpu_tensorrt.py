@@ -51,9 +51,9 @@ def rtx() -> Runtime:
 def hopper(monkeypatch: pytest.MonkeyPatch) -> SimulatedCuda:
     """An H200 with TensorRT-RTX alone."""
     cuda = SimulatedCuda(compute_capability=(9, 0))
-    cuda._device = replace(cuda.device, name="NVIDIA H200")
+    cuda.device = replace(cuda.device, name="NVIDIA H200")
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", lambda target: rtx())
-    monkeypatch.setattr("roadseg.cuda.load_cuda", lambda: cuda)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", lambda: cuda)
     return cuda
 
 
@@ -125,15 +125,17 @@ def test_the_runtime_that_is_for_this_gpu(
     with pytest.raises(RefusedError) as caught:
         usable_runtime()
     assert str(caught.value) == REFUSED
-    hopper._device = replace(hopper.device, compute_capability=(8, 9))
+    hopper.device = replace(hopper.device, compute_capability=(8, 9))
     assert usable_runtime().target == "tensorrt-rtx"
     full = Runtime(None, "tensorrt", (10, 13, 0, 35), "10.13.0.35")
-    hopper._device = replace(hopper.device, compute_capability=(9, 0))
+    hopper.device = replace(hopper.device, compute_capability=(9, 0))
     monkeypatch.setattr("roadseg.engine.runtime.load_runtime", lambda target: full)
     assert usable_runtime() is full
 
 
-@pytest.mark.parametrize("what", ["roadseg.engine.runtime.load_runtime", "roadseg.cuda.load_cuda"])
+@pytest.mark.parametrize(
+    "what", ["roadseg.engine.runtime.load_runtime", "roadseg.cuda.load.load_cuda"]
+)
 def test_nothing_to_measure(
     what: str, hopper: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from roadseg.cli import main
+from roadseg.loading.ladder.rungs import Rung
+from roadseg.run import ladder as module
 
 
 @pytest.fixture
@@ -80,3 +83,48 @@ def test_a_missing_source(tmp_path, capsys):
 def test_a_report_that_cannot_be_written(image, tmp_path, capsys):
     assert bench(image, "--json", tmp_path) == 4
     assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}: it is a folder")
+
+
+@pytest.fixture
+def two_rungs(monkeypatch):
+    """The fake backend has no ladder: this one has two rungs, and `auto` takes the second."""
+    rungs = (Rung("segnet-lite", 64 * 96, 0.7), Rung("segnet-lite", 32 * 32, 0.6))
+    monkeypatch.setattr(module, "ladder", lambda choice, source_hw: rungs)
+    monkeypatch.setattr(
+        module, "choose_for", lambda choice, source_hw, rate: replace(choice, pixels=32 * 32)
+    )
+
+
+def test_the_ladder_has_accuracy_beside_speed(image, tmp_path, capsys, two_rungs):
+    path = tmp_path / "ladder.json"
+    arguments = ["--source", str(image), "--backend", "fake", "--frames", "4", "--no-output"]
+    assert main(["bench", *arguments, "--all", "--json", str(path)]) == 0
+    document = json.loads(path.read_text())
+    assert (document["source_hw"], document["rate"]) == ([48, 64], 25.0)
+    rungs = document["rungs"]
+    assert [(rung["miou"], rung["auto"]) for rung in rungs] == [(0.7, False), (0.6, True)]
+    assert [rung["size_hw"] for rung in rungs] == [[64, 96], [32, 32]]
+    assert all(rung["frames_out"] == 4 and rung["model_ms"] > 0 for rung in rungs)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    first = next(line for line in lines if "64x96" in line)
+    second = next(line for line in lines if "32x32" in line)
+    assert "0.700" in first
+    assert "FPS" in first
+    assert "auto" not in first
+    assert "0.600" in second
+    assert "auto" in second
+
+
+def test_the_ladder_has_sizes_of_its_own(image, capsys):
+    assert bench(image, "--all") == 2
+    assert capsys.readouterr().err == ("error: --all measures sizes of its own: leave --size out\n")
+
+
+def test_a_backend_without_a_ladder(image, capsys):
+    assert main(["bench", "--source", str(image), "--backend", "fake", "--all"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no ladder for the fake backend: use --backend openvino, or leave --all "
+        "out\n"
+    )

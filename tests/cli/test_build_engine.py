@@ -46,7 +46,7 @@ def surroundings(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_gpu() -> Any:
         raise BackendError("there is no NVIDIA driver", fix="install it")
 
-    monkeypatch.setattr("roadseg.cuda.load_cuda", no_gpu)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", no_gpu)
 
 
 def build(weights: Path, *options: str) -> int:

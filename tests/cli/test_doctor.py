@@ -119,6 +119,7 @@ CHECKS = [
     "weights",
     "openvino",
     "processor",
+    "speed",
     "backend",
     "opencv",
     "display",

@@ -77,6 +77,17 @@ def test_network_input_follows_the_frames(
     assert document["global_accuracy"] > 0.95
 
 
+def test_auto_is_the_most_accurate(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "openvino", "--model", "auto"]
+    assert main([*arguments, "--json", str(path)]) == 0
+    document = json.loads(path.read_text())
+    assert (document["model"], document["size_hw"]) == ("segnet-lite", [320, 512])
+    assert "segnet-lite at 320x512: the most accurate" in capsys.readouterr().err
+
+
 def test_a_clip_with_labels(
     camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,3 +272,37 @@ def test_report_onto_a_file(camvid: Path, capsys: pytest.CaptureFixture[str]) ->
     # Known before the first frame is scored.
     assert captured.out == ""
     assert captured.err.startswith(f"error: cannot write {camvid}/val.txt/index.html (")
+
+
+def test_corrupted_frames(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.json"
+    arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--size", "64x96"]
+    chosen = ["--kind", "fog", "--kind", "pixelate", "--severity", "5", "--severity", "2"]
+    report = ["--json", str(path), "--report", str(tmp_path / "report")]
+    assert main([*arguments, *chosen, *report]) == 0
+    rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    found = json.loads(path.read_text())["corruptions"]
+    assert list(found["kinds"]) == ["fog", "pixelate"]
+    assert found["severities"] == [2, 5]
+    fog = found["kinds"]["fog"]
+    kept = [fog["miou"][severity] / found["clean_miou"] for severity in ("2", "5")]
+    expected = [f"{share:.4f}" for share in (*kept, sum(kept) / 2)]
+    assert ["fog", *expected] in rows
+    assert ["worst:", "fog", f"{fog['kept']:.4f}"] in rows
+    page = (tmp_path / "report/index.html").read_text()
+    assert "Corrupted frames" in page
+    assert f">{100 * fog['kept']:.0f}</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--kind", "motion"], "unknown corruption 'motion': use --kind motion-blur"),
+        (["--corruptions", "--severity", "9"], "no severity 9: use --severity from 1 to 5"),
+    ],
+)
+def test_corruptions_that_do_not_exist(
+    camvid: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    assert main(["eval", "--data", str(camvid), "--backend", "fake", *words]) == 2
+    assert complaint in capsys.readouterr().err

@@ -102,6 +102,20 @@ def test_nor_in_other_views_and_ways(
     assert kept(pictures, written(out)) == 0
 
 
+@pytest.mark.parametrize("output", [[], ["--output"]])
+def test_nor_in_clips_and_snapshots_of_events(
+    source: Path, pictures: list[Image], tmp_path: Path, output: list[str]
+) -> None:
+    clips = tmp_path / "clips"
+    rule = ["--event", "walker: people > 5%", "--event-clips", clips]
+    recording = [*output, tmp_path / "out.mp4"] if output else []
+    run(source, "--blur", "people", *rule, *recording)
+    assert kept(pictures, written(clips / "0001-walker.mp4")) == 0
+    snapshot = cv2.imread(str(clips / "0001-walker.jpg"))
+    for each in pictures:
+        assert kept([each] * FRAMES, [snapshot] * FRAMES) < 0.02
+
+
 def test_nor_where_the_ignore_mask_lies(
     source: Path, pictures: list[Image], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,6 +67,23 @@ def test_preprocess_averages_when_it_shrinks_a_lot() -> None:
     checkers = np.indices((64, 64)).sum(axis=0) % 2 * 200
     network_bgr, _ = preprocess(as_image(checkers.astype(np.uint8)), (16, 16))
     np.testing.assert_array_equal(network_bgr, np.full((16, 16, 3), 100))
+
+
+@pytest.mark.parametrize("source_hw", [(720, 1280), (1080, 1920), (2160, 3840), (731, 1283)])
+def test_shrinking_by_halves_looks_as_shrinking_at_once(source_hw: tuple[int, int]) -> None:
+    """Stripes finer than the network's pixels become grey, and areas stay where they are."""
+    height, width = source_hw
+    fine = np.zeros((*source_hw, 3), np.uint8)
+    fine[:, ::2] = 255
+    network_bgr, _ = preprocess(fine, (320, 576))
+    assert np.abs(network_bgr.astype(int) - 128).max() <= (2 if width % 2 == 0 else 40)
+    coarse = np.zeros((*source_hw, 3), np.uint8)
+    coarse[height // 3 :, width // 4 :] = (200, 100, 50)
+    network_bgr, _ = preprocess(coarse, (320, 576))
+    expected = cv2.resize(coarse, (576, 320), interpolation=cv2.INTER_AREA)
+    difference = np.abs(network_bgr.astype(int) - expected)
+    assert difference.mean() < 0.3
+    assert (difference.max(axis=2) > 8).sum() <= 3 * (320 + 576), "edges alone"
 
 
 @pytest.mark.parametrize("source_hw", [(64, 96), (37, 53), (700, 1000)])

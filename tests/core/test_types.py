@@ -11,7 +11,7 @@ from roadseg.core.types import Frame
 
 
 def test_frame_knows_its_size() -> None:
-    frame = Frame(image_bgr=np.zeros((3, 5, 3), np.uint8), index=0, time_s=0.0, captured_s=1.0)
+    frame = Frame(picture=np.zeros((3, 5, 3), np.uint8), index=0, time_s=0.0, captured_s=1.0)
     assert frame.size_hw == (3, 5)
 
 
@@ -42,5 +42,5 @@ def test_label_map_of_the_same_size_is_not_copied() -> None:
 
 
 def test_all_is_what_the_module_defines() -> None:
-    assert types.__all__ == ["Frame", "Image", "Labels"]
+    assert types.__all__ == ["Frame", "Image", "Labels", "Picture", "as_bgr", "size_of"]
     assert all(hasattr(types, name) for name in types.__all__)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import BackendError
-from roadseg.cuda import Cuda, Kernel, PinnedBuffer, Stream
+from roadseg.cuda.api import Cuda, Kernel, PinnedBuffer, Stream
 
 KINDS = ["simulated", "bindings", "pycuda"]
 if os.environ.get("ROADSEG_TEST_FAKE_LIBCUDA"):

@@ -12,7 +12,8 @@ import pytest
 
 from roadseg.backends.gpu import has_nvidia_driver
 from roadseg.core.errors import BackendError
-from roadseg.cuda import Cuda, load_cuda
+from roadseg.cuda.api import Cuda
+from roadseg.cuda.load import load_cuda
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,10 +11,11 @@ import pytest
 
 from roadseg.core import installing
 from roadseg.core.errors import BackendError
-from roadseg.cuda import failure, load, load_cuda
+from roadseg.cuda import failure, load
 from roadseg.cuda.bindings import BindingsCuda
-from roadseg.cuda.pycuda_ import PycudaCuda
-from roadseg.cuda.pycuda_errors import code_of
+from roadseg.cuda.load import load_cuda
+from roadseg.cuda.pycuda.context import PycudaCuda
+from roadseg.cuda.pycuda.errors import code_of
 
 CPU = 'or use backend="openvino"'
 UPDATE = f"update it from https://www.nvidia.com/drivers, {CPU}"

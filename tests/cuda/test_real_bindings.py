@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import roadseg.cuda
 from tests.support import ROOT
 from tests.support.cuda import FAKE_DRIVER
 
-SOURCES = sorted(Path(roadseg.cuda.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(roadseg.cuda.__file__).parent.rglob("*.py"))
 
 
 def names_of_the_driver() -> set[str]:
@@ -25,14 +26,8 @@ def names_of_the_driver() -> set[str]:
     found = set()
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-                and str(node.args[0].value).startswith("cu")
-                and str(node.args[0].value)[2:3].isupper()
-            ):
-                found.add(str(node.args[0].value))
+            if isinstance(node, ast.Constant) and re.fullmatch(r"cu[A-Z]\w*", str(node.value)):
+                found.add(str(node.value))
             if isinstance(node, ast.Attribute) and node.attr.startswith("CU"):
                 found.add(node.attr)
     return found
@@ -119,7 +114,7 @@ def test_the_contract_over_the_real_bindings(fake_driver: Path) -> None:
 
 
 LOAD = (
-    "from roadseg.cuda import load_cuda\n"
+    "from roadseg.cuda.load import load_cuda\n"
     "from roadseg.core.errors import BackendError\n"
     "try:\n"
     "    print(load_cuda({index}).name)\n"

@@ -134,7 +134,7 @@ def test_the_kernel_compiler(instead: Any) -> None:
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_probe, "_LIBCUDA", "no-such-libcuda.so.1")
+    monkeypatch.setattr(gpu_probe, "LIBCUDA", "no-such-libcuda.so.1")
     assert gpu_probe.look_at_gpus() == {
         "library": False,
         "error": None,
@@ -202,7 +202,7 @@ class FakeNvml:
     ("fails", "driver"), [("", "560.35.03"), ("init", None), ("version", None)]
 )
 def test_gpus(fails: str, driver: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries = {gpu_probe._LIBCUDA: FakeCuda(), gpu_probe._LIBNVML: FakeNvml(fails)}
+    libraries = {gpu_probe.LIBCUDA: FakeCuda(), gpu_probe._LIBNVML: FakeNvml(fails)}
     monkeypatch.setattr(gpu_probe.ctypes, "CDLL", libraries.__getitem__)
     gpu = {"compute_capability": [8, 7], "bytes": 3 * 2**30}
     assert gpu_probe.look_at_gpus() == {
@@ -221,7 +221,7 @@ def test_a_driver_that_does_not_start(
     name: bytes | None, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(library: str) -> Any:
-        if library == gpu_probe._LIBCUDA:
+        if library == gpu_probe.LIBCUDA:
             return FakeCuda(100, name)
         raise OSError(library)
 
@@ -243,7 +243,7 @@ def test_a_driver_written_in_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         check=True,
         timeout=60,
     )
-    monkeypatch.setattr(gpu_probe, "_LIBCUDA", str(library))
+    monkeypatch.setattr(gpu_probe, "LIBCUDA", str(library))
     monkeypatch.setattr(gpu_probe, "_LIBNVML", "no-such-libnvidia-ml.so.1")
     assert gpu_probe.look_at_gpus() == {
         "library": True,

@@ -13,7 +13,7 @@ import pytest
 import roadseg
 from roadseg.core.errors import EngineError
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.cuda import DeviceInfo
+from roadseg.cuda.api import DeviceInfo
 from roadseg.engine import sources, store
 from roadseg.engine.manifest import (
     CalibrationFacts,

@@ -37,7 +37,7 @@ def test_an_engine_gives_pytorchs_labels(lowering: str, precision: str, tmp_path
         pytest.skip("TensorRT-RTX has no Python plugins")
     from roadseg.backends.tensorrt.backend import TensorRtBackend
     from roadseg.backends.tensorrt.builder.build_engine import build_engine
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
     from roadseg.engine.spec import EngineSpec
 
     spec = EngineSpec(

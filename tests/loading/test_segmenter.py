@@ -58,7 +58,14 @@ def test_the_package_shows_what_it_offers_and_loads_none_of_it():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         *("ComparisonPlan", "EngineSpec", "Frame", "LabelMap", "RunSpec", "Segmenter"),
-        *("build_engine", "calibrate_model", "compare", "errors", "evaluate_model"),
+        *(
+            "build_engine",
+            "calibrate_model",
+            "compare",
+            "cross_validate",
+            "errors",
+            "evaluate_model",
+        ),
         *("export_network", "labels", "quantize_model", "train"),
     ]
     assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])

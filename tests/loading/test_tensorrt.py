@@ -20,6 +20,7 @@ from roadseg.engine.store import EngineFile
 from roadseg.loading import tensorrt
 from roadseg.loading.choice import choose
 from roadseg.loading.segmenter import Segmenter
+from roadseg.loading.tensorrt import has_engine
 from roadseg.testing.cuda import SimulatedCuda
 from roadseg.weights import ModelFile, resolve_model
 from roadseg.weights.calibration import shipped_calibration
@@ -425,3 +426,14 @@ def test_a_folder_for_engines_that_cannot_be_written(
         "cannot write the engine x (Permission denied): make room for it there, or build it "
         "elsewhere with 'roadseg build-engine --output FILE.engine' and use model=\"FILE.engine\""
     )
+
+
+def test_whether_there_is_an_engine_is_found_out_in_silence(bench: Bench) -> None:
+    file = resolve_model("segnet-lite", "tensorrt")
+    assert not has_engine("segnet-lite", file, SIZE_HW)
+    bench.add("other", size_hw=(32, 32))
+    bench.add("stale", weights_sha256="0" * 64)
+    assert not has_engine("segnet-lite", file, SIZE_HW)
+    bench.add("mine")
+    assert has_engine("segnet-lite", file, SIZE_HW)
+    assert (bench.built, bench.lines) == ([], [])

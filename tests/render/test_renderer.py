@@ -213,7 +213,7 @@ def test_frames_that_are_not_contiguous() -> None:
             )
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", [view for view in VIEWS if view != "doubt"])
 @pytest.mark.parametrize(
     ("size_hw", "width", "area"),
     [
@@ -268,7 +268,10 @@ def test_panels_can_be_switched_off_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "split"}, 'unknown view \'split\': use view="overlay"|"mask"|"side-by-side"'),
+        (
+            {"view": "split"},
+            'unknown view \'split\': use view="overlay"|"mask"|"side-by-side"|"doubt"',
+        ),
         ({"alpha": 1.5}, "alpha 1.5 is outside 0..1: use for example alpha=0.5"),
         ({"alpha": -0.1}, "alpha -0.1 is outside 0..1: use for example alpha=0.5"),
         ({"alpha": float("nan")}, "alpha nan is outside 0..1: use for example alpha=0.5"),
@@ -325,3 +328,25 @@ def test_people_see_the_default_palette() -> None:
     render = Renderer(alpha=1.0, legend=False, hud=False)
     picture = render(uniform((32, 64)), labels_of(9, (32, 64)))
     assert (picture == PALETTES[DEFAULT_PALETTE][9]).all()
+
+
+def test_doubt_is_coloured_where_the_network_is_torn() -> None:
+    image_bgr, label_map = uniform((40, 60)), labels_of(3, (40, 60))
+    doubt = np.zeros((20, 30), np.float32)
+    doubt[:, 15:] = 0.7
+    picture = plain(view="doubt")(image_bgr, label_map, None, None, doubt)
+    sure, torn = picture[:, :28].astype(int), picture[:, 32:].astype(int)
+    assert (sure.max(axis=2) == sure.min(axis=2)).all(), "the frame in grey"
+    assert (torn[..., 2] > torn[..., 0] + 80).all(), "red"
+    unknown = plain(view="doubt")(image_bgr, label_map)
+    np.testing.assert_array_equal(unknown[:, :28], picture[:, :28])
+
+
+def test_doubt_shows_what_is_left_out_as_it_is() -> None:
+    image_bgr, label_map = uniform((40, 60)), labels_of(3, (40, 60))
+    left_out = np.zeros((40, 60), np.uint8)
+    left_out[30:] = 255
+    doubt = np.full((40, 60), 0.7, np.float32)
+    picture = plain(view="doubt")(image_bgr, label_map, None, left_out, doubt)
+    np.testing.assert_array_equal(picture[30:], image_bgr[30:])
+    assert (picture[:30] != image_bgr[:30]).any(axis=2).all()

@@ -135,3 +135,11 @@ def test_corrupted_frames_are_flagged_and_clean_ones_are_not(
         for corrupt in CORRUPTIONS
     ]
     assert np.mean(corrupted) >= 0.9
+
+
+def test_labels_that_are_at_hand_change_nothing() -> None:
+    scores = np.random.default_rng(3).normal(0, 3, (11, 37, 50)).astype(np.float32)
+    labels = scores.argmax(axis=0).astype(np.uint8)
+    assert picture_doubt(scores, labels=labels) == picture_doubt(scores)
+    with pytest.raises(ValueError, match="expected labels of"):
+        picture_doubt(scores, labels=labels[1:])

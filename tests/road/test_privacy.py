@@ -112,3 +112,16 @@ def test_wrong_arguments_are_refused(words: Vocabulary) -> None:
             PrivacyMask(["people"], words, **wrong)
     with pytest.raises(UsageError, match="cannot hide by 'smear'"):
         hide(noise((5, 6)), np.zeros((5, 6), np.uint8), "smear")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_frames_that_are_not_contiguous(style: str) -> None:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:25, 20:41] = 255
+    wide, tall = noise((80, 120)), noise((40, 60))
+    for part in (wide[20:60, 30:90], wide[::2, ::2], tall[::-1, ::-1], tall[..., ::-1]):
+        expected = hide(np.ascontiguousarray(part), mask, style)
+        before = part.copy()
+        assert hide(part, mask, style) is part
+        np.testing.assert_array_equal(part, expected)
+        assert (part != before).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,15 @@ def write_clip(
             length_s = audio_s or len(pictures) / float(rate)
             _write_tone(output, sound, length_s)
     return path
+
+
+def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write the display matrix of the video track, as telephones do."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 16  # version and flags, ids and times, layers
+    a, b, c, d = (v << 16 for v in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
 
 
 def _write_tone(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import BackendError
-from roadseg.cuda import Cuda
+from roadseg.cuda.api import Cuda
 from roadseg.testing.cuda import SimulatedCuda
 
 CPU = 'or use backend="openvino"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import SinkError
-from roadseg.weights import load_manifest
+from roadseg.weights import RungScores, load_manifest
 from tests.support import ROOT
 from tools.figures import figures_of, refresh_documents, replace_figures, write_picture
 
@@ -27,7 +28,12 @@ def test_figures_between_markers_are_replaced_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "keys"), [("README.md", {"miou"}), ("docs/accuracy.md", {"table", "classes", "cost"})]
+    ("path", "keys"),
+    [
+        ("README.md", {"miou"}),
+        ("docs/accuracy.md", {"table", "classes", "cost"}),
+        ("docs/performance.md", {"ladder"}),
+    ],
 )
 def test_documents_state_what_the_manifest_states(path: str, keys: set[str]) -> None:
     stated = {
@@ -38,11 +44,29 @@ def test_documents_state_what_the_manifest_states(path: str, keys: set[str]) -> 
         assert figure == figures_of(load_manifest()[name])[key]
 
 
+def test_the_ladder_as_a_table() -> None:
+    entry = replace(
+        load_manifest()["segnet-lite"],
+        ladder=(
+            RungScores(192 * 256, 12.6, {"val": 0.6509, "720p": 0.6647}),
+            RungScores(352 * 480, 43.4, {"val": 0.728, "720p": 0.7496}),
+        ),
+    )
+    assert figures_of(entry)["ladder"].splitlines()[1:] == [
+        "| input for 4:3 | for 16:9 | processor time | mIoU, validation | mIoU, 720p |",
+        "|---|---|---|---|---|",
+        "| 352x480 | 320x576 | 43 ms | 0.728 | 0.750 |",
+        "| 192x256 | 160x288 | 13 ms | 0.651 | 0.665 |",
+    ]
+    assert "ladder" not in figures_of(replace(entry, ladder=()))
+
+
 def test_documents_are_refreshed_with_the_curves(tmp_path: Path) -> None:
     entry = load_manifest()["segnet-lite"]
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- segnet-lite:miou -->0<!-- / -->")
-    (tmp_path / "docs" / "accuracy.md").write_text("nothing marked")
+    for name in ("accuracy.md", "performance.md"):
+        (tmp_path / "docs" / name).write_text("nothing marked")
     run = tmp_path / "run"
     run.mkdir()
     (run / "curves.png").write_bytes(b"picture")

@@ -27,6 +27,7 @@ from roadseg.training.spec import RunSpec
 from roadseg.weights import load_manifest
 from roadseg.weights.calibration import Calibration, read_calibration
 from tests.support.datasets import write_tiny_camvid
+from tools import ladder
 from tools import release as module
 from tools.figures import figures_of
 
@@ -54,12 +55,23 @@ def calibration(tmp_path: Path) -> Path:
 
 
 def test_what_ships_scores_what_its_manifest_says(
-    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+    tiny_camvid: Path,
+    run: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shipped = tmp_path / "weights"
     shipped.mkdir()
+    monkeypatch.setattr(ladder, "PIXELS", (64 * 96, 128 * 192))
     result = module.release(
-        run, tiny_camvid, calibration, directory=shipped, max_drop_points=100.0, note="a test"
+        run,
+        tiny_camvid,
+        calibration,
+        scenes=CamVid(tiny_camvid, "val"),
+        directory=shipped,
+        max_drop_points=100.0,
+        note="a test",
     )
     assert sorted(p.name for p in shipped.iterdir()) == [
         "manifest.json",
@@ -75,6 +87,8 @@ def test_what_ships_scores_what_its_manifest_says(
     assert entry.training["note"] == "a test"
     int8 = result.scores["int8", "val"]
     assert entry.validation["int8 on val"]["miou"] == round(int8.miou, 4)
+    assert [rung.pixels for rung in entry.ladder] == [64 * 96, 128 * 192]
+    assert all(rung.miou["val"] == rung.miou["720p"] for rung in entry.ladder)
     # The file itself, loaded again, scores the same.
     image = cv2.imread(str(tiny_camvid / "val/0.png"))
     backend = OpenVinoBackend(

@@ -17,9 +17,9 @@ from roadseg.core.errors import BackendError, DataError, ModelError, UsageError
 from roadseg.training import trainer
 from roadseg.training.distributed import World
 from roadseg.training.feed import Feed
+from roadseg.training.learner import StepLosses
 from roadseg.training.limits import check_batch, failures_explained, largest_batch
 from roadseg.training.losses import SegmentationLoss
-from roadseg.training.step_losses import StepLosses
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 

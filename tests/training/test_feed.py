@@ -137,7 +137,7 @@ def test_shadow_darkens_one_side_and_glare_lightens() -> None:
 
 
 DISTURBANCES = (
-    *("shadow_share", "glare_share", "haze_share", "motion_share", "dark_share"),
+    *("shadow_share", "glare_share", "haze_share", "motion_share", "dark_share", "rain_share"),
     *("blur_share", "noise_share"),
 )
 
@@ -150,7 +150,7 @@ def test_every_disturbance_changes_the_crop_on_host_and_device(share: str) -> No
     assert np.abs(crop.astype(int) - image).mean() > 0.5
     np.testing.assert_array_equal(ids, labels)
     crops, _ = crop_batch(*tensors([(image, labels)]), plan(settings=settings), HW)
-    assert np.abs((crops[0].permute(1, 2, 0) * 255).numpy() - image).mean() > 0.5
+    assert np.abs((crops[0].permute(1, 2, 0) * 255).numpy() - image).mean() > 0.3
 
 
 def test_a_veil_is_thicker_at_the_top_and_leaves_less_contrast() -> None:
@@ -160,6 +160,36 @@ def test_a_veil_is_thicker_at_the_top_and_leaves_less_contrast() -> None:
     crops, _ = crop_batch(images, labels, plan(haze=haze), HW)
     assert crops[0, :, 0].mean().item() == pytest.approx(0.75 * 0.8, abs=1e-3)
     assert crops[0, :, -1].mean().item() == pytest.approx(0.25 * 0.8, abs=1e-3)
+
+
+def test_rain_pales_a_scene_and_hides_what_is_behind_it() -> None:
+    images, labels = tensors(frames(2))
+    images.fill_(40)
+    streaks = np.zeros((1, *HW), np.uint8)
+    streaks[0, 10], streaks[0, 20] = 255, 51
+    rain = np.array([[0, 0], [0.5, 0.8]], np.float32)
+    drawn = plan(2, rain=rain, streaks=streaks, rainy=np.array([1]))
+    crops, _ = crop_batch(images, labels, drawn, HW)
+    dry, rainy = crops * 255
+    torch.testing.assert_close(dry, torch.full_like(dry, 40), atol=2e-3, rtol=0)
+    for row, clear in ((0, 0.5), (10, 0.0), (20, 0.5 * 0.8)):
+        expected = 40 * clear + 0.8 * 255 * (1 - clear)
+        assert rainy[:, row].mean().item() == pytest.approx(expected, abs=1e-2)
+
+
+def test_grain_is_as_strong_as_asked_and_wider_than_a_pixel_on_host_and_device() -> None:
+    grey = np.full((*HW, 3), 128, np.uint8)
+    labels = np.zeros(HW, np.uint8)
+    settings = dataclasses.replace(PLAIN, noise_share=1.0, noise_sigma=(20.0, 20.0))
+    crops = [augment(grey, labels, HW, settings, np.random.default_rng(i))[0] for i in range(20)]
+    drawn = plan(20, settings)
+    images, ids = tensors([(grey, labels)] * 20)
+    batch, _ = crop_batch(images, ids, drawn, HW)
+    for noisy in (np.stack(crops), (batch * 255).permute(0, 2, 3, 1).numpy()):
+        noise = noisy.astype(np.float32) - 128
+        np.testing.assert_allclose(noise.std(axis=(1, 2, 3)), 20, rtol=0.05)
+        beside = (noise[:, :, 1:] * noise[:, :, :-1]).mean() / noise.var()
+        assert beside > 0.15  # white noise has 0
 
 
 def test_motion_smears_a_point_along_a_line_and_loses_no_light() -> None:
@@ -263,12 +293,12 @@ def test_frames_stay_on_a_gpu_if_they_are_of_one_size_and_leave_room(
 def test_what_is_drawn_arrives_on_the_device_as_it_was() -> None:
     drawn = plan(5, load_recipe("gpu").augmentation)
     sent = drawn.on_device(CPU)
-    assert set(sent) == set(vars(drawn)) - {"frames", "noise_seed"}
+    assert set(sent) == set(vars(drawn)) - {"frames", "streaks", "rainy", "noise_seed"}
     for name, tensor in sent.items():
         np.testing.assert_array_equal(tensor.numpy(), getattr(drawn, name))
 
 
-def test_a_batch_is_sent_in_two_pieces_and_nothing_is_read_back(
+def test_a_batch_is_sent_in_few_pieces_and_nothing_is_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent: list[Any] = []
@@ -283,7 +313,8 @@ def test_a_batch_is_sent_in_two_pieces_and_nothing_is_read_back(
     everything = dict.fromkeys((*DISTURBANCES, "rare_share"), 1.0)
     drawn = plan(2, dataclasses.replace(load_recipe("gpu").augmentation, **everything))
     crop_batch(images, labels, drawn, HW)
-    assert len(sent) == 2  # which frames, and all numbers
+    # Which frames, and all numbers; where it rains, which crops, and their streaks.
+    assert len(sent) == 4
     # On this device nothing has a value: to look at one, which makes a GPU wait, is an error.
     quiet = dataclasses.replace(drawn, noise=np.zeros(2, np.float32))
     crops, ids = crop_batch(images.to("meta"), labels.to("meta"), quiet, HW)

@@ -204,7 +204,7 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(
 
     def spoilt(self: trainer.Trainer, *args: Any) -> torch.Tensor:
         loss = step(self, *args)
-        if self.step == 4:
+        if self.course.step == 4:
             next(self.learner.model.parameters()).data[0] = torch.inf
         return loss
 

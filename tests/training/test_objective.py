@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from roadseg.models import build_model
-from roadseg.training.determinism import kernel_choice
+from roadseg.training.loop import kernel_choice
 from roadseg.training.losses import SegmentationLoss, distillation_loss
 from roadseg.training.objective import Objective
 from roadseg.training.recipes import load_recipe

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from roadseg.models import build_model
+from roadseg.training.learner import build_optimizer, centre_scores, clip_gradients
 from roadseg.training.objective import Objective
-from roadseg.training.optimizer import build_optimizer, centre_scores, clip_gradients
 
 Make = Callable[..., Any]
 

@@ -146,7 +146,7 @@ def test_values_that_cannot_be_used(tmp_path: Path, line: str, complaint: str) -
             TEXT.replace("flip", "xyz"),
             " has an unknown key in [augmentation], xyz: there are scale, aspect, rotate_deg, "
             "flip, rare_share, colour, blur_share, noise_share, shadow_share, glare_share, "
-            "motion_share, haze_share, dark_share, blur_sigma, noise_sigma",
+            "motion_share, rain_share, haze_share, dark_share, blur_sigma, noise_sigma",
         ),
         (
             TEXT.partition("[augmentation]")[0] + "augmentation = 3\n",

@@ -19,8 +19,7 @@ import torch
 from roadseg import training
 from roadseg.core.errors import ModelError, SinkError, UsageError
 from roadseg.datasets.camvid import CamVid
-from roadseg.datasets.label_code import CAMVID_CODE
-from roadseg.datasets.labelled import LabelledSet
+from roadseg.datasets.labelled import CAMVID_CODE, LabelledSet
 from roadseg.models import build_model, save_weights
 from roadseg.training import checkpoint, record, validation
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint

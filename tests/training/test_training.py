@@ -16,7 +16,7 @@ from roadseg.core.errors import SinkError, UsageError
 from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training import checkpoint
 from roadseg.training.checkpoint import AveragedWeights, CheckpointWriter
-from roadseg.training.optimizer import centre_scores
+from roadseg.training.learner import centre_scores
 from roadseg.training.progress import TrainingProgress
 from roadseg.training.recipes import load_recipe
 from roadseg.weights.manifest import sha256_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,6 @@ from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
 from roadseg.core.installing import install, upgrade
 from roadseg.core.wording import option
-
-__all__ = ["OpenVinoBackend"]
 
 
 class OpenVinoBackend:
@@ -67,9 +66,9 @@ class OpenVinoBackend:
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
             raise BackendError(f"OpenVINO cannot compile {shown}: {last_line(exc)}") from exc
-        self._network_hw = network_hw
+        self.network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
-        self._info = BackendInfo(
+        self.info = BackendInfo(
             name="openvino", model=name, precision=precision, device=f"CPU ({count})"
         )
 
@@ -78,21 +77,6 @@ class OpenVinoBackend:
         del shown
         return network
 
-    @property
-    def info(self) -> BackendInfo:
-        """What runs and where."""
-        return self._info
-
-    @property
-    def network_hw(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        return self._network_hw
-
-    @property
-    def compiled_model(self) -> Any:
-        """The `openvino.CompiledModel`, for profiles; None after `close`."""
-        return self._compiled
-
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`.
 
@@ -100,19 +84,23 @@ class OpenVinoBackend:
             ValueError: the batch has another shape or dtype.
             BackendError: OpenVINO failed, or the backend is closed.
         """
-        check_batch(batch_bgr, self._network_hw)
-        if self._request is None:
-            raise BackendError("the openvino backend is closed", fix="create another one")
-        labels = np.empty((len(batch_bgr), *self._network_hw), np.uint8)
+        labels = np.empty((len(batch_bgr), *self.network_hw), np.uint8)
+        for own, result in zip(labels, self._results(batch_bgr), strict=True):
+            np.copyto(own, result)
+        return labels
+
+    def _results(self, batch_bgr: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[Any]]:
+        """What the network gives for each frame: views of memory that the next one overwrites."""
+        check_batch(batch_bgr, self.network_hw)
         for position in range(len(batch_bgr)):
+            if self._request is None:
+                raise BackendError("the openvino backend is closed", fix="create another one")
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:
                 results = self._request.infer([frame], share_inputs=True, share_outputs=True)
             except RuntimeError as exc:
                 raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
-            # The result is a view of memory that the next request overwrites.
-            np.copyto(labels[position], results[0][0])
-        return labels
+            yield results[0][0]
 
     def close(self) -> None:
         """Give the compiled network back; a second call does nothing."""

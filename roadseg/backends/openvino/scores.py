@@ -8,11 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino
-from roadseg.core.backend import check_batch
-from roadseg.core.errors import BackendError, ModelError, last_line
+from roadseg.core.errors import ModelError
 from roadseg.core.wording import option
-
-__all__ = ["OpenVinoScoringBackend"]
 
 
 class OpenVinoScoringBackend(OpenVinoBackend):
@@ -38,18 +35,13 @@ class OpenVinoScoringBackend(OpenVinoBackend):
             ValueError: the batch has another shape or dtype.
             BackendError: OpenVINO failed, or the backend is closed.
         """
-        check_batch(batch_bgr, self.network_hw)
-        if self._request is None:
-            raise BackendError("the openvino backend is closed", fix="create another one")
-        scores = []
-        for position in range(len(batch_bgr)):
-            frame = np.ascontiguousarray(batch_bgr[position : position + 1])
-            try:
-                results = self._request.infer([frame], share_inputs=True)
-            except RuntimeError as exc:
-                raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
-            scores.append(results[0][0].astype(np.float32))
-        return np.stack(scores)
+        scores: npt.NDArray[np.float32] | None = None
+        for position, values in enumerate(self._results(batch_bgr)):
+            if scores is None:
+                scores = np.empty((len(batch_bgr), *values.shape), np.float32)
+            scores[position] = values
+        assert scores is not None
+        return scores
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""

@@ -31,11 +31,10 @@ from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.errors import BackendError
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["TensorRtBackend"]
 
 _SLOTS = 2
 
@@ -75,6 +74,8 @@ class TensorRtBackend:
         BackendError: the GPU's memory is full, or TensorRT or CUDA failed.
     """
 
+    depth = _SLOTS
+
     def __init__(self, engine: EngineFile, *, runtime: Runtime, cuda: Cuda) -> None:
         cuda.make_current()  # TensorRT loads onto the GPU that is current
         self._cuda = cuda
@@ -94,33 +95,18 @@ class TensorRtBackend:
             if rtx is not None:
                 rtx.save()  # compiling took long; a run that is killed should not lose that
             self._resources: ExitStack | None = stack.pop_all()
-        self._network_hw = loaded.network_hw
+        self.network_hw = loaded.network_hw
         self._most = loaded.batches[1]
         self._started = 0
         self._parts: deque[_Part] = deque()
         self._batches: deque[_Batch] = deque()
         plain = rtx is None and not all(slot.captures for slot in self._slots)
-        self._info = BackendInfo(
+        self.info = BackendInfo(
             name=runtime.target,
             model=engine.manifest.model,
             precision=engine.manifest.precision,
             device=cuda.device.name + (" (without a CUDA graph)" if plain else ""),
         )
-
-    @property
-    def info(self) -> BackendInfo:
-        """What runs and where."""
-        return self._info
-
-    @property
-    def network_hw(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        return self._network_hw
-
-    @property
-    def depth(self) -> int:
-        """How many batches may be in flight."""
-        return _SLOTS
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`.
@@ -137,12 +123,12 @@ class TensorRtBackend:
 
     def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
         """See `PipelinedBackend.submit`."""
-        check_batch(batch_bgr, self._network_hw)
+        check_batch(batch_bgr, self.network_hw)
         self._check_open()
         if len(self._batches) >= _SLOTS:
             raise RuntimeError(f"{len(self._batches)} batches are in flight: collect one first")
         self._cuda.make_current()
-        batch = _Batch(np.empty((len(batch_bgr), *self._network_hw), np.uint8))
+        batch = _Batch(np.empty((len(batch_bgr), *self.network_hw), np.uint8))
         for first in range(0, len(batch_bgr), self._most):
             if len(self._parts) == _SLOTS:
                 self._finish_oldest()

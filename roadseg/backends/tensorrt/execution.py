@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
 
-__all__ = ["LoadedEngine"]
-
 
 class LoadedEngine:
     """An engine on the GPU, ready for execution contexts.

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from roadseg.engine.runtime import parse_version
 from roadseg.kernels.kernels import Layout, Variant
-
-__all__ = ["ROLES", "Combination", "Op", "combinations", "supports", "variant_of", "version_of"]
 
 Op = Literal["pool", "unpool"]
 
@@ -69,16 +68,6 @@ def combinations(version: tuple[int, ...]) -> tuple[Combination, ...]:
     return tuple(offered)
 
 
-def version_of(trt: Any) -> tuple[int, ...]:
-    """The version of a TensorRT module as numbers: `10.3.0.26` is (10, 3, 0, 26)."""
-    digits = []
-    for part in str(trt.__version__).split("."):
-        if not part.isdigit():
-            break
-        digits.append(int(part))
-    return tuple(digits)
-
-
 def supports(trt: Any, op: Op, formats: Sequence[tuple[Any, Any]]) -> bool:
     """Whether some combination begins like this.
 
@@ -89,7 +78,7 @@ def supports(trt: Any, op: Op, formats: Sequence[tuple[Any, Any]]) -> bool:
     """
     return any(
         all(_expected(trt, op, i, combination) == pair for i, pair in enumerate(formats))
-        for combination in combinations(version_of(trt))
+        for combination in combinations(parse_version(trt.__version__))
     )
 
 
@@ -104,7 +93,7 @@ def variant_of(trt: Any, op: Op, formats: Sequence[tuple[Any, Any]]) -> Variant:
     Raises:
         ValueError: they were never offered; TensorRT chose something else.
     """
-    for combination in combinations(version_of(trt)):
+    for combination in combinations(parse_version(trt.__version__)):
         if all(_expected(trt, op, i, combination) == pair for i, pair in enumerate(formats)):
             return Variant(op, combination.dtype, combination.layout, combination.index_layout)
     got = ", ".join(f"{data_type.name} {layout.name}" for data_type, layout in formats)

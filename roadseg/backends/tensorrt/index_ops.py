@@ -17,18 +17,6 @@ from roadseg.backends.device_kernels import LoadedKernels
 from roadseg.backends.tensorrt.formats import ROLES, Op, supports, variant_of
 from roadseg.kernels.kernels import Launch, Variant, pool_launch, source_hash, unpool_launch
 
-__all__ = [
-    "NAMESPACE",
-    "STATE",
-    "VERSION",
-    "IndexOp",
-    "MaxPoolIndex",
-    "MaxUnpoolIndex",
-    "State",
-    "plugin_bases",
-    "remembered",
-]
-
 NAMESPACE = "roadseg"
 VERSION = "1"
 

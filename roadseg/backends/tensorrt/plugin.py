@@ -29,7 +29,7 @@ from roadseg.backends.tensorrt.index_ops import (
 )
 from roadseg.core.errors import BackendError
 from roadseg.core.wording import option
-from roadseg.cuda import Cuda
+from roadseg.cuda.api import Cuda
 
 __all__ = ["NAMESPACE", "VERSION", "last_plugin_error", "register_plugins"]
 

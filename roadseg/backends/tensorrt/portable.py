@@ -24,17 +24,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.tensorrt.formats import ROLES, Op, combinations, variant_of, version_of
+from roadseg.backends.tensorrt.formats import ROLES, Op, combinations, variant_of
 from roadseg.core.errors import BackendError
 from roadseg.core.installing import upgrade
 from roadseg.core.wording import option
-from roadseg.cuda import load_cuda
+from roadseg.cuda.load import load_cuda
+from roadseg.engine.runtime import parse_version
 from roadseg.kernels.kernels import Layout, Variant, pool_launch, unpool_launch
 from roadseg.kernels.layouts import ITEM_BYTES
 from roadseg.kernels.nvrtc import compile_kernels, newer_than_driver
 from roadseg.kernels.ptx import cuda_release, entry_ptx
-
-__all__ = ["ARGUMENT_ORDERS", "NAMESPACE", "ArgumentOrder", "register_portable"]
 
 ArgumentOrder = Literal["inputs, extra, outputs", "inputs, outputs, extra"]
 ARGUMENT_ORDERS: tuple[ArgumentOrder, ...] = get_args(ArgumentOrder)
@@ -100,7 +99,7 @@ def register_portable(
             kernels cannot be compiled for it, or not by a compiler that its driver understands.
     """
     # The Python layer tells by this type, too, whether the library can do it.
-    if version_of(trt) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
+    if parse_version(trt.__version__) < _SINCE or not hasattr(trt, "QuickPluginCreationRequest"):
         raise BackendError(
             f"TensorRT {trt.__version__} has no ahead-of-time plugins",
             fix=f"build without {option('--portable', True)}, or install TensorRT 10.9 or newer: "
@@ -229,7 +228,7 @@ def _implementation(trtp: Any) -> Any:
 def _formats(trt: Any, trtp: Any, op: Op) -> list[Any]:
     """The combinations of `formats` in the words of `tensorrt.plugin`."""
     offered = []
-    for combination in combinations(version_of(trt)):
+    for combination in combinations(parse_version(trt.__version__)):
         values = (_TYPE_NAMES[combination.dtype], combination.layout.name)
         index = ("INT8", combination.index_layout.name)
         tensors = [values if role == "values" else index for role in ROLES[op]]

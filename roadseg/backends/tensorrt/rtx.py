@@ -11,8 +11,6 @@ from typing import Any
 
 from roadseg.core.cache import keep_in_cache, user_cache_dir
 
-__all__ = ["RtxRuntime"]
-
 
 class RtxRuntime:
     """The runtime configuration of one engine.

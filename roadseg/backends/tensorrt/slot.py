@@ -23,9 +23,8 @@ from roadseg.core.errors import BackendError
 
 if TYPE_CHECKING:
     from roadseg.backends.tensorrt.execution import LoadedEngine
-    from roadseg.cuda import Cuda, Graph
+    from roadseg.cuda.api import Cuda, Graph
 
-__all__ = ["Slot"]
 
 # A graph that does the same as the calls it was captured from agrees in every label, but for
 # networks whose convolutions add up in an order that is not fixed.

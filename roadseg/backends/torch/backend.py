@@ -17,8 +17,6 @@ from roadseg.core.installing import install
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
 
-__all__ = ["TorchBackend", "full_fp32", "open_torch_backend"]
-
 
 @contextmanager
 def full_fp32(device: Any) -> Iterator[None]:
@@ -117,25 +115,15 @@ class TorchBackend:
                 f"PyTorch cannot use the device {chosen!r} ({first_line(exc)})", fix="use cpu"
             ) from exc
         self._model: Any = placed.eval()
-        self._network_hw = network_hw
+        self.network_hw = network_hw
         if self._device.type == "cuda":
             where = str(torch.cuda.get_device_name(self._device))
         else:
             count = torch.get_num_threads()
             where = f"CPU ({count} {'thread' if count == 1 else 'threads'})"
-        self._info = BackendInfo(
+        self.info = BackendInfo(
             name="torch", model=name or str(meta["model"]), precision="fp32", device=where
         )
-
-    @property
-    def info(self) -> BackendInfo:
-        """What runs and where."""
-        return self._info
-
-    @property
-    def network_hw(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        return self._network_hw
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`.
@@ -152,7 +140,7 @@ class TorchBackend:
 
     def _run(self, batch_bgr: npt.NDArray[np.uint8], finish: Callable[[Any], Any]) -> Any:
         """What `finish` makes of the scores, (N, classes, h, w) float32, as an array."""
-        check_batch(batch_bgr, self._network_hw)
+        check_batch(batch_bgr, self.network_hw)
         if self._model is None:
             raise BackendError("the torch backend is closed", fix="create another one")
         torch = _import_torch()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["torch_sees_gpu"]
-
 
 def torch_sees_gpu() -> bool:
     """Whether PyTorch is installed and can use a GPU. Loads PyTorch, which takes seconds."""

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from roadseg.backends.torch.backend import TorchBackend
 
-__all__ = ["TorchScoringBackend"]
-
 
 class TorchScoringBackend(TorchBackend):
     """A network run operation by operation; arguments and errors are those of `TorchBackend`."""

@@ -5,15 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "bias_of",
-    "doubles",
-    "padded_input",
-    "padded_output",
-    "pointwise_product",
-    "transposed_as_product",
-]
-
 
 def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """(C,) bias; zeros where the layer has none."""

@@ -30,8 +30,6 @@ from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.errors import BackendError, first_line
 from roadseg.core.wording import option
 
-__all__ = ["TorchCudaBackend"]
-
 # A stream has one batch size, and its last batch may be smaller.
 _MAX_BATCH_SIZES = 4
 
@@ -69,8 +67,8 @@ class TorchCudaBackend:
     ) -> None:
         self.notes: tuple[str, ...] = ()
         self.ways: dict[str, str] = {}
-        self._network_hw = network_hw
-        self._depth = depth
+        self.network_hw = network_hw
+        self.depth = depth
         self._slots: OrderedDict[int, list[Slot]] = OrderedDict()
         self._in_flight: deque[Slot] = deque()
         self._network: nn.Module | None = None
@@ -98,7 +96,7 @@ class TorchCudaBackend:
             ) from exc
         self._operations = operations
         where = torch.cuda.get_device_name(self._device) if on_gpu else "CPU"
-        self._info = BackendInfo("torch", name, "fp16" if on_gpu else "fp32", str(where))
+        self.info = BackendInfo("torch", name, "fp16" if on_gpu else "fp32", str(where))
         network: Any = rewrite(model, network_hw, operations)
         with _Translated():
             self._network = network.to(
@@ -107,21 +105,6 @@ class TorchCudaBackend:
                 memory_format=torch.channels_last,
             )
             self._prepare(1)
-
-    @property
-    def info(self) -> BackendInfo:
-        """What runs and where."""
-        return self._info
-
-    @property
-    def network_hw(self) -> tuple[int, int]:
-        """Height and width of the input."""
-        return self._network_hw
-
-    @property
-    def depth(self) -> int:
-        """How many batches may be in flight."""
-        return self._depth
 
     def prepare(self, count: int) -> None:
         """Capture the graphs for batches of `count` frames now, rather than at the first batch.
@@ -149,10 +132,10 @@ class TorchCudaBackend:
 
     def submit(self, batch_bgr: npt.NDArray[np.uint8]) -> None:
         """See `PipelinedBackend.submit`."""
-        check_batch(batch_bgr, self._network_hw)
+        check_batch(batch_bgr, self.network_hw)
         self._check_open()
-        if len(self._in_flight) >= self._depth:
-            raise RuntimeError(f"{self._depth} batches are in flight: collect one first")
+        if len(self._in_flight) >= self.depth:
+            raise RuntimeError(f"{self.depth} batches are in flight: collect one first")
         with _Translated():
             slots = self._prepare(len(batch_bgr))
             slot = next(each for each in slots if each not in self._in_flight)
@@ -208,17 +191,17 @@ class TorchCudaBackend:
             with torch.cuda.device(self._device), fastest_algorithms():
                 self.ways = tune(network, self._noise(count), graph_time_ms)
                 self._slots[count] = [
-                    GraphSlot(network, count, self._network_hw, self._device)
-                    for _ in range(self._depth)
+                    GraphSlot(network, count, self.network_hw, self._device)
+                    for _ in range(self.depth)
                 ]
         else:
             self._slots[count] = [
-                EagerSlot(network, count, self._network_hw) for _ in range(self._depth)
+                EagerSlot(network, count, self.network_hw) for _ in range(self.depth)
             ]
         return self._slots[count]
 
     def _noise(self, count: int) -> torch.Tensor:
-        shape = (count, *self._network_hw, 3)
+        shape = (count, *self.network_hw, 3)
         return torch.randint(0, 256, shape, dtype=torch.uint8, device=self._device)
 
 

@@ -14,16 +14,6 @@ from torch import Tensor, nn
 
 from roadseg.backends.torch_cuda.layers import Convolution, Timer
 
-__all__ = [
-    "EagerSlot",
-    "GraphSlot",
-    "Slot",
-    "capture",
-    "fastest_algorithms",
-    "graph_time_ms",
-    "tune",
-]
-
 _WARM_UPS = 3
 _TIMED_CALLS = 10
 
@@ -34,20 +24,16 @@ class Slot(Protocol):
     @property
     def frames(self) -> npt.NDArray[np.uint8]:
         """(N, H, W, 3) uint8, to be written before `start`."""
-        ...
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
         """(N, H, W) uint8, to be read after `wait`."""
-        ...
 
     def start(self) -> None:
         """Begin upload, network and download; may return before they are done."""
-        ...
 
     def wait(self) -> None:
         """Return when they are done."""
-        ...
 
 
 class EagerSlot:

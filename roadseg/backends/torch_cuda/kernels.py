@@ -27,9 +27,8 @@ from roadseg.kernels.kernels import (
 )
 
 if TYPE_CHECKING:
-    from roadseg.cuda import Cuda
+    from roadseg.cuda.api import Cuda
 
-__all__ = ["KernelOperations", "open_operations", "variant_for"]
 
 _DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.int8: "int8"}
 _CHANNELS_LAST = torch.channels_last
@@ -177,7 +176,7 @@ def open_operations(device_index: int) -> tuple[Operations, str]:
     Returns:
         The operations, and why they are not the kernels: empty if they are.
     """
-    from roadseg.cuda import load_cuda
+    from roadseg.cuda.load import load_cuda
 
     try:
         return KernelOperations.compiled(load_cuda(device_index)), ""

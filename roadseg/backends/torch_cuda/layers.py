@@ -11,17 +11,6 @@ from torch import Tensor, nn
 
 from roadseg.backends.torch_cuda.ops import Operations, ResponseNorm
 
-__all__ = [
-    "Activation",
-    "Convolution",
-    "FrameInput",
-    "IndexedPool",
-    "IndexedUnpool",
-    "ScoreLabels",
-    "Timer",
-    "pad_channels",
-]
-
 Activation = Literal["none", "relu", "add_relu"]
 
 Timer = Callable[[Callable[[], Tensor]], float]

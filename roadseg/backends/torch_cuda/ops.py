@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["FRAME_SCALE", "Operations", "ResponseNorm", "TorchOperations"]
-
 FRAME_SCALE = 1.0 / 256.0
 """What 0..255 is multiplied with: a power of two, so that FP16 holds every value exactly."""
 
@@ -39,7 +37,6 @@ class Operations(Protocol):
     @property
     def name(self) -> str:
         """Who computes, for reports."""
-        ...
 
     def frame(
         self, frames: Tensor, channels: int, dtype: torch.dtype, norm: ResponseNorm | None
@@ -48,15 +45,12 @@ class Operations(Protocol):
 
         Values are multiplied with `FRAME_SCALE`, or normalised by `norm`.
         """
-        ...
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """2x2 maxima (ceil at odd sides), and the index map that `unpool` takes."""
-        ...
 
     def unpool(self, x: Tensor, index: Tensor, out_hw: tuple[int, int]) -> Tensor:
         """Values back at their places, zeros elsewhere."""
-        ...
 
     def labels(self, scores: Tensor, classes: int, block: int, out_hw: tuple[int, int]) -> Tensor:
         """Labels (N, H, W) uint8 of the highest score, the first of equal ones.
@@ -65,7 +59,6 @@ class Operations(Protocol):
         pixel i rows and j columns into the position's square of block x block pixels. Channels
         beyond are ignored.
         """
-        ...
 
 
 class TorchOperations:

@@ -42,8 +42,6 @@ from roadseg.backends.torch_cuda.ops import FRAME_SCALE, Operations, ResponseNor
 from roadseg.export.trace import Trace, trace_model
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
-__all__ = ["rewrite"]
-
 
 def rewrite(model: nn.Module, size_hw: tuple[int, int], operations: Operations) -> fx.GraphModule:
     """The same function as `model` with normalisation before it and ArgMax after it.

@@ -10,8 +10,6 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.core.types import Labels
 from roadseg.metrics.boundary import boundary_map
 
-__all__ = ["FARTHEST_PX", "BorderErrors", "border_distance"]
-
 FARTHEST_PX = 20
 """Distances are told apart up to this many pixels."""
 

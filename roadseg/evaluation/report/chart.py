@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Chart", "Shape"]
-
 
 @dataclass(frozen=True)
 class Shape:

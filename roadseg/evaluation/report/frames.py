@@ -15,8 +15,6 @@ from roadseg.evaluation.evaluate import FrameResult
 from roadseg.evaluation.report.borders import border_distance
 from roadseg.metrics.confusion import ConfusionMatrix
 
-__all__ = ["BORDER_ERROR_RGB", "INNER_ERROR_RGB", "Extremes", "RankedFrame", "frame_miou", "paint"]
-
 BORDER_ERROR_RGB = (255, 196, 61)
 """Colour of a wrong pixel near a true border."""
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from roadseg.core.labels import ClassSet, palette_bgr
 from roadseg.core.version import __version__
+from roadseg.evaluation.corruptions.kinds import KINDS
 from roadseg.evaluation.evaluate import Scores
 from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.reliability import BINS, Reliability
 from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors
 from roadseg.evaluation.report.chart import Chart
-from roadseg.evaluation.report.reliability import BINS, Reliability
+from roadseg.evaluation.robustness import Robustness
 from roadseg.metrics.confusion import ConfusionMatrix
-
-__all__ = ["Figures", "Shots", "page", "percent"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Figures:
         tolerance_px: errors up to this far from a border are painted as border errors.
         reliability: None where the backend gave no scores.
         flicker: None for frames that are no video.
+        robustness: None where frames were scored only as they are.
         worst, best: frames with pictures.
     """
 
@@ -62,6 +63,7 @@ class Figures:
     tolerance_px: int
     reliability: Reliability | None
     flicker: Flicker | None
+    robustness: Robustness | None
     worst: Sequence[Shots]
     best: Sequence[Shots]
 
@@ -82,6 +84,7 @@ def page(figures: Figures) -> str:
         | _confusion(figures)
         | _borders(figures)
         | _reliability(figures.reliability)
+        | _robustness(figures.robustness)
         | {
             "names": figures.classes.names,
             "colours": [
@@ -142,6 +145,30 @@ def _borders(figures: Figures) -> dict[str, Any]:
         chart.line(zip(steps, 100 * share, strict=True), label, css, dots=True)
     inside = borders.errors[k:].sum() / max(int(borders.pixels[k:].sum()), 1)
     return {"border_chart": chart, "wrong_inside": inside}
+
+
+def _robustness(robustness: Robustness | None) -> dict[str, Any]:
+    """Rows of kinds, and cells that are the darker, the more is lost."""
+    if robustness is None:
+        return {}
+    return {
+        "kinds": [
+            (
+                KINDS[kind].family,
+                kind,
+                [_left(robustness.kept_at(kind, s)) for s in robustness.severities],
+                _left(robustness.kept(kind)),
+                [_left(kept) for kept in robustness.class_kept(kind)],
+            )
+            for kind in robustness.kinds
+        ]
+    }
+
+
+def _left(kept: float) -> dict[str, Any]:
+    lost = 0.0 if math.isnan(kept) else min(max(1 - kept, 0.0), 1.0)
+    css = "wrong strong" if lost > 0.7 else "wrong"
+    return {"css": css, "strength": lost, "text": percent(kept, 0)}
 
 
 def _reliability(reliability: Reliability | None) -> dict[str, Any]:

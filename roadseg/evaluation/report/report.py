@@ -14,14 +14,13 @@ from roadseg.core.types import Image, Labels
 from roadseg.core.wording import option
 from roadseg.evaluation.evaluate import FrameResult, Scores
 from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.reliability import Reliability
 from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors
 from roadseg.evaluation.report.frames import Extremes, RankedFrame, paint
 from roadseg.evaluation.report.html import Figures, Shots, page
-from roadseg.evaluation.report.reliability import Reliability
+from roadseg.evaluation.robustness import Robustness
 from roadseg.metrics.boundary import TOLERANCE
 from roadseg.metrics.confusion import ConfusionMatrix
-
-__all__ = ["PAGE", "Report"]
 
 PAGE = "index.html"
 """Name of the page in its folder."""
@@ -40,6 +39,7 @@ class Report:
         names: what to call each frame; by default its number.
         flicker: the flicker score of a video, which is counted elsewhere.
         classes: what the frames are labelled with.
+        temperature: that scores are divided by before softmax.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class Report:
         names: Sequence[str] | None = None,
         flicker: Flicker | None = None,
         classes: ClassSet = CAMVID,
+        temperature: float = 1.0,
     ) -> None:
-        self._classes = classes
+        self._classes, self._temperature = classes, temperature
         self._names, self._flicker = names, flicker
         self._confusion = ConfusionMatrix(classes.num_classes)
         self._borders = BorderErrors(classes.num_classes)
@@ -66,7 +67,7 @@ class Report:
         self._borders.update(result.predicted_ids, result.true_ids)
         if result.scores is not None:
             if self._reliability is None:
-                self._reliability = Reliability(self._classes.num_classes)
+                self._reliability = Reliability(self._classes.num_classes, self._temperature)
             self._reliability.update(result.scores, result.predicted_ids, result.true_ids)
         self._extremes.update(result)
         self._tolerance_px = _tolerance_px(result.true_ids)
@@ -84,6 +85,7 @@ class Report:
         facts: Sequence[str],
         scores: Scores,
         origin: Mapping[str, str] | None = None,
+        robustness: Robustness | None = None,
     ) -> Path:
         """Write the page and its pictures; those of an earlier report are replaced.
 
@@ -93,6 +95,7 @@ class Report:
             facts: where and how, in words.
             scores: what `evaluate_backend` returned.
             origin: what it was measured with and on: the weights' checksum, the data.
+            robustness: what corruption leaves, where it was measured.
 
         Returns:
             The page.
@@ -117,6 +120,7 @@ class Report:
             tolerance_px=self._tolerance_px,
             reliability=self._reliability,
             flicker=self._flicker,
+            robustness=robustness,
             worst=self._shots(folder, "worst", worst),
             best=self._shots(folder, "best", best),
         )

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from roadseg.live.web.hub import Hub
     from roadseg.live.web.recordings import Recorder
 
-__all__ = ["serve"]
-
 
 @contextmanager
 def serve(

@@ -7,8 +7,6 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["LimitedProtocol"]
-
 _MOST_CONNECTIONS = 128
 _LOOK_S = 5.0
 

@@ -10,8 +10,6 @@ from roadseg.live.slot import Slot
 from roadseg.live.station import Station
 from roadseg.live.web.message import Encoded, encode
 
-__all__ = ["Feed"]
-
 
 class Feed:
     """Used by the hub's event loop alone, but for what wakes it.

@@ -16,8 +16,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Gate", "cut", "is_loopback", "known_hosts"]
-
 # Guessing costs time.
 _WRONG_TOKEN_S = 0.5
 

@@ -38,8 +38,6 @@ from roadseg.live.web.recordings import Recorder
 from roadseg.live.web.status import StatusBoard, health
 from roadseg.live.web.viewer import MAX_MESSAGE_BYTES, Counts, Viewer
 
-__all__ = ["Hub"]
-
 _STATIC = Path(__file__).parent / "static"
 _MOST_VIEWERS = 32
 _SHORTEST_TOKEN = 8

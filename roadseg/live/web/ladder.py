@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from roadseg.live.web.message import RUNGS
 
-__all__ = ["Ladder"]
-
 _SLOW_IN_A_ROW = 6
 _QUICK_IN_A_ROW = 50
 _MOST_PATIENCE = 16 * _QUICK_IN_A_ROW

@@ -13,8 +13,6 @@ from roadseg.live.station import Station
 from roadseg.live.web.status import last_frame_age_s
 from roadseg.live.web.viewer import Counts
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
-
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 

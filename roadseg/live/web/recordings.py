@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["RecordedFile", "Recorder"]
-
 
 @dataclass(frozen=True)
 class RecordedFile:
@@ -34,16 +32,12 @@ class Recorder(Protocol):
 
     def is_recording(self, source: str) -> bool:
         """Whether a camera is being recorded."""
-        ...
 
     def start(self, source: str) -> None:
         """Record a camera. Raises `RoadsegError`, whose text viewers get."""
-        ...
 
     def stop(self, source: str) -> None:
         """Finish the file."""
-        ...
 
     def files(self) -> Sequence[RecordedFile]:
         """The recordings that may be downloaded, newest first; nothing else ever is."""
-        ...

@@ -28,8 +28,6 @@ from roadseg.live.web.message import RUNGS
 from roadseg.live.web.recordings import Recorder
 from roadseg.live.web.status import StatusBoard
 
-__all__ = ["MAX_MESSAGE_BYTES", "Counts", "Viewer"]
-
 MAX_MESSAGE_BYTES = 16 * 1024
 """The largest message that a viewer may send."""
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-__all__ = ["FilterGraph"]
-
 
 class FilterGraph:
     """One buffer, filters in a row, one sink.

@@ -20,7 +20,6 @@ from roadseg.media.pictures.filters import FilterGraph
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-__all__ = ["ToneMap", "is_hdr", "to_sdr"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from roadseg.media.pictures.picture import Picture
 
-__all__ = ["Deinterlacer"]
-
 
 class Deinterlacer:
     """Passes pictures on, and from the first interlaced one through FFmpeg's filter `bwdif`.

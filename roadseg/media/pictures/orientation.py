@@ -13,7 +13,6 @@ from roadseg.core.types import Image
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-__all__ = ["UPRIGHT", "Orientation", "orientation_of"]
 
 Orientation = tuple[int, int, int, int]
 """a, b, c, d, each -1, 0 or 1: the pixel at (x, y) is shown at (a x + c y, b x + d y)."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
-__all__ = ["PictureReader"]
 
 # A cut mp4 fails once for every frame that its index promises and the file does not hold;
 # after this many failures in a row the rest is gone.

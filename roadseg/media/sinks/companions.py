@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
 
-__all__ = ["Companions"]
-
 
 class Companions:
     """The streams of a source that are neither picture nor sound, in step with its pictures.

@@ -17,7 +17,6 @@ from roadseg.media.sources.base import SourceInfo
 if TYPE_CHECKING:
     from roadseg.media.sinks.sink import Sink
 
-__all__ = ["default_name", "open_default_sink"]
 
 # What file systems take as a name, less what is added to it: `-roadseg`, a number, `.mp4`.
 _ROOM_BYTES = 255 - 32

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from roadseg.core.errors import SinkError
+from roadseg.core.planes import BT601, Colours
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -14,16 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_video_stream", "best_encoder"]
 
-# Measured on a 960x540 overlay (221 frames, crf 23, two cores; CPU time per frame, size, PSNR):
-#   ultrafast           3.5 ms  4.9 MB  34.2 dB
-#   superfast, bf=0     5.9 ms  3.6 MB  34.3 dB
-#   superfast           7.7 ms  2.9 MB  34.3 dB
-#   veryfast           10.8 ms  1.3 MB  33.8 dB
-# Encoder and inference share the cores: what one takes the other lacks. veryfast would cost 5 ms
-# of every 60 that two cores have at 33 FPS; superfast without B-frames costs 2.4 ms more than
-# ultrafast for a quarter fewer bytes, and ultrafast leaves blocks in skies and roads (it has no
-# deblocking). Without B-frames no picture is held back and times start at 0.
-_X264_OPTIONS = {"preset": "superfast", "crf": "23", "bf": "0"}
+# Encoder and inference share the cores: what one takes the other lacks. ultrafast alone leaves
+# blocks in skies and roads; with the deblocking filter and CABAC it does not, at less size than
+# superfast on motorways and a quarter more in towns. docs/performance.md has the figures.
+# Without B-frames, which ultrafast has not, no picture is held back and times start at 0.
+_X264_OPTIONS = {"preset": "ultrafast", "crf": "23", "x264-params": "deblock=0,0:cabac=1"}
 
 # More threads do not help x264 at video sizes, and each holds a picture of its own.
 _MAX_THREADS = 8
@@ -34,8 +30,8 @@ _MPEG4_BITS_PER_PIXEL = 0.15
 
 # In the numbers of ISO/IEC 23091-2, which H.264 uses. The matrix says how the colours were
 # taken apart, the rest that they are those of an ordinary screen.
-_LIMITED_RANGE = 1
-_BT601 = 6
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+_MATRICES = {"bt601": 6, "bt709": 1}
 _BT709 = 1
 
 
@@ -44,14 +40,16 @@ def add_video_stream(
     size_hw: tuple[int, int],
     rate: Fraction,
     time_base: Fraction,
+    colours: Colours = BT601,
 ) -> tuple[VideoStream, str | None]:
-    """Add a yuv420p, BT.601, limited-range video stream with the best encoder of this PyAV.
+    """Add a yuv420p video stream with the best encoder of this PyAV.
 
     Args:
         container: an mp4 that nothing was written to yet.
         size_hw: even height and width.
         rate: nominal frames per second.
         time_base: seconds per tick of the frames' timestamps.
+        colours: how its pictures' colours are taken apart.
 
     Returns:
         The stream, and a warning if it is not H.264 by x264.
@@ -86,8 +84,8 @@ def add_video_stream(
     if encoder != "libx264":
         context.bit_rate = int(height * width * float(rate) * _MPEG4_BITS_PER_PIXEL)
     context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
-    context.color_range = _LIMITED_RANGE
-    context.colorspace = _BT601
+    context.color_range = _FULL_RANGE if colours.full_range else _LIMITED_RANGE
+    context.colorspace = _MATRICES[colours.matrix]
     context.color_primaries = context.color_trc = _BT709
     return stream, warning
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from roadseg.core.files import hidden_beside
 
-__all__ = ["new_copy", "settle_folder", "settle_parts"]
-
 _PART = re.compile(r"\.\d+-[0-9a-f]{6}(\.copy)?\.part")
 _MAX_BYTES = 255
 
@@ -34,17 +32,13 @@ def settle_parts(target: Path) -> list[str]:
     """
     from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
 
-    start = hidden_beside(target, "").name
     warnings = []
-    for part in sorted(target.parent.iterdir()):
-        match = part.name.startswith(start) and _PART.fullmatch(part.name[len(start) :])
-        if not match:
-            continue
+    for part, is_copy in parts_of(target):
         # What cannot be touched, on whatever grounds, stays: this run does not depend on it.
         with contextlib.suppress(OSError):
-            pictures = 0 if match[1] else keep_whole_fragments(part)
+            pictures = 0 if is_copy else keep_whole_fragments(part)
             if pictures:
-                place = _free_name(target)
+                place = free_name(target)
                 part.rename(place)
                 warnings.append(
                     f"an earlier run into {target.name} was killed: what it wrote, "
@@ -52,12 +46,27 @@ def settle_parts(target: Path) -> list[str]:
                 )
             else:
                 part.unlink()
-                if not match[1]:
+                if not is_copy:
                     warnings.append(
                         f"an earlier run into {target.name} was killed before it wrote anything "
                         "that plays: its unfinished file was removed"
                     )
     return warnings
+
+
+def parts_of(target: Path) -> list[tuple[Path, bool]]:
+    """Hidden files beside `target` that runs write, or wrote, and whether each is a mere copy.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    start = hidden_beside(target, "").name
+    found = []
+    for part in sorted(target.parent.iterdir()):
+        match = part.name.startswith(start) and _PART.fullmatch(part.name[len(start) :])
+        if match:
+            found.append((part, match[1] is not None))
+    return found
 
 
 def settle_folder(folder: Path) -> list[str]:
@@ -82,7 +91,7 @@ def settle_folder(folder: Path) -> list[str]:
     return [f"an earlier run into {folder} was killed: {count} that it had not finished removed"]
 
 
-def _free_name(target: Path) -> Path:
+def free_name(target: Path) -> Path:
     """`out-interrupted-1.mp4` or the next number that nothing has."""
     number = 1
     while True:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from roadseg.core.errors import SinkError
-from roadseg.core.types import Frame, Image
+from roadseg.core.planes import BT601, Planes
+from roadseg.core.types import Frame, Picture, size_of
 from roadseg.core.wording import option
 from roadseg.media.container import file_url, reason
 from roadseg.media.sinks.companions import Companions
 from roadseg.media.sinks.encoder import add_video_stream
 from roadseg.media.sinks.leftovers import new_copy
 from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
-from roadseg.media.sinks.pixels import even, letterbox, to_yuv420p
+from roadseg.media.sinks.pixels import to_planes
 from roadseg.media.sinks.targets import claim_file, write_failure
 from roadseg.media.sound.reader import sound_errors
 from roadseg.media.sound.track import AudioTrack
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["Mp4Sink"]
+    from roadseg.media.sinks.clips.tap import PacketTap
+
 
 _WALL_CLOCK_BASE = Fraction(1, 90_000)
 _FALLBACK_RATE = Fraction(25)
@@ -58,15 +60,19 @@ class Mp4Sink:
     """See `roadseg.media.sinks.sink.Sink`.
 
     The video has the size of the first picture (`size_hw` if given), made even by repeating the
-    last row or column; pictures of another size are fitted into it on black. Frames keep their
-    own times, so a variable frame rate stays one. Sound is copied where mp4 allows its codec,
-    encoded as AAC otherwise. It ends with the last picture, or, where the source came to its own
-    end, with the source; the last picture stands until then.
+    last row or column, and its colour matrix and range if that is in planes; pictures of another
+    size are fitted into it on black. Frames keep their own times, so a variable frame rate stays
+    one. Sound is copied where mp4 allows its codec, encoded as AAC otherwise. It ends with the
+    last picture, or, where the source came to its own end, with the source; the last picture
+    stands until then.
 
     Everything goes to a hidden file beside the target, which takes the final name at the end; then
     its index moves to the front, so that browsers play while they load. The hidden file plays up to
     the last one or two seconds at any time: a full disk or an encoder that fails leaves it under
     the final name, a killed process under the hidden one.
+
+    Attributes:
+        tap: is given every packet, for clips; None for nobody. To be set before the first picture.
 
     Raises:
         SinkError: the target cannot be written, is the source itself, or another run's.
@@ -86,6 +92,7 @@ class Mp4Sink:
         self._source = source
         self._size_hw = size_hw
         self._coded_hw: tuple[int, int] | None = None
+        self._colours = BT601
         self._rate = source.rate or _FALLBACK_RATE
         self._time_base = source.time_base or _WALL_CLOCK_BASE
         self._step = max(round(1 / self._rate / self._time_base), 1)
@@ -99,14 +106,17 @@ class Mp4Sink:
         self._audio: AudioTrack | None = None
         self._companions: Companions | None = None
         self._closed = False
+        self.tap: PacketTap | None = None
         self._claim = claim_file(path, source, overwrite=overwrite)
         self._temporary = self._claim.temporary
         self.warnings = self._claim.warnings
 
-    def _start(self, image_bgr: Image) -> VideoStream:
+    def _start(self, picture: Picture) -> VideoStream:
         import av
 
-        height, width = self._size_hw = self._size_hw or (image_bgr.shape[0], image_bgr.shape[1])
+        height, width = self._size_hw = self._size_hw or size_of(picture)
+        if isinstance(picture, Planes):
+            self._colours = picture.colours
         self._coded_hw = coded_h, coded_w = height + height % 2, width + width % 2
         self._planes = np.empty((coded_h * 3 // 2, coded_w), dtype=np.uint8)
         url, options = file_url(self._temporary), dict(_MUXER_OPTIONS)
@@ -116,6 +126,7 @@ class Mp4Sink:
             (coded_h, coded_w),
             self._rate,
             self._time_base,
+            self._colours,
         )
         if warning:
             self.warnings.append(warning)
@@ -153,7 +164,7 @@ class Mp4Sink:
                 f"{self._target} leaves out what mp4 cannot hold: {', '.join(left_out)}"
             )
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:
+    def write(self, picture: Picture, frame: Frame) -> None:
         """See `Sink.write`."""
         import av
 
@@ -161,8 +172,8 @@ class Mp4Sink:
             raise SinkError(f"cannot write {self._target}: it was closed before")
         try:
             if self._stream is None:
-                self._stream = self._start(image_bgr)
-            self._encode(self._stream, image_bgr, frame)
+                self._stream = self._start(picture)
+            self._encode(self._stream, picture, frame)
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as exc:
             self._fail(exc)
         except Exception:
@@ -170,13 +181,13 @@ class Mp4Sink:
             raise
         self.frames_out += 1
 
-    def _encode(self, stream: VideoStream, image_bgr: Image, frame: Frame) -> None:
+    def _encode(self, stream: VideoStream, picture: Picture, frame: Frame) -> None:
         from av.video.frame import VideoFrame
 
         assert self._size_hw is not None
         assert self._container is not None
-        planes = to_yuv420p(even(letterbox(image_bgr, self._size_hw)), out=self._planes)
-        yuv = VideoFrame.from_ndarray(planes, format="yuv420p")
+        planes = to_planes(picture, self._size_hw, self._colours, out=self._planes)
+        yuv = VideoFrame.from_ndarray(planes.packed, format="yuv420p")
         pts = round(Fraction(frame.time_s) / self._time_base)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
@@ -187,12 +198,16 @@ class Mp4Sink:
             self._audio.picture(frame.source_s, pts * self._time_base)
         if self._companions is not None:
             self._companions.picture(frame.source_s, pts * self._time_base)
+        if self.tap is not None:
+            self.tap.before(yuv)
         for packet in stream.encode(yuv):
             self._mux_behind(packet)
 
     def _mux_behind(self, packet: Packet) -> None:
         """Write the packet before `packet`: how long the last one stands is known at the end."""
         assert self._container is not None
+        if self.tap is not None:
+            self.tap.take(packet)
         held, self._held = self._held, packet
         if held is not None:
             self._container.mux(held)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["keep_whole_fragments", "move_index_to_front"]
-
 # The pictures come first in our files.
 _VIDEO_TRACK = 1
 _COPY_BYTES = 8 * 2**20

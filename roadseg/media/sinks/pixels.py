@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from roadseg.core.types import Image
+from roadseg.core.planes import Colours, Plane, Planes
+from roadseg.core.types import Image, Picture, as_bgr
 
-__all__ = ["even", "letterbox", "to_yuv420p"]
-
-# 224 of 255 levels are used for colour differences.
-_CHROMA_SCALE = 224 / 255
+__all__ = ["even", "letterbox", "to_planes"]
 
 
-def to_yuv420p(image_bgr: Image, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """BT.601, limited range, each colour the mean of its 2x2 block.
-
-    OpenCV's own conversion is exact in brightness, but takes the colour of one pixel of the
-    four, which frays the edges of an overlay. That of PyAV (swscale) tints greys: its rounding
-    can only be corrected from PyAV 18 on.
+def to_planes(
+    picture: Picture, size_hw: tuple[int, int], colours: Colours, out: Plane | None = None
+) -> Planes:
+    """A picture as the encoder of a video of that size and those colours takes it.
 
     Args:
-        image_bgr: (H, W, 3) uint8 BGR, H and W even.
-        out: (H * 3 / 2, W) uint8: H rows of brightness, then the two colour planes.
-
-    Returns:
-        `out`.
+        picture: of any size; one of another is fitted in on black.
+        size_hw: of the video; an odd side repeats the last line.
+        colours: of the video.
+        out: (H * 3 / 2, W) uint8 of the even size, to write to where planes must be made.
     """
-    height, width = image_bgr.shape[:2]
-    cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420, dst=out)
-    half = cv2.resize(image_bgr, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    chroma = cv2.convertScaleAbs(
-        cv2.cvtColor(half, cv2.COLOR_BGR2YCrCb),
-        alpha=_CHROMA_SCALE,
-        beta=128 * (1 - _CHROMA_SCALE),
-    )
-    red_blue = out[height:].reshape(2, height // 2, width // 2)
-    red_blue[0] = chroma[..., 2]
-    red_blue[1] = chroma[..., 1]
-    return out
+    if isinstance(picture, Planes) and (picture.size_hw, picture.colours) == (size_hw, colours):
+        return picture
+    return Planes.of_bgr(even(letterbox(as_bgr(picture), size_hw)), colours, out)
 
 
 def even(image_bgr: Image) -> Image:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.errors import SinkError
-from roadseg.core.types import Frame, Image, Labels
+from roadseg.core.types import Frame, Labels, Picture, as_bgr
 from roadseg.core.wording import option
 from roadseg.media.sinks.targets import Claim, claim_file, claim_folder, replace_file, write_failure
 from roadseg.media.sources.base import SourceInfo
@@ -75,9 +75,9 @@ class PngFolderSink(PngSink):
     def __init__(self, folder: Path, source: SourceInfo, *, overwrite: bool = True) -> None:
         super().__init__(folder, claim_folder(folder, source, name="--output", overwrite=overwrite))
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:
+    def write(self, picture: Picture, frame: Frame) -> None:
         """See `Sink.write`."""
-        self._put(image_bgr, frame)
+        self._put(as_bgr(picture), frame)
 
 
 class PngFileSink(PngSink):
@@ -99,14 +99,14 @@ class PngFileSink(PngSink):
         assert self.path is not None
         return self.path.name
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:
+    def write(self, picture: Picture, frame: Frame) -> None:
         """See `Sink.write`."""
         if self.frames_out:
             raise SinkError(
                 f"cannot write several frames into {self.path}",
                 fix=f"give a folder, or {option('--max-frames', 1)}",
             )
-        self._put(image_bgr, frame)
+        self._put(as_bgr(picture), frame)
 
 
 class MaskSink(PngSink):

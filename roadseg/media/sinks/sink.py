@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from roadseg.core.errors import UsageError
-from roadseg.core.types import Frame, Image
+from roadseg.core.types import Frame, Picture
 from roadseg.core.wording import option
 from roadseg.media.sinks.png import MaskSink, PngFileSink, PngFolderSink
 from roadseg.media.sources.base import SourceInfo
@@ -35,8 +35,8 @@ class Sink(Protocol):
     warnings: list[str]
     path: Path | None
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:
-        """Write one picture: (H, W, 3) uint8 BGR; `frame` gives its time and number.
+    def write(self, picture: Picture, frame: Frame) -> None:
+        """Write one picture, in BGR or planes; `frame` gives its time and number.
 
         Raises:
             SinkError: it could not be written, for example because the disk is full. A video
@@ -65,7 +65,7 @@ class NullSink:
         self.warnings: list[str] = []
         self.path: Path | None = None
 
-    def write(self, image_bgr: Image, frame: Frame) -> None:  # noqa: ARG002
+    def write(self, picture: Picture, frame: Frame) -> None:  # noqa: ARG002
         """See `Sink.write`."""
         self.frames_out += 1
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.stream import Stream
 
-__all__ = ["AAC_RATES", "adts_header", "fits_mp4", "successor", "wrap"]
 
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
 """Samples per second that AAC is encoded with."""

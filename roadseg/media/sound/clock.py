@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["PictureClock"]
-
 # A shift of less is a rounded stamp, no new clock.
 _SAME_CLOCK_S = Fraction(1, 50)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
 
-__all__ = ["SoundEncoder"]
 
 Samples = npt.NDArray[np.float32]
 """(channels, samples) float32, -1..1."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["Piece", "SoundReader", "sound_errors"]
 
 _FAILURES_IN_A_ROW = 100
 _ROUNDING_S = Fraction(1, 1000)

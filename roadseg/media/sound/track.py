@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from av.bitstream import BitStreamFilterContext
     from av.container import InputContainer, OutputContainer
 
-__all__ = ["AudioTrack"]
 
 # Sound from before the first picture has no place in the new file, but for a moment that decoders
 # need to find their feet (AAC one packet, mp3 two or three). It is stored and not played.

@@ -17,8 +17,6 @@ from roadseg.core.types import Frame, Image
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
 from roadseg.media.sources.base import Source, SourceInfo
 
-__all__ = ["AnimationSource", "open_animation"]
-
 _TIME_BASE = Fraction(1, 1000)
 
 # What browsers take for a picture that states no time of its own.

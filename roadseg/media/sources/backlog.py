@@ -7,8 +7,6 @@ from typing import TypeVar
 
 from roadseg.core.errors import SourceError
 
-__all__ = ["newest"]
-
 T = TypeVar("T")
 
 _STALE_S = 0.2

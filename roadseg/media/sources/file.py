@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.planes import Planes
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
 from roadseg.media.container import (
@@ -63,6 +64,7 @@ def open_file(
     max_frames: int | None,
     fps: Fraction | None = None,
     stream: int | None = None,
+    planar: bool = False,
 ) -> FileSource:
     """Open a video file.
 
@@ -72,6 +74,7 @@ def open_file(
         max_frames: end after so many frames.
         fps: rate of an elementary stream, which has no times.
         stream: number of the video stream, from 1; None for the first that is no preview.
+        planar: see `FileSource`.
 
     Raises:
         SourceError: it cannot be read as a video.
@@ -108,6 +111,7 @@ def open_file(
         max_frames=max_frames,
         fps=fps,
         stream=stream,
+        planar=planar,
     )
 
 
@@ -141,6 +145,9 @@ class FileSource:
     With `reopen`, which opens the same file once more, the file starts again at its end, and
     times and numbers go on. Sound is not offered then: it would end after the first round.
     (Seeking to the start would be cheaper, and fails on streams without an index.)
+
+    With `planar` pictures come in planes where they can be taken as they are; see
+    `BgrConverter.planes`.
     """
 
     def __init__(
@@ -154,12 +161,14 @@ class FileSource:
         max_frames: int | None = None,
         fps: Fraction | None = None,
         stream: int | None = None,
+        planar: bool = False,
     ) -> None:
         self.frames_lost = 0
         self.warnings: list[str] = []
         self._reopen = reopen
         self._max_frames = max_frames
         self._number = stream
+        self._planar = planar
         self._index = 0
         self._in_pass = 0
         self._repaired = 0
@@ -278,7 +287,7 @@ class FileSource:
         self._last_end_s = time_s + (duration_s or 1 / float(self._rate))
         stamp = picture.stamp if self._stamped else None
         frame = Frame(
-            self._image(picture),
+            self._pixels(picture),
             self._index,
             time_s,
             time.monotonic(),
@@ -333,8 +342,11 @@ class FileSource:
     def _is_matroska(self) -> bool:
         return "matroska" in self._reader.container.format.name
 
-    def _image(self, picture: Picture) -> Image:
+    def _pixels(self, picture: Picture) -> Image | Planes:
         frame = picture.frame
+        planes = self._convert.planes(frame) if self._planar else None
+        if planes is not None:
+            return planes
         try:
             return self._convert(frame)
         except (ValueError, MemoryError, OSError) as exc:

@@ -7,8 +7,6 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["result_names"]
-
 # What file systems take, less the suffix that the name gets.
 _LONGEST_BYTES = 255 - len(".png")
 

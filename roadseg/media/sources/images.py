@@ -20,8 +20,6 @@ from roadseg.media.picture_file import is_animated, is_cut_off
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.image_names import result_names
 
-__all__ = ["IMAGE_RATE", "ImageSource", "images_in", "is_image", "natural_key", "read_image"]
-
 _IMAGE_SUFFIX = re.compile(
     r"\.(png|apng|gif|jpg|jpeg|jpe|bmp|tif|tiff|webp|ppm|pgm|pnm|jp2|avif)", re.I
 )

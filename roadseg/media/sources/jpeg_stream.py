@@ -18,7 +18,6 @@ from roadseg.media.picture_file import JPEG_SIGNATURE, jpeg_end
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-__all__ = ["JpegParts", "split_jpegs"]
 
 # More than any picture takes; past it, what looked like a start was none.
 _LARGEST_BYTES = 64 * 2**20

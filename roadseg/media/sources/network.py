@@ -22,8 +22,6 @@ from roadseg.media.sources.stream import StreamSource
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-__all__ = ["open_url"]
-
 
 def open_url(
     url: str,

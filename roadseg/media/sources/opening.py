@@ -27,6 +27,7 @@ def open_source(
     fps: Fraction | None = None,
     rtsp_transport: RtspTransport = "auto",
     stream: int | None = None,
+    planar: bool = False,
 ) -> Source:
     """Open whatever `spec` names, and read its first frame.
 
@@ -41,6 +42,7 @@ def open_source(
         rtsp_transport: see `roadseg.media.sources.network.open_url`.
         stream: number of the video stream to read where there are several (front and rear
             camera), from 1; None for the first that is no preview.
+        planar: pictures may come in planes; video files give them so where they can.
 
     Raises:
         SourceError: it is missing, unreadable, or does not answer.
@@ -93,7 +95,9 @@ def open_source(
         return _open_images(place, loop=loop, max_frames=max_frames, fps=fps)
     from roadseg.media.sources.file import open_file
 
-    source = open_file(place.path, loop=loop, max_frames=max_frames, fps=fps, stream=stream)
+    source = open_file(
+        place.path, loop=loop, max_frames=max_frames, fps=fps, stream=stream, planar=planar
+    )
     source.warnings += place.notes
     return source
 

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from statistics import median_low
 
-__all__ = ["WALL_TIME_BASE", "Timeline"]
-
 WALL_TIME_BASE = Fraction(1, 90_000)
 """Seconds per tick for sources that have no usable timestamps of their own."""
 

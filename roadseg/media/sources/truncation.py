@@ -6,8 +6,6 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_cut_off"]
-
 _BOXES = frozenset([b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof"])
 _EBML_HEADER = bytes.fromhex("1A45DFA3")
 _EBML_SEGMENT = bytes.fromhex("18538067")

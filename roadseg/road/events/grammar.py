@@ -33,8 +33,6 @@ from roadseg.road.events.conditions import (
 )
 from roadseg.road.vocabulary import Vocabulary
 
-__all__ = ["parse_rule"]
-
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<quoted>"[^"]*"|'[^']*')

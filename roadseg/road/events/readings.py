@@ -16,8 +16,6 @@ from roadseg.road.flat_road import FlatRoad
 from roadseg.road.shares import pixel_counts
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
-__all__ = ["LEAST_PART", "read_measures"]
-
 LEAST_PART = 0.0002
 """A connected part counts from this share of the picture on: 34 pixels of 352x480."""
 

@@ -16,8 +16,6 @@ from roadseg.road.events.readings import read_measures
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.vocabulary import Vocabulary
 
-__all__ = ["Event", "EventWatch"]
-
 
 @dataclass(eq=False)
 class Event:
@@ -143,6 +141,16 @@ class EventWatch:
         """The events that still go on: they end where they held last."""
         self._time_s = -math.inf
         return [event for state in self._states for event in _end(state)]
+
+    def held(self) -> list[tuple[Event, float]]:
+        """The rules that hold, or held a moment ago: events that go on, and what will be one when
+        it has lasted for long enough.
+
+        Returns:
+            Each as it is now (`update` goes on changing it), with the time at which its rule held
+            last.
+        """
+        return [(state.open, state.last_s) for state in self._states if state.open is not None]
 
     def _step(self, state: _State, time_s: float, readings: Readings) -> list[Event]:
         rule = state.rule

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from roadseg.cuda.failure import cuda_error, out_of_memory
-
-if TYPE_CHECKING:
-    from roadseg.testing.cuda.owner import Owner
-
-__all__ = ["Memory", "SimulatedBuffer", "SimulatedPinned"]
 
 # As cuMemAlloc aligns.
 _ALIGNMENT = 256
@@ -71,61 +65,3 @@ class Memory:
             for start, (array, is_pinned) in self._live.items()
             if is_pinned is pinned
         )
-
-
-class SimulatedBuffer:
-    """See `roadseg.cuda.DeviceBuffer`."""
-
-    def __init__(self, cuda: Owner, memory: Memory, nbytes: int) -> None:
-        self._cuda = cuda
-        self._memory = memory
-        self._array = memory.take(nbytes, pinned=False)
-        self._pointer = self._array.ctypes.data
-        self._freed = False
-        cuda.live_objects += 1
-
-    @property
-    def pointer(self) -> int:
-        return self._pointer
-
-    @property
-    def nbytes(self) -> int:
-        return self._array.nbytes
-
-    def free(self) -> None:
-        if self._freed:
-            return
-        self._cuda.forbid_in_capture("freeing device memory")
-        self._freed = True
-        self._memory.give_back(self._array)
-        self._cuda.live_objects -= 1
-
-
-class SimulatedPinned:
-    """See `roadseg.cuda.PinnedBuffer`."""
-
-    def __init__(self, cuda: Owner, memory: Memory, nbytes: int) -> None:
-        self._cuda = cuda
-        self._memory = memory
-        self._array = memory.take(nbytes, pinned=True)
-        self._pointer = self._array.ctypes.data
-        self._freed = False
-        cuda.live_objects += 1
-
-    @property
-    def array(self) -> npt.NDArray[np.uint8]:
-        if self._freed:
-            raise cuda_error("CUDA_ERROR_INVALID_VALUE", "using pinned memory that was given back")
-        return self._array
-
-    @property
-    def pointer(self) -> int:
-        return self._pointer
-
-    def free(self) -> None:
-        if self._freed:
-            return
-        self._cuda.forbid_in_capture("freeing pinned memory")
-        self._freed = True
-        self._memory.give_back(self._array)
-        self._cuda.live_objects -= 1

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ctypes import _SimpleCData
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from roadseg.cuda.api import Event, Stream
+from roadseg.cuda.api import Arguments, Dim3, Event, Stream
 from roadseg.cuda.failure import cuda_error
 from roadseg.testing.cuda.queues import Mark, Point, Queue, run_captured
 
 if TYPE_CHECKING:
     from roadseg.testing.cuda.owner import Owner
 
-__all__ = [
-    "KernelFunction",
-    "SimulatedEvent",
-    "SimulatedGraph",
-    "SimulatedKernel",
-    "SimulatedStream",
-]
 
-KernelFunction = Callable[
-    [tuple[int, int, int], tuple[int, int, int], tuple["_SimpleCData[Any]", ...]], None
-]
+KernelFunction = Callable[[Dim3, Dim3, tuple["_SimpleCData[Any]", ...]], None]
 
 _INVALID_HANDLE = "CUDA_ERROR_INVALID_HANDLE"
 
 
 class SimulatedEvent:
-    """See `roadseg.cuda.Event`; every piece of work takes a microsecond of simulated time."""
+    """See `roadseg.cuda.api.Event`; every piece of work takes a microsecond of simulated time."""
 
     def __init__(self, cuda: Owner, *, timing: bool) -> None:
         self._cuda = cuda
@@ -79,32 +71,27 @@ class SimulatedEvent:
 
 
 class SimulatedStream:
-    """See `roadseg.cuda.Stream`."""
+    """See `roadseg.cuda.api.Stream`."""
 
     def __init__(self, cuda: Owner, handle: int) -> None:
-        self._cuda = cuda
-        self._handle = handle
-
-    @property
-    def handle(self) -> int:
-        return self._handle
+        self._cuda, self.handle = cuda, handle
 
     def wait(self, event: Event) -> None:
         assert isinstance(event, SimulatedEvent)
-        self._cuda.wait_in_stream(self._handle, event.point)
+        self._cuda.wait_in_stream(self.handle, event.point)
 
     def synchronize(self) -> None:
         doing = "waiting for a stream"
         self._cuda.count("synchronize")
         self._cuda.forbid_in_capture(doing)
-        self._cuda.queue_of(self._handle, doing).drain()
+        self._cuda.queue_of(self.handle, doing).drain()
 
     def close(self) -> None:
-        self._cuda.forget_stream(self._handle)
+        self._cuda.forget_stream(self.handle)
 
 
 class SimulatedGraph:
-    """See `roadseg.cuda.Graph`."""
+    """See `roadseg.cuda.api.Graph`."""
 
     def __init__(self, cuda: Owner, lanes: list[Queue]) -> None:
         self._cuda = cuda
@@ -126,29 +113,19 @@ class SimulatedGraph:
             self._cuda.live_objects -= 1
 
 
+@dataclass(slots=True)
 class SimulatedKernel:
-    """See `roadseg.cuda.Kernel`; a Python function stands for the code."""
+    """See `roadseg.cuda.api.Kernel`; a Python function stands for the code."""
 
-    def __init__(self, cuda: Owner, name: str, function: KernelFunction) -> None:
-        self._cuda = cuda
-        self._name = name
-        self._function = function
+    cuda: Owner
+    name: str
+    function: KernelFunction
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def launch(
-        self,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        args: Sequence[_SimpleCData[Any]],
-        stream_handle: int,
-    ) -> None:
-        doing = f"starting the kernel {self._name}"
+    def launch(self, grid: Dim3, block: Dim3, args: Arguments, stream_handle: int) -> None:
+        doing = f"starting the kernel {self.name}"
         if min(*grid, *block) < 1 or math.prod(block) > 1024:
             raise cuda_error("CUDA_ERROR_INVALID_VALUE", doing)
         # A launch reads its parameters at once, also one that is captured.
         values = tuple(type(arg)(arg.value) for arg in args)
-        self._cuda.count("launch")
-        self._cuda.enqueue(stream_handle, lambda: self._function(grid, block, values), doing=doing)
+        self.cuda.count("launch")
+        self.cuda.enqueue(stream_handle, lambda: self.function(grid, block, values), doing=doing)

@@ -6,8 +6,6 @@ from typing import Protocol
 
 from roadseg.testing.cuda.queues import Clock, Point, Queue, Work
 
-__all__ = ["Owner"]
-
 
 class Owner(Protocol):
     """The GPU that buffers, streams, events, graphs and kernels belong to."""

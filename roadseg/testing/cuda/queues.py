@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Clock", "Mark", "Point", "Queue", "Wait", "Work", "is_joined", "run_captured"]
-
 Work = Callable[[], None]
 
 

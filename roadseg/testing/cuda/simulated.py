@@ -14,11 +14,15 @@ import ctypes
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 
-from roadseg.cuda.api import DeviceInfo, Graph, Kernel, Stream
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.cuda.api import DeviceBuffer, DeviceInfo, Graph, Kernel, PinnedBuffer, Stream
 from roadseg.cuda.failure import cuda_error, no_such_gpu
-from roadseg.testing.cuda.memory import Memory, SimulatedBuffer, SimulatedPinned
+from roadseg.testing.cuda.memory import Memory
 from roadseg.testing.cuda.objects import (
     KernelFunction,
     SimulatedEvent,
@@ -27,8 +31,6 @@ from roadseg.testing.cuda.objects import (
     SimulatedStream,
 )
 from roadseg.testing.cuda.queues import Clock, Point, Queue, Wait, Work, is_joined
-
-__all__ = ["SimulatedCuda"]
 
 
 class SimulatedCuda:
@@ -48,6 +50,9 @@ class SimulatedCuda:
         clock: simulated time.
     """
 
+    name = "simulated"
+    supports_graphs = True
+
     def __init__(
         self,
         kernels: Mapping[str, KernelFunction] | None = None,
@@ -59,7 +64,7 @@ class SimulatedCuda:
         if index != 0:
             raise no_such_gpu(index, 1)
         self._kernels = dict(kernels or {})
-        self._device = DeviceInfo(index, "Simulated GPU", compute_capability, total_bytes, (13, 0))
+        self.device = DeviceInfo(index, "Simulated GPU", compute_capability, total_bytes, (13, 0))
         self.calls: Counter[str] = Counter()
         self.live_objects = 0
         self.clock = Clock()
@@ -70,18 +75,6 @@ class SimulatedCuda:
         self._capture: dict[int, Queue] = {}
         self._threads = {threading.get_ident()}
         self._closed = False
-
-    @property
-    def name(self) -> str:
-        return "simulated"
-
-    @property
-    def device(self) -> DeviceInfo:
-        return self._device
-
-    @property
-    def supports_graphs(self) -> bool:
-        return True
 
     @property
     def live_bytes(self) -> int:
@@ -101,19 +94,27 @@ class SimulatedCuda:
         self.require_current("asking for the free memory")
         return self._memory.free_bytes, self._memory.total_bytes
 
-    def malloc(self, nbytes: int) -> SimulatedBuffer:
-        self.forbid_in_capture("allocating device memory")
-        self.require_current("allocating device memory")
-        buffer = SimulatedBuffer(self, self._memory, nbytes)
-        self.count("malloc")
-        return buffer
+    def malloc(self, nbytes: int) -> DeviceBuffer:
+        array = self._take(nbytes, "malloc", "allocating device memory")
+        give_back = partial(self._give_back, array, "freeing device memory")
+        return DeviceBuffer(array.ctypes.data, nbytes, give_back)
 
-    def pinned(self, nbytes: int) -> SimulatedPinned:
-        self.forbid_in_capture("page-locking host memory")
-        self.require_current("page-locking host memory")
-        buffer = SimulatedPinned(self, self._memory, nbytes)
-        self.count("pinned")
-        return buffer
+    def pinned(self, nbytes: int) -> PinnedBuffer:
+        array = self._take(nbytes, "pinned", "page-locking host memory")
+        return PinnedBuffer(array, partial(self._give_back, array, "freeing pinned memory"))
+
+    def _take(self, nbytes: int, kind: str, doing: str) -> npt.NDArray[np.uint8]:
+        self.forbid_in_capture(doing)
+        self.require_current(doing)
+        array = self._memory.take(nbytes, pinned=kind == "pinned")
+        self.count(kind)
+        self.live_objects += 1
+        return array
+
+    def _give_back(self, array: npt.NDArray[np.uint8], doing: str) -> None:
+        self.forbid_in_capture(doing)
+        self._memory.give_back(array)
+        self.live_objects -= 1
 
     def stream(self) -> SimulatedStream:
         self.require_current("creating a stream")

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Column", "Value", "columns"]
-
 Value: TypeAlias = int | float | str | None
 
 
@@ -37,6 +35,8 @@ _COLUMNS = (
     Column("corridor_nearest_m", "float"),
     Column("corridor_nearest_class", "text"),
     Column("events", "text"),
+    Column("doubt", "float"),
+    Column("doubtful", "int"),
 )
 
 
@@ -44,6 +44,6 @@ def columns(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of a timeline; docs/road.md says what they hold.
 
     >>> [column.name for column in columns(["car", "traffic light"])][-3:]
-    ['events', 'share_car', 'share_traffic_light']
+    ['doubtful', 'share_car', 'share_traffic_light']
     """
     return (*_COLUMNS, *(Column(f"share_{'_'.join(name.split())}", "float") for name in names))

@@ -10,8 +10,6 @@ import numpy as np
 from roadseg.core.types import Labels
 from roadseg.road.areas import Mask
 
-__all__ = ["LeftOut"]
-
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:

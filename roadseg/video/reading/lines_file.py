@@ -9,8 +9,6 @@ from pathlib import Path
 
 from roadseg.core.files import writing
 
-__all__ = ["LinesFile"]
-
 _FIX = "free the space it needs; what was written before is there"
 
 
@@ -22,10 +20,14 @@ class LinesFile:
     Args:
         path: in a folder that exists.
         header: what stands before the first line.
+
+    Attributes:
+        warnings: none, ever; other kinds of timelines have some.
     """
 
     def __init__(self, path: Path, header: str = "") -> None:
         self.path = path
+        self.warnings: list[str] = []
         self._header = header
         self._file: FileIO | None = None
         self._good = 0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
 from roadseg.core.installing import require
 from roadseg.core.wording import option
 from roadseg.road.privacy import check_style
-
-__all__ = ["ReadingOptions"]
+from roadseg.video.clips import Roll
 
 _TIMELINES = (".csv", ".jsonl", ".parquet")
 
@@ -26,12 +25,20 @@ class ReadingOptions:
             ahead of the camera without any.
         camera_height_m, horizon, fov_deg: see `roadseg.road.FlatRoad.of_picture`; its defaults
             where None. `horizon` is a row of the picture.
-        ignore_mask: PNG, white where pixels are neither coloured nor counted; None for none.
+        ignore_mask: what is neither coloured nor counted, see `roadseg.road.read_ignore_mask`;
+            None for nothing.
         smooth: steady labels with `roadseg.road.Steady`, one frame late.
         blur: classes or groups to hide in the frame before anything leaves the program.
         blur_style: how; one of `roadseg.road.privacy.STYLES`.
+        doubt: read from each frame how sure the network is; needs scores.
+        doubt_limit: mean entropy above which a picture is not to be trusted, 0 to 1; that of
+            `segnet-lite` where None. See `roadseg.road.Trust`.
+        doubt_view: read it for each pixel, for the view of that name.
+        temperature: that the network's scores are divided by; see `roadseg.evaluation.temperature`.
         rules: events to watch for; see `roadseg.road.events.grammar`.
         events: `.jsonl` file with a line for each event, None for none.
+        event_clips: folder for a clip and a snapshot of each event, None for none.
+        roll: what clips show before and after their events.
         groups: `NAME=CLASS,CLASS`; see `roadseg.road.Vocabulary`.
     """
 
@@ -41,12 +48,18 @@ class ReadingOptions:
     camera_height_m: float | None = None
     horizon: float | None = None
     fov_deg: float | None = None
-    ignore_mask: Path | None = None
+    ignore_mask: str | Path | None = None
     smooth: bool = False
     blur: tuple[str, ...] = ()
     blur_style: str = "blur"
+    doubt: bool = False
+    doubt_limit: float | None = None
+    doubt_view: bool = False
+    temperature: float = 1.0
     rules: tuple[str, ...] = ()
     events: Path | None = None
+    event_clips: Path | None = None
+    roll: Roll = field(default_factory=Roll)
     groups: tuple[str, ...] = ()
 
     @property
@@ -56,28 +69,41 @@ class ReadingOptions:
         return self.readouts or any(value is not None for value in how)
 
     @property
+    def wants_doubt(self) -> bool:
+        """Whether the scores behind the labels are needed."""
+        return self.doubt or self.doubt_view or self.doubt_limit is not None
+
+    @property
     def wants_reader(self) -> bool:
         """Whether frames take any step between the network and the picture."""
-        steps = self.wants_readouts or self.smooth or bool(self.blur or self.rules)
-        return steps or self.ignore_mask is not None
+        steps = self.wants_readouts or self.wants_doubt or self.smooth
+        return steps or bool(self.blur or self.rules) or self.ignore_mask is not None
 
     @property
     def wants_files(self) -> bool:
         """Whether files of its own are written."""
-        return self.timeline is not None or self.events is not None
+        files = (self.timeline, self.events, self.event_clips)
+        return any(path is not None for path in files)
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before the model is known.
 
         Raises:
-            UsageError: timeline or events are a file of another kind, there are no rules for
-                events, or there is no such `blur_style`.
+            UsageError: a limit is out of range, timeline or events are a file of another kind,
+                there are no rules for events, or there is no such `blur_style`.
             BackendError: it needs a package that is not installed.
         """
         check_style(self.blur_style)
-        if self.events is not None and not self.rules:
+        if self.doubt_limit is not None and not 0 < self.doubt_limit < 1:
             raise UsageError(
-                f"there is nothing to write to {self.events}",
+                f"{option('--doubt-limit', f'{self.doubt_limit:g}')} is not between 0 and 1",
+                fix=f"use for example {option('--doubt-limit', 0.12)}",
+            )
+        for path in (self.events, self.event_clips):
+            if path is None or self.rules:
+                continue
+            raise UsageError(
+                f"there is nothing to write to {path}",
                 fix="say what to watch for with "
                 + option("--event", "NAME: car in corridor > 5%", parameter="rules"),
             )

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Labels
+from roadseg.road.doubt import Scores
+from roadseg.video.clips import Cues
+from roadseg.video.reading.doubts import DoubtReading
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.readouts import Reading
-
-__all__ = ["Read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class Read:
         label_map: its labels.
         reading: what was read from it; None without read-outs.
         events: names of the events that go on.
+        cues: what it means for the clips of events; None without clips.
+        doubt: how sure the network is; None where it is not asked.
+        scores: behind the labels, until doubt was read from them; None without doubt.
         left_out: what of it is neither coloured nor counted; None for nothing.
     """
 
@@ -28,12 +32,15 @@ class Read:
     label_map: LabelMap
     reading: Reading | None = None
     events: tuple[str, ...] = ()
+    cues: Cues | None = None
     left_out: LeftOut | None = None
+    doubt: DoubtReading | None = None
+    scores: Scores | None = None
 
     @property
-    def labelled(self) -> tuple[Frame, LabelMap]:
-        """The frame and its labels."""
-        return self.frame, self.label_map
+    def segmented(self) -> tuple[Frame, LabelMap, Scores | None]:
+        """What the network has made: the frame, its labels, and the scores behind them."""
+        return self.frame, self.label_map, self.scores
 
     @property
     def ids(self) -> Labels:

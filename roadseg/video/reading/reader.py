@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from roadseg.core.geometry import Geometry, LabelMap, preprocess
 from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Frame, Labels
 from roadseg.render import HudLine
-from roadseg.road import PrivacyMask, Steady, hide
+from roadseg.road import PrivacyMask, Steady, Trust, hide
+from roadseg.road.doubt import Scores
+from roadseg.road.ignore_source import has_polygons
+from roadseg.video.clips import ClipFolder
+from roadseg.video.reading.doubts import DoubtReading, Doubts
 from roadseg.video.reading.event_log import EventLog
 from roadseg.video.reading.left_out import LeftOut
 from roadseg.video.reading.options import ReadingOptions
@@ -19,11 +24,11 @@ from roadseg.video.reading.read import Read
 from roadseg.video.reading.readouts import Means, Readouts, hud_lines
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["Reader"]
-
 _log = logging.getLogger(__name__)
 
 _ANY_HW = (480, 640)
+
+_Waiting: TypeAlias = tuple[Frame, Geometry, "DoubtReading | None"]
 
 
 class Reader:
@@ -33,47 +38,74 @@ class Reader:
         options: what is asked for.
         classes: of the labels.
         picture_hw: of the source; None where only its first frame tells.
+        clips: names the clips of events; None without clips.
+
+    Attributes:
+        names: of classes and the user's groups, as `Reading.shares` has them.
+        rules: of the events, as read.
 
     Raises:
         UsageError: an option is wrong, or the model lacks a class that it needs.
     """
 
     def __init__(
-        self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW | None = None
+        self,
+        options: ReadingOptions,
+        classes: ClassSet,
+        picture_hw: SizeHW | None = None,
+        clips: ClipFolder | None = None,
     ) -> None:
-        self._options, self._classes = options, classes
+        self._options, self._classes, self._clips = options, classes, clips
         self._parts: _Parts | None = None
         self._begun = False
-        self._waiting: tuple[Frame, Geometry] | None = None
+        self._waiting: _Waiting | None = None
+        self._doubts: Doubts | None = None
+        if options.wants_doubt:
+            limit = options.doubt_limit
+            trust = Trust() if limit is None else Trust(most_entropy=limit)
+            self._doubts = Doubts(
+                trust, with_pixels=options.doubt_view, temperature=options.temperature
+            )
         if picture_hw is None:
             # What depends on rows and pixels is checked with the first frame.
-            known = replace(options, horizon=None, corridor=None)
-            self.names = _Parts(known, classes, _ANY_HW).scene.names
+            mask = options.ignore_mask
+            mask = None if mask is not None and has_polygons(mask) else mask
+            known = replace(options, horizon=None, corridor=None, ignore_mask=mask)
+            parts = _Parts(known, classes, _ANY_HW, clips)
         else:
-            self._parts = _Parts(options, classes, picture_hw)
-            self.names = self._parts.scene.names
+            parts = self._parts = _Parts(options, classes, picture_hw, clips)
+        self.names = parts.scene.names
+        self.rules = () if parts.events is None else parts.events.rules
         self._means = Means(self.names) if options.wants_readouts else None
 
-    def push(self, frame: Frame, label_map: LabelMap) -> list[Read]:
+    def push(self, frame: Frame, label_map: LabelMap, scores: Scores | None = None) -> list[Read]:
         """The next frame of the network; the frames that are ready now.
 
         With `smooth` that is the one before; `flush` gives the last one.
+
+        Args:
+            frame: as the source gave it.
+            label_map: its labels.
+            scores: (classes, h, w) float32 behind the labels, for doubt; None where nothing asks.
 
         Raises:
             UsageError: what depends on the size of the pictures is wrong.
         """
         if self._parts is None:
-            self._parts = _Parts(self._options, self._classes, frame.size_hw)
+            self._parts = _Parts(self._options, self._classes, frame.size_hw, self._clips)
         seen = frame
         if self._parts.privacy is not None:
             # From the labels as the network gives them: steadying them may take a person away.
             frame = self._hidden(self._parts.privacy, frame, label_map)
+        doubt = None
+        if self._doubts is not None and scores is not None:
+            doubt = self._doubts.read(scores, label_map.network_ids)
         steady = self._parts.steady
         if steady is None:
-            return [self._read(frame, label_map)]
-        network_bgr, _ = preprocess(seen.image_bgr, label_map.geometry.network_hw)
+            return [self._read(frame, label_map, doubt)]
+        network_bgr, _ = preprocess(seen.picture, label_map.geometry.network_hw)
         ids = steady.push(network_bgr, label_map.network_ids)
-        before, self._waiting = self._waiting, (frame, label_map.geometry)
+        before, self._waiting = self._waiting, (frame, label_map.geometry, doubt)
         return self._steadied(before, ids)
 
     def flush(self) -> list[Read]:
@@ -88,17 +120,15 @@ class Reader:
         if not mask.any():
             return frame
         # A copy: the source, or the network's next input, may still need the picture.
-        return replace(
-            frame, image_bgr=hide(frame.image_bgr.copy(), mask, self._options.blur_style)
-        )
+        return replace(frame, picture=hide(frame.image_bgr.copy(), mask, self._options.blur_style))
 
-    def _steadied(self, waiting: tuple[Frame, Geometry] | None, ids: Labels | None) -> list[Read]:
+    def _steadied(self, waiting: _Waiting | None, ids: Labels | None) -> list[Read]:
         if waiting is None or ids is None:
             return []
-        frame, geometry = waiting
-        return [self._read(frame, LabelMap(ids, geometry))]
+        frame, geometry, doubt = waiting
+        return [self._read(frame, LabelMap(ids, geometry), doubt)]
 
-    def _read(self, frame: Frame, label_map: LabelMap) -> Read:
+    def _read(self, frame: Frame, label_map: LabelMap, doubt: DoubtReading | None) -> Read:
         assert self._parts is not None
         self._begun = True
         readouts, reading = self._parts.readouts, None
@@ -108,7 +138,9 @@ class Reader:
         events = self._parts.events
         ids = label_map.network_ids
         going_on = () if events is None else events.update(frame.time_s, ids)
-        return Read(frame, label_map, reading, going_on, self._parts.left_out(frame.size_hw))
+        cues = None if events is None else events.cues
+        left_out = self._parts.left_out(frame.size_hw)
+        return Read(frame, label_map, reading, going_on, cues, left_out, doubt)
 
     def close(self) -> list[Path]:
         """End the events that go on, after the last frame; a second call does nothing.
@@ -133,11 +165,15 @@ class Reader:
             lines += hud_lines(read.reading, parts.readouts.things)
         if parts is not None and parts.events is not None:
             lines.append(parts.events.hud_line())
+        if read.doubt is not None:
+            lines.append(read.doubt.hud_line())
         return tuple(lines)
 
     def to_json(self) -> dict[str, object] | None:
         """What `--stats-json` has of it; None for nothing."""
         values = {} if self._means is None else self._means.to_json()
+        if self._doubts is not None:
+            values.update(self._doubts.to_json())
         if self._options.rules:
             events = None if self._parts is None else self._parts.events
             values["events"] = {} if events is None else dict(events.counts)
@@ -147,11 +183,19 @@ class Reader:
 class _Parts:
     """What is made once the size of the pictures is known."""
 
-    def __init__(self, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> None:
+    def __init__(
+        self,
+        options: ReadingOptions,
+        classes: ClassSet,
+        picture_hw: SizeHW,
+        clips: ClipFolder | None,
+    ) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
         self.readouts = Readouts(self.scene) if options.wants_readouts else None
         words = self.scene.words
-        self.events = EventLog(options.rules, self.scene, options.events) if options.rules else None
+        self.events = (
+            EventLog(options.rules, self.scene, options.events, clips) if options.rules else None
+        )
         self.privacy = PrivacyMask(list(options.blur), words) if options.blur else None
         self.steady = Steady(words) if options.smooth else None
         self._left_out: dict[SizeHW, LeftOut] = {}

@@ -14,8 +14,6 @@ from roadseg.render import HudLine
 from roadseg.road import SteadyProfile, free_space, share_of, shares
 from roadseg.video.reading.scene import Scene
 
-__all__ = ["Means", "Reading", "Readouts", "hud_lines"]
-
 _FARTHEST_M = 99.5  # beyond, a display of metres pretends to know what it cannot
 
 

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from roadseg.core.errors import UsageError
 from roadseg.core.labels import ClassSet
 from roadseg.core.size import SizeHW
-from roadseg.road import Corridor, FlatRoad, IgnoreMask, Vocabulary, parse_points
+from roadseg.road import (
+    Corridor,
+    FlatRoad,
+    IgnoreMask,
+    Vocabulary,
+    parse_points,
+    read_ignore_mask,
+)
 from roadseg.video.reading.options import ReadingOptions
-
-__all__ = ["Scene"]
 
 
 @dataclass(frozen=True)
@@ -54,5 +59,7 @@ class Scene:
             except UsageError as exc:
                 raise UsageError(f"the corridor's {exc.what}", fix=exc.fix) from exc
             corridor = Corridor(points)
-        ignore = None if options.ignore_mask is None else IgnoreMask.from_png(options.ignore_mask)
+        ignore = None
+        if options.ignore_mask is not None:
+            ignore = read_ignore_mask(options.ignore_mask, picture_hw)
         return cls(words, tuple(dict.fromkeys([*classes.names, *own])), camera, corridor, ignore)

@@ -1,7 +1,7 @@
 """The timeline: what was read from each frame, as a row of a table.
 
-CSV and JSON lines grow with every frame, and whatever cuts the run leaves whole rows. Parquet is
-written to a hidden file that gets its name at the end, since it cannot be read before.
+CSV and JSON lines grow with every frame, and whatever cuts the run leaves whole rows; so does the
+hidden file that becomes Parquet in the end.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from roadseg.video.reading.columns import Column, Value, columns
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.read import Read
 
-__all__ = ["Row", "Timeline"]
-
 
 class _Table(Protocol):
     """Takes rows."""
+
+    warnings: list[str]
 
     def write(self, row: Sequence[Value]) -> None: ...
 
@@ -60,8 +60,8 @@ class Timeline:
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path: Path | None = path
-        self.warnings: list[str] = []
         self._table = _table(path, columns(names))
+        self.warnings: list[str] = self._table.warnings
 
     def write(self, row: Row) -> None:
         """Append a row.
@@ -69,7 +69,7 @@ class Timeline:
         Raises:
             SinkError: it cannot be written; the rows before it are.
         """
-        frame, reading = row.read.frame, row.read.reading
+        frame, reading, doubt = row.read.frame, row.read.reading, row.read.doubt
         if reading is None:
             return
         values = (
@@ -85,6 +85,8 @@ class Timeline:
             reading.nearest_m,
             reading.nearest_class,
             ";".join(row.read.events),
+            None if doubt is None else doubt.doubt.entropy,
+            None if doubt is None else int(doubt.is_doubtful),
             *reading.shares,
         )
         self._table.write([_plain(value) for value in values])

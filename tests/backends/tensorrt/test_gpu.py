@@ -15,7 +15,7 @@ from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.backends.tensorrt.builder.compile import choose_sm
 from roadseg.backends.torch.backend import TorchBackend
 from roadseg.core.errors import RoadsegError
-from roadseg.cuda import Cuda
+from roadseg.cuda.api import Cuda
 from roadseg.engine.runtime import TARGETS, Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import EngineFile

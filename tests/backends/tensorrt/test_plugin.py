@@ -428,7 +428,7 @@ def test_kernels_are_compiled_for_the_gpu_at_hand(
     monkeypatch.setattr("roadseg.backends.device_kernels.compile_kernels", compile_kernels)
     # A newer one of the same major version will do: machine code needs no more.
     monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 5))
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(13, 0))
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=(13, 0))
     kernels = LoadedKernels()
     symbol = variants()[0].symbol
     with pytest.raises(RuntimeError, match=f"^{symbol} is wanted before the kernels were loaded$"):
@@ -448,7 +448,7 @@ def test_the_compiler_must_not_be_newer_than_the_driver(
 
     monkeypatch.setattr("roadseg.backends.device_kernels.compile_kernels", compile_kernels)
     monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 0))
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
     with pytest.raises(BackendError) as caught:
         LoadedKernels(cuda).load()
     assert str(caught.value) == (

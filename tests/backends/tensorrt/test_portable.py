@@ -271,7 +271,7 @@ def test_the_driver_must_understand_the_compiler(
     cuda = SimulatedCuda(compute_capability=(9, 0))
     monkeypatch.setattr(portable, "load_cuda", lambda: cuda)
     monkeypatch.setattr(portable, "compile_kernels", lambda capability, output: ptx)
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=driver_cuda)
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=driver_cuda)
     with pytest.raises(BackendError) as caught:
         register_portable(aot_tensorrt)
     found = ".".join(map(str, driver_cuda))
@@ -279,7 +279,7 @@ def test_the_driver_must_understand_the_compiler(
         f"NVRTC 13.5 writes PTX that this driver (CUDA {found}) cannot read: update the driver,"
         f" or pip install {install}"
     )
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(13, 5))
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=(13, 5))
     register_portable(aot_tensorrt)
     assert portable._TARGET.ptx == ptx
 

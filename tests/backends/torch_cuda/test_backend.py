@@ -301,12 +301,10 @@ def test_a_whole_network_in_fp16_on_the_kernels(lite: nn.Module, kernels: Kernel
 
 
 def test_without_cuda_pytorchs_own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    import roadseg.cuda
-
     def missing(_index: int = 0) -> None:
         raise BackendError("no driver", fix="install one")
 
-    monkeypatch.setattr(roadseg.cuda, "load_cuda", missing)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", missing)
     operations, why = open_operations(0)
     assert type(operations) is TorchOperations
     assert why == "no driver: install one"
@@ -696,7 +694,7 @@ def test_kernels_are_not_compiled_by_a_compiler_newer_than_the_driver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = SimulatedCuda()
-    cuda._device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
+    cuda.device = dataclasses.replace(cuda.device, driver_cuda=(12, 4))
     monkeypatch.setattr("roadseg.backends.device_kernels.nvrtc_version", lambda: (13, 0))
     with pytest.raises(BackendError, match=r"^NVRTC 13\.0 writes machine code that this driver"):
         KernelOperations.compiled(cuda)

@@ -19,6 +19,7 @@ from roadseg.core.labels import SUNRGBD, palette_bgr
 from roadseg.core.types import Image, Labels
 from roadseg.evaluation.evaluate import FrameResult, Scores, evaluate_backend
 from roadseg.evaluation.flicker import Flicker
+from roadseg.evaluation.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report import html
 from roadseg.evaluation.report.borders import FARTHEST_PX, BorderErrors, border_distance
 from roadseg.evaluation.report.frames import (
@@ -28,7 +29,6 @@ from roadseg.evaluation.report.frames import (
     frame_miou,
     paint,
 )
-from roadseg.evaluation.report.reliability import BINS, Reliability, confidence
 from roadseg.evaluation.report.report import Report
 from roadseg.loading.choice import choose
 from roadseg.metrics.boundary import BoundaryF1
@@ -474,7 +474,7 @@ def test_a_network_that_hides_its_scores(tmp_path: Path) -> None:
 
 
 def test_backends_that_hold_labels_only() -> None:
-    assert not isinstance(choose("x", "fake").open((32, 32), scores=True), ScoringBackend)
+    assert not isinstance(choose("x", "fake").open((32, 32)), ScoringBackend)
 
 
 def test_classes_of_another_data_set(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from roadseg.core.types import Image
 from roadseg.media.pictures.hdr import to_sdr
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.opening import open_source
+from tests.support.clips import set_display_matrix
 
 MakeClip = Callable[..., Path]
 
@@ -94,15 +94,6 @@ def test_colours_go_through_unchanged(
         np.testing.assert_allclose(after, before, atol=3)
 
 
-def _set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Write the display matrix of the video track, as telephones do."""
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 4 + 4 + 20 + 16  # version and flags, ids and times, layers
-    a, b, c, d = (v << 16 for v in matrix)
-    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     "matrix",
     [
@@ -116,7 +107,7 @@ def test_the_display_matrix_turns_and_mirrors(
     stored = np.zeros((48, 64, 3), dtype=np.uint8)
     stored[:24, :16] = 255  # high at the top left, so that no two of the eight look alike
     path = make_clip(images=[stored] * 2)
-    _set_matrix(path, matrix)
+    set_display_matrix(path, matrix)
 
     shown, size_hw, warnings = read_first(path)
 

@@ -16,15 +16,17 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.planes import Colours, Planes
 from roadseg.core.types import Frame, Image
 from roadseg.media.sinks import encoder
 from roadseg.media.sinks import mp4 as mp4_sink
 from roadseg.media.sinks.mp4 import Mp4Sink
-from roadseg.media.sinks.pixels import even, letterbox, to_yuv420p
+from roadseg.media.sinks.pixels import even, letterbox
 from roadseg.media.sinks.sink import NullSink, Sink, open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
 from roadseg.video.outputs import Outputs
+from tests.support.planes import ALL_COLOURS
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
@@ -149,22 +151,32 @@ def test_odd_sizes_are_padded_by_their_last_line(tmp_path: Path, size_hw: tuple[
     np.testing.assert_allclose(frames[0].image_bgr.astype(int), 100, atol=3)
 
 
-def test_colours_of_a_block_are_averaged() -> None:
-    """Red and blue in turns: OpenCV alone would take the colour of the left pixel only."""
-    image = np.zeros((2, 2, 3), dtype=np.uint8)
-    image[:, 0] = (255, 0, 0)
-    image[:, 1] = (0, 0, 255)
-    planes = to_yuv420p(image, np.empty((3, 2), dtype=np.uint8))
-    # Blue is Y 41, Cb 240, Cr 110 and red Y 82, Cb 90, Cr 240.
-    np.testing.assert_allclose(planes[:2], [[41, 82], [41, 82]], atol=1)
-    np.testing.assert_allclose(planes[2], [165, 175], atol=1)
+@pytest.mark.parametrize("size_hw", [(96, 128), (720, 64)])
+@pytest.mark.parametrize("colours", ALL_COLOURS, ids=str)
+def test_planes_are_written_as_they_are_and_tagged(
+    tmp_path: Path, size_hw: tuple[int, int], colours: Colours
+) -> None:
+    bgr = (58, 27, 199)
+    image = np.broadcast_to(np.array(bgr, np.uint8), (*size_hw, 3)).copy()
+    out = tmp_path / "out.mp4"
+    sink = Mp4Sink(out, INFO)
+    sink.write(Planes.of_bgr(image, colours), frame_at(0))
+    # Another size, and pictures in BGR or other planes, follow the first picture.
+    sink.write(image, frame_at(1))
+    sink.write(Planes.of_bgr(image, Colours("bt709")), frame_at(2))
+    sink.write(Planes.of_bgr(np.tile(image, (2, 2, 1)), colours), frame_at(3))
+    sink.close(ok=True)
 
-
-@pytest.mark.parametrize("level", [0, 1, 100, 127, 254, 255])
-def test_greys_have_no_tint(level: int) -> None:
-    planes = to_yuv420p(grey(level, (4, 4)), np.empty((6, 4), dtype=np.uint8))
-    assert (planes[:4] == round(16 + level * 219 / 255)).all()
-    assert (planes[4:] == 128).all()
+    frames = read_back(out)
+    assert len(frames) == 4
+    for frame in frames:
+        assert frame.size_hw == size_hw
+        middle = frame.image_bgr[size_hw[0] // 2, size_hw[1] // 2]
+        np.testing.assert_allclose(middle.astype(int), bgr, atol=5)
+    with av.open(str(out)) as container:
+        decoded = next(container.decode(video=0))
+        assert decoded.colorspace == {"bt601": 6, "bt709": 1}[colours.matrix]
+        assert decoded.color_range == (2 if colours.full_range else 1)
 
 
 def test_even_worked_example() -> None:
@@ -530,7 +542,7 @@ class TestEnds:
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(mp4_sink, "to_yuv420p", fail)
+        monkeypatch.setattr(mp4_sink, "to_planes", fail)
         with pytest.raises((SinkError, RuntimeError), match="broken|bug"):
             sink.write(grey(40), frame_at(40))
         sink.close(ok=False)

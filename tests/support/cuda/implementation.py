@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from roadseg.cuda import Cuda
+from roadseg.cuda.api import Cuda
 from roadseg.cuda.bindings import BindingsCuda
-from roadseg.cuda.pycuda_ import PycudaCuda
+from roadseg.cuda.pycuda.context import PycudaCuda
 from roadseg.testing.cuda import SimulatedCuda
 from tests.support.cuda.driver import StandInDriver
 from tests.support.cuda.pycuda import StandInPycuda
@@ -25,7 +25,7 @@ class Implementation:
         elif kind == "bindings":
             self.cuda = BindingsCuda(self.driver, "13.5.0")
         elif kind == "fake-libcuda":
-            from roadseg.cuda import load_cuda
+            from roadseg.cuda.load import load_cuda
 
             self.simulation = None
             self.cuda = load_cuda()

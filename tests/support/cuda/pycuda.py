@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from roadseg.core.errors import BackendError
-from roadseg.cuda.pycuda_errors import _CODES
+from roadseg.cuda.pycuda.errors import _CODES
 from roadseg.testing.cuda import SimulatedCuda
 from tests.support.cuda.simulation import FILL_TYPES, code_in, simulated
 

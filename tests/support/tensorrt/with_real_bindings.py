@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import tensorrt as trt
 
-from roadseg.backends.tensorrt.formats import combinations, version_of
+from roadseg.backends.tensorrt.formats import combinations
 from roadseg.backends.tensorrt.plugin import last_plugin_error, register_plugins
+from roadseg.engine.runtime import parse_version
 from roadseg.kernels.kernels import Layout, Variant, variants
 from roadseg.testing.cuda import SimulatedCuda
 from tests.support.tensorrt import plugins as standin
@@ -168,7 +169,7 @@ def plugin() -> None:
     half, int8 = trt.DataType.HALF, trt.DataType.INT8
     hwc8 = trt.TensorFormat.HWC8
     # By hand, these checks were run with the bindings of 10.3 and 10.9, too.
-    offered = combinations(version_of(trt))
+    offered = combinations(parse_version(trt.__version__))
     index_layout = Layout.HWC16 if len(offered) == 6 else Layout.CHW32
     map_format = getattr(trt.TensorFormat, index_layout.name)
     large, small = (2, 24, 5, 8), (2, 24, 3, 4)

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from roadseg.core.errors import BackendError, SinkError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap
 from roadseg.core.types import Frame
 from roadseg.video.reading import Read, Reading, ReadingOptions, Row, Timeline, columns
+from roadseg.video.reading.parquet import read_rows
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
@@ -76,12 +78,14 @@ def test_csv(tmp_path: Path) -> None:
         "corridor_nearest_m",
         "corridor_nearest_class",
         "events",
+        "doubt",
+        "doubtful",
         "share_road",
         "share_traffic_light",
     ]
     assert first == [
         *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
-        *("30", "12.5", "traffic light", "", "0.5", "0.25"),
+        *("30", "12.5", "traffic light", "", "", "", "0.5", "0.25"),
     ]
     assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
 
@@ -98,22 +102,29 @@ def test_json_lines(tmp_path: Path) -> None:
     assert (second["free_m"], second["corridor_occupied"]) == (None, None)
 
 
-def test_parquet_has_types_and_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_has_types_and_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._GROUP_ROWS", 2)
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
     path = tmp_path / "drive.parquet"
     timeline = Timeline(path, NAMES)
     for index in range(5):
         timeline.write(row(index, **(UNKNOWN if index == 4 else {})))
+    timeline.sync()
     assert not path.exists()
     timeline.close(ok=True)
     assert os.listdir(tmp_path) == ["drive.parquet"]
-    assert pq.ParquetFile(path).num_row_groups == 3
     table = pq.read_table(path)
     assert table["frame"].to_pylist() == [0, 1, 2, 3, 4]
     assert table["free_m"].to_pylist()[3:] == [12.345679, None]
     types = {field.name: str(field.type) for field in table.schema}
     assert (types["frame"], types["time_s"], types["events"]) == ("int64", "double", "string")
+
+
+def test_parquet_without_a_row_is_a_table(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    timeline = Timeline(tmp_path / "drive.parquet", NAMES)
+    timeline.close(ok=True)
+    assert pq.read_table(tmp_path / "drive.parquet").num_rows == 0
 
 
 def test_parquet_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
@@ -126,6 +137,70 @@ def test_parquet_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     timeline.close(ok=True)
     assert os.listdir(tmp_path) == ["drive.parquet"]
     assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 300])
+def test_rows_of_a_killed_run_are_read_and_named_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    path = tmp_path / "drive.parquet"
+    killed = Timeline(path, NAMES)
+    for index in range(5):
+        killed.write(row(index))
+    (part,) = tmp_path.iterdir()
+    # As a killed process leaves it: neither closed nor, perhaps, written to its end.
+    data = part.read_bytes()
+    part.write_bytes(data[: len(data) - cut])
+    expected = [0, 1, 2, 3] if cut == 0 else [0, 1]
+    names, columns_, is_cut = read_rows(path)
+    assert is_cut
+    assert columns_[names.index("frame")] == expected
+    after = Timeline(path, NAMES)
+    (warning,) = after.warnings
+    assert f"was killed: its {len(expected)} rows are now in" in warning
+    after.write(row(9))
+    after.close(ok=True)
+    assert sorted(os.listdir(tmp_path)) == ["drive-interrupted-1.parquet", "drive.parquet"]
+    left = pq.read_table(tmp_path / "drive-interrupted-1.parquet")
+    assert left["frame"].to_pylist() == expected
+    killed.close(ok=False)
+
+
+def test_a_killed_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / ".drive.parquet.123-abcdef.part").write_bytes(b"\xff\xff\xff\xff")
+    timeline = Timeline(tmp_path / "drive.parquet", NAMES)
+    assert timeline.warnings == []
+    assert os.listdir(tmp_path) == []
+
+
+def test_parquet_on_a_disk_that_fills_up_keeps_the_rows_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    path = tmp_path / "drive.parquet"
+    timeline = Timeline(path, NAMES)
+    timeline.write(row(0))
+    timeline.write(row(1))
+    table = timeline._table
+
+    class Full:
+        def __init__(self, writer: Any) -> None:
+            self.close = writer.close
+
+        def write_batch(self, _: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(table, "_writer", Full(table._writer))  # type: ignore[attr-defined]
+    timeline.write(row(2))
+    with pytest.raises(SinkError, match="No space left"):
+        timeline.write(row(3))
+    timeline.close(ok=False)
+    assert pq.read_table(path)["frame"].to_pylist() == [0, 1]
+    assert os.listdir(tmp_path) == ["drive.parquet"]
 
 
 @pytest.mark.parametrize("name", ["drive.csv", "drive.jsonl"])

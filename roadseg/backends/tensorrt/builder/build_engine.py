@@ -16,11 +16,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.backends.tensorrt.builder.already_built import already_built
 from roadseg.backends.tensorrt.builder.compile import choose_sm, compile_plan
 from roadseg.backends.tensorrt.builder.graph import NetworkGraph, export_graph
 from roadseg.backends.tensorrt.builder.interrupt import DeferredInterrupt
-from roadseg.backends.tensorrt.builder.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import already_built, build_lock
 from roadseg.backends.tensorrt.builder.parity import Labeller, check_parity, compare, parity_frames
 from roadseg.backends.tensorrt.builder.publish import Draft, claim_engine
 from roadseg.core.cache import user_cache_dir
@@ -29,7 +28,7 @@ from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.size import SizeHW
 from roadseg.core.version import __version__
 from roadseg.core.wording import option
-from roadseg.engine.manifest import EngineManifest, Gpu, ParityFacts, TensorFacts
+from roadseg.engine.manifest import OF_SPEC, EngineManifest, Gpu, ParityFacts, TensorFacts
 from roadseg.engine.runtime import Runtime, load_runtime
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import (
@@ -46,9 +45,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from roadseg.cuda import Cuda, DeviceInfo
+    from roadseg.cuda.api import Cuda, DeviceInfo
 
-__all__ = ["build_engine"]
 
 _REFERENCE = "PyTorch FP32"
 
@@ -131,12 +129,29 @@ def build_engine(
                 _log.info("%s was built meanwhile", path.name)
                 return engine
         graph = export_graph(spec, weights, progress=progress)
-        plan, build_s = _compile(graph, spec, runtime, device, progress)
+        clock, began_s = StageClock("building", progress), time.monotonic()
+        clock.at(0.0)
+        with DeferredInterrupt() as interrupt:
+            plan = compile_plan(
+                graph.content,
+                spec,
+                runtime,
+                timing_cache=None if device is None else _timing_cache(runtime, device),
+                on_phase=clock.at,
+                cancelled=lambda: interrupt.requested,
+            )
+        # Only Ctrl-C cancels, and that has left the block already.
+        assert plan is not None
+        clock.at(1.0)
+        build_s = time.monotonic() - began_s
         manifest = _describe(spec, graph, runtime, device, plan, build_s)
         draft = stack.enter_context(Draft(path))
         draft.write_plan(plan)
         del plan
-        reason = f"no GPU: {no_gpu}" if cuda is None else _foreign(manifest, cuda)
+        # Where the GPU that is here cannot run it, it cannot be proved.
+        reason: str | None = f"no GPU: {no_gpu}"
+        if cuda is not None:
+            reason = next(iter(stale_reasons(manifest, device=cuda.device)), None)
         if cuda is not None and frames is not None and reason is None:
             engine = EngineFile(draft.plan_path, manifest)
             parity = _prove(engine, runtime, cuda, weights.path, frames, progress)
@@ -149,7 +164,7 @@ def build_engine(
 def _open(spec: EngineSpec, open_cuda: Callable[[], Cuda] | None) -> tuple[Cuda | None, str]:
     """The GPU, or why there is none, which only TensorRT-RTX does not mind."""
     if open_cuda is None:
-        from roadseg.cuda import load_cuda
+        from roadseg.cuda.load import load_cuda
 
         open_cuda = load_cuda
     try:
@@ -178,35 +193,6 @@ def _path(
     return engine_path(spec, runtime, device, weights_sha256=weights_sha256, folder=output)
 
 
-def _compile(
-    graph: NetworkGraph,
-    spec: EngineSpec,
-    runtime: Runtime,
-    device: DeviceInfo | None,
-    progress: ShowProgress | None,
-) -> tuple[bytes, float]:
-    """The plan, and how many seconds it took."""
-    from roadseg.export.onnx import INPUT_NAME
-
-    clock = StageClock("building", progress)
-    clock.at(0.0)
-    start_s = time.monotonic()
-    with DeferredInterrupt() as interrupt:
-        plan = compile_plan(
-            graph.content,
-            spec,
-            runtime,
-            input_name=INPUT_NAME,
-            timing_cache=None if device is None else _timing_cache(runtime, device),
-            on_phase=clock.at,
-            cancelled=lambda: interrupt.requested,
-        )
-    # Only Ctrl-C cancels, and that has left the block already.
-    assert plan is not None
-    clock.at(1.0)
-    return plan, time.monotonic() - start_s
-
-
 def _timing_cache(runtime: Runtime, device: DeviceInfo) -> Path:
     """Where one TensorRT on one GPU keeps how long kernels take."""
     major, minor = device.compute_capability
@@ -228,23 +214,16 @@ def _describe(
     own = spec.model != spec.model_name
     only_here = spec.target == "tensorrt" and device is not None
     return EngineManifest(
+        **{name: getattr(spec, name) for name in OF_SPEC},
         model=spec.model_name,
         source=str(Path(spec.model).resolve()) if own else spec.model,
         architecture=graph.architecture,
         weights_sha256=graph.weights_sha256,
         graph_sha256=graph.sha256,
         export_sha256=export_sha256(),
-        precision=spec.precision,
-        size_hw=spec.size_hw,
-        batch=spec.batch,
-        lowering=spec.lowering,
-        portable=spec.portable,
         kernels_sha256=source_hash() if spec.lowering == "plugin" else None,
-        target=spec.target,
         tensorrt_version=runtime.version_text,
         gpu=Gpu(device.name, device.compute_capability) if device and only_here else None,
-        sm=spec.sm,
-        workspace_mb=spec.workspace_mb,
         classes=graph.classes.names,
         palette_rgb=tuple((int(r), int(g), int(b)) for b, g, r in graph.classes.palette_bgr),
         calibration=graph.calibration,
@@ -269,12 +248,6 @@ def _tensors(spec: EngineSpec) -> tuple[TensorFacts, ...]:
         TensorFacts(INPUT_NAME, "input", "uint8", (frames, height, width, 3), "NHWC, BGR"),
         TensorFacts("labels", "output", "uint8", (frames, height, width), "NHW, class ids"),
     )
-
-
-def _foreign(manifest: EngineManifest, cuda: Cuda) -> str | None:
-    """Why the GPU that is here cannot run the engine; None if it can."""
-    reasons = stale_reasons(manifest, device=cuda.device)
-    return reasons[0] if reasons else None
 
 
 def _prove(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,8 @@ from roadseg.engine.runtime import Runtime
 from roadseg.engine.spec import EngineSpec
 
 if TYPE_CHECKING:
-    from roadseg.cuda import DeviceInfo
+    from roadseg.cuda.api import DeviceInfo
 
-__all__ = ["available_sm", "choose_sm", "compile_plan"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,6 @@ def compile_plan(
     spec: EngineSpec,
     runtime: Runtime,
     *,
-    input_name: str = "frame_bgr",
     timing_cache: Path | None = None,
     on_phase: Callable[[float, str], object] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -87,7 +86,6 @@ def compile_plan(
         graph: a serialised ONNX model of that precision, lowering, size and batch.
         spec: what it is; of TensorRT-RTX with the compute capabilities to build for.
         runtime: what builds it.
-        input_name: of the graph's input.
         timing_cache: file of measurements of earlier builds; TensorRT only.
         on_phase: called with the fraction done, and what is being done.
         cancelled: asked often whether to give up.
@@ -101,85 +99,79 @@ def compile_plan(
     """
     with listen(runtime.trt) as (logger, messages):
         monitor = make_monitor(runtime.trt, on_phase, cancelled)
+        build = _Build(spec, runtime, logger, messages)
         try:
-            build = _Build(spec, runtime, logger, messages)
-            return build.run(graph, input_name, timing_cache, monitor)
+            builder = build.builder()
+            network = build.parse(builder, graph)
+            config = builder.create_builder_config()
+            build.configure(builder, config)
+            config.progress_monitor = monitor
+            # TensorRT-RTX measures nothing while it builds: there its timing cache is deprecated.
+            cache = None
+            if timing_cache is not None and runtime.target == "tensorrt":
+                cache = build.attach_cache(config, timing_cache)
+            plan = builder.build_serialized_network(network, config)
+            if cache is not None and timing_cache is not None:
+                # What was measured before a failure or Ctrl-C was measured all the same.
+                keep_in_cache(timing_cache, bytes(config.get_timing_cache().serialize()))
+            if monitor.error is not None:
+                raise monitor.error
+            if plan is None and not monitor.cancelled():
+                raise build.failure()
+            return None if plan is None else bytes(plan)
         finally:
             for line in messages.lines:
                 _log.debug("%s: %s", runtime.name, line)
 
 
+@dataclass
 class _Build:
     """One build; what TensorRT makes lives as long as this."""
 
-    def __init__(self, spec: EngineSpec, runtime: Runtime, logger: Any, messages: Messages) -> None:
-        self._spec = spec
-        self._runtime = runtime
-        self._trt = runtime.trt
-        self._logger = logger
-        self._messages = messages
+    spec: EngineSpec
+    runtime: Runtime
+    logger: Any
+    messages: Messages
 
-    def run(
-        self, graph: bytes, input_name: str, timing_cache: Path | None, monitor: Any
-    ) -> bytes | None:
-        builder = self._builder()
-        network = self._parse(builder, graph)
-        config = builder.create_builder_config()
-        self._configure(builder, config, input_name)
-        config.progress_monitor = monitor
-        # TensorRT-RTX measures nothing while it builds: there its timing cache is deprecated.
-        cache = None
-        if timing_cache is not None and self._runtime.target == "tensorrt":
-            cache = self._attach_cache(config, timing_cache)
-        plan = builder.build_serialized_network(network, config)
-        if cache is not None and timing_cache is not None:
-            # What was measured before a failure or Ctrl-C was measured all the same.
-            keep_in_cache(timing_cache, bytes(config.get_timing_cache().serialize()))
-        if monitor.error is not None:
-            raise monitor.error
-        if plan is None:
-            if monitor.cancelled():
-                return None
-            raise self._failure()
-        return bytes(plan)
-
-    def _builder(self) -> Any:
+    def builder(self) -> Any:
         try:
-            return self._trt.Builder(self._logger)
+            return self.runtime.trt.Builder(self.logger)
         except (TypeError, RuntimeError) as exc:  # what pybind11 makes of a null pointer
-            reason = first_reason(self._messages.errors)
+            reason = first_reason(self.messages.errors)
             raise BackendError(
-                f"{self._runtime.name} cannot start ({reason})", fix="see 'roadseg doctor'"
+                f"{self.runtime.name} cannot start ({reason})", fix="see 'roadseg doctor'"
             ) from exc
 
-    def _parse(self, builder: Any, graph: bytes) -> Any:
-        trt = self._trt
+    def parse(self, builder: Any, graph: bytes) -> Any:
+        trt = self.runtime.trt
         flags = 0
-        if self._runtime.target == "tensorrt" and self._runtime.version[0] < 11:
+        if self.runtime.target == "tensorrt" and self.runtime.version[0] < 11:
             flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(flags)
         self._register_plugins()
-        parser = trt.OnnxParser(network, self._logger)
+        parser = trt.OnnxParser(network, self.logger)
         if not parser.parse(graph):
             raise self._refusal(parser)
         return network
 
     def _register_plugins(self) -> None:
         # TensorRT-RTX has no plugins in Python, and ends the process when one is registered.
-        if self._spec.lowering != "plugin":
+        if self.spec.lowering != "plugin":
             return
-        if self._spec.portable:
+        if self.spec.portable:
             from roadseg.backends.tensorrt.portable import register_portable
 
-            register_portable(self._trt)
+            register_portable(self.runtime.trt)
         else:
             from roadseg.backends.tensorrt.plugin import last_plugin_error, register_plugins
 
             last_plugin_error()  # of an earlier build
-            register_plugins(self._trt)
+            register_plugins(self.runtime.trt)
 
-    def _configure(self, builder: Any, config: Any, input_name: str) -> None:
-        trt, spec = self._trt, self._spec
+    def configure(self, builder: Any, config: Any) -> None:
+        from roadseg.export.onnx import INPUT_NAME
+
+        trt, spec = self.runtime.trt, self.spec
         if spec.workspace_mb is not None:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mb << 20)
         if spec.precision == "fp32":
@@ -187,61 +179,61 @@ class _Build:
             config.clear_flag(trt.BuilderFlag.TF32)
         if spec.is_dynamic:
             profile = builder.create_optimization_profile()
-            profile.set_shape(input_name, *((count, *spec.size_hw, 3) for count in spec.batch))
+            profile.set_shape(INPUT_NAME, *((count, *spec.size_hw, 3) for count in spec.batch))
             if config.add_optimization_profile(profile) < 0:
-                raise self._failure()
-        if self._runtime.target == "tensorrt-rtx":
+                raise self.failure()
+        if self.runtime.target == "tensorrt-rtx":
             config.num_compute_capabilities = len(spec.sm)
             for index, number in enumerate(spec.sm):
                 capability = getattr(trt.ComputeCapability, f"SM{number}")
                 if not config.set_compute_capability(capability, index):
-                    raise self._failure()
+                    raise self.failure()
 
-    def _attach_cache(self, config: Any, path: Path) -> Any:
+    def attach_cache(self, config: Any, path: Path) -> Any:
         kept = b""
         with contextlib.suppress(OSError):  # none yet, or unreadable: everything is measured
             kept = path.read_bytes()
         # It says so in an error when the file is damaged or of another version. That is no failure
         # of the build.
-        errors = self._messages.errors.copy()
+        errors = self.messages.errors.copy()
         cache = config.create_timing_cache(kept)
         if cache is None or not config.set_timing_cache(cache, False):
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, False)
-        self._messages.errors[:] = errors
+        self.messages.errors[:] = errors
         return cache
 
     def _refusal(self, parser: Any) -> EngineError:
-        name = self._spec.model_name
+        name = self.spec.model_name
         plugin_error = self._plugin_error()
         if parser.num_errors:
             error = parser.get_error(0)
             node = error.node_name()
             reason = (f"node {node}: " if node else "") + first_reason([error.desc()])
         else:
-            reason = first_reason(self._messages.errors)
+            reason = first_reason(self.messages.errors)
         return EngineError(
-            f"{self._runtime.name} refuses the network {name} ({plugin_error or reason})",
+            f"{self.runtime.name} refuses the network {name} ({plugin_error or reason})",
             fix="report it with this line",
         )
 
-    def _failure(self) -> EngineError:
-        errors = self._messages.errors
-        model = self._spec.model_name
+    def failure(self) -> EngineError:
+        errors = self.messages.errors
+        model = self.spec.model_name
         plugin_error = self._plugin_error()
         if is_out_of_memory(errors):
             return EngineError(
-                f"the GPU's memory is full: {self._runtime.name} cannot build {model}",
+                f"the GPU's memory is full: {self.runtime.name} cannot build {model}",
                 fix=f"close other programs that use the GPU, or use a smaller {option('--size')}, "
                 f"{option('--batch')} or {option('--workspace')}",
             )
         return EngineError(
-            f"{self._runtime.name} cannot build {model} ({plugin_error or first_reason(errors)})",
+            f"{self.runtime.name} cannot build {model} ({plugin_error or first_reason(errors)})",
             fix=f"try another {option('--size')}, or see 'roadseg doctor'",
         )
 
     def _plugin_error(self) -> str | None:
-        if self._spec.lowering != "plugin" or self._spec.portable:
+        if self.spec.lowering != "plugin" or self.spec.portable:
             return None
         from roadseg.backends.tensorrt.plugin import last_plugin_error
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from roadseg.weights import ModelFile
     from roadseg.weights.calibration import Calibration
 
-__all__ = ["NetworkGraph", "export_graph"]
 
 _log = logging.getLogger(__name__)
 

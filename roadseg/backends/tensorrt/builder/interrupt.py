@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
-
-__all__ = ["DeferredInterrupt"]
 
 
 class DeferredInterrupt:
@@ -59,13 +57,7 @@ class DeferredInterrupt:
         self._active = True
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del kind, error, traceback
+    def __exit__(self, *_error: object) -> None:
         if not self._active:
             return
         self._active = False
@@ -83,6 +75,5 @@ class DeferredInterrupt:
                 self._handlers[self._number](self._number, None)
             raise KeyboardInterrupt
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._number = number

@@ -18,8 +18,6 @@ from roadseg.core.wording import option
 from roadseg.engine.manifest import ParityFacts
 from roadseg.engine.spec import Precision
 
-__all__ = ["MIN_AGREEMENT", "Labeller", "check_parity", "compare", "parity_frames"]
-
 MIN_AGREEMENT = 0.99
 """Share of pixels that must keep their label in FP16 and FP32. INT8 has a gate of its own: mIoU."""
 

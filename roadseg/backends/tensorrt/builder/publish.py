@@ -11,8 +11,6 @@ from roadseg.core.files import claim_file, hidden_beside, new_part, writing
 from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
-__all__ = ["Draft", "claim_engine"]
-
 
 def claim_engine(path: Path) -> None:
     """Make sure that an engine can be written to `path`; see `claim_file`.
@@ -42,8 +40,7 @@ class Draft:
     def __enter__(self) -> Draft:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        del error
+    def __exit__(self, *_error: object) -> None:
         with contextlib.suppress(OSError):
             self.plan_path.unlink(missing_ok=True)
 

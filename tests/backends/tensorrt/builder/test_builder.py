@@ -17,10 +17,9 @@ import pytest
 from roadseg.backends.fake import FakeBackend
 from roadseg.backends.tensorrt.builder import build_engine as subject
 from roadseg.backends.tensorrt.builder import publish
-from roadseg.backends.tensorrt.builder.already_built import already_built
 from roadseg.backends.tensorrt.builder.build_engine import build_engine
 from roadseg.backends.tensorrt.builder.graph import export_graph
-from roadseg.backends.tensorrt.builder.lock import build_lock
+from roadseg.backends.tensorrt.builder.lock import already_built, build_lock
 from roadseg.core.errors import (
     BackendError,
     DataError,
@@ -399,7 +398,7 @@ def test_a_gpu_of_its_own_is_closed(
     closed: list[int] = []
 
     shop.cuda.close = lambda: closed.append(1)
-    monkeypatch.setattr("roadseg.cuda.load_cuda", lambda: shop.cuda)
+    monkeypatch.setattr("roadseg.cuda.load.load_cuda", lambda: shop.cuda)
     options = shop.options()
     del options["open_cuda"]
     build_engine(spec, output=tmp_path, **options)

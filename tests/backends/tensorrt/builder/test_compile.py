@@ -13,7 +13,7 @@ import pytest
 
 from roadseg.backends.tensorrt.builder.compile import available_sm, choose_sm, compile_plan
 from roadseg.core.errors import BackendError, EngineError, UsageError
-from roadseg.cuda import DeviceInfo
+from roadseg.cuda.api import DeviceInfo
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen
 from roadseg.engine.spec import EngineSpec
 from tests.support.tensorrt import builder

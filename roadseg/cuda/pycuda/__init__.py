@@ -1,0 +1,1 @@
+"""CUDA through pycuda, for machines where cuda-bindings cannot be installed."""

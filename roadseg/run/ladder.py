@@ -1,0 +1,101 @@
+"""Every rung of `--model auto`, measured with a source: `roadseg bench --all`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from roadseg.core.errors import UsageError
+from roadseg.core.size import SizeHW
+from roadseg.core.wording import option
+from roadseg.loading.auto import choose_for, ladder
+from roadseg.loading.choice import AUTO, choose
+from roadseg.loading.ladder.rungs import Rung
+from roadseg.media.sources.opening import open_source
+from roadseg.run.bench import BenchReport, bench
+from roadseg.run.video import RunOptions
+
+if TYPE_CHECKING:
+    from roadseg.core.progress import ShowProgress
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRung:
+    """A rung and how fast it is.
+
+    Attributes:
+        rung: network, area of its input and mIoU.
+        report: what was measured.
+        chosen: `auto` takes this one for the source.
+    """
+
+    rung: Rung
+    report: BenchReport
+    chosen: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`."""
+        return {"miou": self.rung.miou, "auto": self.chosen, **self.report.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class LadderReport:
+    """The ladder for one source.
+
+    Attributes:
+        rungs: the most accurate first.
+        source_hw: size of the source's frames.
+        rate: its frames a second; None: it does not say.
+    """
+
+    rungs: tuple[MeasuredRung, ...]
+    source_hw: SizeHW
+    rate: Fraction | None
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`."""
+        return {
+            "source_hw": list(self.source_hw),
+            "rate": None if self.rate is None else float(self.rate),
+            "rungs": [rung.to_json() for rung in self.rungs],
+        }
+
+
+def bench_ladder(
+    options: RunOptions, *, encode: bool = True, progress: ShowProgress | None = None
+) -> LadderReport:
+    """Run the pipeline with each rung in turn; see `bench`.
+
+    Args:
+        options: as for `bench`; `model` and `size_hw` are those of the rungs.
+        encode: encode the pictures to H.264, into a file that is thrown away.
+        progress: see `roadseg.Segmenter`.
+
+    Raises:
+        UsageError: there is no ladder for this backend.
+        RoadsegError: something cannot be opened or fails while running.
+    """
+    with open_source(
+        options.source, rtsp_transport=options.rtsp_transport, fps=options.fps
+    ) as source:
+        frame_hw = source.info.size_hw
+        rate = source.info.rate
+        if frame_hw is None:
+            frame = source.read()
+            frame_hw = (1, 1) if frame is None else frame.size_hw
+    choice = choose(AUTO, options.backend, threads=options.threads)
+    rungs = ladder(choice, frame_hw)
+    if not rungs:
+        raise UsageError(
+            f"there is no ladder for the {choice.backend} backend",
+            fix=f"use {option('--backend', 'openvino')}, or leave {option('--all', True)} out",
+        )
+    chosen = choose_for(choice, frame_hw, rate)
+    measured = []
+    for rung in rungs:
+        named = replace(options, model=rung.model, size_hw=rung.network_hw(frame_hw))
+        report = bench(named, encode=encode, progress=progress)
+        takes = (rung.model, rung.pixels) == (chosen.model, chosen.pixels)
+        measured.append(MeasuredRung(rung, report, takes))
+    return LadderReport(tuple(measured), frame_hw, rate)

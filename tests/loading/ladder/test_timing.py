@@ -1,0 +1,157 @@
+"""Rungs are timed in little time, and beside other load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain, cycle, repeat
+from pathlib import Path
+
+import pytest
+
+from roadseg.core.errors import BackendError
+from roadseg.loading.ladder.load import Span, waited_s
+from roadseg.loading.ladder.rungs import Rung
+from roadseg.loading.ladder.timing import LIMIT_S, time_rungs
+from tests.loading.ladder.conftest import FakeMachine
+
+Rungs = tuple[Rung, ...]
+Make = Callable[..., FakeMachine]
+
+
+def timed(machine: FakeMachine, rungs: Rungs, allowed_ms: float, known_ms=None):  # type: ignore[no-untyped-def]
+    started_s = machine.now_s
+    timing = time_rungs(rungs, allowed_ms, known_ms or {}, machine.open, clocks=machine.clocks)
+    assert machine.open_now == [], "every network is given back"
+    return timing, machine.now_s - started_s
+
+
+@pytest.mark.parametrize("slowness", [0.1, 0.5, 1.0, 1.5, 2.5])
+def test_the_times_that_decide_are_measured(lite: Rungs, machine: Make, slowness: float) -> None:
+    fake = machine(slowness)
+    timing, took_s = timed(fake, lite, 40.0)
+    assert took_s <= LIMIT_S
+    assert 1 <= len(fake.opened) <= 3
+    assert timing.times_ms == pytest.approx(
+        {rung: rung.cost_ms * slowness for rung in fake.opened}, abs=0.01
+    )
+    assert not timing.disturbed
+    fitting = [rung for rung in lite if rung.cost_ms * slowness <= 40]
+    assert fitting[0] in timing.times_ms
+
+
+def test_known_times_are_not_measured_again(lite: Rungs, machine: Make) -> None:
+    fake = machine(1.0)
+    timing, _ = timed(fake, lite, 40.0)
+    again, took_s = timed(fake, lite, 40.0, timing.times_ms)
+    assert took_s == 0
+    assert again == timing
+    # Another source needs another rung: that one alone is added.
+    before = len(fake.opened)
+    timed(fake, lite, 100.0, timing.times_ms)
+    assert fake.opened[before:] == [lite[0]]
+
+
+def test_a_machine_that_compiles_slowly_measures_less_in_the_same_time(
+    lite: Rungs, machine: Make
+) -> None:
+    fake = machine(1.0, compile_s=1.4)
+    timing, took_s = timed(fake, lite, 40.0)
+    assert len(fake.opened) == 1
+    assert took_s <= LIMIT_S
+    assert set(timing.times_ms) == {lite[2]}
+
+
+def test_a_machine_too_slow_for_anything_is_timed_once(lite: Rungs, machine: Make) -> None:
+    fake = machine(60.0, compile_s=2.0)  # a processor without AVX2
+    timing, took_s = timed(fake, lite, 40.0)
+    assert fake.opened == [lite[2]]
+    assert took_s < 2.0 + 4 * 60.0 * lite[2].cost_ms / 1e3 + 0.1
+    assert set(timing.times_ms) == {lite[2]}
+
+
+def test_other_load_meets_all_rungs_and_the_median_counts(lite: Rungs, machine: Make) -> None:
+    fake = machine(1.0)
+    # Something runs in every fifth frame.
+    fake.load = cycle([1.0, 1.0, 1.0, 1.0, 3.0])
+    timing, _ = timed(fake, lite, 40.0)
+    for rung, took_ms in timing.times_ms.items():
+        assert took_ms == pytest.approx(rung.cost_ms, abs=0.01)
+    assert not timing.disturbed
+
+
+def test_times_that_other_load_has_spoilt_are_marked(lite: Rungs, machine: Make) -> None:
+    fake = machine(1.0)
+    fake.load = chain(repeat(1.0, 7), repeat(2.0))
+    timing, took_s = timed(fake, lite, 40.0)
+    assert timing.disturbed
+    assert took_s <= LIMIT_S
+
+
+@pytest.mark.parametrize(
+    ("waits", "disturbed"), [(0.0, False), (0.1, False), (0.3, True), (9.0, True)]
+)
+def test_steady_load_is_taken_off(
+    lite: Rungs, machine: Make, waits: float, disturbed: bool
+) -> None:
+    fake = machine(1.0)
+    fake.waits = waits
+    timing, took_s = timed(fake, lite, 40.0)
+    assert timing.disturbed is disturbed
+    assert took_s <= LIMIT_S
+    for rung, took_ms in timing.times_ms.items():
+        assert took_ms == pytest.approx(rung.cost_ms, abs=0.01)
+
+
+def test_where_nobody_counts_the_waiting_the_clock_counts(lite: Rungs, machine: Make) -> None:
+    fake = machine(1.0)
+    fake.waits, fake.tells = 0.5, False
+    timing, _ = timed(fake, lite, 40.0)
+    for rung, took_ms in timing.times_ms.items():
+        assert took_ms == pytest.approx(1.5 * rung.cost_ms, abs=0.01)
+
+
+def test_the_waiting_of_threads(tmp_path: Path) -> None:
+    assert waited_s(tmp_path) is None
+    assert waited_s(tmp_path / "none") is None
+    for name, content in (("1", "5 1500000000 9\n"), ("2", "5 500000000 9\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "schedstat").write_text(content)
+    assert waited_s(tmp_path) == 2.0
+    (tmp_path / "2" / "schedstat").write_text("garbage")
+    assert waited_s(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("span", "free_s"),
+    [
+        (Span(0.04, 0.08, 0.0), 0.04),
+        (Span(0.08, 0.08, 0.08), 0.04),  # two threads, half of the time each
+        (Span(0.44, 0.08, 0.80), 0.04),  # ten programs
+        (Span(0.010, 0.001, 0.001), 0.009),  # on a GPU
+    ],
+)
+def test_what_a_stretch_of_time_would_have_been(span: Span, free_s: float) -> None:
+    assert span.free_s == pytest.approx(free_s)
+
+
+def test_on_a_gpu_the_next_network_is_tried_where_the_best_is_too_slow() -> None:
+    segnet, small = Rung("segnet", 168960, 0.8), Rung("segnet-lite", 168960, 0.73)
+    for frame_ms, opened in ((9.0, [segnet]), (90.0, [segnet, small])):
+        fake = FakeMachine(lambda rung, ms=frame_ms: ms if rung.model == "segnet" else 1.0)
+        timed(fake, (segnet, small), 20.0)
+        assert fake.opened == opened
+
+
+def test_a_network_that_fails_is_an_error_and_leaves_nothing_open(
+    lite: Rungs, machine: Make
+) -> None:
+    fake = machine(1.0)
+
+    def fail(rung: Rung):  # type: ignore[no-untyped-def]
+        if fake.opened:
+            raise BackendError("out of memory")
+        return fake.open(rung)
+
+    with pytest.raises(BackendError, match="out of memory"):
+        time_rungs(lite, 40.0, {}, fail, clocks=fake.clocks)
+    assert fake.open_now == []

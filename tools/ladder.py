@@ -1,0 +1,152 @@
+"""`python -m tools.ladder` (`make ladder`): how the shipped INT8 models score at other inputs.
+
+`roadseg run` takes the best rung that a processor has time for, so that each rung's accuracy and
+cost must be those of the weights that ship. `make weights` measures the ladder, too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.cli import main
+from roadseg.core.geometry import Geometry, network_size, postprocess, preprocess
+from roadseg.core.progress import ShowProgress, StageClock
+from roadseg.core.types import Image, Labels
+from roadseg.datasets.camvid import CamVid
+from roadseg.evaluation.evaluate import LabelledFrames
+from roadseg.metrics.confusion import ConfusionMatrix
+from roadseg.synth.drive import random_scene
+from roadseg.weights import RungScores, load_manifest, resolve_model, write_ladder
+from tools.figures import refresh_figures
+
+PIXELS = (
+    192 * 256,
+    224 * 288,
+    256 * 352,
+    288 * 384,
+    320 * 416,
+    352 * 480,
+    416 * 576,
+    480 * 640,
+)
+"""Areas of the rungs, each a shape of its own for frames of 4:3 and for frames of 16:9."""
+
+program = typer.Typer(add_completion=False)
+
+# Another seed than those of clips and of training sets.
+_SEED = 712_000_000
+_HD_HW = (720, 1280)
+
+
+class HdScenes:
+    """Rendered scenes of 720x1280 with exact labels, none of them in a clip or a training set.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int = 48) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[Image, Labels]]:
+        for index in range(self._count):
+            yield random_scene(_SEED + index, _HD_HW)
+
+
+def measure_ladder(
+    model: Path | Any,
+    name: str,
+    datasets: Mapping[str, LabelledFrames],
+    *,
+    pixels: Sequence[int] | None = None,
+    progress: ShowProgress | None = None,
+    clock: Callable[[], float] = time.process_time,
+) -> tuple[RungScores, ...]:
+    """Score a model for OpenVINO at inputs of several areas.
+
+    The rungs take turns frame by frame, on one thread, so that their costs can be compared.
+
+    Args:
+        model: see `OpenVinoBackend`.
+        name: the model's name.
+        datasets: `val`, on which the cost is measured as well, and others.
+        pixels: of the rungs; default: `PIXELS`.
+        progress: shows how many frames are done.
+        clock: processor time in seconds.
+    """
+    pixels = PIXELS if pixels is None else pixels
+    miou: dict[int, dict[str, float]] = {each: {} for each in pixels}
+    cost_ms: dict[int, float] = {}
+    for key, dataset in datasets.items():
+        confusions = {each: ConfusionMatrix() for each in pixels}
+        taken_ms: dict[int, list[float]] = {each: [] for each in pixels}
+        with ExitStack() as stack:
+            backends: dict[int, OpenVinoBackend] = {}
+            watch = StageClock(f"{name} on {key}", progress)
+            for done, (image_bgr, true_ids) in enumerate(dataset, start=1):
+                source_hw = (image_bgr.shape[0], image_bgr.shape[1])
+                for each in pixels:
+                    if each not in backends:
+                        size_hw = network_size(source_hw, budget=each)
+                        backends[each] = OpenVinoBackend(
+                            model, size_hw, name=name, precision="int8", threads=1
+                        )
+                        stack.callback(backends[each].close)
+                    network_hw = backends[each].network_hw
+                    network_bgr, _ = preprocess(image_bgr, network_hw)
+                    started_s = clock()
+                    network_ids = backends[each].infer(network_bgr[np.newaxis])[0]
+                    taken_ms[each].append((clock() - started_s) * 1e3)
+                    labels_hw = (true_ids.shape[0], true_ids.shape[1])
+                    way_back = Geometry(source_hw=labels_hw, network_hw=network_hw)
+                    confusions[each].update(postprocess(network_ids, way_back).ids, true_ids)
+                watch.step(done, len(dataset))
+        for each in pixels:
+            miou[each][key] = round(confusions[each].miou, 4)
+            if key == "val":
+                cost_ms[each] = round(statistics.median(taken_ms[each]), 1)
+    return tuple(RungScores(each, cost_ms[each], miou[each]) for each in pixels)
+
+
+@program.command()
+def ladder(
+    data: Annotated[Path, typer.Option(help="Folder in the CamVid layout; val is scored.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Which models; by default all that ship in INT8.")
+    ] = None,
+) -> None:
+    """Score each shipped INT8 model at each rung's input, and write the manifest's ladders.
+
+    The documentation's figures follow.
+    """
+    from roadseg.cli.progress_bar import progress_bar
+
+    names = model or [name for name, entry in load_manifest().items() if "openvino" in entry.files]
+    datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val"), "720p": HdScenes()}
+    for name in names:
+        file = resolve_model(name, "openvino")
+        with progress_bar() as progress:
+            rungs = measure_ladder(file.path, name, datasets, progress=progress)
+        write_ladder(name, rungs)
+        for rung in rungs:
+            scores = ", ".join(f"{key} {miou:.4f}" for key, miou in rung.miou.items())
+            typer.echo(f"{name} {rung.pixels} pixels: {rung.cost_ms:.1f} ms, mIoU {scores}")
+        for path in refresh_figures(load_manifest()[name], Path()):
+            typer.echo(f"{path} follows")
+
+
+if __name__ == "__main__":
+    sys.exit(main(program=program, name="python -m tools.ladder"))
