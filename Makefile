@@ -41,8 +41,10 @@ $(TEST)/.installed: pyproject.toml $(TEST)/.python-$(VERSION)
 # New weights: quantise, measure and write what a training run reached.
 #   make weights RUN=runs/segnet-lite DATA=CamVid
 #   make weights RUN=runs/segnet DATA=CamVid ARGS=--no-int8      FP16 weights alone
+#   make weights MODEL=segnet-lite DATA=CamVid                   INT8 again, of the weights that ship
 weights: weights-arguments $(TEST)/.installed
-	@$(TEST)/bin/python -m tools.release_weights --run $(RUN) --data $(DATA) --note "$(NOTE)" $(ARGS)
+	@$(TEST)/bin/python -m tools.release_weights $(if $(MODEL),--model $(MODEL),--run $(RUN)) --data $(DATA) \
+		--note "$(NOTE)" $(ARGS)
 
 # The accuracy of what ships at every input that `--model auto` chooses from; `make weights` measures
 # that of new weights, too.
@@ -58,7 +60,7 @@ temperature: $(TEST)/.installed
 
 # Before the environment is made, which takes minutes.
 weights-arguments:
-	@test -d "$(RUN)" || { echo "no folder of 'roadseg train' at RUN=$(RUN)" >&2; exit 2; }
+	@test -n "$(MODEL)" || test -d "$(RUN)" || { echo "no folder of 'roadseg train' at RUN=$(RUN)" >&2; exit 2; }
 	@test -d "$(DATA)" || { echo "no folder in the CamVid layout at DATA=$(DATA)" >&2; exit 2; }
 
 clean:

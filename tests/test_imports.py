@@ -38,7 +38,6 @@ ROOMS_OF_LIBRARIES = {
     "concurrent": ("video/", "live/web/", "training/checkpoint"),
     "multiprocessing": ("training/",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
-    "nncf": ("quantize/",),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",
@@ -69,7 +68,7 @@ ROOMS_OF_LIBRARIES = {
 NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", "render/", "road/")
 
 # What `roadseg --help` and a command's own errors must not wait for.
-HEAVY = {"torch", "openvino", "av", "nncf", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
+HEAVY = {"torch", "openvino", "av", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
 HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
 HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
@@ -226,4 +225,4 @@ def test_segmenting_with_the_fake_backend_loads_no_training_library() -> None:
         "print(*sys.modules)"
     ).split()
     assert "roadseg.loading.segmenter" in loaded
-    assert not {"torch", "onnx", "nncf", "onnxruntime", "tensorboard"} & set(loaded)
+    assert not {"torch", "onnx", "onnxruntime", "tensorboard"} & set(loaded)

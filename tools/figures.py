@@ -90,12 +90,12 @@ def replace_figures(text: str, name: str, figures: Mapping[str, str]) -> str:
     return text
 
 
-def refresh_documents(entry: ManifestEntry, run: Path, checkout: Path) -> list[Path]:
+def refresh_documents(entry: ManifestEntry, run: Path | None, checkout: Path) -> list[Path]:
     """Bring README, accuracy page, picture and curves up to date with a model that ships.
 
     Args:
         entry: its manifest entry.
-        run: folder of the training run, for its curves.
+        run: folder of the training run, for its curves; None where they stay as they are.
         checkout: the project's folder.
 
     Returns:
@@ -106,8 +106,8 @@ def refresh_documents(entry: ManifestEntry, run: Path, checkout: Path) -> list[P
     """
     written = refresh_figures(entry, checkout)
     try:
-        curves = run / "curves.png"
-        if curves.is_file():
+        curves = run / "curves.png" if run is not None else None
+        if curves is not None and curves.is_file():
             target = checkout / "docs" / "curves" / f"{entry.name}.png"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(curves, target)

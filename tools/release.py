@@ -8,16 +8,17 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, UsageError
 from roadseg.core.files import claim_file, whole_files, writing
 from roadseg.core.geometry import network_size
 from roadseg.core.labels import CAMVID
 from roadseg.core.weights_file import SUFFIX, best_weights
+from roadseg.core.wording import option
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
 from roadseg.datasets.frames import collect_frames
@@ -26,9 +27,9 @@ from roadseg.export.ir import finish_ir, from_onnx, save_ir
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
 from roadseg.models import load_weights, weights_bytes
-from roadseg.quantize.for_openvino import quantize_within
-from roadseg.quantize.for_tensorrt import calibrate_network
-from roadseg.weights import WEIGHTS_DIR, RungScores, write_manifest_entry
+from roadseg.quantize.quantizing import int8_network
+from roadseg.quantize.search import calibrate_network
+from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
 from tools.ladder import measure_ladder
 
@@ -92,13 +93,78 @@ def release(
     name = str(meta["model"])
     del meta["model"]
     training = _training(config, meta, note)
+    weights = weights_bytes(module, name, **meta, training=training)
+    source = _Source(name, module, weights, training)
+    return _release(
+        source, data, frame_list, sample, scenes, int8, max_drop_points, directory, scales_dir
+    )
+
+
+def requantize(
+    name: str,
+    data: Path,
+    frame_list: Path | None = None,
+    *,
+    sample: LabelledClip | None = None,
+    scenes: LabelledFrames | None = None,
+    max_drop_points: float = 0.5,
+    directory: Path = WEIGHTS_DIR,
+) -> Release:
+    """Make the INT8 files of a shipped model again, from the weights that ship.
+
+    Its weights, what its manifest says of them and TensorRT's scales stay as they are.
+
+    Args:
+        name: of the model.
+        data: see `release`, as for all else.
+
+    Raises:
+        UsageError: no such model ships.
+        ModelError, DataError, QualityGateError, SinkError: see `release`.
+    """
+    entries = load_manifest(directory)
+    if name not in entries:
+        raise UsageError(
+            f"there is no model {name!r} in {directory}", fix=f"use {option('--model', *entries)}"
+        )
+    file = entries[name].files["torch"].parts[0].path
+    module, _meta = load_weights(file, CAMVID)
+    training, scores = entries[name].training, entries[name].validation
+    known = {key: value for key, value in scores.items() if key.startswith("fp32 on ")}
+    source = _Source(name, module, file.read_bytes(), dict(training), known)
+    return _release(
+        source, data, frame_list, sample, scenes, True, max_drop_points, directory, None
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Weights that are to ship, how they were trained, and what they are known to score."""
+
+    name: str
+    module: Any
+    weights: bytes
+    training: dict[str, Any]
+    validation: dict[str, Any] = field(default_factory=dict)
+
+
+def _release(
+    source: _Source,
+    data: Path,
+    frame_list: Path | None,
+    sample: LabelledClip | None,
+    scenes: LabelledFrames | None,
+    int8: bool,
+    max_drop_points: float,
+    directory: Path,
+    scales_dir: Path | None,
+) -> Release:
+    name, module = source.name, source.module
     frames = collect_frames(data, frame_list=frame_list)
     datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val")}
     if sample is not None:
         datasets["sample"] = sample
-    weights = weights_bytes(module, name, **meta, training=training)
-    digest = hashlib.sha256(weights).hexdigest()
-    onnx_model = build_onnx(module, name, weights_sha256=digest)
+    digest = hashlib.sha256(source.weights).hexdigest()
     scores: dict[tuple[str, str], Scores] = {}
 
     def measure(model: Any, precision: str) -> float:
@@ -106,25 +172,26 @@ def release(
             scores[precision, key] = _score(model, precision, name, dataset)
         return scores[precision, "val"].miou
 
-    network = from_onnx(onnx_model)
-    quantized = None
-    if int8:
-        quantized = quantize_within(
-            network, frames.batches, measure, max_drop_points=max_drop_points
-        )
-    else:
+    if not source.validation:
+        network = from_onnx(build_onnx(module, name, weights_sha256=digest))
         finish_ir(network)
         _log.info(f"fp32: mIoU {100 * measure(network, 'fp32'):.2f}")
+    trained = TrainedNetwork(module, name, digest)
+    quantized = scales = None
+    if int8:
+        ranges = calibrate_network(
+            trained, frames, datasets["val"], unsigned=True, max_drop_points=max_drop_points
+        )
+        quantized = int8_network(trained, ranges)
+        _log.info(f"int8: mIoU {100 * measure(quantized, 'int8'):.2f}")
     rungs: tuple[RungScores, ...] = ()
     if quantized is not None and scenes is not None:
-        rungs = measure_ladder(quantized.model, name, {"val": datasets["val"], "720p": scenes})
+        rungs = measure_ladder(quantized, name, {"val": datasets["val"], "720p": scenes})
         for rung in rungs:
             _log.info(f"int8 at {rung.pixels} pixels: mIoU {100 * rung.miou['val']:.2f}")
-    scales = None
     if int8 and scales_dir is not None:
         scales_path = scales_dir / f"{name}.json"
         claim_file(scales_path)
-        trained = TrainedNetwork(module, name, digest)
         scales = calibrate_network(
             trained, frames, datasets["val"], max_drop_points=max_drop_points
         )
@@ -132,24 +199,22 @@ def release(
         files: dict[str, tuple[str, list[Path]]] = {}
         if quantized is not None:
             xml = staging / f"{name}-int8.xml"
-            save_ir(quantized.model, xml, precision="int8")
+            save_ir(quantized, xml, precision="int8")
             # The manifest says all of the sidecar and more; two records could come to disagree.
             xml.with_name(f"{xml.name}.json").unlink()
             files["openvino"] = ("int8", [xml])
         file = staging / f"{name}{SUFFIX}"
-        file.write_bytes(weights)
+        file.write_bytes(source.weights)
         files["torch"] = ("fp16", [file])
         write_manifest_entry(
             name,
             architecture=name,
             files=files,
-            training=training,
-            validation={
-                **({"quantization": quantized.plan.name} if quantized is not None else {}),
-                **{
-                    f"{precision} on {key}": _rounded(s.to_json())
-                    for (precision, key), s in scores.items()
-                },
+            training=source.training,
+            validation=source.validation
+            | {
+                f"{precision} on {key}": _rounded(s.to_json())
+                for (precision, key), s in scores.items()
             },
             ladder=rungs,
             directory=staging,

@@ -1,15 +1,20 @@
-"""`python -m tools.release_weights` (`make weights`): what a run reached becomes what ships."""
+"""`python -m tools.release_weights` (`make weights`): what a run reached becomes what ships.
+
+With `--model` in place of `--run`, the INT8 files of a model that ships are made again.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from roadseg.cli import main
 from roadseg.cli.lines import lines_on_stdout
+from roadseg.core.errors import UsageError
+from roadseg.core.wording import option
 
 program = typer.Typer(add_completion=False)
 
@@ -18,8 +23,11 @@ NAME = "python -m tools.release_weights"
 
 @program.command()
 def release_weights(
-    run: Annotated[Path, typer.Option(help="Folder of 'roadseg train'.")],
     data: Annotated[Path, typer.Option(help="Folder in the CamVid layout (train and val).")],
+    run: Annotated[Path | None, typer.Option(help="Folder of 'roadseg train'.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Instead: a model that ships, whose INT8 files are made again.")
+    ] = "",
     frame_list: Annotated[
         Path | None,
         typer.Option(
@@ -50,23 +58,28 @@ def release_weights(
     from roadseg.weights.gate import check_drop
 
     check_drop(max_drop)
-    require("releasing weights", ("torch", "onnx", "nncf"), "export")
+    require("releasing weights", ("torch", "onnx"), "export")
     from tools.ladder import HdScenes
-    from tools.release import release
+    from tools.release import release, requantize
 
+    if (run is None) != bool(model) or (model and not int8):
+        raise UsageError(
+            "what to release is not clear",
+            fix=f"use either {option('--run', 'DIR')} or {option('--model', 'NAME')} with INT8",
+        )
     sample = LabelledClip(samples / "drive.mp4", samples / "drive_labels.npz")
     with lines_on_stdout():
-        result = release(
-            run,
-            data,
-            frame_list or calibration,  # the option's older name
-            sample=sample,
-            scenes=HdScenes() if int8 else None,
-            note=note,
-            int8=int8,
-            max_drop_points=max_drop,
-            scales_dir=Path("calibration"),
-        )
+        given = data, frame_list or calibration  # the option's older name
+        options: Any = {
+            "sample": sample,
+            "scenes": HdScenes() if int8 else None,
+            "max_drop_points": max_drop,
+        }
+        if run is None:
+            result = requantize(model, *given, **options)
+        else:
+            scales = Path("calibration")
+            result = release(run, *given, note=note, int8=int8, scales_dir=scales, **options)
     for (precision, key), scores in result.scores.items():
         typer.echo(
             f"{result.name} {precision} on {key}: mIoU {scores.miou:.4f}, "
@@ -76,7 +89,7 @@ def release_weights(
     _refresh(result.name, run, samples)
 
 
-def _refresh(model: str, run: Path, samples: Path) -> None:
+def _refresh(model: str, run: Path | None, samples: Path) -> None:
     from roadseg.media.sources.opening import open_source
     from roadseg.weights import load_manifest
     from tools.figures import refresh_documents, write_picture

@@ -58,7 +58,7 @@ def calibrate(
     points of mIoU; without, it is how far the labels of INT8 are from those of FP32.
     """
     from roadseg.quantize.calibrating import calibrate_model
-    from roadseg.weights.gate import bounds_text, cost_text
+    from roadseg.weights.gate import result_text
 
     with lines_on_stdout(), progress_bar() as progress:
         written = calibrate_model(
@@ -73,12 +73,4 @@ def calibrate(
             threads=threads,
             progress=progress,
         )
-    calibration = written.calibration
-    gate = calibration.gate
-    assert gate is not None
-    count = len(calibration.float_layers)
-    left = f", {count} layer{'' if count == 1 else 's'} left float" if count else ""
-    allowed = bounds_text() if gate.drop_points is None else f"{max_drop:g} allowed"
-    typer.echo(
-        f"{written.path}: {len(calibration.scales)} scales{left}; {cost_text(gate)} ({allowed})"
-    )
+    typer.echo(f"{written.path}: {result_text(written.calibration, max_drop)}")

@@ -9,6 +9,7 @@ import typer
 
 from roadseg.cli.lines import lines_on_stdout
 from roadseg.cli.options import MaxDropOption, RuntimeThreadsOption, WeightsOption
+from roadseg.cli.progress_bar import progress_bar
 
 
 def quantize(
@@ -39,18 +40,21 @@ def quantize(
     ] = None,
     max_drop: MaxDropOption = 0.5,
     split: Annotated[str, typer.Option(help="Which part of the data set to judge on.")] = "val",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it even if INT8 costs more than that.")
+    ] = False,
     threads: RuntimeThreadsOption = None,
     calibration: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.
 
-    Frames without labels do, too: then INT8's own labels are compared with those of FP32.
+    Layers that INT8 harms are left float until the cost is allowed. Frames without labels do, too:
+    then INT8's own labels are compared with those of FP32.
     """
-    from roadseg.quantize.for_openvino import Quantized
     from roadseg.quantize.quantizing import quantize_model
-    from roadseg.weights.gate import bounds_text, cost_text
+    from roadseg.weights.gate import result_text
 
-    with lines_on_stdout():
+    with lines_on_stdout(), progress_bar() as progress:
         written = quantize_model(
             data,
             output,
@@ -59,11 +63,8 @@ def quantize(
             frame_list=frame_list or calibration,  # the option's older name
             max_drop_points=max_drop,
             split=split,
+            force=force,
             threads=threads,
+            progress=progress,
         )
-    network = written.network
-    if isinstance(network, Quantized):
-        cost = f"INT8 costs {network.drop_points:.2f} points of mIoU ({max_drop:g} allowed)"
-    else:
-        cost = f"{cost_text(network.gate)} ({bounds_text()})"
-    typer.echo(f"{written.path}: {cost}")
+    typer.echo(f"{written.path}: {result_text(written.calibration, max_drop)}")

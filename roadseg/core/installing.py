@@ -18,7 +18,6 @@ from roadseg.core.wording import option
 
 _NAMES = {
     "matplotlib": "Matplotlib",
-    "nncf": "NNCF",
     "onnx": "ONNX",
     "prometheus_client": "prometheus-client",
     "tensorboard": "TensorBoard",

@@ -31,7 +31,7 @@ def finish_ir(model: Any) -> None:
     The plugin computes ArgMax as TopK, which on channels-last scores takes up to a third of the
     INT8 network's time. The lowest id whose score is the maximum, found with two reductions, is
     the same label in half that time or less. Scores are finite for finite weights; a NaN would
-    give the last class. To be called after quantisation, which would quantise the comparison.
+    give the last class.
     """
     import numpy as np
     from openvino import opset13 as ops

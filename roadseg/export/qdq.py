@@ -1,6 +1,7 @@
-"""Explicit INT8 in an ONNX graph: QuantizeLinear and DequantizeLinear, as TensorRT wants them.
+"""Explicit INT8 in an ONNX graph: QuantizeLinear and DequantizeLinear.
 
-INT8 throughout with zero points of 0. A value x becomes round(x / scale), clipped to -128..127.
+INT8 throughout with zero points of 0. A value x becomes round(x / scale), clipped to -128..127. For
+OpenVINO, activations that are never negative are unsigned: half the scale, clipped to 0..255.
 
 - Weights are stored as INT8, with one scale for each output channel, and dequantised in the graph.
   Biases stay float.
@@ -11,6 +12,11 @@ INT8 throughout with zero points of 0. A value x becomes round(x / scale), clipp
   them). In the native lowering, the slices and the maximum that `Equal` compares see one and the
   same dequantised tensor; the pair behind them changes no value, and tells TensorRT that the maps
   that it moves are INT8.
+
+**Room for sums.** A processor without VNNI multiplies unsigned by signed bytes two at a time and
+adds both products in 16 bits, which end at 32767 = 255 * 128.5: larger sums come out wrong. In an
+unsigned graph the scale of a channel's weights leaves room for the largest such pair, so that every
+processor computes the same.
 """
 
 from __future__ import annotations
@@ -26,18 +32,22 @@ from roadseg.core.wording import option
 from roadseg.export.quantizable import Layer, QuantizableGraph
 from roadseg.weights.calibration import Calibration, check_weights
 
-__all__ = ["insert_qdq", "quantize_weights"]
-
 _FLOAT16_SMALLEST_NORMAL = 2.0**-14
 _QUANTIZED_MAX = 127
+_PAIR_MAX = 127
+"""What the magnitudes of two weights may add up to before they are rounded, and 128 after."""
+
+_FEW_CHANNELS = 4
 
 
-def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
+def insert_qdq(onnx_model: Any, calibration: Calibration, *, unsigned: bool = False) -> Any:
     """Quantise a graph.
 
     Args:
         onnx_model: what `build_onnx` returned, of any lowering and float type; not changed.
         calibration: of that network; its `float_layers` stay float.
+        unsigned: for OpenVINO (FP32 and native lowering only), rather than TensorRT: activations
+            that are never negative become unsigned, and the first convolution INT8.
 
     Returns:
         A checked `onnx.ModelProto` whose metadata say `int8`.
@@ -52,7 +62,7 @@ def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
     check_weights(calibration, model=facts["model"], weights_sha256=facts["weights_sha256"])
     model = onnx.ModelProto()
     model.CopyFrom(onnx_model)
-    _Quantizer(model.graph, calibration).run()
+    _Quantizer(model.graph, calibration, unsigned).run()
     facts["precision"] = "int8"
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, facts)
@@ -68,25 +78,49 @@ def insert_qdq(onnx_model: Any, calibration: Calibration) -> Any:
 
 
 def quantize_weights(
-    weights: npt.NDArray[Any], axis: int
+    weights: npt.NDArray[Any], axis: int, *, room: bool = False
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[Any]]:
     """Round weights to INT8, symmetrically, with one scale for each index along an axis.
 
     Args:
-        weights: float16 or float32.
-        axis: that of the output channels.
+        weights: float16 or float32, of a convolution.
+        axis: that of the output channels, 0 or 1; the other is that of the input channels.
+        room: leave room for sums of two products with unsigned bytes in 16 bits.
 
     Returns:
         INT8 values in -127..127 of the same shape, and scales of the weights' own type. Scales are
         rounded to that type before they are used. In FP16 none is below the smallest normal
         number, 6.1e-5: processors that flush smaller ones to zero would lose the channel.
     """
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    peaks = np.abs(weights.astype(np.float64)).max(axis=others)
-    scales = _as_scale(np.where(peaks > 0, peaks / _QUANTIZED_MAX, 1.0), weights.dtype)
-    shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
-    steps = np.rint(weights.astype(np.float64) / scales.astype(np.float64).reshape(shape))
-    return steps.clip(-_QUANTIZED_MAX, _QUANTIZED_MAX).astype(np.int8), scales
+    by_output = np.moveaxis(weights.astype(np.float64), axis, 0)
+    peaks = np.abs(by_output).max(axis=(1, 2, 3))
+    steps = peaks / _QUANTIZED_MAX
+    if room:
+        steps = np.maximum(steps, _pair_sums(by_output) / _PAIR_MAX)
+    scales = _as_scale(np.where(peaks > 0, steps, 1.0), weights.dtype)
+    rounded = np.rint(by_output / scales.astype(np.float64).reshape(-1, 1, 1, 1))
+    values = rounded.clip(-_QUANTIZED_MAX, _QUANTIZED_MAX).astype(np.int8)
+    return np.ascontiguousarray(np.moveaxis(values, 0, axis)), scales
+
+
+def _pair_sums(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(outputs,) the largest sum of two magnitudes of one sign that are multiplied together.
+
+    Kernels pair neighbouring input channels, first and second, third and fourth... Where there are
+    few of them they may pair positions as well: then any two weights count.
+
+    Args:
+        weights: (outputs, inputs, height, width).
+    """
+    outputs, inputs, *window = weights.shape
+    signs = np.stack([weights.clip(0, None), -weights.clip(None, 0)])
+    if inputs < _FEW_CHANNELS:
+        sums = np.sort(signs.reshape(2, outputs, -1))[..., -2:].sum(-1)
+    else:
+        signs = np.pad(signs, ((0, 0), (0, 0), (0, inputs % 2), (0, 0), (0, 0)))
+        sums = signs.reshape(2, outputs, -1, 2, *window).sum(3).max((2, 3, 4))
+    largest: npt.NDArray[np.float64] = sums.max(0)
+    return largest
 
 
 def _as_scale(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -99,12 +133,12 @@ def _as_scale(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 class _Quantizer:
     """Rewrites one `onnx.GraphProto`, in place."""
 
-    def __init__(self, graph: Any, calibration: Calibration) -> None:
+    def __init__(self, graph: Any, calibration: Calibration, unsigned: bool) -> None:
         import onnx
 
         self._graph = graph
         self._calibration = calibration
-        self._structure = QuantizableGraph(graph)
+        self._structure = QuantizableGraph(graph, unsigned=unsigned)
         self._types = _float_types(graph)
         self._helper: Any = onnx.helper
         self._numpy_helper: Any = onnx.numpy_helper
@@ -123,7 +157,15 @@ class _Quantizer:
         # Tensors that are INT8 as they come; behind the others of `_quantized` goes a Q.
         self._born_int8 = {layer.y for layer in plugins}
         self._quantized = {layer.x for layer in self._layers} | self._born_int8
-        self._quantized |= {layer.y for layer in self._layers if layer.kind == "unpool"}
+        moving = [layer for layer in self._layers if layer.kind != "conv"]
+        self._planes = {plane for layer in moving for plane in layer.planes}
+        if unsigned:
+            # OpenVINO carries a quantiser through a pool. Not through an unpool: a convolution that
+            # read signed planes without one of its own would lose two labels of a hundred.
+            self._quantized -= {layer.y for layer in moving if layer.kind == "pool"}
+            self._quantized |= self._planes
+        else:
+            self._quantized |= {layer.y for layer in moving if layer.kind == "unpool"}
         self._wanted: set[str] = set()
 
     def run(self) -> None:
@@ -162,7 +204,8 @@ class _Quantizer:
             self._weights.add(weight)
             axis = 1 if node.op_type == "ConvTranspose" else 0
             array = self._numpy_helper.to_array(self._constants[weight])
-            values, scales = quantize_weights(array, axis)
+            room = self._structure.is_unsigned(layer.x)
+            values, scales = quantize_weights(array, axis, room=room)
             inputs = [
                 self._constant(_int8(weight), values),
                 self._constant(f"{weight}/scale", scales),
@@ -196,7 +239,7 @@ class _Quantizer:
 
     def _reads_float(self, node: Any, layer: Layer | None, tensor: str) -> bool:
         """Whether a node goes on reading the float tensor, where there is one."""
-        if tensor in self._born_int8:
+        if tensor in self._born_int8 | self._planes:
             return False
         if node.op_type == "Shape" or node.name in self._float_nodes:
             return True
@@ -208,7 +251,7 @@ class _Quantizer:
         if tensor not in self._quantized:
             return
         int8, dequantized = _int8(tensor), _dequantized(tensor)
-        scale, zero = self._scale(tensor), self._constant("int8_zero", np.zeros((), np.int8))
+        scale, zero = self._scale(tensor), self._zero(tensor)
         if tensor not in self._born_int8 and {int8, dequantized} & self._wanted:
             yield self._helper.make_node(
                 "QuantizeLinear", [tensor, scale, zero], [int8], name=f"{tensor}/quantize"
@@ -218,8 +261,16 @@ class _Quantizer:
                 "DequantizeLinear", [int8, scale, zero], [dequantized], name=f"{tensor}/dequantize"
             )
 
+    def _zero(self, tensor: str) -> str:
+        if self._structure.is_unsigned(tensor):
+            return self._constant("uint8_zero", np.zeros((), np.uint8))
+        return self._constant("int8_zero", np.zeros((), np.int8))
+
     def _scale(self, tensor: str) -> str:
         source = self._structure.scale_source(tensor)
+        if self._structure.is_frame(source):
+            # Not 1 itself: OpenVINO would drop the factor, and take the convolution for float.
+            return self._constant("frame/scale", np.nextafter(np.float32(1), np.float32(2)))
         value = self._calibration.scales.get(source)
         if value is None:
             model = self._calibration.model
@@ -234,6 +285,8 @@ class _Quantizer:
                 "FP16 ends at 65504",
                 fix=f"use {option('--precision', 'fp32')} or train with weight decay",
             )
+        if self._structure.is_unsigned(source):
+            value /= 2
         return self._constant(f"{source}/scale", _as_scale(value, kind))
 
     def _constant(self, name: str, value: npt.NDArray[Any]) -> str:

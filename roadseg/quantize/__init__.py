@@ -1,1 +1,1 @@
-"""INT8, measured: scales for TensorRT, networks for OpenVINO, and what either costs."""
+"""INT8, measured: scales for each activation, networks for OpenVINO, and what INT8 costs."""

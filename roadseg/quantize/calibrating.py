@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +10,10 @@ from roadseg.core.errors import UsageError
 from roadseg.core.files import claim_file
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
-from roadseg.datasets.frames import collect_frames
-from roadseg.datasets.opening import has_split, open_dataset
-from roadseg.export.network import check_libraries, load_network
+from roadseg.export.network import check_libraries
 from roadseg.quantize.activations import DEFAULT_METHOD, METHODS, Method
+from roadseg.quantize.inputs import load_inputs
+from roadseg.quantize.search import calibrate_network
 from roadseg.weights import resolve_weights
 from roadseg.weights.calibration import (
     Calibration,
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
 
 __all__ = ["CalibrationFile", "calibrate_model"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,29 +90,16 @@ def calibrate_model(
     if is_file:
         check_not_shipped(output)
         claim_file(output)
-    # Before the network: PyTorch takes seconds to load.
-    collected = collect_frames(data, count=frames, network_hw=size_hw, progress=progress)
-    for warning in collected.warnings:
-        _log.warning(warning)
-    network = load_network(weights)
+    inputs = load_inputs(model, weights, data, frames=frames, size_hw=size_hw, progress=progress)
+    network = inputs.network
     path = output
     if not is_file:
         path = calibration_path(network.architecture, network.weights_sha256, output)
         claim_file(path)
-    validation = open_dataset(data, "val") if has_split(data, "val") else None
-    if validation is not None:
-        validation.check_model(model, network.classes)
-    from roadseg.quantize.for_tensorrt import calibrate_network
-
-    h, w = collected.network_hw
-    _log.info(
-        f"calibrating {network.architecture} on {len(collected.batches)} frames of "
-        f"{collected.described} at {h}x{w}"
-    )
     calibration = calibrate_network(
         network,
-        collected,
-        validation,
+        inputs.frames,
+        inputs.validation,
         method=method,
         max_drop_points=max_drop_points,
         force=force,

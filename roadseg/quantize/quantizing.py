@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.errors import UsageError
 from roadseg.core.files import claim_file
-from roadseg.core.size import SizeHW
+from roadseg.core.progress import ShowProgress
 from roadseg.core.wording import option
-from roadseg.datasets.frames import collect_frames
-from roadseg.datasets.labelled import LabelledSet
-from roadseg.datasets.opening import has_split, open_dataset
-from roadseg.evaluation.evaluate import evaluate_backend
-from roadseg.export.ir import from_onnx, save_ir
-from roadseg.export.network import load_network
-from roadseg.quantize.for_openvino import (
-    Quantized,
-    QuantizedAlike,
-    check_libraries,
-    quantize_alike,
-    quantize_within,
-)
+from roadseg.export.ir import finish_ir, from_onnx, save_ir
+from roadseg.export.network import TrainedNetwork, check_libraries
+from roadseg.export.onnx import build_onnx
+from roadseg.export.qdq import insert_qdq
+from roadseg.quantize.inputs import load_inputs
+from roadseg.quantize.search import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, resolve_weights
+from roadseg.weights.calibration import Calibration
 from roadseg.weights.gate import check_drop
-
-__all__ = ["QuantizedFile", "quantize_model"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,12 +27,11 @@ class QuantizedFile:
 
     Attributes:
         path: the `.xml` file; its `.bin` and `.xml.json` lie beside it.
-        network: what is in it, and what it costs: in points of mIoU where frames were labelled,
-            else as a `Gate`.
+        calibration: its scales, which layers are float, and what INT8 costs.
     """
 
     path: Path
-    network: Quantized | QuantizedAlike
+    calibration: Calibration
 
 
 def quantize_model(
@@ -56,7 +43,9 @@ def quantize_model(
     frame_list: Path | None = None,
     max_drop_points: float = 0.5,
     split: str = "val",
+    force: bool = False,
     threads: int | None = None,
+    progress: ShowProgress | None = None,
 ) -> QuantizedFile:
     """Quantise a network to INT8 for the CPU; refuse it when it loses too much accuracy.
 
@@ -65,8 +54,9 @@ def quantize_model(
     ... )
     >>> segmenter = roadseg.Segmenter(file.path)
 
-    Without labels its labels are held against those of FP32 on the same frames. Each measurement is
-    logged.
+    Layers that INT8 harms are left float until the cost is allowed. With labels the cost is in
+    points of mIoU; without, the labels of INT8 are held against those of FP32 on the same frames.
+    It is measured as on processors with and without VNNI. Each measurement is logged.
 
     Args:
         data: frames to measure ranges on: a folder of images or a video. A data set (see
@@ -77,14 +67,16 @@ def quantize_model(
         frame_list: a file that names those frames instead.
         max_drop_points: points (hundredths) of validation mIoU that INT8 may cost.
         split: which part of the data set to judge on.
+        force: write a network that costs more rather than refuse it.
         threads: CPU threads; default: OpenVINO's choice.
+        progress: shows how far each stage is.
 
     Raises:
         UsageError: unknown model, or an argument that cannot be meant.
         ModelError: the weights are damaged, or know other classes than the data set.
         DataError, SourceError: the frames are missing or damaged.
-        BackendError: PyTorch, ONNX or NNCF is missing, or failed.
-        QualityGateError: INT8 costs too much; nothing is written.
+        BackendError: PyTorch, ONNX or OpenVINO is missing, or failed.
+        QualityGateError: INT8 costs too much, whatever is left float; nothing is written.
         SinkError: the file cannot be written.
     """
     check_drop(max_drop_points)
@@ -97,82 +89,54 @@ def quantize_model(
     weights = resolve_weights(model)
     check_libraries()
     claim_file(path)
-    labelled = has_split(data, split)
-    # A data set without the split that was asked for is a mistake, and says which it has.
-    validation = open_dataset(data, split) if labelled or _is_dataset(data) else None
-    collected = collect_frames(data, count=frames, frame_list=frame_list)
-    for warning in collected.warnings:
-        _log.warning(warning)
-    network = load_network(weights)
-    if validation is not None:
-        validation.check_model(model, network.classes)
-    name, network_hw = network.architecture, collected.network_hw
-    from roadseg.export.onnx import build_onnx
-
-    _log.info(
-        f"calibrating {name} on {len(collected.batches)} frames of {collected.described} at "
-        f"{network_hw[0]}x{network_hw[1]}"
+    inputs = load_inputs(
+        model,
+        weights,
+        data,
+        frames=frames,
+        frame_list=frame_list,
+        split=split,
+        progress=progress,
     )
-    float_network = from_onnx(
-        build_onnx(
-            network.module,
-            name,
-            weights_sha256=network.weights_sha256,
-            classes=network.classes,
-        )
+    calibration = calibrate_network(
+        inputs.network,
+        inputs.frames,
+        inputs.validation,
+        unsigned=True,
+        validation_name=split,
+        max_drop_points=max_drop_points,
+        force=force,
+        threads=threads,
+        progress=progress,
     )
-    figures: dict[str, Any] = {
-        "weights_sha256": network.weights_sha256,
-        "calibration_frames": len(collected.batches),
+    assert calibration.gate is not None
+    figures = {
+        "weights_sha256": calibration.weights_sha256,
+        "calibration_frames": len(calibration.frames),
+        "float_layers": calibration.float_layers,
+        **asdict(calibration.gate),
     }
-    quantized: Quantized | QuantizedAlike
-    if validation is None:
-        quantized = quantize_alike(
-            float_network, collected, network.classes.num_classes, threads=threads
-        )
-        gate = quantized.gate
-        figures |= {
-            "measured_on": gate.measured_on,
-            "agreement": gate.agreement,
-            "label_miou": gate.label_miou,
-        }
-    else:
-        labelled_frames = validation
-
-        def miou_of(candidate: Any, precision: str) -> float:
-            return _miou(candidate, precision, name, network_hw, labelled_frames, threads)
-
-        quantized = quantize_within(
-            float_network, collected.batches, miou_of, max_drop_points=max_drop_points
-        )
-        figures |= {
-            "split": split,
-            "fp32_miou": quantized.fp32_miou,
-            "int8_miou": quantized.int8_miou,
-            "drop_points": quantized.drop_points,
-        }
-    figures["plan"] = quantized.plan.name
-    save_ir(quantized.model, path, precision="int8", figures=figures)
-    return QuantizedFile(path, quantized)
+    network = int8_network(inputs.network, calibration)
+    save_ir(network, path, precision="int8", figures=figures)
+    return QuantizedFile(path, calibration)
 
 
-def _is_dataset(data: Path) -> bool:
-    """Whether a folder is a labelled data set, whatever parts of it are there."""
-    return any(has_split(data, split) for split in ("train", "val", "test"))
+def int8_network(network: TrainedNetwork, calibration: Calibration) -> Any:
+    """An INT8 `openvino.Model` for frames of any size.
 
+    Args:
+        network: what to quantise.
+        calibration: of it, as `calibrate_network` returns it for OpenVINO.
 
-def _miou(
-    candidate: Any,
-    precision: str,
-    name: str,
-    network_hw: SizeHW,
-    validation: LabelledSet,
-    threads: int | None,
-) -> float:
-    backend = OpenVinoBackend(
-        candidate, network_hw, name=name, precision=precision, threads=threads
+    Raises:
+        ModelError: the calibration is of another network, or lacks a scale.
+    """
+    graph = build_onnx(
+        network.module,
+        network.architecture,
+        weights_sha256=network.weights_sha256,
+        classes=network.classes,
     )
-    try:
-        return evaluate_backend(backend, validation, classes=validation.classes).miou
-    finally:
-        backend.close()
+    model = from_onnx(insert_qdq(graph, calibration, unsigned=True))
+    finish_ir(model)
+    return model

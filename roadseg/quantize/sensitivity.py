@@ -26,6 +26,7 @@ def rank_layers(
     calibration: Calibration,
     batches: Sequence[npt.NDArray[np.uint8]],
     *,
+    unsigned: bool = False,
     threads: int | None = None,
     progress: ShowProgress | None = None,
 ) -> list[str]:
@@ -35,6 +36,7 @@ def rank_layers(
         onnx_model: the float graph, in the native lowering, giving labels.
         calibration: with scales for all of its layers.
         batches: (1, h, w, 3) uint8 BGR frames, of which a few are used.
+        unsigned: for OpenVINO rather than TensorRT; see `insert_qdq`.
         threads: CPU threads; default: OpenVINO's choice.
         progress: shows how many layers are done.
 
@@ -44,12 +46,13 @@ def rank_layers(
     few = evenly(batches, _FRAMES)
     hw = calibration.size_hw
     truth = predict(onnx_model, few, hw, threads=threads)
-    names = list(QuantizableGraph(onnx_model.graph).layers)
+    names = list(QuantizableGraph(onnx_model.graph, unsigned=unsigned).layers)
     kept: dict[str, float] = {}
     clock = StageClock("sensitivity", progress)
     for done, name in enumerate(names, start=1):
         others = tuple(other for other in names if other != name)
-        quantized = insert_qdq(onnx_model, replace(calibration, float_layers=others))
+        alone = replace(calibration, float_layers=others)
+        quantized = insert_qdq(onnx_model, alone, unsigned=unsigned)
         kept[name] = agreement(truth, predict(quantized, few, hw, threads=threads))
         clock.step(done, len(names))
     # Sorting is stable: of layers that harm alike, the first in the graph comes first.

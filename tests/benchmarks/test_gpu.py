@@ -28,7 +28,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g
 # Runs the whole programme without the libraries that a GPU machine need not have.
 WITHOUT = """
 import sys
-for name in ("openvino", "av", "nncf", "onnx", "onnxruntime", "typer", "rich", "tensorrt", "cuda"):
+for name in ("openvino", "av", "onnx", "onnxruntime", "typer", "rich", "tensorrt", "cuda"):
     sys.modules[name] = None
 from benchmarks import gpu
 steps = "machine,kernels,latency,compile,tensorrt"

@@ -86,8 +86,8 @@ def test_labels_that_change_are_refused_without_labels_to_judge_by(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("roadseg.quantize.for_tensorrt.rank_layers", lambda *_, **__: ["a", "b"])
-    monkeypatch.setattr("roadseg.quantize.for_tensorrt.float_layer_counts", lambda _: [])
+    monkeypatch.setattr("roadseg.quantize.search.rank_layers", lambda *_, **__: ["a", "b"])
+    monkeypatch.setattr("roadseg.quantize.search.float_layer_counts", lambda _: [])
     monkeypatch.setattr("roadseg.quantize.accuracy.agreement", lambda *_: 0.99)
     path = tmp_path / "a.json"
     monkeypatch.setattr("roadseg.quantize.accuracy.label_miou", lambda *_: 0.90)
@@ -126,7 +126,7 @@ def test_what_costs_too_much_is_not_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ranking = ["classifier", "decoder2.0"]
-    monkeypatch.setattr("roadseg.quantize.for_tensorrt.rank_layers", lambda *_, **__: ranking)
+    monkeypatch.setattr("roadseg.quantize.search.rank_layers", lambda *_, **__: ranking)
     path = tmp_path / "a.json"
     path.write_text("what was there")
     # Whatever is left float, 0.60 in FP32 becomes 0.55.

@@ -17,7 +17,6 @@ from roadseg.datasets.opening import open_dataset
 from roadseg.loading.choice import choose
 from roadseg.loading.classes import classes_of_file
 from roadseg.models import build_model, save_weights
-from roadseg.quantize.for_openvino import PLANS
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +57,18 @@ def test_it_writes_a_network_that_runs(
     lines = capsys.readouterr().out.splitlines()
     path = tmp_path / "mine-int8.xml"
     assert lines[0] == "calibrating segnet-lite on 2 frames of frames.txt at 352x480"
-    assert lines[1].startswith("fp32: mIoU ")
-    assert lines[2].startswith("int8, performance: mIoU ")
-    assert lines[3].startswith(f"{path}: INT8 costs ")
-    assert lines[3].endswith(" points of mIoU (100 allowed)")
+    assert lines[1].endswith("% of labels are the same with and without VNNI")
+    assert lines[2].startswith("val (2 frames): mIoU ")
+    assert lines[3].startswith(f"{path}: 25 scales; INT8 costs ")
+    assert lines[3].endswith(" points of mIoU on val (100 allowed)")
     assert len(lines) == 4
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["mine-int8.bin", "mine-int8.xml", "mine-int8.xml.json"]
     facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
     assert facts["precision"] == "int8"
-    assert facts["plan"] == "performance"
+    assert facts["float_layers"] == []
     assert facts["calibration_frames"] == 2
-    assert facts["split"] == "val"
+    assert (facts["measured_on"], facts["images"]) == ("val", 2)
     assert facts["drop_points"] == pytest.approx(100 * (facts["fp32_miou"] - facts["int8_miou"]))
     # Weights of one byte: the file is a quarter of the FP32 one's 19 MB.
     assert (tmp_path / "mine-int8.bin").stat().st_size < 6e6
@@ -85,18 +84,20 @@ def test_a_refused_network_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("roadseg.quantize.for_openvino.calibrate", lambda model, *_: model)
-    monkeypatch.setattr(
-        "roadseg.quantize.quantizing._miou",
-        lambda _model, precision, *_: 0.5 if precision == "int8" else 0.6,
-    )
+    monkeypatch.setattr("roadseg.quantize.search.rank_layers", lambda *_, **__: ["pool", "pool_1"])
+    mious = iter([0.6, 0.5, 0.6, 0.55, 0.6, 0.59, 0.6, 0.6])
+    monkeypatch.setattr("roadseg.quantize.search.accuracy.miou", lambda *_: next(mious))
     output = tmp_path / "named.xml"
     assert quantize(weights, data, output) == 8
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 2 + len(PLANS)
+    # On each kind of processor, with all layers in INT8 and then with one in float.
+    assert [line for line in out.splitlines() if "mIoU" in line] == [
+        line for line in out.splitlines() if "(-10.00 points)" in line or "(-1.00 points)" in line
+    ]
     assert err == (
-        "error: INT8 costs 10.00 points of validation mIoU (60.00 in FP32), allowed are 0.5: "
-        "nothing was written: calibrate on more frames, or allow more with --max-drop\n"
+        "error: INT8 costs 1.00 points of mIoU on val even with 1 layer left float, allowed are "
+        "0.5: nothing was written: calibrate on more frames, allow more with --max-drop, or use "
+        "--force\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -137,7 +138,7 @@ def test_own_classes_and_frames_chosen_as_calibrate_does(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "calibrating segnet-lite on 2 frames of train at 320x512"
     path = tmp_path / "out" / "farm-int8.xml"
-    assert lines[-1].startswith(f"{path}: INT8 costs ")
+    assert lines[-1].startswith(f"{path}: 25 scales; INT8 costs ")
     assert classes_of_file(path).names == ("track", "field", "sky")
 
 
@@ -153,17 +154,18 @@ def test_frames_without_labels(
     for number in range(2):
         shutil.copy(data / f"{number}.png", pictures)
     given = ["--model", str(weights), "--data", str(pictures), "--output", str(tmp_path)]
-    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.label_miou", lambda *_: 0.5)
+    monkeypatch.setattr("roadseg.quantize.search.rank_layers", lambda *_, **__: ["pool"])
+    monkeypatch.setattr("roadseg.quantize.search.accuracy.label_miou", lambda *_: 0.5)
     assert main(["quantize", *given, "--threads", "1"]) == 8
     err = capsys.readouterr().err
     assert "on pictures, mean IoU with them 0.500 (98.5% and 0.91 are needed" in err
     assert not (tmp_path / "mine-int8.xml").exists()
-    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.label_miou", lambda *_: 0.95)
-    monkeypatch.setattr("roadseg.quantize.for_openvino.accuracy.agreement", lambda *_: 0.99)
+    monkeypatch.setattr("roadseg.quantize.search.accuracy.label_miou", lambda *_: 0.95)
+    monkeypatch.setattr("roadseg.quantize.search.accuracy.agreement", lambda *_: 0.99)
     assert main(["quantize", *given, "--threads", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"{tmp_path / 'mine-int8.xml'}: INT8 keeps 99.00% of the labels of FP32 on pictures, mean "
-        "IoU with them 0.950 (98.5% and 0.91 are needed without labels)"
+        f"{tmp_path / 'mine-int8.xml'}: 25 scales; INT8 keeps 99.00% of the labels of FP32 on "
+        "pictures, mean IoU with them 0.950 (98.5% and 0.91 are needed without labels)"
     )
     facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
     assert (facts["measured_on"], facts["agreement"], facts["label_miou"]) == (
@@ -173,7 +175,7 @@ def test_frames_without_labels(
     )
 
 
-def test_nncf_is_looked_for_before_any_frame_is_read(
+def test_libraries_are_looked_for_before_any_frame_is_read(
     weights: Path,
     data: Path,
     tmp_path: Path,
@@ -183,10 +185,10 @@ def test_nncf_is_looked_for_before_any_frame_is_read(
     def collect(*_: object, **__: object) -> None:
         raise AssertionError("frames were read")
 
-    monkeypatch.setattr("roadseg.quantize.quantizing.collect_frames", collect)
-    monkeypatch.setitem(sys.modules, "nncf", None)
+    monkeypatch.setattr("roadseg.quantize.inputs.collect_frames", collect)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     assert quantize(weights, data, tmp_path / "out") == 6
     assert capsys.readouterr().err == (
-        "error: quantising needs NNCF, which is not installed: pip install 'roadseg[export]'\n"
+        "error: export needs ONNX, which is not installed: pip install 'roadseg[export]'\n"
     )
     assert not (tmp_path / "out").exists()

@@ -36,7 +36,7 @@ def test_opencv_not_installed():
 @pytest.mark.parametrize(
     "exc",
     [
-        ModuleNotFoundError("No module named 'nncf'", name="nncf"),
+        ModuleNotFoundError("No module named 'onnx'", name="onnx"),
         ImportError("libcudart.so.12: cannot open shared object file: No such file or directory"),
         ImportError("cannot import name 'x' from 'y'"),
     ],

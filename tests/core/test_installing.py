@@ -76,16 +76,16 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require("reading", ("json",), "export")
-    monkeypatch.setitem(sys.modules, "nncf", None)
-    assert not is_installed("nncf")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not is_installed("torch")
     with pytest.raises(BackendError) as caught:
-        require("quantising", ("json", "nncf"), "export")
+        require("quantising", ("json", "torch"), "export")
     assert str(caught.value) == (
-        "quantising needs NNCF, which is not installed: pip install 'roadseg[export]'"
+        "quantising needs PyTorch, which is not installed: pip install 'roadseg[export]'"
     )
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(BackendError, match="needs ONNX and NNCF, which are not installed"):
-        require("quantising", ("onnx", "nncf"), "export")
+    with pytest.raises(BackendError, match="needs ONNX and PyTorch, which are not installed"):
+        require("quantising", ("onnx", "torch"), "export")
 
 
 def extras() -> dict[str, list[str]]:
@@ -110,7 +110,7 @@ def test_extras_bring_all_they_need() -> None:
         found["tensorrt-rtx"]
     )
     assert found["pycuda"] == ["pycuda"]
-    assert {"torch", "onnx", "nncf"} == set(found["export"])
+    assert {"torch", "onnx"} == set(found["export"])
     # The tests build with what needs no NVIDIA wheel of gigabytes.
     assert "tensorrt" not in found["test"]
 

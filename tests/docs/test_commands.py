@@ -163,6 +163,8 @@ def why_only_parsed(command: Command) -> str | None:
         return "minutes: torch.compile"
     if name == "find-bonnet" or "--ignore-mask" in command.arguments:
         return "a clip with a bonnet: tests/cli/test_find_bonnet.py"
+    if name == "crossval":
+        return "frames of several drives: tests/training/test_crossval.py"
     if name in ("calibrate", "quantize"):
         return "minutes: their own tests have small networks for them"
     if "sun" in (command.value("--data") or ""):

@@ -398,6 +398,88 @@ def test_float_layers_stay_as_they_are(tiny: nn.Module) -> None:
     assert [n.op_type for n in none.graph.node] == [n.op_type for n in graph.graph.node]
 
 
+UNSIGNED = {
+    # Convolutions, and how many of them read signed activations: those behind no ReLU.
+    "segnet": (26, 0),
+    "segnet-basic": (9, 4),
+    "segnet-lite": (26, 0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_graphs_for_openvino_are_unsigned_where_nothing_is_negative(name: str) -> None:
+    graph = float_graph(name, "native", "fp32")
+    sources = QuantizableGraph(graph.graph, unsigned=True).scale_sources()
+    assert "to_nchw:0" not in sources
+    scales = dict.fromkeys(sources, 0.5)
+    calibration = Calibration(name, "w", (64, 96), "absmax", (), scales)
+    view = View(insert_qdq(graph, calibration, unsigned=True))
+    signed = quantized = 0
+    for node in view.of("Conv", "ConvTranspose"):
+        if view.kind(node.input[1]) != "DequantizeLinear":
+            continue
+        quantized += 1
+        x = node.input[0]
+        while view.kind(x) != "DequantizeLinear":  # carried through a pool
+            x = view.producer[x].input[0]
+        quantize = view.producer[view.producer[x].input[0]]
+        scale, zero = (view.values[tensor] for tensor in quantize.input[1:])
+        if view.kind(quantize.input[0]) == "Transpose":
+            # The frame: all 256 values, to within a millionth of a step.
+            assert zero.dtype == np.uint8
+            assert float(scale) == pytest.approx(1, abs=1e-6)
+            assert float(scale) != 1
+        else:
+            assert float(scale) == (0.25 if zero.dtype == np.uint8 else 0.5)
+        signed += zero.dtype == np.int8
+    assert (quantized, signed) == UNSIGNED[name]
+    for pool in (n for n in view.of("MaxPool") if n.name.endswith("/MaxPool")):
+        assert "QuantizeLinear" not in {n.op_type for n in view.readers(pool.output[0])}
+    for unpool in (n for n in view.of("DepthToSpace") if n.name.endswith("/DepthToSpace")):
+        planes = view.producer[unpool.input[0]].input
+        assert {view.kind(plane) for plane in planes} == {"DequantizeLinear"}
+
+
+def test_a_calibration_for_tensorrt_lacks_what_the_first_convolution_reads() -> None:
+    graph = float_graph("segnet-basic", "native", "fp32")
+    calibration = calibration_of(graph, "segnet-basic")
+    insert_qdq(graph, calibration)
+    with pytest.raises(ModelError) as caught:
+        insert_qdq(graph, calibration, unsigned=True)
+    assert str(caught.value) == (
+        "the calibration of segnet-basic has no scale for normalise:0: "
+        "run 'roadseg calibrate --model segnet-basic --data DIR|VIDEO'"
+    )
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3, 3), (4, 3, 3, 3), (6, 2, 1, 1), (3, 1, 1, 1)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weights_with_room_never_exceed_16_bits(shape: tuple[int, ...], axis: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 1, shape).astype(np.float32)
+    weights[1] = np.abs(weights[1])
+    weights[2] = 0
+    given = np.ascontiguousarray(np.moveaxis(weights, 0, axis))
+    values, scales = quantize_weights(given, axis, room=True)
+    assert values.shape == given.shape
+    by_output = np.moveaxis(values, axis, 0).astype(int)
+    odd = by_output.shape[1] % 2
+    pairs = np.pad(by_output, ((0, 0), (0, odd), (0, 0), (0, 0)))
+    for sign in (1, -1):
+        positive = (sign * pairs).clip(0, None)
+        sums = positive[:, 0::2] + positive[:, 1::2]
+        assert sums.max() * 255 <= 32767
+        if shape[1] < 4:  # kernels may pair any two of them
+            flat = np.sort(positive.reshape(len(positive), -1))[:, -2:]
+            assert flat.sum(1).max() * 255 <= 32767
+    # No more room than that is left.
+    _full, without = quantize_weights(given, axis)
+    assert (scales <= 2.001 * without).all()
+    assert (scales[[0, 1]] >= without[[0, 1]]).all()
+    restored = by_output * scales.reshape(-1, 1, 1, 1)
+    assert (np.abs(restored - weights) <= scales.reshape(-1, 1, 1, 1) / 2 * 1.0001).all()
+
+
 def test_a_float_pool_before_a_quantised_convolution(tiny: nn.Module) -> None:
     floats = ("pool", "pool_1", "unpool", "unpool_1")
     for lowering in ("native", "plugin"):

@@ -1,10 +1,12 @@
-"""INT8: quantisers in the right places, networks that are really INT8, and the gate."""
+"""INT8 for OpenVINO: really INT8, on every processor the same, and judged on both kinds of them."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,47 +16,59 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadseg.core.errors import BackendError, QualityGateError
+from roadseg.core.errors import BackendError
+from roadseg.datasets.frames import CalibrationFrames
+from roadseg.export import qdq
 from roadseg.export.ir import finish_ir, from_onnx
+from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
+from roadseg.export.quantizable import QuantizableGraph
+from roadseg.media.sources.opening import open_source
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
-from roadseg.quantize import for_openvino as quantize
-from roadseg.quantize.for_openvino import PLANS, QuantizationPlan, calibrate, quantize_within
-from roadseg.quantize.quantizers import index_operations
+from roadseg.quantize import search, without_vnni
+from roadseg.quantize.accuracy import agreement, predict_openvino
+from roadseg.quantize.activations import choose_scales, observe_activations
+from roadseg.quantize.quantizing import int8_network
+from roadseg.quantize.search import calibrate_network
+from roadseg.quantize.without_vnni import predict_without_vnni
+from roadseg.weights import WEIGHTS_DIR
+from roadseg.weights.calibration import Calibration, FrameRecord
+from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
+HW = (64, 96)
 
 
 @pytest.fixture(scope="module")
-def fp32(tiny: nn.Module) -> Any:
-    return from_onnx(build_onnx(tiny, "tiny"))
+def collected(frames: Callable[..., Array]) -> CalibrationFrames:
+    batches = [frames(HW, seed=seed) for seed in range(6)]
+    records = tuple(FrameRecord(f"{i}.png", "") for i in range(6))
+    return CalibrationFrames(records, batches, HW, "drive")
+
+
+def quantized(module: nn.Module, frames: CalibrationFrames) -> tuple[Any, Calibration]:
+    """The network for OpenVINO with every layer in INT8, and its scales."""
+    graph = build_onnx(module, "tiny", size_hw=HW)
+    names = QuantizableGraph(graph.graph, unsigned=True).scale_sources()
+    scales = choose_scales(
+        observe_activations(graph, names, frames.batches, threads=1), "percentile"
+    )
+    calibration = Calibration("tiny", "abc", HW, "percentile", frames.records, scales)
+    return int8_network(TrainedNetwork(module, "tiny", "abc"), calibration), calibration
 
 
 @pytest.fixture(scope="module")
-def batches(frames: Callable[..., Array]) -> list[Array]:
-    return [frames((64, 96), seed=seed) for seed in range(6)]
-
-
-@pytest.fixture(scope="module")
-def int8(fp32: Any, batches: list[Array]) -> Any:
-    return calibrate(fp32, batches)
-
-
-def nodes(model: Any, kind: str) -> list[Any]:
-    return [node for node in model.get_ordered_ops() if node.get_type_name() == kind]
-
-
-def source(node: Any, port: int = 0) -> Any:
-    return node.input_value(port).get_node()
+def int8(tiny: nn.Module, collected: CalibrationFrames) -> Any:
+    return quantized(tiny, collected)[0]
 
 
 def compiled_kinds(model: Any) -> Counter[tuple[str, str]]:
     """How many layers of each type run in each precision."""
     model = model.clone()
-    model.reshape([1, 64, 96, 3])
+    model.reshape([1, *HW, 3])
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found: Counter[tuple[str, str]] = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
@@ -64,67 +78,15 @@ def compiled_kinds(model: Any) -> Counter[tuple[str, str]]:
     return found
 
 
-def test_the_compiled_network_runs_in_int8(int8: Any, fp32: Any) -> None:
+def test_the_compiled_network_runs_in_int8(int8: Any, tiny: nn.Module) -> None:
     kinds = compiled_kinds(int8)
-    # All five convolutions, and everything that moves pooled and unpooled features about.
+    # All five convolutions, the one on the frame too, and everything that moves features about.
     assert kinds["Convolution", "u8"] + kinds["Convolution", "i8"] == 5
     assert kinds["Convolution", "f32"] == 0
     assert kinds["Pooling", "u8"] == kinds["DepthToSpace", "u8"] == 2
     assert kinds["StridedSlice", "u8"] == 6
     assert kinds["Pooling", "f32"] == kinds["DepthToSpace", "f32"] == 0
-    assert compiled_kinds(fp32)["Convolution", "f32"] == 5
-
-
-def test_both_sides_of_an_index_comparison_have_one_quantiser(int8: Any) -> None:
-    pools = nodes(int8, "MaxPool")
-    assert len(pools) == 2
-    for pool in pools:
-        shared = source(pool)
-        assert shared.get_type_name() == "FakeQuantize"
-        comparisons = [
-            target.get_node()
-            for target in pool.output(0).get_target_inputs()
-            if target.get_node().get_type_name() == "Equal"
-        ]
-        assert len(comparisons) == 3
-        for equal in comparisons:
-            sides = [source(equal, port) for port in (0, 1)]
-            assert {side.get_type_name() for side in sides} <= {"MaxPool", "Slice", "StridedSlice"}
-            assert {source(side).get_friendly_name() for side in sides} == {
-                shared.get_friendly_name()
-            }
-        after = {t.get_node().get_type_name() for t in pool.output(0).get_target_inputs()}
-        assert "FakeQuantize" not in after
-
-
-def test_index_maps_are_not_quantised(int8: Any) -> None:
-    for select in nodes(int8, "Select"):
-        for target in select.output(0).get_target_inputs():
-            follower = target.get_node()
-            if follower.get_type_name() == "FakeQuantize":  # a plane of values, not an index
-                (onward,) = follower.output(0).get_target_inputs()
-                assert onward.get_node().get_type_name() == "Concat"
-
-
-def test_planes_are_quantised_before_they_are_interleaved(int8: Any) -> None:
-    interleaves = nodes(int8, "DepthToSpace")
-    assert len(interleaves) == 2
-    for interleave in interleaves:
-        planes = [source(source(interleave), port) for port in range(4)]
-        assert [p.get_type_name() for p in planes] == ["FakeQuantize"] * 4
-        after = {t.get_node().get_type_name() for t in interleave.output(0).get_target_inputs()}
-        assert "FakeQuantize" not in after
-
-
-def test_pixels_are_quantised_without_loss(int8: Any) -> None:
-    (quantizer,) = [n for n in nodes(int8, "FakeQuantize") if n.get_name() and is_input(n)]
-    ranges = [source(quantizer, port).get_data().ravel().tolist() for port in range(1, 5)]
-    assert ranges == [[0.0], [255.0], [0.0], [255.0]]
-    assert quantizer.get_attributes()["levels"] == 256
-
-
-def is_input(quantizer: Any) -> bool:
-    return bool(quantizer.get_friendly_name() == "quantize_frame")
+    assert compiled_kinds(from_onnx(build_onnx(tiny, "tiny")))["Convolution", "f32"] == 5
 
 
 class PlacesOnly(nn.Module):
@@ -146,15 +108,15 @@ class PlacesOnly(nn.Module):
 
 
 def test_indices_survive(
-    batches: list[Array], frames: Callable[..., Array], run_openvino: Runner
+    collected: CalibrationFrames, frames: Callable[..., Array], run_openvino: Runner
 ) -> None:
     torch.manual_seed(0)
-    fp32 = from_onnx(build_onnx(PlacesOnly().eval(), "places"))
-    reference = fp32.clone()
+    network = PlacesOnly().eval()
+    reference = from_onnx(build_onnx(network, "places"))
     finish_ir(reference)
-    batch = frames((64, 96), seed=99)
-    same = run_openvino(calibrate(fp32, batches), batch) == run_openvino(reference, batch)
-    # 0.987 is reached; 0.779 where NNCF places its quantisers around index arithmetic, too.
+    batch = frames(HW, seed=99)
+    model, _calibration = quantized(network, collected)
+    same = run_openvino(model, batch) == run_openvino(reference, batch)
     assert same.mean() > 0.95
 
 
@@ -164,91 +126,112 @@ def test_the_int8_network_takes_other_sizes(
     assert run_openvino(int8, frames((32, 160))).shape == (1, 32, 160)
 
 
-def test_calibration_does_not_change_the_fp32_network(fp32: Any, int8: Any) -> None:
-    assert nodes(int8, "FakeQuantize")
-    assert not nodes(fp32, "FakeQuantize")
-    assert nodes(fp32, "TopK")
+class Bright(nn.Module):
+    """On white frames sums of two products exceed 16 bits, unless the weights leave room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU())
+        self.classifier = nn.Conv2d(16, 11, 1)
+        for layer in (self.features[0], self.classifier):
+            layer.weight.data.zero_()
+            layer.bias.data.zero_()
+        # Each of the 16 features is the frame's brightness, 0..1.
+        self.features[0].weight.data.fill_(1 / 3)
+        # Class 0 gets 16 on white; a sum that stops at 32767 makes 8 of it, and class 1 wins.
+        self.classifier.weight.data[0] = 1
+        self.classifier.bias.data[1] = 12
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.features(x))
+        return scores
 
 
-def test_float_indices_and_ends(fp32: Any, batches: list[Array]) -> None:
-    plan = QuantizationPlan("test", "mixed", float_indices=True, float_ends=True)
-    quantized = calibrate(fp32, batches[:2], plan)
-    for pool in nodes(quantized, "MaxPool"):
-        assert source(pool).get_type_name() != "FakeQuantize"
-    kinds = compiled_kinds(quantized)
-    assert kinds["Convolution", "f32"] == 2
-    assert kinds["Convolution", "u8"] + kinds["Convolution", "i8"] == 3
+@pytest.mark.parametrize("room", [True, False])
+def test_large_sums_are_right_without_vnni(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    white = np.full((1, *HW, 3), 255, np.uint8)
+    frames = CalibrationFrames((FrameRecord("white.png", ""),), [white], HW, "white")
+    graph = build_onnx(Bright().eval(), "tiny", size_hw=HW, weights_sha256="abc")
+    _model, calibration = quantized(Bright().eval(), frames)
+    if not room:
+        fill = qdq.quantize_weights
+        monkeypatch.setattr(qdq, "quantize_weights", lambda w, axis, room: fill(w, axis))
+    model = qdq.insert_qdq(graph, calibration, unsigned=True)
+    (labels,) = predict_without_vnni(model, [white], HW, threads=1)
+    assert labels.shape == HW
+    # What the room is for: without it, this very network is wrong everywhere.
+    assert (labels == (0 if room else 1)).all()
 
 
-def test_index_operations_are_all_found(fp32: Any) -> None:
-    kinds = Counter(name.rpartition("/")[2].rstrip("0123456789") for name in index_operations(fp32))
-    assert kinds == {"Slice": 6, "Equal": 14, "Where": 14, "Concat": 2, "DepthToSpace": 2}
+def test_shipped_networks_give_the_same_labels_without_vnni() -> None:
+    batches = []
+    with open_source(str(ROOT / "samples" / "drive.mp4"), max_frames=101) as source:
+        while (frame := source.read()) is not None:
+            if len(batches) * 25 <= frame.index:
+                batches.append(frame.image_bgr[np.newaxis, :352, :480])
+    assert len(batches) == 5
+    file = WEIGHTS_DIR / "segnet-lite-int8.xml"
+    hw = batches[0].shape[1:3]
+    older = predict_without_vnni(file, batches, hw, threads=1)
+    assert len(older) == 5
+    newer = predict_openvino(ov.Core().read_model(file), batches, hw, threads=1)
+    assert agreement(newer, older) >= 0.99
 
 
-def gate(
-    monkeypatch: pytest.MonkeyPatch, fp32: Any, mious: list[float], max_drop_points: float = 0.5
-) -> tuple[Any, list[str], list[str]]:
-    """Run the gate with given accuracies; returns its result, its lines, the plans tried."""
-    tried: list[str] = []
+def test_the_worse_kind_of_processor_counts(
+    tiny: nn.Module,
+    collected: CalibrationFrames,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "roadseg")
+    network = TrainedNetwork(tiny, "tiny", "abc")
+    asked: list[Any] = []
 
-    def fake_calibrate(model: Any, _frames: Any, plan: QuantizationPlan) -> Any:
-        tried.append(plan.name)
-        return model
+    def older(model: Any, batches: list[Array], hw: Any, **_: Any) -> list[Array]:
+        asked.append(model)
+        return [np.zeros(hw, np.uint8) for _ in batches]
 
-    monkeypatch.setattr(quantize, "calibrate", fake_calibrate)
-    accuracies = iter(mious)
-    precisions: list[str] = []
-    lines: list[str] = []
-
-    def miou_of(_model: Any, precision: str) -> float:
-        precisions.append(precision)
-        return next(accuracies)
-
-    try:
-        monkeypatch.setattr(quantize._log, "info", lines.append)
-        result = quantize_within(fp32, [], miou_of, max_drop_points=max_drop_points)
-    finally:
-        assert precisions == ["fp32"] + ["int8"] * len(tried)
-    return result, lines, tried
-
-
-def test_the_gate_passes_a_small_loss(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
-    result, lines, tried = gate(monkeypatch, fp32, [0.6, 0.5951])
-    assert result.plan == PLANS[0]
-    assert (result.fp32_miou, result.int8_miou) == (0.6, 0.5951)
-    assert result.drop_points == pytest.approx(0.49)
-    assert tried == ["performance"]
-    assert lines == ["fp32: mIoU 60.00", "int8, performance: mIoU 59.51 (-0.49 points)"]
+    monkeypatch.setattr(search, "predict_without_vnni", older)
+    monkeypatch.setattr(search, "rank_layers", lambda *_, **__: ["pool"])
+    monkeypatch.setattr(search.platform, "machine", lambda: "AMD64")
+    found = calibrate_network(network, collected, None, unsigned=True, force=True, threads=1)
+    assert found.gate is not None
+    assert found.gate.label_miou is not None
+    assert found.gate.label_miou < 0.2
+    assert found.gate.measured_with.endswith(", without VNNI")
+    assert "% of labels are the same with and without VNNI" in caplog.text
+    assert len(asked) == 1
+    # TensorRT's scales, and other processors than x86, know one kind.
+    monkeypatch.setattr(search.platform, "machine", lambda: "aarch64")
+    for unsigned in (True, False):
+        alike = calibrate_network(network, collected, None, unsigned=unsigned, force=True)
+        assert alike.gate is not None
+        assert not alike.gate.measured_with.endswith("VNNI")
+    assert len(asked) == 1
 
 
-def test_the_gate_passes_a_gain(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
-    result, lines, _tried = gate(monkeypatch, fp32, [0.6, 0.61], max_drop_points=0)
-    assert result.drop_points == pytest.approx(-1)
-    assert lines[1] == "int8, performance: mIoU 61.00 (+1.00 points)"
-
-
-def test_the_gate_tries_more_accurate_plans(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
-    result, lines, tried = gate(monkeypatch, fp32, [0.6, 0.59, 0.5949, 0.598])
-    assert tried == ["performance", "mixed", "float indices"]
-    assert result.plan.float_indices
-    assert len(lines) == 4
-
-
-def test_the_gate_refuses_a_large_loss(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
-    with pytest.raises(QualityGateError) as caught:
-        gate(monkeypatch, fp32, [0.6, 0.5, 0.55, 0.594, float("nan"), 0.59])
-    assert str(caught.value) == (
-        "INT8 costs 0.60 points of validation mIoU (60.00 in FP32), allowed are 0.5: nothing was "
-        "written: calibrate on more frames, or allow more with --max-drop"
-    )
-    assert caught.value.exit_code == 8
-
-
-def test_missing_nncf(monkeypatch: pytest.MonkeyPatch, fp32: Any) -> None:
-    monkeypatch.setitem(sys.modules, "nncf", None)
+def test_a_process_that_fails(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.xml"
+    damaged.write_text("<net/>")
     with pytest.raises(BackendError) as caught:
-        calibrate(fp32, [np.zeros((1, 32, 32, 3), np.uint8)])
-    assert str(caught.value) == (
-        "quantising needs NNCF, which cannot be loaded (import of nncf halted; None in "
-        "sys.modules): pip install 'roadseg[export]'"
+        predict_without_vnni(damaged, [np.zeros((1, *HW, 3), np.uint8)], HW)
+    assert str(caught.value).startswith(
+        "the network cannot be run as on a processor without VNNI: "
     )
+    assert str(damaged) in str(caught.value)
+
+
+def test_the_process_is_held_to_older_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: dict[str, Any] = {}
+
+    def run(command: list[str], **how: Any) -> Any:
+        used.update(how, command=command)
+        np.save(Path(command[-2]) / "labels.npy", np.zeros((0, *HW), np.uint8))
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(without_vnni.subprocess, "run", run)
+    assert predict_without_vnni(Path("a.xml"), [], HW) == []
+    assert used["command"][0] == sys.executable
+    assert used["env"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert "ONEDNN_MAX_CPU_ISA" not in os.environ

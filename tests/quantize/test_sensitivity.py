@@ -18,7 +18,7 @@ from roadseg.datasets.frames import CalibrationFrames
 from roadseg.export.network import TrainedNetwork
 from roadseg.export.onnx import build_onnx
 from roadseg.export.quantizable import QuantizableGraph
-from roadseg.quantize import for_tensorrt as int8
+from roadseg.quantize import search as int8
 from roadseg.quantize.accuracy import (
     LabelledTruth,
     agreement,
@@ -27,7 +27,7 @@ from roadseg.quantize.accuracy import (
     miou,
     predict,
 )
-from roadseg.quantize.for_tensorrt import calibrate_network
+from roadseg.quantize.search import calibrate_network
 from roadseg.quantize.sensitivity import float_layer_counts, rank_layers
 from roadseg.weights.calibration import Calibration, FrameRecord, Gate
 
@@ -171,7 +171,7 @@ class FakeJudge:
 
     drops: dict[int, float]
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __call__(self, calibration: Calibration) -> Gate:
@@ -252,9 +252,7 @@ def test_spared_layers_are_worth_it(
         collected,
         truth,
         CAMVID,
-        "val.txt",
-        1,
-        lambda *_: None,
+        threads=1,
     )
     worse = judge(all_int8)
     assert found.gate is not None

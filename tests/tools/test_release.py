@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,16 +15,17 @@ import torch
 from safetensors.torch import load_file
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
-from roadseg.core.errors import DataError, QualityGateError
+from roadseg.core.errors import DataError, QualityGateError, UsageError
 from roadseg.core.geometry import network_size
 from roadseg.core.weights_file import read_header
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
+from roadseg.quantize.search import calibrate_network
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
 from roadseg.training.spec import RunSpec
 from roadseg.weights import load_manifest
-from roadseg.weights.calibration import read_calibration
+from roadseg.weights.calibration import Calibration, read_calibration
 from tests.support.datasets import write_tiny_camvid
 from tools import ladder
 from tools import release as module
@@ -160,7 +162,7 @@ def test_a_refused_network_leaves_the_folder_alone(
     def refuse(*_: object, **__: object) -> None:
         raise QualityGateError("too much")
 
-    monkeypatch.setattr(module, "quantize_within", refuse)
+    monkeypatch.setattr(module, "calibrate_network", refuse)
     shipped = tmp_path / "weights"
     shipped.mkdir()
     with pytest.raises(QualityGateError, match="too much"):
@@ -178,7 +180,9 @@ def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     shipped, scales = tmp_path / "weights", tmp_path / "scales"
     shipped.mkdir()
 
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*given: Any, unsigned: bool = False, **options: Any) -> Calibration:
+        if unsigned:
+            return calibrate_network(*given, unsigned=True, **options)
         raise QualityGateError("too much")
 
     def go() -> None:
@@ -203,6 +207,30 @@ def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     assert written.gate is not None
     assert written.gate.measured_on == "val.txt"
     assert [frame.name for frame in written.frames] == ["train/0.png", "train/1.png"]
+
+
+def test_int8_is_made_again_of_the_weights_that_ship(
+    tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    module.release(run, tiny_camvid, calibration, int8=False, directory=shipped, note="a test")
+    before = load_manifest(shipped)["segnet-lite"]
+    weights = (shipped / "segnet-lite.safetensors").read_bytes()
+    result = module.requantize(
+        "segnet-lite", tiny_camvid, calibration, directory=shipped, max_drop_points=100.0
+    )
+    after = load_manifest(shipped)["segnet-lite"]
+    assert after.training == before.training
+    assert after.files["torch"] == before.files["torch"]
+    assert (shipped / "segnet-lite.safetensors").read_bytes() == weights
+    assert after.files["openvino"].precision == "int8"
+    assert set(result.scores) == {("int8", "val")}
+    assert after.validation["fp32 on val"] == before.validation["fp32 on val"]
+    assert after.validation["int8 on val"]["miou"] == figure(result, "int8")
+    with pytest.raises(UsageError) as caught:
+        module.requantize("segnet", tiny_camvid, directory=shipped)
+    assert str(caught.value) == (f"there is no model 'segnet' in {shipped}: use model=segnet-lite")
 
 
 def test_a_folder_that_is_no_run(tiny_camvid: Path, calibration: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return take
 
     monkeypatch.setattr(release, "release", step("release"))
+    monkeypatch.setattr(release, "requantize", step("requantize"))
     monkeypatch.setattr(release_weights, "_refresh", step("refresh"))
     return taken
 
@@ -36,6 +37,25 @@ def test_the_documents_follow_what_was_released(tmp_path: Path, steps: list[str]
     data = ["--run", str(tmp_path), "--data", str(tmp_path), "--samples", str(SAMPLES)]
     assert main(data, release_weights.program) == 0
     assert steps == ["release", "refresh"]
+
+
+def test_a_shipped_model_is_quantised_again(tmp_path: Path, steps: list[str]) -> None:
+    data = ["--model", "segnet-lite", "--data", str(tmp_path), "--samples", str(SAMPLES)]
+    assert main(data, release_weights.program) == 0
+    assert steps == ["requantize", "refresh"]
+
+
+@pytest.mark.parametrize(
+    "what", [[], ["--run", "a", "--model", "segnet"], ["--model", "segnet", "--no-int8"]]
+)
+def test_what_to_release_is_one_of_two(
+    what: list[str], tmp_path: Path, steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*what, "--data", str(tmp_path)], release_weights.program) == 2
+    assert capsys.readouterr().err == (
+        "error: what to release is not clear: use either --run DIR or --model NAME with INT8\n"
+    )
+    assert steps == []
 
 
 def test_an_impossible_drop_is_refused_first(

@@ -50,6 +50,44 @@ def test_it_agrees_with_pytorch(size_hw: tuple[int, int], xml_file: Path, pt_fil
     assert (labels == expected).mean() >= 0.995
 
 
+def test_int8_networks_of_earlier_versions_run(
+    network: nn.Module, pt_file: Path, tmp_path: Path
+) -> None:
+    """NNCF made those: a FakeQuantize behind each ReLU, and weights of one byte with a factor."""
+    from openvino import opset13 as ops
+
+    from roadseg.export.ir import finish_ir, from_onnx, save_ir
+
+    model = from_onnx(build_onnx(network, "segnet-lite"))
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Relu":
+            readers = list(node.output(0).get_target_inputs())
+            ends = [ops.constant(np.float32(value)) for value in (0, 4, 0, 4)]
+            quantised = ops.fake_quantize(node.output(0), *ends, levels=256)
+            for reader in readers:
+                reader.replace_source_output(quantised.output(0))
+        elif node.get_type_name() == "Convolution":
+            weights = node.input_value(1).get_node().get_data()
+            scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+            stored = ops.constant(np.rint(weights / scale).astype(np.int8))
+            restored = ops.multiply(ops.convert(stored, "f32"), ops.constant(scale))
+            node.input(1).replace_source_output(restored.output(0))
+    finish_ir(model)
+    path = tmp_path / "older-int8.xml"
+    save_ir(model, path, precision="int8")
+    batch = frames((64, 96))
+    assert path.with_suffix(".bin").stat().st_size < 6e6
+    backend = create(path)
+    np.testing.assert_array_equal(backend.infer(batch), create(model).infer(batch))
+    facts = [node.get_rt_info() for node in backend.compiled_model.get_runtime_model().get_ops()]
+    kinds = {
+        fact["runtimePrecision"].astype(str)
+        for fact in facts
+        if fact["layerType"].astype(str) == "Convolution"
+    }
+    assert kinds & {"u8", "i8"}
+
+
 def test_info(xml_file: Path) -> None:
     info = create(xml_file, threads=1).info
     assert (info.name, info.model, info.precision) == ("openvino", "lite", "fp32")

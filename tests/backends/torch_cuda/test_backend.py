@@ -687,7 +687,7 @@ def test_the_fast_path_needs_no_runtime_of_others() -> None:
     )
     loaded = set(done.stdout.split())
     assert "torch" in loaded
-    assert not loaded & {"openvino", "av", "nncf", "onnx", "tensorrt", "typer", "rich", "cv2"}
+    assert not loaded & {"openvino", "av", "onnx", "tensorrt", "typer", "rich", "cv2"}
 
 
 def test_kernels_are_not_compiled_by_a_compiler_newer_than_the_driver(

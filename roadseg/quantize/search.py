@@ -1,8 +1,9 @@
-"""INT8 for TensorRT, the whole way: scales from frames, what they cost, and what to spare."""
+"""INT8, the whole way: scales from frames, what they cost, and which layers to leave float."""
 
 from __future__ import annotations
 
 import logging
+import platform
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +21,14 @@ from roadseg.export.quantizable import QuantizableGraph
 from roadseg.quantize import accuracy
 from roadseg.quantize.activations import DEFAULT_METHOD, Method, choose_scales, observe_activations
 from roadseg.quantize.sensitivity import float_layer_counts, rank_layers
+from roadseg.quantize.without_vnni import predict_without_vnni
 from roadseg.weights.calibration import Calibration, Gate
 from roadseg.weights.gate import bounds_text, check_drop, cost_text, passes
 
 _log = logging.getLogger(__name__)
+
+_X86 = ("x86_64", "amd64")
+"""Processors that may lack VNNI; others have no such instructions to leave out."""
 
 
 def calibrate_network(
@@ -31,6 +36,7 @@ def calibrate_network(
     frames: CalibrationFrames,
     validation: LabelledFrames | None,
     *,
+    unsigned: bool = False,
     validation_name: str = "val.txt",
     method: Method = DEFAULT_METHOD,
     max_drop_points: float = 0.5,
@@ -41,13 +47,15 @@ def calibrate_network(
     """Choose a scale for every activation, and measure what INT8 costs.
 
     Where it costs too much, the layers that it harms most are left float, in the order that
-    `rank_layers` finds, until it does not. Each measurement is logged.
+    `rank_layers` finds, until it does not. Each measurement is logged. For OpenVINO it is made on
+    both kinds of processors, with and without VNNI, and the worse one counts.
 
     Args:
         network: what to calibrate.
         frames: what to measure ranges on.
         validation: labelled frames to judge on. None: the labels are held against those of the
             float network, on `frames`; see `roadseg.weights.gate`.
+        unsigned: for OpenVINO rather than TensorRT; see `insert_qdq`.
         validation_name: what to call `validation` in the record.
         method: how scales are chosen; see `choose_scale`.
         max_drop_points: points (hundredths) of mIoU that INT8 may cost.
@@ -70,7 +78,7 @@ def calibrate_network(
         weights_sha256=network.weights_sha256,
         classes=network.classes,
     )
-    tensors = QuantizableGraph(onnx_model.graph).scale_sources()
+    tensors = QuantizableGraph(onnx_model.graph, unsigned=unsigned).scale_sources()
     histograms = observe_activations(
         onnx_model,
         tensors,
@@ -87,7 +95,14 @@ def calibrate_network(
         scales=choose_scales(histograms, method),
     )
     judge = _Judge(
-        onnx_model, frames, validation, network.classes, validation_name, threads, progress
+        onnx_model,
+        frames,
+        validation,
+        network.classes,
+        unsigned=unsigned,
+        name=validation_name,
+        threads=threads,
+        progress=progress,
     )
     calibration = replace(calibration, gate=judge(calibration))
     _log.info(_line(calibration))
@@ -98,6 +113,7 @@ def calibrate_network(
         onnx_model,
         calibration,
         frames.batches,
+        unsigned=unsigned,
         threads=threads,
         progress=progress,
     )
@@ -107,19 +123,20 @@ def calibrate_network(
         _log.info(_line(attempt))
         if passes(attempt.gate, max_drop_points):
             return attempt
-        best = min(best, attempt, key=_harm)
+        best = min(best, attempt, key=lambda one: _harm(one.gate))
     if force:
         return best
-    spared = f"even with {len(best.float_layers)} layers left float"
+    count = len(best.float_layers)
+    spared = f" even with {count} layer{'' if count == 1 else 's'} left float" if count else ""
     assert best.gate is not None
     if best.gate.drop_points is None:
         raise QualityGateError(
-            f"{cost_text(best.gate)} {spared} ({bounds_text()}): nothing was written",
+            f"{cost_text(best.gate)}{spared} ({bounds_text()}): nothing was written",
             fix="calibrate on more frames, or on labelled ones, which tell what it really costs, "
             f"or use {option('--force', True)}",
         )
     raise QualityGateError(
-        f"{cost_text(best.gate)} {spared}, allowed are {max_drop_points:g}: nothing was written",
+        f"{cost_text(best.gate)}{spared}, allowed are {max_drop_points:g}: nothing was written",
         fix=f"calibrate on more frames, allow more with {option('--max-drop')}, or use "
         f"{option('--force', True)}",
     )
@@ -134,11 +151,14 @@ class _Judge:
         frames: CalibrationFrames,
         validation: LabelledFrames | None,
         classes: ClassSet,
-        name: str,
-        threads: int | None,
-        progress: ShowProgress | None,
+        *,
+        unsigned: bool = False,
+        name: str = "val.txt",
+        threads: int | None = None,
+        progress: ShowProgress | None = None,
     ) -> None:
         self._onnx_model = onnx_model
+        self._unsigned = unsigned
         self._hw = frames.network_hw
         self._num_classes = classes.num_classes
         self._threads = threads
@@ -151,7 +171,17 @@ class _Judge:
         self._reference = self._predict(onnx_model, "fp32")
 
     def __call__(self, calibration: Calibration) -> Gate:
-        predicted = self._predict(insert_qdq(self._onnx_model, calibration), "int8")
+        quantized = insert_qdq(self._onnx_model, calibration, unsigned=self._unsigned)
+        predicted = self._predict(quantized, "int8")
+        gate = self._gate(predicted, accuracy.measured_with())
+        if not self._unsigned or platform.machine().lower() not in _X86:
+            return gate
+        older = predict_without_vnni(quantized, self._batches, self._hw, threads=self._threads)
+        same = accuracy.agreement(predicted, older)
+        _log.info(f"{100 * same:.2f}% of labels are the same with and without VNNI")
+        return max(gate, self._gate(older, f"{gate.measured_with}, without VNNI"), key=_harm)
+
+    def _gate(self, predicted: list[Labels], measured_with: str) -> Gate:
         fp32 = int8 = drop = None
         if self._truth is not None:
             fp32 = accuracy.miou(self._reference, self._truth)
@@ -164,7 +194,7 @@ class _Judge:
             int8_miou=int8,
             drop_points=drop,
             agreement=accuracy.agreement(self._reference, predicted),
-            measured_with=accuracy.measured_with(),
+            measured_with=measured_with,
             label_miou=accuracy.label_miou(self._reference, predicted, self._num_classes),
         )
 
@@ -175,9 +205,8 @@ class _Judge:
         )
 
 
-def _harm(calibration: Calibration) -> float:
-    """What to compare calibrations of one network by: less is better."""
-    gate = calibration.gate
+def _harm(gate: Gate | None) -> float:
+    """What to compare measurements of one network by: less is better."""
     assert gate is not None
     if gate.drop_points is not None:
         return gate.drop_points
