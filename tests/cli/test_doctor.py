@@ -123,6 +123,7 @@ CHECKS = [
     "backend",
     "opencv",
     "display",
+    "gstreamer",
     "video",
     "gpu",
     "cuda",
