@@ -79,7 +79,7 @@ def test_int8_networks_of_earlier_versions_run(
     assert path.with_suffix(".bin").stat().st_size < 6e6
     backend = create(path)
     np.testing.assert_array_equal(backend.infer(batch), create(model).infer(batch))
-    facts = [node.get_rt_info() for node in backend.compiled_model.get_runtime_model().get_ops()]
+    facts = [node.get_rt_info() for node in backend._compiled.get_runtime_model().get_ops()]
     kinds = {
         fact["runtimePrecision"].astype(str)
         for fact in facts
