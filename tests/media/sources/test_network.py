@@ -161,8 +161,8 @@ def test_no_password_is_printed_when_a_stream_is_lost(
     monkeypatch.setattr(
         network, "open_url", lambda url, **options: whole_open(url, **options | {"timeout_s": 0.5})
     )
-    # With --fps a stream ends when it is lost; a live run would wait for it to come back.
-    options = ["--source", f"{url}?pwd={_SECRET}", "--backend", "fake", "--fps", "25"]
+    # With --doubt a stream ends when it is lost; a live run would wait for it to come back.
+    options = ["--source", f"{url}?pwd={_SECRET}", "--backend", "fake", "--doubt"]
     stats = tmp_path / "stats.json"
     code = main([*debug, "run", *options, "--no-show", "--stats-json", str(stats)])
     monkeypatch.setattr(cli, "_debug", False)
