@@ -230,7 +230,9 @@ def test_int8_is_made_again_of_the_weights_that_ship(
     assert after.validation["int8 on val"]["miou"] == figure(result, "int8")
     with pytest.raises(UsageError) as caught:
         module.requantize("segnet", tiny_camvid, directory=shipped)
-    assert str(caught.value) == (f"there is no model 'segnet' in {shipped}: use model=\"segnet-lite\"")
+    assert str(caught.value) == (
+        f"there is no model 'segnet' in {shipped}: use model=\"segnet-lite\""
+    )
 
 
 def test_a_folder_that_is_no_run(tiny_camvid: Path, calibration: Path, tmp_path: Path) -> None:
