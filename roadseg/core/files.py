@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def writing(path: Path, fix: str) -> Iterator[None]:
 def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iterator[Path]:
     """A hidden file beside `path` to write to, which gets the name when the block succeeds.
 
-    After a crash, an interruption or on a full disk, what was there before still is.
+    After a crash, an interruption or on a full disk, what was there before still is. A device or
+    a pipe, such as `/dev/null`, is written to and stays what it is.
 
     Args:
         path: in a folder that exists.
@@ -81,10 +83,16 @@ def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iter
         OSError: it cannot be written, and there is no `fix`; nothing is left of it.
         SinkError: the same, with a `fix`.
     """
-    part = new_part(path)
+    special = _is_special(path)
     with contextlib.nullcontext() if fix is None else writing(path, fix):
+        part = Path(tempfile.mkdtemp()) / path.name if special else new_part(path)
         try:
             yield part
+            if special:
+                # To take its place would leave the machine without its /dev/null.
+                with part.open("rb") as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                return
             if sync:
                 with part.open("r+b") as file:
                     os.fsync(file.fileno())
@@ -93,6 +101,9 @@ def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iter
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
+        finally:
+            if special:
+                shutil.rmtree(part.parent, ignore_errors=True)
 
 
 @contextmanager
@@ -153,6 +164,10 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
             f"cannot write {path}: it is a folder",
             fix=instead or f"give a file such as {path}/run.json",
         )
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise SinkError(f"cannot write {path} (permission denied)", fix=fix)
+        return
     probe = new_part(path)
     with writing(path, fix):
         try:
@@ -166,6 +181,15 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
         except (FileExistsError, NotADirectoryError) as exc:
             file = next(place for place in path.parents if place.exists())
             raise NotADirectoryError(f"{file} is no folder") from exc
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that is written to and not replaced: a device or a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager

@@ -177,3 +177,18 @@ def test_files_that_belong_together_come_together(
         fail(folder / "a.json", KeyboardInterrupt())
     assert (tmp_path / "a.json").read_text() == "a.json"
     assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        claim_file(pipe)
+        write_json(pipe, {"a": 1})
+        assert json.loads(os.read(reader, 1000)) == {"a": 1}
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
