@@ -95,7 +95,8 @@ def test_labels_that_change_are_refused_without_labels_to_judge_by(
     assert not path.exists()
     assert capsys.readouterr().err.splitlines()[-1] == (
         "error: INT8 keeps 99.00% of the labels of FP32 on train, mean IoU with them 0.900 "
-        "(98.5% and 0.91 are needed without labels): nothing was written: calibrate on more frames, or on labelled ones, which tell what it really costs, "
+        "(98.5% and 0.91 are needed without labels): nothing was written: "
+        "calibrate on more frames, or on labelled ones, which tell what it really costs, "
         "or use --force"
     )
     monkeypatch.setattr("roadseg.quantize.accuracy.label_miou", lambda *_: 0.92)
