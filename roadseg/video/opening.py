@@ -197,7 +197,8 @@ def open_video(
         if source.info.size_hw is not None:
             if isinstance(segmenter, AdaptiveSegmenter):
                 rate = 0 if source.info.kind == "images" else source.info.rate
-                segmenter.fit(source.info.size_hw, rate)
+                waits = source.info.kind != "live" and source.info.frame_count != 1
+                segmenter.fit(source.info.size_hw, rate, waits=waits, every=options.reuse)
             segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure

@@ -31,11 +31,13 @@ class Pace:
         rate: frames a second; None: the source does not say; 0: it need not be kept up with, as
             with pictures.
         cores: that the run may use.
+        every: the network sees every so many frames, and labels are carried to the others.
     """
 
     source_hw: SizeHW
     rate: Fraction | float | None
     cores: int
+    every: int = 1
 
     @property
     def per_second(self) -> float:
@@ -44,7 +46,8 @@ class Pace:
 
     @property
     def network_ms(self) -> float:
-        """How long the network may take for a frame; at most 0 where the rest alone is too much.
+        """How long the network may take for a frame that it sees; at most 0 where the rest alone
+        is too much.
 
         While the network runs it has all cores, and the other stages take theirs from it.
 

@@ -61,6 +61,7 @@ def test_a_machine_is_measured_once(lite: Rungs, machine: Make) -> None:
         {"limit": "AVX2"},
         {"runtime": "openvino 2027.0"},
         {"threads": 4},
+        {"throughput": True},
     ],
 )
 def test_what_times_depend_on(lite: Rungs, machine: Make, change: dict[str, object]) -> None:
