@@ -27,7 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def choose_for(
-    choice: Choice, source_hw: SizeHW, rate: Fraction | float | None, *, every: int = 1
+    choice: Choice,
+    source_hw: SizeHW,
+    rate: Fraction | float | None,
+    *,
+    every: int = 1,
+    planar: bool = False,
 ) -> Choice:
     """Choose the rung for a source, where it is still to be chosen; which and why is logged.
 
@@ -37,7 +42,7 @@ def choose_for(
         choice: of `choose`.
         source_hw: size of the frames.
         rate: frames a second; None: the source does not say; 0: it need not be kept up with.
-        every: the network is to see every so many frames.
+        every, planar: see `Pace`.
 
     Raises:
         BackendError, EngineError, ModelError: a network cannot be opened, or fails.
@@ -54,7 +59,7 @@ def choose_for(
     }
     pick = settle(
         rungs,
-        Pace(source_hw, rate, usable_cores(), every),
+        Pace(source_hw, rate, usable_cores(), every, planar),
         this_machine(
             choice.backend,
             choice.threads,

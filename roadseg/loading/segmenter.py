@@ -145,6 +145,7 @@ class Segmenter:
         *,
         waits: bool = False,
         every: int = 1,
+        planar: bool = False,
     ) -> None:
         """Choose how the network runs for a source; where `model` is `auto`, which one, too.
 
@@ -157,6 +158,8 @@ class Segmenter:
             waits: the source waits for its frames to be taken, as a file does. Frames a second
                 count then: `depth` of them may be in flight, see `submit`.
             every: the network is to see every so many frames.
+            planar: pictures stay as `Planes` from the decoder to the encoder, which takes less time
+                beside the network.
 
         Raises:
             RuntimeError: another thread uses this instance right now.
@@ -164,7 +167,7 @@ class Segmenter:
         """
         with self._one_at_a_time:
             choice = replace(self.choice, throughput=waits)
-            self.choice = choose_for(choice, source_hw, rate, every=every)
+            self.choice = choose_for(choice, source_hw, rate, every=every, planar=planar)
 
     def step_down(self) -> str | None:
         """Go on with the next faster network or input, where `model` is `auto`.

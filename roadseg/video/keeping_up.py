@@ -27,7 +27,13 @@ class AdaptiveSegmenter(Protocol):
     """A network that may be exchanged for a faster one; see `roadseg.Segmenter`, which is one."""
 
     def fit(
-        self, source_hw: SizeHW, rate: Fraction | float | None, *, waits: bool, every: int
+        self,
+        source_hw: SizeHW,
+        rate: Fraction | float | None,
+        *,
+        waits: bool,
+        every: int,
+        planar: bool,
     ) -> None:
         """Choose how the network runs for a source, and which, where that is not chosen yet."""
         ...

@@ -136,6 +136,7 @@ def open_video(
         chooses = options.choose_output and window is None and not _has_results(options)
         if chooses:
             _refuse_endless(options, _live_name(options.source))
+        planar = _can_do_without_bgr(options, window)
         source = stack.enter_context(
             open_source(
                 options.source,
@@ -144,7 +145,7 @@ def open_video(
                 fps=options.fps,
                 rtsp_transport=options.rtsp_transport,
                 stream=options.stream,
-                planar=_can_do_without_bgr(options, window),
+                planar=planar,
             )
         )
         if options.reuse > 1 and source.info.kind != "file":
@@ -198,7 +199,9 @@ def open_video(
             if isinstance(segmenter, AdaptiveSegmenter):
                 rate = 0 if source.info.kind == "images" else source.info.rate
                 waits = source.info.kind != "live" and source.info.frame_count != 1
-                segmenter.fit(source.info.size_hw, rate, waits=waits, every=options.reuse)
+                segmenter.fit(
+                    source.info.size_hw, rate, waits=waits, every=options.reuse, planar=planar
+                )
             segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure
