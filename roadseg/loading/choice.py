@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.core.backend import SIDE_MULTIPLE
+from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import UsageError
 from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
@@ -148,6 +149,7 @@ class Choice:
 
             return open_torch_backend(path, network_hw, name=name, threads=threads)
         from roadseg.backends.openvino.backend import OpenVinoBackend
+        from roadseg.backends.openvino.compiling import is_worth_keeping
         from roadseg.backends.openvino.pipelined import STREAMS, OpenVinoPipelinedBackend
         from roadseg.backends.openvino.scores import OpenVinoScoringBackend
 
@@ -155,8 +157,14 @@ class Choice:
         kind = OpenVinoPipelinedBackend if several else OpenVinoBackend
         if scores:
             kind = OpenVinoScoringBackend
-        precision = self.file.precision
-        return kind(path, network_hw, name=name, precision=precision, threads=threads)
+        return kind(
+            path,
+            network_hw,
+            name=name,
+            precision=self.file.precision,
+            threads=threads,
+            cache=user_cache_dir() / "compiled" if is_worth_keeping(path) else None,
+        )
 
 
 def choose(

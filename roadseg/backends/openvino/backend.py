@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.backends.openvino.compiling import compile_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
 from roadseg.core.installing import install, upgrade
@@ -31,6 +32,7 @@ class OpenVinoBackend:
         name: the model's name, for reports.
         precision: `int8`, `fp32`..., for reports.
         threads: CPU threads; default: OpenVINO's choice, one per core.
+        cache: folder for what is compiled; None for nowhere.
 
     Raises:
         BackendError: OpenVINO is missing or cannot compile the network.
@@ -46,6 +48,7 @@ class OpenVinoBackend:
         name: str,
         precision: str,
         threads: int | None = None,
+        cache: Path | None = None,
     ) -> None:
         ov = _import_openvino()
         core = ov.Core()
@@ -56,7 +59,7 @@ class OpenVinoBackend:
         _set_size(network, network_hw, shown)
         network = self._with_outputs(network, shown)
         try:
-            self._compiled: Any = core.compile_model(network, "CPU", self._options(threads))
+            self._compiled: Any = compile_network(core, network, self._options(threads), cache)
             self._open_requests()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
