@@ -114,6 +114,7 @@ def open_live(
             reader=configured_reader(config, segmenter.classes, folders),
             on_event=on_event,
             patient=patient,
+            rate=rate_of(config),
         )
         recorder = hub = None
         if config.record is not None or config.web is not None:

@@ -26,6 +26,7 @@ from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.rates import Ages, Rate
 from roadseg.video.inference import FrameSegmenter
+from roadseg.video.keeping_up import AdaptiveSegmenter, KeepingUp
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Scheduler:
         bell: of all their mailboxes.
         batch: None sends frames one by one.
         on_error: gets the error that ended the thread.
+        rate: frames a second, of all sources together, that the network was chosen for; where it
+            stays below that though it is always busy, a faster one takes its place. None or 0:
+            the network stays.
         clock: for meters.
 
     Attributes:
@@ -81,6 +85,7 @@ class Scheduler:
         *,
         batch: Batch | None = None,
         on_error: Callable[[BaseException], None] | None = None,
+        rate: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.ended = threading.Event()
@@ -92,6 +97,9 @@ class Scheduler:
         self._batch = batch
         self._on_error = on_error
         self._clock = clock
+        self._keeping_up: KeepingUp | None = None
+        if rate and isinstance(segmenter, AdaptiveSegmenter):
+            self._keeping_up = KeepingUp(segmenter, rate, clock)
         self._owed: list[Lane] = []  # whose frame is in the network
         self._thread = threading.Thread(target=self._run, name="roadseg-schedule", daemon=True)
 
@@ -113,14 +121,19 @@ class Scheduler:
 
     def _run(self) -> None:
         try:
+            ended_s = self._clock()
             while (turn := self._next_turn()) is not None:
                 started_s = self._clock()
+                idle_s = started_s - ended_s
                 self._owed = [lane for lane, _ in turn]
                 for lane, frame, label_map in self._segment(turn):
                     self._owed.remove(lane)
                     self.frames.count()
                     lane.show(frame, label_map)
-                self.infer_s.add(self._clock() - started_s)
+                ended_s = self._clock()
+                self.infer_s.add(ended_s - started_s)
+                if self._keeping_up is not None:
+                    self._keeping_up.after_frame(frames=len(turn), idle_s=idle_s)
         except BaseException as exc:  # noqa: BLE001  (`LiveRun.run` raises it)
             for lane in self._owed:
                 lane.mailbox.tally.drop("stopped")
