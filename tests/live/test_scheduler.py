@@ -70,7 +70,7 @@ class FakeLane:
         self.ready = True
         self.shown: list[tuple[Frame, LabelMap]] = []
 
-    def show(self, frame: Frame, label_map: LabelMap) -> None:
+    def show(self, frame: Frame, label_map: LabelMap, scores: object = None) -> None:
         self.shown.append((frame, label_map))
 
 
