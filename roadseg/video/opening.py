@@ -15,7 +15,7 @@ from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
-from roadseg.media.sinks.sink import MaskSink, open_sink
+from roadseg.media.sinks.sink import open_mask_sink, open_sink
 from roadseg.media.sources import places
 from roadseg.media.sources.base import RtspTransport
 from roadseg.media.sources.opening import open_source
@@ -41,7 +41,7 @@ class VideoOptions:
     Attributes:
         source: see `roadseg.media.sources.opening.open_source`.
         output: `.mp4` file or folder for the pictures; None for neither.
-        save_masks: folder for the class ids, None for none.
+        save_masks: `.mkv` file or folder for the class ids, None for none.
         show: True: a window, or an error; False: none; None: one if there is a display.
         measure: what happens is the result: render even if nobody looks, and accept that
             nothing is written.
@@ -189,7 +189,12 @@ def open_video(
                 f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
             )
         if options.save_masks is not None:
-            mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
+            mask_sink = open_mask_sink(
+                options.save_masks,
+                source.info,
+                segmenter.classes.names,
+                output=options.output,
+            )
             stack.callback(mask_sink.close, ok=False)
         if folder is not None and reader is not None:
             clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
