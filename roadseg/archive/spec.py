@@ -17,6 +17,7 @@ from roadseg.video.reading import ReadingOptions
 
 FILES = {
     "overlay": "overlay.mp4",
+    "masks": "masks.mkv",
     "png-masks": "masks",
     "timeline": "timeline.parquet",
     "events": "events.jsonl",

@@ -58,7 +58,7 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool, name: str = "
         SinkError: it is the source or a folder, or cannot be created.
     """
     target, shown = path.resolve(), option(name, path)
-    inputs = [Path(origin) for origin, _name in source.names]
+    inputs = [*(Path(origin) for origin, _name in source.names), *source.parts]
     if source.path is not None:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
