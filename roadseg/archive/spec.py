@@ -138,6 +138,7 @@ class ArchiveSpec:
     Attributes:
         sources: files, folders, which are searched with all that is below, and patterns.
         clip: what is done with each.
+        listed: files from a list; their results are named by their whole path.
         workers: processes that work at once; None: see `roadseg.archive.workers.default_workers`.
         attempts: how often a clip is begun before it has failed, where its worker is killed.
         retry_failed: try clips again that failed before.
@@ -149,6 +150,7 @@ class ArchiveSpec:
 
     sources: tuple[str, ...]
     clip: ClipSpec
+    listed: tuple[str, ...] = ()
     workers: int | None = None
     attempts: int = 3
     retry_failed: bool = False
@@ -156,3 +158,24 @@ class ArchiveSpec:
     join: bool = False
     limit: int | None = None
     shard: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before anything is looked for.
+
+        Raises:
+            UsageError: a number is out of range; or see `ClipSpec.check`.
+            BackendError: see `ClipSpec.check`.
+        """
+        self.clip.check()
+        for name, number in (
+            ("--workers", self.workers),
+            ("--attempts", self.attempts),
+            ("--limit", self.limit),
+        ):
+            if number is not None and number < 1:
+                raise UsageError(f"{option(name, number)} is not 1 or more")
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise UsageError(
+                f"there is no shard {self.shard[0]} of {self.shard[1]}",
+                fix=f"the first of four is {option('--shard', '1/4')}",
+            )
