@@ -81,6 +81,11 @@ class ClipSpec:
             raise UsageError(
                 what, fix=f"use {option('--write', ','.join(FILES), parameter='writes')}"
             )
+        if {"masks", "png-masks"} <= set(self.writes):
+            raise UsageError(
+                "masks and png-masks are the same twice",
+                fix="write masks, one file a clip, or png-masks, a folder a clip",
+            )
         if "events" in self.writes and not self.reading.rules:
             raise UsageError(
                 "there are no events to write",
@@ -100,7 +105,7 @@ class ClipSpec:
         return VideoOptions(
             source=source,
             output=files.get("overlay"),
-            save_masks=files.get("png-masks"),
+            save_masks=files.get("masks") or files.get("png-masks"),
             view=self.view,
             alpha=self.alpha,
             legend=self.legend,

@@ -47,7 +47,8 @@ def batch(
         str,
         typer.Option(
             metavar="KIND,...",
-            help="What is written for each clip: overlay, png-masks, timeline and events.",
+            help="What is written for each clip: overlay, masks (one file), png-masks, timeline "
+            "and events.",
         ),
     ] = "overlay",
     model: ModelOption = "segnet-lite",
@@ -91,6 +92,13 @@ def batch(
     doubt_limit: DoubtLimitOption = None,
     event: EventOption = None,
     group: GroupOption = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Clips that a dashcam cut out of one drive are one, by their names and times.",
+        ),
+    ] = False,
     full_hash: Annotated[
         bool,
         typer.Option(
@@ -178,6 +186,7 @@ def batch(
         attempts=attempts,
         retry_failed=retry_failed,
         redo=redo,
+        join=join,
         limit=limit,
         shard=None if shard is None else _parse_shard(shard),
     )
