@@ -126,6 +126,10 @@ def batch(
         str | None,
         typer.Option(metavar="I/N", help="Do the Ith of N parts, for schedulers of your own."),
     ] = None,
+    no_report: Annotated[
+        bool,
+        typer.Option("--no-report", help="Do not write the page report.html; see roadseg report."),
+    ] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the summary here.")
     ] = None,
@@ -140,6 +144,7 @@ def batch(
     from contextlib import ExitStack
 
     from roadseg.archive.finding import read_list
+    from roadseg.archive.report import write_report
     from roadseg.archive.run import process_archive
     from roadseg.archive.spec import ArchiveSpec, ClipSpec
     from roadseg.cli.archive_report import archive_progress, report
@@ -200,6 +205,9 @@ def batch(
             progress.close()
             if progress.state is not None:
                 report(progress.state, output, json_)
+        # The shards are one archive, and each may end while others go on.
+        if not no_report and spec.shard is None:
+            typer.echo(f"shown by {write_report(output).path}")
     if state.exit_code:
         raise typer.Exit(state.exit_code)
 

@@ -98,7 +98,7 @@ def test_a_drive_has_the_masks_and_rows_of_an_uncut_recording(card: Path, tmp_pa
 
 def run(card: Path, output: Path, *options: str) -> int:
     words = ["batch", str(card), "--output", str(output), "--write", "masks", "--workers", "1"]
-    return main([*words, "--backend", "fake", *options])
+    return main([*words, "--backend", "fake", "--no-report", *options])
 
 
 def rows(output: Path) -> dict[str, ClipResult]:
