@@ -108,7 +108,7 @@ def _tiles(totals: Totals) -> list[tuple[str, str]]:
 def _data(figures: Figures) -> dict[str, Any]:
     """What the script shows, short, since there is one for each of thousands of clips."""
     classes = list(dict.fromkeys(name for card in figures.clips for name in card.digest.bars))
-    events = list(figures.totals.events)
+    events = [name for name, _count in figures.totals.events.most_common()]
     return {
         "bins": BINS,
         "digits": _DIGITS,
