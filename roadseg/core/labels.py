@@ -299,7 +299,7 @@ def css_colours(names: Sequence[str]) -> list[str]:
     """Colours of classes for a page: those of the default palette, others for names that it lacks.
 
     >>> css_colours(["car", "llama"])
-    ['rgb(255, 90, 70)', 'rgb(64, 128, 175)']
+    ['rgb(34, 91, 255)', 'rgb(64, 128, 175)']
     """
     palette, others = palette_bgr(), iter(distinct_colours(len(names)))
     colours = []
