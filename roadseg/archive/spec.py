@@ -78,9 +78,8 @@ class ClipSpec:
         wrong = [kind for kind in self.writes if kind not in FILES]
         if wrong or not self.writes:
             what = f"cannot write {wrong[0]!r}" if wrong else "there is nothing to write"
-            raise UsageError(
-                what, fix=f"use {option('--write', ','.join(FILES), parameter='writes')}"
-            )
+            some = ",".join(kind for kind in FILES if kind != "png-masks")
+            raise UsageError(what, fix=f"use {option('--write', some, parameter='writes')}")
         if {"masks", "png-masks"} <= set(self.writes):
             raise UsageError(
                 "masks and png-masks are the same twice",

@@ -192,7 +192,7 @@ def test_a_summary_in_words_and_in_json(
     ("arguments", "code", "error"),
     [
         (["none.mp4"], 3, "no such file: none.mp4"),
-        (["in", "--write", "film"], 2, "use --write overlay,png-masks"),
+        (["in", "--write", "film"], 2, "use --write overlay,masks,timeline"),
         (["in", "--model", "auto"], 2, "--model auto follows the speed"),
         (["in", "--shard", "2"], 2, "--shard 2 is not I/N"),
         (["in", "--shard", "3/2"], 2, "there is no shard 3 of 2"),
