@@ -2,9 +2,8 @@
 
     python -m benchmarks.archive.workers --workers 1 2 --rounds 3
 
-All run over the same clips, in turn. What counts is the time between the first result and the last, so
-that the start of Python and the opening of the network do not count; nor do the clips that workers
-begin with.
+All run over the same clips, in turn. What counts is the time between the first result and the last:
+neither the start of Python, nor the opening of the network, nor the clips that workers begin with.
 """
 
 from __future__ import annotations
