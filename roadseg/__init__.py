@@ -14,6 +14,10 @@ from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
     from roadseg import errors, labels
+    from roadseg.archive.process import process_clip
+    from roadseg.archive.result import ClipResult
+    from roadseg.archive.run import process_archive
+    from roadseg.archive.spec import ArchiveSpec, ClipSpec
     from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.comparison.network import ComparisonPlan
     from roadseg.comparison.run import compare
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from roadseg.engine.spec import EngineSpec
     from roadseg.export.exporting import export_network
     from roadseg.loading.segmenter import Segmenter
+    from roadseg.media.mask_video import MaskVideo
     from roadseg.quantize.calibrating import calibrate_model
     from roadseg.quantize.quantizing import quantize_model
     from roadseg.run.evaluating import evaluate_model
@@ -30,10 +35,14 @@ if TYPE_CHECKING:
     from roadseg.training.spec import RunSpec
 
 __all__ = [
+    "ArchiveSpec",
+    "ClipResult",
+    "ClipSpec",
     "ComparisonPlan",
     "EngineSpec",
     "Frame",
     "LabelMap",
+    "MaskVideo",
     "RunSpec",
     "Segmenter",
     "__version__",
@@ -45,6 +54,8 @@ __all__ = [
     "evaluate_model",
     "export_network",
     "labels",
+    "process_archive",
+    "process_clip",
     "quantize_model",
     "train",
 ]
@@ -52,10 +63,14 @@ __all__ = [
 # Where each name lives. Loaded when it is asked for, so that `roadseg --help` does not wait for
 # NumPy and OpenCV.
 _HOMES = {
+    "ArchiveSpec": "archive.spec",
+    "ClipResult": "archive.result",
+    "ClipSpec": "archive.spec",
     "ComparisonPlan": "comparison.network",
     "EngineSpec": "engine.spec",
     "Frame": "core.types",
     "LabelMap": "core.geometry",
+    "MaskVideo": "media.mask_video",
     "RunSpec": "training.spec",
     "Segmenter": "loading.segmenter",
     "build_engine": "backends.tensorrt.builder.build_engine",
@@ -64,6 +79,8 @@ _HOMES = {
     "cross_validate": "training.crossval",
     "evaluate_model": "run.evaluating",
     "export_network": "export.exporting",
+    "process_archive": "archive.run",
+    "process_clip": "archive.process",
     "quantize_model": "quantize.quantizing",
     "train": "training.loop",
 }

@@ -15,9 +15,10 @@ from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
-from roadseg.media.sinks.sink import MaskSink, open_sink
+from roadseg.media.sinks.sink import open_mask_sink, open_sink
 from roadseg.media.sources import places
-from roadseg.media.sources.base import RtspTransport
+from roadseg.media.sources.base import RtspTransport, Source
+from roadseg.media.sources.joined import JoinedSource
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
 from roadseg.video.clips import ClipFolder, open_clips
@@ -40,8 +41,10 @@ class VideoOptions:
 
     Attributes:
         source: see `roadseg.media.sources.opening.open_source`.
+        parts: video files that are one drive, in order; read instead of `source`, see
+            `roadseg.media.sources.joined.JoinedSource`.
         output: `.mp4` file or folder for the pictures; None for neither.
-        save_masks: folder for the class ids, None for none.
+        save_masks: `.mkv` file or folder for the class ids, None for none.
         show: True: a window, or an error; False: none; None: one if there is a display.
         measure: what happens is the result: render even if nobody looks, and accept that
             nothing is written.
@@ -56,6 +59,9 @@ class VideoOptions:
         reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
             others get their labels from those around them; see `roadseg.video.reuse`.
         reading: what is read from each frame.
+        coding_threads: threads that decode, and that encode, each; None: as many as make one run
+            fast. With one, a video is the same bytes each time.
+        ages: the timeline says how long ago each frame was captured.
     """
 
     source: str
@@ -76,6 +82,9 @@ class VideoOptions:
     stream: int | None = None
     reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
+    coding_threads: int | None = None
+    ages: bool = True
+    parts: tuple[Path, ...] = ()
 
     @property
     def all_reading(self) -> ReadingOptions:
@@ -137,17 +146,7 @@ def open_video(
         if chooses:
             _refuse_endless(options, _live_name(options.source))
         planar = _can_do_without_bgr(options, window)
-        source = stack.enter_context(
-            open_source(
-                options.source,
-                loop=options.loop,
-                max_frames=options.max_frames,
-                fps=options.fps,
-                rtsp_transport=options.rtsp_transport,
-                stream=options.stream,
-                planar=planar,
-            )
-        )
+        source = stack.enter_context(_open_source(options, planar=planar))
         if options.reuse > 1 and source.info.kind != "file":
             raise UsageError(
                 f"{option('--reuse')} is for video files; {source.info.name} is none",
@@ -173,7 +172,7 @@ def open_video(
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
         if options.output is not None:
-            sink = open_sink(options.output, source.info)
+            sink = open_sink(options.output, source.info, threads=options.coding_threads)
             stack.callback(sink.close, ok=False)
         elif chooses:
             _refuse_endless(options, source.info.name if source.info.kind == "live" else None)
@@ -190,7 +189,12 @@ def open_video(
                 f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
             )
         if options.save_masks is not None:
-            mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
+            mask_sink = open_mask_sink(
+                options.save_masks,
+                source.info,
+                segmenter.classes.names,
+                output=options.output,
+            )
             stack.callback(mask_sink.close, ok=False)
         if folder is not None and reader is not None:
             clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
@@ -217,7 +221,29 @@ def open_video(
             window=window,
             meters=meters,
             every=options.reuse,
+            ages=options.ages,
         )
+
+
+def _open_source(options: VideoOptions, *, planar: bool) -> Source:
+    if options.parts:
+        return JoinedSource(
+            options.parts,
+            max_frames=options.max_frames,
+            stream=options.stream,
+            planar=planar,
+            threads=options.coding_threads,
+        )
+    return open_source(
+        options.source,
+        loop=options.loop,
+        max_frames=options.max_frames,
+        fps=options.fps,
+        rtsp_transport=options.rtsp_transport,
+        stream=options.stream,
+        planar=planar,
+        threads=options.coding_threads,
+    )
 
 
 def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:
