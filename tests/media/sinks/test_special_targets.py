@@ -24,7 +24,7 @@ from roadseg.core.types import Frame, Image
 from roadseg.media.sinks.clips.clip_file import ClipFile
 from roadseg.media.sinks.clips.tap import PacketTap
 from roadseg.media.sinks.mp4 import Mp4Sink
-from roadseg.media.sinks.png import MaskSink, PngFileSink
+from roadseg.media.sinks.png import PngFileSink, PngMaskSink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.video.reading.columns import Column
 from roadseg.video.reading.parquet import ParquetTable
@@ -166,7 +166,7 @@ def test_a_picture(target: Target) -> None:
 
 def test_a_picture_of_a_folder(target: Target) -> None:
     path, pipe = target("000007.png")
-    sink = MaskSink(path.parent, INFO)
+    sink = PngMaskSink(path.parent, INFO)
     sink.write(np.full((4, 6), 3, np.uint8), picture(7)[1])
     sink.close(ok=True)
     assert pipe.content().startswith(b"\x89PNG")
