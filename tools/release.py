@@ -32,6 +32,7 @@ from roadseg.quantize.search import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
 from tools.ladder import measure_ladder
+from tools.temperature import fit_temperature
 
 MANIFEST = "manifest.json"
 
@@ -88,11 +89,11 @@ def release(
         QualityGateError: INT8 costs too much; what shipped before is untouched.
         SinkError: the folder cannot be written.
     """
-    config = _read_config(run)
+    config = read_run(run)
     module, meta = load_weights(best_weights(run), CAMVID)
     name = str(meta["model"])
+    training = training_facts(config, meta, note)
     del meta["model"]
-    training = _training(config, meta, note)
     weights = weights_bytes(module, name, **meta, training=training)
     source = _Source(name, module, weights, training)
     return _release(
@@ -184,6 +185,10 @@ def _release(
         )
         quantized = int8_network(trained, ranges)
         _log.info(f"int8: mIoU {100 * measure(quantized, 'int8'):.2f}")
+    temperature = 1.0
+    if quantized is not None:
+        temperature = fit_temperature(quantized, name, datasets["val"])
+        _log.info(f"temperature: {temperature:g}")
     rungs: tuple[RungScores, ...] = ()
     if quantized is not None and scenes is not None:
         rungs = measure_ladder(quantized, name, {"val": datasets["val"], "720p": scenes})
@@ -217,6 +222,7 @@ def _release(
                 for (precision, key), s in scores.items()
             },
             ladder=rungs,
+            temperature=temperature,
             directory=staging,
         )
     if scales is not None:
@@ -257,7 +263,16 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[str, Any]:
+def training_facts(config: dict[str, Any], meta: dict[str, Any], note: str = "") -> dict[str, Any]:
+    """What a manifest says of a run: its command, data, length, device and checksums.
+
+    Args:
+        config: of the run, see `read_run`.
+        meta: of its best weights.
+        note: anything that its configuration does not tell.
+    """
+    averaged = {key: config[key] for key in ("averaged",) if key in config}
+    balanced = {key: meta[key] for key in ("class_bias",) if key in meta}
     recipe = config["recipe"]["name"]
     budget = config["time_budget_s"]
     command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
@@ -281,11 +296,18 @@ def _training(config: dict[str, Any], meta: dict[str, Any], note: str) -> dict[s
         "device": config["device"],
         **{key: value for key, value in config.items() if key.endswith("_sha256")},
         "torch": config["torch"],
+        **balanced,
+        **averaged,
     }
     return facts | ({"note": note} if note else {})
 
 
-def _read_config(run: Path) -> dict[str, Any]:
+def read_run(run: Path) -> dict[str, Any]:
+    """The configuration of a run, and its length as `epochs` and `minutes`.
+
+    Raises:
+        DataError: `run` is not the folder of a run.
+    """
     try:
         config: dict[str, Any] = json.loads((run / "config.json").read_text(encoding="utf-8"))
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()

@@ -24,3 +24,13 @@ def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
 def vgg16_encoder(model: nn.Module) -> nn.Module | None:
     """The part of a network that VGG16's weights fit, if it says `has_vgg16_encoder`; else None."""
     return getattr(model, "encoder", None) if hasattr(model, "has_vgg16_encoder") else None
+
+
+def classifier_bias(model: nn.Module) -> Tensor | None:
+    """What a network adds to its class scores, (C,); None where its last layers have no such sum.
+
+    It is the bias of its `classifier`, which SegNet and its kin end in.
+    """
+    classifier = getattr(model, "classifier", None)
+    bias = getattr(classifier, "bias", None)
+    return bias if isinstance(classifier, nn.Conv2d | nn.ConvTranspose2d) else None

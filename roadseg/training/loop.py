@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from roadseg.training.record import check_resumption, git_revision, run_record
 from roadseg.training.spec import RunSpec
 from roadseg.training.start import starting_network
 from roadseg.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
         with _pictured(trainer), trainer.checkpoints:
             while not trainer.course.finished:
                 trainer.run_epoch()
+            if place.leads and spec.recipe.class_bias:
+                _balance(trainer)
     return TrainingResult(
         best_weights(spec.output),
         trainer.epoch,
@@ -110,6 +115,14 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
         trainer.best.miou,
         trainer.course.elapsed_s,
     )
+
+
+def _balance(trainer: Trainer) -> None:
+    before = trainer.best.miou
+    found = trainer.best.balance()
+    if found is not None:
+        verdict = "kept" if trainer.best.miou == found else "left out"
+        _log.info(f"class biases: validation mIoU {before:.4f} to {found:.4f}, {verdict}")
 
 
 @contextmanager

@@ -123,6 +123,8 @@ class Recipe:
             before validating, as the paper does; 0 keeps the running ones.
         extra_share: share of each batch drawn from the extra data, where there is any.
         validate_every: epochs between validations.
+        class_bias: when the run is over, give each class the bias under which the mean IoU on the
+            training frames is highest; see `roadseg.metrics.class_bias`.
         augmentation: how crops are drawn.
     """
 
@@ -155,6 +157,7 @@ class Recipe:
     teacher_weight: From0 = 1.0
     temperature: Positive = 2.0
     statistics_batches: CountFrom0 = 0
+    class_bias: bool = False
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from roadseg.core.geometry import network_size, postprocess, preprocess
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.metrics.confusion import ConfusionMatrix
-from roadseg.models import build_model, save_weights
+from roadseg.models import build_model, load_weights, save_weights
+from roadseg.training.class_bias import fit_class_bias
 from roadseg.training.feed import LabelledFrame, TrainingData, to_batch
 from roadseg.training.folder import BEST
 from roadseg.training.objective import Objective, on_device
@@ -77,6 +78,35 @@ class BestWeights:
             "class_accuracy": float(matrix.class_accuracy),
             "iou": [round(float(v), 4) for v in matrix.per_class_iou],
         }
+
+    def balance(self) -> float | None:
+        """Give the weights that were kept their class biases; see `Recipe.class_bias`.
+
+        They are replaced unless validation falls; a run that keeps its last weights does not ask.
+
+        Returns:
+            The mean IoU on validation with the biases; None where they have them already.
+
+        Raises:
+            ModelError: the network has no bias to add them to.
+            SinkError: the folder cannot be written.
+        """
+        spec, path = self._spec, self._spec.output / BEST
+        model, meta = load_weights(path, spec.classes)
+        if "class_bias" in meta:
+            self.miou = meta["validation_miou"]
+            return None
+        on_device(model, self._device)
+        with self._objective.autocast():
+            bias = fit_class_bias(model, self._data.frames, seed=spec.seed)
+            matrix = confusion(model, self._data.validation, spec.classes.num_classes)
+        found = float(matrix.miou)
+        if spec.keep_last or not found < self.miou:
+            del meta["model"]
+            self.miou = found
+            meta |= {"validation_miou": found, "class_bias": [round(float(v), 4) for v in bias]}
+            save_weights(path, model, spec.model, classes=spec.classes, **meta)
+        return found
 
 
 @torch.inference_mode()
