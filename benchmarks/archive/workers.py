@@ -4,8 +4,8 @@
 
 All run over the same clips, in turn. What counts is the time between the first result and the last,
 without the start of Python, the opening of the network, and the clips that workers begin with.
-With `--a-core-each` a run with N workers has N cores, else all of the machine: a worker's decoder and
-encoder use a second core beside a network of one thread.
+With `--a-core-each` a run with N workers has N cores, else all of the machine: decoding and
+encoding use a second core beside a network of one thread.
 """
 
 from __future__ import annotations
