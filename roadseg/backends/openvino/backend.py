@@ -60,6 +60,8 @@ class OpenVinoBackend:
         }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
+            # They would be held to the first cores, and those of all processes to the same ones.
+            options["ENABLE_CPU_PINNING"] = False
         try:
             self._compiled: Any = core.compile_model(network, "CPU", options)
             self._request: Any = self._compiled.create_infer_request()
