@@ -47,7 +47,7 @@ class Claim:
             self.lock.release()
 
 
-def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
+def claim_file(path: Path, source: SourceInfo, *, overwrite: bool, name: str = "--output") -> Claim:
     """Make sure that `path` can be written, creating its folder where it is missing.
 
     The target itself (or an older file there) is untouched until the end. Recordings that killed
@@ -57,8 +57,8 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
         TargetTakenError: another run is writing it, or it is there and not to be overwritten.
         SinkError: it is the source or a folder, or cannot be created.
     """
-    target, shown = path.resolve(), option("--output", path)
-    inputs = [Path(origin) for origin, _name in source.names]
+    target, shown = path.resolve(), option(name, path)
+    inputs = [*(Path(origin) for origin, _name in source.names), *source.parts]
     if source.path is not None:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
