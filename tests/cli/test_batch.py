@@ -152,9 +152,10 @@ def test_signals_end_it_without_leftovers(
     ended, out, err = batch.end()
     assert ended == code
     assert "Traceback" not in err
-    assert ("finishing one clip; Ctrl-C again gives them up" in err) == (
-        numbers[0] == signal.SIGINT
-    )
+    # Two that come at once are heard as one request to give up.
+    announced = "finishing one clip; Ctrl-C again gives them up" in err
+    assert announced or not finishes
+    assert not announced or numbers[0] == signal.SIGINT
     found = rows(output)
     assert [row.frames_out for row in found] == ([400] if finishes else [])
     names = {path.name for path in output.iterdir()}

@@ -78,6 +78,8 @@ class OpenVinoBackend:
         }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
+            # They would be held to the first cores, and those of all processes to the same ones.
+            options["ENABLE_CPU_PINNING"] = False
         return options
 
     def _open_requests(self) -> None:

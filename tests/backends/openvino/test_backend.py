@@ -211,3 +211,15 @@ def test_a_compiler_failure_is_translated(xml_file: Path, monkeypatch: pytest.Mo
     with pytest.raises(BackendError) as caught:
         create(xml_file)
     assert str(caught.value) == f"OpenVINO cannot compile {xml_file}: unsupported processor"
+
+
+@pytest.mark.parametrize(("threads", "pinned"), [(1, False), (2, False), (None, True)])
+def test_threads_that_are_counted_may_run_on_any_core(
+    xml_file: Path, threads: int | None, pinned: bool
+) -> None:
+    """Several processes would have theirs on the first core, and the others idle."""
+    backend = OpenVinoBackend(xml_file, (64, 96), name="lite", precision="fp32", threads=threads)
+    try:
+        assert backend._compiled.get_property("ENABLE_CPU_PINNING") in {pinned, False}
+    finally:
+        backend.close()
