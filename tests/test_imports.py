@@ -27,16 +27,19 @@ ROOMS_OF_LIBRARIES = {
     # The backend's thread lives for one call; see `_load_cpu_plugin`.
     # The simulation only asks which thread it is called from.
     # The segmenter starts none: it tells them apart.
+    # A worker's one thread waits for the end of its parent.
     "threading": (
         "video/",
         "live/",
+        "archive/workers.py",
         "backends/openvino/",
         "testing/cuda/",
         "training/checkpoint",
         "loading/segmenter.py",
     ),
     "concurrent": ("video/", "live/web/", "training/checkpoint"),
-    "multiprocessing": ("training/",),
+    "multiprocessing": ("training/", "archive/workers.py"),
+    "sqlite3": ("archive/ledger.py",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (

@@ -24,6 +24,7 @@ _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4
 # has the same name, with underscores.
 _COMMANDS = (
     "run",
+    "batch",
     "bench",
     "eval",
     "compare",

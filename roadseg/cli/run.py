@@ -39,6 +39,24 @@ from roadseg.cli.options import (
     parse_fps,
     several_sources,
 )
+from roadseg.cli.reading_options import (
+    AlphaOption,
+    BlurOption,
+    BlurStyleOption,
+    CameraHeightOption,
+    CorridorOption,
+    DoubtLimitOption,
+    DoubtOption,
+    EventOption,
+    FovOption,
+    GroupOption,
+    HorizonOption,
+    IgnoreMaskOption,
+    LegendOption,
+    PaletteOption,
+    SmoothOption,
+    ViewOption,
+)
 
 if TYPE_CHECKING:
     from roadseg.media.sources.base import RtspTransport
@@ -57,19 +75,10 @@ def run(
             "there is no window.",
         ),
     ] = None,
-    view: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What is shown: overlay, mask, side-by-side or doubt."),
-    ] = "overlay",
-    alpha: Annotated[
-        float, typer.Option(metavar="NUMBER", help="Opacity of the colours, from 0 to 1.")
-    ] = 0.5,
-    legend: Annotated[
-        bool, typer.Option("--legend/--no-legend", help="Show which colour is which class.")
-    ] = True,
-    palette: Annotated[
-        str, typer.Option(metavar="NAME", help="The colours: street, colorblind or camvid.")
-    ] = "street",
+    view: ViewOption = "overlay",
+    alpha: AlphaOption = 0.5,
+    legend: LegendOption = True,
+    palette: PaletteOption = "street",
     hud: Annotated[
         bool,
         typer.Option("--hud/--no-hud", help="Show FPS and latency; a single picture has none."),
@@ -142,69 +151,17 @@ def run(
             help="Write a row of read-outs for each frame into a .csv, .jsonl or .parquet file.",
         ),
     ] = None,
-    corridor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CORNERS",
-            help='Corners of the lane ahead, as fractions of the picture or in pixels: "0.2,1 '
-            '0.45,0.5 0.55,0.5 0.8,1". By default it follows from the camera.',
-        ),
-    ] = None,
-    camera_height: Annotated[
-        float | None,
-        typer.Option(metavar="METRES", help="How high the camera is above the road; 1.3 m."),
-    ] = None,
-    horizon: Annotated[
-        float | None,
-        typer.Option(metavar="ROW", help="Row of the picture where the horizon lies; the middle."),
-    ] = None,
-    fov: Annotated[
-        float | None,
-        typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
-    ] = None,
-    ignore_mask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MASK",
-            help="What is neither coloured nor counted, such as the bonnet: white in a .png (see "
-            'find-bonnet), or polygons, in a .json or as "0,1 0.2,0.9 0.8,0.9 1,1; ...".',
-        ),
-    ] = None,
-    smooth: Annotated[
-        bool,
-        typer.Option("--smooth", help="Steady the labels over time, one frame late."),
-    ] = False,
-    blur: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS,...",
-            help="Hide classes or groups in every output, such as people,car. What the network "
-            "does not find is not hidden.",
-        ),
-    ] = None,
-    blur_style: Annotated[
-        str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")
-    ] = "blur",
-    doubt: Annotated[
-        bool,
-        typer.Option(
-            "--doubt",
-            help="Show how sure the network is, and when not to trust it; costs time. --view doubt "
-            "does so, too.",
-        ),
-    ] = False,
-    doubt_limit: Annotated[
-        float | None,
-        typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
-    ] = None,
-    event: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RULE",
-            help='Watch for an event, such as "walker: pedestrian in corridor > 0.5% for 0.3s"; '
-            "may be given several times. Each is a line when it ends.",
-        ),
-    ] = None,
+    corridor: CorridorOption = None,
+    camera_height: CameraHeightOption = None,
+    horizon: HorizonOption = None,
+    fov: FovOption = None,
+    ignore_mask: IgnoreMaskOption = None,
+    smooth: SmoothOption = False,
+    blur: BlurOption = None,
+    blur_style: BlurStyleOption = "blur",
+    doubt: DoubtOption = False,
+    doubt_limit: DoubtLimitOption = None,
+    event: EventOption = None,
     events: Annotated[
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Write a JSON line for each event here."),
@@ -223,13 +180,7 @@ def run(
     post_roll: Annotated[
         float, typer.Option(metavar="SECONDS", help="What a clip shows after it.")
     ] = 5.0,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=CLASS,...",
-            help="A name for some classes, such as road=track; may be given several times.",
-        ),
-    ] = None,
+    group: GroupOption = None,
     web: WebOption = None,
     web_token: WebTokenOption = None,
     config: ConfigOption = None,

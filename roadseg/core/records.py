@@ -57,6 +57,20 @@ def read_record(
         raise error(f"{path} is damaged ({_reason(str(exc))})", fix=fix) from exc
 
 
+def as_record(values: object, kind: type[T]) -> T:
+    """Plain values, as JSON has them, as a dataclass; keys that it lacks are passed over.
+
+    Raises:
+        ValueError: a key is missing, or a value is of another type; the text names it.
+    """
+    import msgspec
+
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as exc:
+        raise ValueError(_reason(str(exc))) from exc
+
+
 def _reason(text: str) -> str:
     """What msgspec says, the key first.
 

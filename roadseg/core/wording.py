@@ -32,6 +32,11 @@ def naming_options() -> Iterator[None]:
         _Reader.types_options = before
 
 
+def names_options() -> bool:
+    """Whether messages name the options of the command line, for processes that are to do alike."""
+    return _Reader.types_options
+
+
 def option(name: str, *values: object, parameter: str | None = None) -> str:
     """How to give an argument, for a message.
 

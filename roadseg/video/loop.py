@@ -88,8 +88,10 @@ class VideoLoop:
         meters: default: new ones, that start now.
         every: the network sees every so many frames; see `roadseg.video.inference.reuse_labels`.
             A live source's are all seen.
+        ages: the timeline says how long ago each frame was captured.
 
     Attributes:
+        plays_s: how long what was delivered plays, by the source's times.
         outputs: `outputs.written` names the results, once `run` has returned or raised.
     """
 
@@ -108,6 +110,7 @@ class VideoLoop:
         on_progress: Callable[[Progress], None] | None = None,
         meters: Meters | None = None,
         every: int = 1,
+        ages: bool = True,
     ) -> None:
         if renderer is None and (sink is not None or window is not None):
             raise ValueError("a sink or a window needs a renderer")
@@ -120,6 +123,10 @@ class VideoLoop:
         self.on_progress = on_progress
         self.meters = meters or Meters()
         self.every = every
+        self.plays_s = 0.0
+        self._ages = ages
+        rate = source.info.rate
+        self._step_s = 1 / float(rate) if rate else 0.0
         live = source.info.kind == "live"
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
@@ -293,6 +300,8 @@ class VideoLoop:
             self.outputs.sync()
 
     def _write(self, result: _Result) -> None:
+        frame = result.read.frame
+        self.plays_s = frame.time_s + (frame.duration_s or self._step_s)
         if self.outputs:
             with self.meters.encode:
                 read = result.read
@@ -310,7 +319,7 @@ class VideoLoop:
     def _row(self, read: Read) -> Row:
         info = self.segmenter.backend_info
         age_ms = (self.meters.clock() - read.frame.captured_s) * 1e3
-        return Row(read, age_ms, info.model if info else "")
+        return Row(read, age_ms if self._ages else None, info.model if info else "")
 
     def _hud_stats(self, read: Read) -> HudStats:
         now_s = self.meters.clock()

@@ -56,6 +56,9 @@ class VideoOptions:
         reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
             others get their labels from those around them; see `roadseg.video.reuse`.
         reading: what is read from each frame.
+        coding_threads: threads that decode, and that encode, each; None: as many as make one run
+            fast. With one, a video is the same bytes each time.
+        ages: the timeline says how long ago each frame was captured.
     """
 
     source: str
@@ -76,6 +79,8 @@ class VideoOptions:
     stream: int | None = None
     reuse: int = 1
     reading: ReadingOptions = field(default_factory=ReadingOptions)
+    coding_threads: int | None = None
+    ages: bool = True
 
     @property
     def all_reading(self) -> ReadingOptions:
@@ -145,6 +150,7 @@ def open_video(
                 rtsp_transport=options.rtsp_transport,
                 stream=options.stream,
                 planar=_can_do_without_bgr(options, window),
+                threads=options.coding_threads,
             )
         )
         if options.reuse > 1 and source.info.kind != "file":
@@ -172,7 +178,7 @@ def open_video(
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
         if options.output is not None:
-            sink = open_sink(options.output, source.info)
+            sink = open_sink(options.output, source.info, threads=options.coding_threads)
             stack.callback(sink.close, ok=False)
         elif chooses:
             _refuse_endless(options, source.info.name if source.info.kind == "live" else None)
@@ -213,6 +219,7 @@ def open_video(
             window=window,
             meters=meters,
             every=options.reuse,
+            ages=options.ages,
         )
 
 

@@ -45,11 +45,19 @@ class PictureReader:
     """
 
     def __init__(
-        self, container: InputContainer, name: str, number: int | None, *, is_remote: bool
+        self,
+        container: InputContainer,
+        name: str,
+        number: int | None,
+        *,
+        is_remote: bool,
+        threads: int | None = None,
     ) -> None:
         self.stream, self.others = choose_video(container, name, number)
         # Frame threads decode several pictures at once: twice as fast on two cores.
         self.stream.thread_type = "AUTO"
+        if threads is not None:
+            self.stream.codec_context.thread_count = threads
         self.container = container
         self.ahead: deque[Picture] = deque()
         self.error: str | None = None

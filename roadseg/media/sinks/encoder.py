@@ -45,6 +45,7 @@ def add_video_stream(
     colours: Colours = BT601,
     *,
     live: bool = False,
+    threads: int | None = None,
 ) -> tuple[VideoStream, str | None]:
     """Add a yuv420p video stream with the best encoder of this PyAV.
 
@@ -56,6 +57,7 @@ def add_video_stream(
         colours: how its pictures' colours are taken apart.
         live: nothing is held back, so that a process that is killed loses as little as it can;
             and one may jump to every few seconds. The file becomes a little larger.
+        threads: that encode; None: as many as help. Several do not always write the same bytes.
 
     Returns:
         The stream, and a warning if it is not H.264 by x264.
@@ -90,7 +92,7 @@ def add_video_stream(
     if encoder != "libx264":
         context.bit_rate = int(height * width * float(rate) * _MPEG4_BITS_PER_PIXEL)
     # Each thread holds a picture back.
-    context.thread_count = 1 if live else min(os.cpu_count() or 1, _MAX_THREADS)
+    context.thread_count = 1 if live else threads or min(os.cpu_count() or 1, _MAX_THREADS)
     if live:
         context.gop_size = max(round(_LIVE_GOP_S * rate), 1)
     context.color_range = _FULL_RANGE if colours.full_range else _LIMITED_RANGE

@@ -74,6 +74,8 @@ class Mp4Sink:
     `live` is for recordings without an end: a kill loses hardly more than the last second, and the
     index stays where it is, since moving it would write all of the file a second time.
 
+    With one of `threads` the same pictures are the same bytes each time; see `add_video_stream`.
+
     Attributes:
         tap: is given every packet, for clips; None for nobody. To be set before the first picture.
 
@@ -89,9 +91,11 @@ class Mp4Sink:
         *,
         overwrite: bool = True,
         live: bool = False,
+        threads: int | None = None,
     ) -> None:
         self.path: Path | None = path
         self._live = live
+        self._threads = threads
         self.frames_out = 0
         self._target = path
         self._source = source
@@ -133,6 +137,7 @@ class Mp4Sink:
             self._time_base,
             self._colours,
             live=self._live,
+            threads=self._threads,
         )
         if warning:
             self.warnings.append(warning)

@@ -82,6 +82,7 @@ def open_sink(
     size_hw: tuple[int, int] | None = None,
     *,
     overwrite: bool = True,
+    threads: int | None = None,
 ) -> Sink:
     """Open the sink that `output` names, making sure that it can be written.
 
@@ -92,6 +93,7 @@ def open_sink(
         source_info: gives the video its rate, clock and sound; must not be what is written.
         size_hw: size of the pictures to come; that of the first one when None.
         overwrite: replace what is there already; otherwise refuse.
+        threads: that encode a video; see `add_video_stream`.
 
     Raises:
         UsageError: another kind of file is asked for.
@@ -102,7 +104,7 @@ def open_sink(
     if output.suffix.lower() == ".mp4":
         from roadseg.media.sinks.mp4 import Mp4Sink
 
-        return Mp4Sink(output, source_info, size_hw, overwrite=overwrite)
+        return Mp4Sink(output, source_info, size_hw, overwrite=overwrite, threads=threads)
     # A folder may be called anything; `run.2` and `2024.11.26` name one as well.
     if not os.path.isdir(output) and re.search("[a-z]", output.suffix, re.IGNORECASE):
         if output.suffix.lower() == ".png" and source_info.frame_count == 1:

@@ -65,6 +65,7 @@ def open_file(
     fps: Fraction | None = None,
     stream: int | None = None,
     planar: bool = False,
+    threads: int | None = None,
 ) -> FileSource:
     """Open a video file.
 
@@ -74,7 +75,7 @@ def open_file(
         max_frames: end after so many frames.
         fps: rate of an elementary stream, which has no times.
         stream: number of the video stream, from 1; None for the first that is no preview.
-        planar: see `FileSource`.
+        planar, threads: see `FileSource`.
 
     Raises:
         SourceError: it cannot be read as a video.
@@ -112,6 +113,7 @@ def open_file(
         fps=fps,
         stream=stream,
         planar=planar,
+        threads=threads,
     )
 
 
@@ -147,7 +149,7 @@ class FileSource:
     (Seeking to the start would be cheaper, and fails on streams without an index.)
 
     With `planar` pictures come in planes where they can be taken as they are; see
-    `BgrConverter.planes`.
+    `BgrConverter.planes`. With `threads` so many decode, otherwise as many as help.
     """
 
     def __init__(
@@ -162,6 +164,7 @@ class FileSource:
         fps: Fraction | None = None,
         stream: int | None = None,
         planar: bool = False,
+        threads: int | None = None,
     ) -> None:
         self.frames_lost = 0
         self.warnings: list[str] = []
@@ -169,6 +172,7 @@ class FileSource:
         self._max_frames = max_frames
         self._number = stream
         self._planar = planar
+        self._threads = threads
         self._index = 0
         self._in_pass = 0
         self._repaired = 0
@@ -213,7 +217,13 @@ class FileSource:
         self.info = self._describe(path, self._reader.ahead[0])
 
     def _open(self, container: InputContainer) -> PictureReader:
-        return PictureReader(container, self._name, self._number, is_remote=self._path is None)
+        return PictureReader(
+            container,
+            self._name,
+            self._number,
+            is_remote=self._path is None,
+            threads=self._threads,
+        )
 
     def _mend_first(self) -> None:
         """Time 0 is where the first picture belongs, whatever its stamp says: sound and data would

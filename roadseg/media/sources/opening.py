@@ -29,6 +29,7 @@ def open_source(
     stream: int | None = None,
     camera: CameraMode | None = None,
     planar: bool = False,
+    threads: int | None = None,
 ) -> Source:
     """Open whatever `spec` names, and read its first frame.
 
@@ -47,6 +48,7 @@ def open_source(
         stream: number of the video stream to read where there are several (front and rear
             camera), from 1; None for the first that is no preview.
         planar: pictures may come in planes; video files give them so where they can.
+        threads: that decode a file; None: as many as help.
 
     Raises:
         SourceError: it is missing, unreadable, or does not answer.
@@ -109,7 +111,13 @@ def open_source(
     from roadseg.media.sources.file import open_file
 
     source = open_file(
-        place.path, loop=loop, max_frames=max_frames, fps=fps, stream=stream, planar=planar
+        place.path,
+        loop=loop,
+        max_frames=max_frames,
+        fps=fps,
+        stream=stream,
+        planar=planar,
+        threads=threads,
     )
     source.warnings += place.notes
     return source

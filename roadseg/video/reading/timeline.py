@@ -38,12 +38,12 @@ class Row:
 
     Attributes:
         read: the frame, and what was read from it.
-        age_ms: how long ago it was captured.
+        age_ms: how long ago it was captured; None to leave it out.
         model: name of the network.
     """
 
     read: Read
-    age_ms: float
+    age_ms: float | None
     model: str
 
 

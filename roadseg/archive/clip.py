@@ -1,0 +1,36 @@
+"""One clip of an archive: what is read, and what its results are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip, or one drive of several files.
+
+    Attributes:
+        path: the file, the folder of images, or the first file of a drive.
+        name: of its folder, relative to the archive's, with forward slashes.
+        bytes: its size, for estimates.
+        parts: the files of a drive, in order; empty for a single file.
+    """
+
+    path: str
+    name: str
+    bytes: int = 0
+    parts: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that is read, in order."""
+        return self.parts or (self.path,)
+
+
+def printable(path: str) -> str:
+    """A path as text that every file and data base takes: what is not Unicode is escaped.
+
+    >>> printable("caf\\udce9.mp4")
+    'caf\\\\udce9.mp4'
+    """
+    return path.encode("utf-8", "backslashreplace").decode()
