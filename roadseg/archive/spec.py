@@ -3,6 +3,7 @@ sent to a process or a machine elsewhere."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -130,6 +131,26 @@ class ClipSpec:
         return values
 
 
+LOCAL_CLUSTER = "local"
+AUTO_CLUSTER = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster, whose machines have roadseg in the same version and share the output's folder.
+
+    Attributes:
+        address: `HOST:PORT`; `auto` is the one that this machine belongs to, and `local` one that
+            is started on this machine for the run.
+        cpus, gpus: what each worker takes of it; None: cores as the network has threads, and one
+            GPU where the backend needs it.
+    """
+
+    address: str = LOCAL_CLUSTER
+    cpus: float | None = None
+    gpus: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveSpec:
     """An archive: which clips, and how they are worked through.
@@ -138,13 +159,15 @@ class ArchiveSpec:
         sources: files, folders, which are searched with all that is below, and patterns.
         clip: what is done with each.
         listed: files from a list; their results are named by their whole path.
-        workers: processes that work at once; None: see `roadseg.archive.workers.default_workers`.
+        workers: processes that work at once; None: see `roadseg.archive.workers.default_workers`,
+            and on a cluster as many as have room.
         attempts: how often a clip is begun before it has failed, where its worker is killed.
         retry_failed: try clips again that failed before.
         redo: do clips again that were done with other options.
         join: clips that a dashcam recorded in a loop are one drive.
         limit: at most so many clips in this run; None for all.
         shard: `(i, n)`: the i-th of n parts, from 1; each has a ledger of its own.
+        cluster: where they work, instead of in processes of this one; None: here.
     """
 
     sources: tuple[str, ...]
@@ -157,6 +180,7 @@ class ArchiveSpec:
     join: bool = False
     limit: int | None = None
     shard: tuple[int, int] | None = None
+    cluster: Cluster | None = None
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before anything is looked for.
@@ -173,6 +197,11 @@ class ArchiveSpec:
         ):
             if number is not None and number < 1:
                 raise UsageError(f"{option(name, number)} is not 1 or more")
+        if self.cluster is not None:
+            cpus, gpus = self.cluster.cpus, self.cluster.gpus
+            for name, share in (("--worker-cpus", cpus), ("--worker-gpus", gpus)):
+                if share is not None and not 0 <= share < math.inf:
+                    raise UsageError(f"{option(name, share)} is not 0 or more")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise UsageError(
                 f"there is no shard {self.shard[0]} of {self.shard[1]}",
