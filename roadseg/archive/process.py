@@ -66,6 +66,7 @@ class ClipWorker:
             threads=spec.threads,
             scores=spec.video("", Path()).all_reading.wants_doubt,
         )
+        spec.check_reading(self._segmenter.classes)
         self.work = work_of(spec, self._segmenter.choice)
 
     def __call__(self, clip: Clip, on_progress: OnProgress | None = None) -> ClipResult:

@@ -81,6 +81,7 @@ def process_archive(
     choice = choose(
         spec.clip.model, spec.clip.backend, size_hw=spec.clip.size_hw, threads=spec.clip.threads
     )
+    spec.clip.check_reading(choice.classes)
     unfinished = UNFINISHED if shard is None else f"{UNFINISHED}-{shard[0]}-of-{shard[1]}"
     # All workers are to have the backend that `auto` means here.
     clip_spec = replace(spec.clip, backend=choice.backend, unfinished=unfinished)
@@ -187,7 +188,7 @@ class _Run:
             for answer in self._workers.answers(0.0 if looking else _WAIT_S):
                 self._hear(answer)
             self._show()
-            if self._stop.soon and busy and not self._announced:
+            if self._stop.soon and busy and not (self._announced or self._stop.at_once):
                 self._announced = True
                 count = len(self._workers.clips)
                 clips = "one clip" if count == 1 else f"{count} clips"

@@ -9,12 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
-from roadseg.core.labels import DEFAULT_PALETTE
+from roadseg.core.labels import DEFAULT_PALETTE, ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
 from roadseg.loading.choice import AUTO
 from roadseg.video.opening import VideoOptions, check_look
-from roadseg.video.reading import ReadingOptions
+from roadseg.video.reading import Reader, ReadingOptions
 
 FILES = {
     "overlay": "overlay.mp4",
@@ -88,6 +88,16 @@ class ClipSpec:
                 + option("--event", "NAME: car in corridor > 5%", parameter="rules"),
             )
         check_look(self.video("clip.mp4", Path("out")))
+
+    def check_reading(self, classes: ClassSet) -> None:
+        """Refuse read-outs, events and groups that the network's classes do not allow.
+
+        Raises:
+            UsageError: what is wrong; what depends on the size of pictures is left to each clip.
+        """
+        reading = self.video("", Path()).all_reading
+        if reading.wants_reader:
+            Reader(reading, classes)
 
     def video(self, source: str, folder: Path) -> VideoOptions:
         """What the video loop is to do for one clip.

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol, TypeAlias
 
@@ -238,6 +239,8 @@ def _without_ctrl_c() -> Iterator[None]:
     if os.name == "nt":
         yield
         return
+    # Or starting the process would start it, which ends with SIGINT no longer held back.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -247,8 +250,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 def _work(connection: Connection, spec: ClipSpec, types_options: bool) -> None:
     """What a worker does, until its parent closes the pipe."""
-    if os.name == "nt":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="roadseg-parent", daemon=True).start()
     with contextlib.ExitStack() as stack:
         if types_options:

@@ -1,0 +1,1 @@
+"""Measurements of archives: kills, workers, memory."""
