@@ -42,6 +42,7 @@ ROOMS_OF_LIBRARIES = {
     "multiprocessing": ("training/", "archive/workers.py"),
     "sqlite3": ("archive/ledger.py",),
     "ray": ("archive/cluster/",),
+    "fsspec": ("archive/remote.py",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
@@ -74,7 +75,7 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
-HEAVY |= {"ray", "msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
+HEAVY |= {"ray", "fsspec", "msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
 HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
 

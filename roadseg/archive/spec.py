@@ -4,11 +4,13 @@ sent to a process or a machine elsewhere."""
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
+from roadseg.core.installing import require
 from roadseg.core.labels import DEFAULT_PALETTE, ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
@@ -160,6 +162,26 @@ class Cluster:
     cpus: float | None = None
     gpus: float | None = None
 
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before anything is looked for.
+
+        Raises:
+            UsageError: a number is out of range, or the address is none.
+            BackendError: Ray is not installed.
+        """
+        for name, share in (("--worker-cpus", self.cpus), ("--worker-gpus", self.gpus)):
+            if share is not None and not 0 <= share < math.inf:
+                raise UsageError(f"{option(name, share, parameter=name[9:])} is not 0 or more")
+        known = self.address in (LOCAL_CLUSTER, AUTO_CLUSTER)
+        if not known and not re.fullmatch(r"(?!.*://).+:[0-9]{1,5}", self.address):
+            raise UsageError(
+                f"{option('--ray', self.address, parameter='address')} is not the address of a Ray "
+                "cluster",
+                fix=f"use HOST:6379, {AUTO_CLUSTER} for the one that this machine belongs to, or "
+                f"{LOCAL_CLUSTER} for one of this machine alone",
+            )
+        require("a Ray cluster", ("ray", "pyarrow"), "ray")
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSpec:
@@ -208,10 +230,7 @@ class ArchiveSpec:
             if number is not None and number < 1:
                 raise UsageError(f"{option(name, number)} is not 1 or more")
         if self.cluster is not None:
-            cpus, gpus = self.cluster.cpus, self.cluster.gpus
-            for name, share in (("--worker-cpus", cpus), ("--worker-gpus", gpus)):
-                if share is not None and not 0 <= share < math.inf:
-                    raise UsageError(f"{option(name, share)} is not 0 or more")
+            self.cluster.check()
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise UsageError(
                 f"there is no shard {self.shard[0]} of {self.shard[1]}",

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from roadseg.archive.spec import AUTO_CLUSTER, LOCAL_CLUSTER, Cluster
-from roadseg.core.errors import BackendError, UsageError, first_line, os_reason
-from roadseg.core.installing import require
+from roadseg.core.errors import BackendError, first_line, os_reason
 from roadseg.core.wording import option
 
 _PROBE_S = 5.0
@@ -32,10 +31,8 @@ def connected(cluster: Cluster, cpus: float) -> Iterator[None]:
         cpus: of a cluster that is started here.
 
     Raises:
-        UsageError: the address is none.
-        BackendError: Ray is not installed, or no cluster answers there.
+        BackendError: no cluster answers there.
     """
-    require("a Ray cluster", ("ray", "pyarrow"), "ray")
     is_local = cluster.address == LOCAL_CLUSTER
     if is_local:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -89,7 +86,8 @@ def workers_that_fit(cpus: float, gpus: float) -> int:
         raise BackendError(
             f"the Ray cluster has {there.get('CPU', 0):g} processors and {there.get('GPU', 0):g} "
             f"GPUs, and a worker takes {cpus:g} and {gpus:g}",
-            fix=f"give less with {option('--worker-cpus')} and {option('--worker-gpus')}",
+            fix=f"give less with {option('--worker-cpus', parameter='cpus')} and "
+            f"{option('--worker-gpus', parameter='gpus')}",
         )
     return fits
 
@@ -98,16 +96,9 @@ def _probe(address: str) -> None:
     """Ask for a connection: Ray itself waits for two minutes.
 
     Raises:
-        UsageError: it is no address.
         BackendError: nothing answers.
     """
     host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdecimal():
-        raise UsageError(
-            f"{option('--ray', address)} is not the address of a Ray cluster",
-            fix=f"use HOST:6379, {AUTO_CLUSTER} for the one that this machine belongs to, or "
-            f"{LOCAL_CLUSTER} for one of this machine alone",
-        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), _PROBE_S).close()
     except (OSError, OverflowError) as exc:
@@ -118,9 +109,9 @@ def _probe(address: str) -> None:
 def _unreachable(address: str, reason: str) -> BackendError:
     if address == LOCAL_CLUSTER:
         return BackendError(f"Ray cannot be started here ({reason})")
-    where = "on this machine" if address == AUTO_CLUSTER else f"at {address}"
+    where = "on this machine" if address == AUTO_CLUSTER else f"at {address} ({reason})"
     return BackendError(
-        f"no Ray cluster answers {where} ({reason})",
+        f"no Ray cluster answers {where}",
         fix=f"start one with 'ray start --head', or use {option('--ray', LOCAL_CLUSTER)}",
     )
 

@@ -226,6 +226,8 @@ class _Round:
         """End the workers, and with them the dataset."""
         import ray
 
+        # That the actors die is what is wanted here, and no error to write about.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         with contextlib.suppress(ray.exceptions.RayError):
             self.stop()
             for worker in ray.get(self._board.workers.remote(), timeout=_PATIENCE_S):
