@@ -14,6 +14,10 @@ from roadseg.core.version import __version__
 
 if TYPE_CHECKING:
     from roadseg import errors, labels
+    from roadseg.archive.process import process_clip
+    from roadseg.archive.result import ClipResult
+    from roadseg.archive.run import process_archive
+    from roadseg.archive.spec import ArchiveSpec, ClipSpec
     from roadseg.backends.tensorrt.builder.build_engine import build_engine
     from roadseg.comparison.network import ComparisonPlan
     from roadseg.comparison.run import compare
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from roadseg.training.spec import RunSpec
 
 __all__ = [
+    "ArchiveSpec",
+    "ClipResult",
+    "ClipSpec",
     "ComparisonPlan",
     "EngineSpec",
     "Frame",
@@ -45,6 +52,8 @@ __all__ = [
     "evaluate_model",
     "export_network",
     "labels",
+    "process_archive",
+    "process_clip",
     "quantize_model",
     "train",
 ]
@@ -52,6 +61,9 @@ __all__ = [
 # Where each name lives. Loaded when it is asked for, so that `roadseg --help` does not wait for
 # NumPy and OpenCV.
 _HOMES = {
+    "ArchiveSpec": "archive.spec",
+    "ClipResult": "archive.result",
+    "ClipSpec": "archive.spec",
     "ComparisonPlan": "comparison.network",
     "EngineSpec": "engine.spec",
     "Frame": "core.types",
@@ -64,6 +76,8 @@ _HOMES = {
     "cross_validate": "training.crossval",
     "evaluate_model": "run.evaluating",
     "export_network": "export.exporting",
+    "process_archive": "archive.run",
+    "process_clip": "archive.process",
     "quantize_model": "quantize.quantizing",
     "train": "training.loop",
 }

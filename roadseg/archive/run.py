@@ -30,7 +30,7 @@ from roadseg.archive.state import ArchiveState, Tally
 from roadseg.archive.stopping import StopRequests
 from roadseg.archive.work import work_of
 from roadseg.archive.workers import Crew, Died, Going, Workers, default_workers
-from roadseg.core.errors import RoadsegError, SinkError
+from roadseg.core.errors import BackendError, EngineError, ModelError, RoadsegError, SinkError
 from roadseg.core.file_lock import lock_target
 from roadseg.core.files import hidden_beside, writing
 from roadseg.core.wording import option
@@ -40,6 +40,11 @@ OnState: TypeAlias = Callable[[ArchiveState], None]
 OnResult: TypeAlias = Callable[[ClipResult], None]
 
 _log = logging.getLogger(__name__)
+
+# What fails in the network clip after clip is not the clips' fault: a GPU that has gone, for
+# example, would fail all that are left.
+_NETWORK_ERRORS = {kind.exit_code: kind for kind in (ModelError, BackendError, EngineError)}
+_MOST_NETWORK_FAILURES = 3
 
 _WAIT_S = 0.25
 _LOOK_S = 0.25
@@ -69,7 +74,8 @@ def process_archive(
             that were made with other options.
         SourceError: there is no clip.
         SinkError: the archive cannot be written, the disk is full, or another run writes to it.
-        RoadsegError: the network cannot be opened.
+        ModelError, BackendError, EngineError: the network cannot be opened, or three clips in a row
+            have failed in it.
         KeyboardInterrupt: Ctrl-C, or what the handler of another signal raises.
     """
     spec.check()
@@ -160,6 +166,7 @@ class _Run:
         self._is_full = False
         self._waits = False  # for room on the disk
         self._announced = False
+        self._network_failures = 0
 
     def work(self) -> None:
         """Until all is done, or nothing more is to be begun.
@@ -277,6 +284,8 @@ class _Run:
         if result.disk_full:
             self._is_full = True
             return
+        error = _NETWORK_ERRORS.get(result.exit_code)
+        self._network_failures = 0 if error is None else self._network_failures + 1
         result = replace(result, attempts=self._attempts.pop(clip.name, 1))
         try:
             self._ledger.put(result)
@@ -289,6 +298,8 @@ class _Run:
         self._tally.settle(clip, result, now=True)
         if self._on_result is not None:
             self._on_result(result)
+        if error is not None and self._network_failures == _MOST_NETWORK_FAILURES:
+            raise error(result.error, fix=f"{result.fix}; then {option('--retry-failed', True)}")
 
     def _learn(self, clip: Clip, result: ClipResult) -> None:
         if result.state == "done":

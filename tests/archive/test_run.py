@@ -288,6 +288,25 @@ def test_a_network_that_does_not_open_ends_it_all(
     assert rows(archive) == {}
 
 
+def test_a_network_that_fails_clip_after_clip_ends_it(
+    archive: ArchiveSpec, workers: type[InlineWorkers]
+) -> None:
+    def lost(clip: Clip) -> ClipResult:
+        return ClipResult(
+            clip.path, clip.name, "failed", exit_code=6, error="no GPU", fix="plug it"
+        )
+
+    names = ["day1/a", "day1/c", "day2/a", "day2/d"]
+    workers.instead = {name: [lost] for name in names}
+    # Two of them have neighbours that are done.
+    state = process_archive(replace(archive, limit=4))
+    assert state.failed == 2
+    workers.instead = {name.rpartition(".")[0]: [lost] for name in GOOD}
+    with pytest.raises(BackendError, match="no GPU: plug it; then retry_failed=True"):
+        process_archive(replace(archive, retry_failed=True))
+    assert 3 <= sum(row.error == "no GPU" for row in rows(archive).values()) <= 4
+
+
 def test_a_full_disk_ends_it_and_says_how_much_is_needed(
     archive: ArchiveSpec, workers: type[InlineWorkers], monkeypatch: pytest.MonkeyPatch
 ) -> None:

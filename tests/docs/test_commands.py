@@ -290,6 +290,8 @@ def test_commands_of_the_page_run(
     for command in (each for each in RUN if each.page == page):
         reads = [command.value(option) for option in READ]
         reads += [command.first] if command.name in ("run", "bench") else []
+        if command.name == "batch":
+            reads.append(f"{command.first}/monday/a.mp4")
         for each in filter(None, reads):
             if not Path(each).exists():
                 stand_in(Path(each))

@@ -1,0 +1,83 @@
+"""How many clips two workers do in the time of one, and what a worker takes.
+
+    python -m benchmarks.archive.workers --workers 1 2 --rounds 3
+
+All run over the same clips, in turn. What counts is the time between the first result and the last:
+neither the start of Python, nor the opening of the network, nor the clips that workers begin with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.archive.clips import RATE, make_clips
+from roadseg.archive.result import ClipResult
+from roadseg.archive.run import process_archive
+from roadseg.archive.spec import ArchiveSpec, ClipSpec
+from roadseg.core.machine import describe_machine
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=45)
+    parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--write", default="overlay")
+    parser.add_argument("--backend", default="openvino")
+    arguments = parser.parse_args(argv)
+    print(describe_machine())
+    rates: dict[int, list[float]] = {count: [] for count in arguments.workers}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_clips(folder / "clips", 1, frames=arguments.frames, height=arguments.height)
+        (clip,) = (folder / "clips").rglob("*.mp4")
+        for number in range(1, arguments.clips):
+            clip.with_name(f"{number}.mp4").write_bytes(clip.read_bytes())
+        for number in range(arguments.rounds):
+            for count in arguments.workers:
+                spec = ClipSpec(
+                    folder / f"{number}-{count}",
+                    writes=tuple(arguments.write.split(",")),
+                    backend=arguments.backend,
+                    threads=arguments.threads,
+                )
+                rate = measure(ArchiveSpec((str(folder / "clips"),), spec, workers=count))
+                rates[count].append(rate)
+                print(f"{count} workers: {rate:.2f} frames/s", flush=True)
+    for count, measured in rates.items():
+        median = statistics.median(measured)
+        print(
+            f"{count} workers of {arguments.threads} threads: {median:.2f} frames/s, "
+            f"{median / RATE:.2f} times real time"
+        )
+    first, *others = arguments.workers
+    for count in others:
+        ratios = [b / a for a, b in zip(rates[first], rates[count], strict=True)]
+        print(f"{count} workers do {statistics.median(ratios):.2f} times what {first} do")
+
+
+def measure(spec: ArchiveSpec) -> float:
+    """Frames a second, of all workers together."""
+    came: list[tuple[float, int]] = []
+
+    def note(result: ClipResult) -> None:
+        assert result.state == "done", result.error
+        came.append((time.monotonic(), result.frames_out))
+
+    process_archive(spec, on_result=note)
+    workers = spec.workers or 1
+    begin, counted = came[workers - 1], came[workers:]
+    return sum(frames for _, frames in counted) / (counted[-1][0] - begin[0])
+
+
+if __name__ == "__main__":
+    main()
