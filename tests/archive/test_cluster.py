@@ -75,8 +75,7 @@ def files(output: Path) -> dict[str, str]:
 def test_results_and_ledger_are_the_same_as_without_it(
     archive: ArchiveSpec, clips: Path, tmp_path: Path
 ) -> None:
-    sources = (str(clips / "day2"), (clips / "e.mp4").as_uri(), (clips / "day1").as_uri())
-    archive = replace(archive, sources=sources)
+    archive = replace(archive, sources=(clips.as_uri(),))
     told: list[ClipResult] = []
     state = process_archive(archive, on_result=told.append)
     output = archive.clip.output
