@@ -35,8 +35,8 @@ def batch(
         typer.Argument(
             metavar="SOURCES...",
             show_default=False,
-            help="Video files, folders, which are searched with all that is below, quoted patterns, "
-            "and URLs of these.",
+            help="Video files, folders, which are searched with all that is below, quoted "
+            "patterns, and URLs of these.",
         ),
     ] = None,
     listed: Annotated[
