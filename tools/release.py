@@ -32,6 +32,7 @@ from roadseg.quantize.search import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, write_manifest_entry
 from roadseg.weights.calibration import write_calibration
 from tools.ladder import measure_ladder
+from tools.temperature import fit_temperature
 
 MANIFEST = "manifest.json"
 
@@ -184,6 +185,10 @@ def _release(
         )
         quantized = int8_network(trained, ranges)
         _log.info(f"int8: mIoU {100 * measure(quantized, 'int8'):.2f}")
+    temperature = 1.0
+    if quantized is not None:
+        temperature = fit_temperature(quantized, name, datasets["val"])
+        _log.info(f"temperature: {temperature:g}")
     rungs: tuple[RungScores, ...] = ()
     if quantized is not None and scenes is not None:
         rungs = measure_ladder(quantized, name, {"val": datasets["val"], "720p": scenes})
@@ -217,6 +222,7 @@ def _release(
                 for (precision, key), s in scores.items()
             },
             ladder=rungs,
+            temperature=temperature,
             directory=staging,
         )
     if scales is not None:

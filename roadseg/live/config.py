@@ -206,6 +206,7 @@ class LiveConfig:
         blur, blur_style: what is hidden in every picture before it leaves the program, and how.
         smooth: steady labels over time, one frame late.
         readouts: show what the road says.
+        doubt, doubt_limit: as `--doubt` and `--doubt-limit`; costs time.
         group: names for some classes, each `NAME=CLASS,...`.
         palette, view, alpha, legend, hud: how finished pictures look; None for the default.
         web: None serves no page.
@@ -222,6 +223,8 @@ class LiveConfig:
     blur_style: str = "blur"
     smooth: bool = False
     readouts: bool = False
+    doubt: bool = False
+    doubt_limit: float | None = _key(None, "more than 0, less than 1", lambda v: 0 < v < 1)
     group: tuple[str, ...] = ()
     palette: str | None = None
     view: str | None = None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import UsageError
 from roadseg.core.files import claim_file
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
@@ -36,14 +35,15 @@ def check_look(config: LiveConfig) -> None:
     Raises:
         UsageError, BackendError: see `ReadingOptions.check`.
     """
-    _refuse_doubt(config)
     Renderer(**_look(config))
     for source in config.source:
         reading_of(config, source).check()
 
 
-def reading_of(config: LiveConfig, source: SourceConfig) -> ReadingOptions:
-    """What is read from the frames of a source."""
+def reading_of(
+    config: LiveConfig, source: SourceConfig, temperature: float = 1.0
+) -> ReadingOptions:
+    """What is read from the frames of a source; `temperature` is that of the network's scores."""
     return ReadingOptions(
         readouts=config.readouts,
         timeline=_path(source.timeline),
@@ -55,6 +55,10 @@ def reading_of(config: LiveConfig, source: SourceConfig) -> ReadingOptions:
         smooth=config.smooth,
         blur=() if config.blur is None else tuple(n.strip() for n in config.blur.split(",")),
         blur_style=config.blur_style,
+        doubt=config.doubt,
+        doubt_limit=config.doubt_limit,
+        doubt_view=config.view == "doubt",
+        temperature=temperature,
         rules=tuple(f"{event.name}: {event.rule}" for event in config.event),
         events=_path(source.events),
         event_clips=_path(source.event_clips),
@@ -62,8 +66,17 @@ def reading_of(config: LiveConfig, source: SourceConfig) -> ReadingOptions:
     )
 
 
+def wants_doubt(config: LiveConfig) -> bool:
+    """Whether the scores behind the labels are needed."""
+    return any(reading_of(config, source).wants_doubt for source in config.source)
+
+
 def configured_reader(
-    config: LiveConfig, classes: ClassSet, folders: dict[str, ClipFolder] | None = None
+    config: LiveConfig,
+    classes: ClassSet,
+    folders: dict[str, ClipFolder] | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> Callable[[SourceConfig], Reader | None]:
     """What `LiveRun` takes as `reader`. What it returns raises `UsageError`, and `SinkError`.
 
@@ -71,10 +84,11 @@ def configured_reader(
         config: of the run.
         classes: of the labels.
         folders: gets the folder of each source that wants clips of its events, by its name.
+        temperature: of the network's scores.
     """
 
     def reader(source: SourceConfig) -> Reader | None:
-        options = reading_of(config, source)
+        options = reading_of(config, source, temperature)
         if not options.wants_reader:
             return None
         if options.events is not None:
@@ -140,7 +154,6 @@ def renderer_of(
     Raises:
         UsageError: there is no such palette or view.
     """
-    _refuse_doubt(config)
     render = Renderer(classes=classes, **_look(config))
     shown: HudStats | None = None
     since_s = 0.0
@@ -158,17 +171,11 @@ def renderer_of(
                 backend=info.name if info else "",
                 lines=result.lines,
             )
-        return render(result.frame.image_bgr, result.label_map, shown, result.left_out)
+        return render(
+            result.frame.image_bgr, result.label_map, shown, result.left_out, result.doubt
+        )
 
     return picture
-
-
-def _refuse_doubt(config: LiveConfig) -> None:
-    if config.view == "doubt":
-        raise UsageError(
-            "live runs cannot show doubt, for which they keep no scores",
-            fix="use another view, or roadseg run over a file",
-        )
 
 
 def _look(config: LiveConfig) -> dict[str, Any]:

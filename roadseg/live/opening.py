@@ -19,6 +19,7 @@ from roadseg.live.configured import (
     configured_reader,
     configured_writers,
     renderer_of,
+    wants_doubt,
 )
 from roadseg.live.recording.recorder import StationRecorder
 from roadseg.live.run import LiveRun
@@ -102,6 +103,7 @@ def open_live(
                 size_hw=None if config.size is None else parse_size(config.size),
                 threads=config.threads,
                 keep=_NETWORKS,
+                scores=wants_doubt(config),
                 progress=progress,
             )
         )
@@ -109,11 +111,15 @@ def open_live(
         run = LiveRun(
             segmenter,
             config.source,
-            batch=batch_of(segmenter),
+            # A batch gives labels alone.
+            batch=None if wants_doubt(config) else batch_of(segmenter),
             writers=configured_writers(config, segmenter, segmenter.classes, folders),
-            reader=configured_reader(config, segmenter.classes, folders),
+            reader=configured_reader(
+                config, segmenter.classes, folders, temperature=segmenter.choice.temperature
+            ),
             on_event=on_event,
             patient=patient,
+            rate=rate_of(config),
         )
         recorder = hub = None
         if config.record is not None or config.web is not None:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from roadseg.core.files import claim_file
 from roadseg.core.geometry import LabelMap
@@ -55,6 +56,12 @@ class Result:
         """(H, W) uint8, not 0 where the frame is left out; None for nowhere."""
         left_out = None if self.read is None else self.read.left_out
         return None if left_out is None else left_out.mask
+
+    @property
+    def doubt(self) -> npt.NDArray[np.float32] | None:
+        """(h, w) float32 entropy, 0 to 1, for the view of that name; None where nothing asks."""
+        reading = None if self.read is None else self.read.doubt
+        return None if reading is None else reading.pixels
 
     @property
     def network_ids(self) -> Labels:

@@ -114,6 +114,7 @@ class LiveRun:
         on_event: gets every change of state and every event; must not block.
         patient: wait for cameras that are not there; else one that fails before it has given a
             picture ends the run with its error.
+        rate: see `Scheduler`.
         opener: opens a source.
         clock: for everything but the joining of threads.
 
@@ -134,6 +135,7 @@ class LiveRun:
         reader: Callable[[SourceConfig], Reader | None] = lambda _: None,
         on_event: Callable[[LiveEvent], None] | None = None,
         patient: bool = True,
+        rate: float | None = None,
         opener: Callable[[SourceConfig], Source] = open_configured,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -172,6 +174,7 @@ class LiveRun:
             self._bell,
             batch=batch,
             on_error=self._fail,
+            rate=rate,
             clock=clock,
         )
 

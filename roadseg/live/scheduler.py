@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,11 @@ from roadseg.core.types import Frame
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
 from roadseg.live.mailbox import Bell, Mailbox
 from roadseg.live.rates import Ages, Rate
-from roadseg.video.inference import FrameSegmenter
+from roadseg.video.inference import FrameSegmenter, ScoringSegmenter, Segmented
+from roadseg.video.keeping_up import AdaptiveSegmenter, KeepingUp
+
+if TYPE_CHECKING:
+    from roadseg.road.doubt import Scores
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class Lane(Protocol):
     def ready(self) -> bool:
         """Whether what follows can take a result at once. It rings the bell when that changes."""
 
-    def show(self, frame: Frame, label_map: LabelMap) -> None:
-        """Take a result; must not block."""
+    def show(self, frame: Frame, label_map: LabelMap, scores: Scores | None = None) -> None:
+        """Take a result, with the scores behind its labels where they are kept; must not block."""
 
 
 class Scheduler:
@@ -65,6 +69,9 @@ class Scheduler:
         bell: of all their mailboxes.
         batch: None sends frames one by one.
         on_error: gets the error that ended the thread.
+        rate: frames a second, of all sources together, that the network was chosen for; where it
+            stays below that though it is always busy, a faster one takes its place. None or 0:
+            the network stays.
         clock: for meters.
 
     Attributes:
@@ -81,6 +88,7 @@ class Scheduler:
         *,
         batch: Batch | None = None,
         on_error: Callable[[BaseException], None] | None = None,
+        rate: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.ended = threading.Event()
@@ -92,6 +100,9 @@ class Scheduler:
         self._batch = batch
         self._on_error = on_error
         self._clock = clock
+        self._keeping_up: KeepingUp | None = None
+        if rate and isinstance(segmenter, AdaptiveSegmenter):
+            self._keeping_up = KeepingUp(segmenter, rate, clock)
         self._owed: list[Lane] = []  # whose frame is in the network
         self._thread = threading.Thread(target=self._run, name="roadseg-schedule", daemon=True)
 
@@ -113,14 +124,19 @@ class Scheduler:
 
     def _run(self) -> None:
         try:
+            ended_s = self._clock()
             while (turn := self._next_turn()) is not None:
                 started_s = self._clock()
+                idle_s = started_s - ended_s
                 self._owed = [lane for lane, _ in turn]
-                for lane, frame, label_map in self._segment(turn):
+                for lane, each in self._segment(turn):
                     self._owed.remove(lane)
                     self.frames.count()
-                    lane.show(frame, label_map)
-                self.infer_s.add(self._clock() - started_s)
+                    lane.show(each.frame, each.label_map, each.scores)
+                ended_s = self._clock()
+                self.infer_s.add(ended_s - started_s)
+                if self._keeping_up is not None:
+                    self._keeping_up.after_frame(frames=len(turn), idle_s=idle_s)
         except BaseException as exc:  # noqa: BLE001  (`LiveRun.run` raises it)
             for lane in self._owed:
                 lane.mailbox.tally.drop("stopped")
@@ -161,7 +177,7 @@ class Scheduler:
         ]
         return [self._lanes[i] for _, i in sorted(waiting)]
 
-    def _segment(self, turn: list[tuple[Lane, Frame]]) -> Iterator[tuple[Lane, Frame, LabelMap]]:
+    def _segment(self, turn: list[tuple[Lane, Frame]]) -> Iterator[tuple[Lane, Segmented]]:
         """The labels of every frame of a turn, in order, each as soon as it is there."""
         todo = list(turn)
         while todo:
@@ -176,7 +192,7 @@ class Scheduler:
 
     def _together(
         self, group: list[tuple[Lane, Frame]], batch: Batch
-    ) -> Iterator[tuple[Lane, Frame, LabelMap]]:
+    ) -> Iterator[tuple[Lane, Segmented]]:
         inputs: npt.NDArray[np.uint8] | None = None
         geometries: list[Geometry] = []
         for i, (_, frame) in enumerate(group):
@@ -188,11 +204,9 @@ class Scheduler:
         assert inputs is not None
         outputs = batch.infer(inputs)
         for (lane, frame), ids, geometry in zip(group, outputs, geometries, strict=True):
-            yield lane, frame, self._segmenter.postprocess(ids, geometry)
+            yield lane, Segmented(frame, self._segmenter.postprocess(ids, geometry))
 
-    def _one_by_one(
-        self, group: list[tuple[Lane, Frame]]
-    ) -> Iterator[tuple[Lane, Frame, LabelMap]]:
+    def _one_by_one(self, group: list[tuple[Lane, Frame]]) -> Iterator[tuple[Lane, Segmented]]:
         depth = max(self._segmenter.depth, 1)
         for begin in range(0, len(group), depth):
             part = group[begin : begin + depth]
@@ -203,4 +217,10 @@ class Scheduler:
                 geometries.append(geometry)
             for (lane, frame), geometry in zip(part, geometries, strict=True):
                 ids = self._segmenter.collect()
-                yield lane, frame, self._segmenter.postprocess(ids, geometry)
+                label_map = self._segmenter.postprocess(ids, geometry)
+                yield lane, Segmented(frame, label_map, self._scores())
+
+    def _scores(self) -> Scores | None:
+        """Behind the labels that were collected last, where they are kept."""
+        segmenter = self._segmenter
+        return segmenter.scores if isinstance(segmenter, ScoringSegmenter) else None

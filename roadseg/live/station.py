@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image
@@ -33,6 +33,9 @@ from roadseg.live.reader import CameraListener
 from roadseg.live.slot import Slot
 from roadseg.media.sources.base import SourceInfo
 from roadseg.video.reading import Read, Reader
+
+if TYPE_CHECKING:
+    from roadseg.road.doubt import Scores
 
 __all__ = ["LiveEvent", "Station"]
 
@@ -153,12 +156,12 @@ class Station(CameraListener):
         """See `Lane.ready`."""
         return not self.mailbox.every or all(output.ready for output in self.outputs)
 
-    def show(self, frame: Frame, label_map: LabelMap) -> None:
+    def show(self, frame: Frame, label_map: LabelMap, scores: Scores | None = None) -> None:
         """See `Lane.show`. A result that has become too old in the network is dropped as late."""
         if self.reader is None:
             self._show(frame, label_map, None)
             return
-        for read in self.reader.push(frame, label_map):
+        for read in self.reader.push(frame, label_map, scores):
             self._show(read.frame, read.label_map, read)
 
     def finish(self) -> None:

@@ -21,6 +21,9 @@ _IN_A_ROW = 3
 _DROPPED = 0.1
 _TOO_SLOW = 0.95
 
+# A network that waits for frames for this share of its time could take more of them.
+_IDLE = 0.1
+
 
 @runtime_checkable
 class AdaptiveSegmenter(Protocol):
@@ -42,11 +45,13 @@ class AdaptiveSegmenter(Protocol):
 class KeepingUp:
     """Watches a run, period by period, and steps down after three in a row that were too slow.
 
-    Of a live source it is too slow to drop frames, of a film to show it slower than it is.
+    Of a live source it is too slow to drop frames; of a film, to show it slower than it is; of
+    several live sources, to be busy all the time and yet serve fewer frames than were counted on.
 
     Args:
         segmenter: the network.
-        rate: frames a second of a film; None for a live source, which counts its drops.
+        rate: frames a second of a film, or of several sources together; None for one live source,
+            which counts its drops.
         clock: seconds.
     """
 
@@ -60,18 +65,22 @@ class KeepingUp:
         self._frames = 0
         self._dropped = 0
         self._slow = 0
+        self._idle_s = 0.0
 
-    def after_frame(self, dropped: int) -> None:
+    def after_frame(self, dropped: int = 0, *, frames: int = 1, idle_s: float = 0.0) -> None:
         """A frame has been segmented; no other is in flight on a live source.
 
         Args:
-            dropped: frames dropped so far.
+            dropped: frames dropped so far, of one live source.
+            frames: how many there are, if several went through together.
+            idle_s: how long the network waited before for something to do, in seconds.
         """
         now_s = self._clock()
         if self._since_s is None:
             self._begin(now_s, dropped)
             return
-        self._frames += 1
+        self._frames += frames
+        self._idle_s += idle_s
         if now_s - self._since_s < _PERIOD_S:
             return
         self._slow = self._slow + 1 if self._too_slow(now_s - self._since_s, dropped) else 0
@@ -85,11 +94,13 @@ class KeepingUp:
                 _log.info("the run falls behind its source: %s from here on", instead)
 
     def _begin(self, now_s: float, dropped: int) -> None:
-        self._since_s, self._frames, self._dropped = now_s, 0, dropped
+        self._since_s, self._frames, self._dropped, self._idle_s = now_s, 0, dropped, 0.0
 
     def _too_slow(self, elapsed_s: float, dropped: int) -> bool:
         if self._rate is not None:
-            return self._frames < _TOO_SLOW * self._rate * elapsed_s
+            # What waits for frames is not slow: its sources are.
+            busy = self._idle_s < _IDLE * elapsed_s
+            return busy and self._frames < _TOO_SLOW * self._rate * elapsed_s
         lost = dropped - self._dropped
         return lost > _DROPPED * (lost + self._frames)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 from roadseg.cli import main
 from roadseg.core.backend import ScoringBackend
 from roadseg.loading.choice import Choice
+from roadseg.media.sources.opening import open_source
 
 SURE = (0, 90, 90)
 TORN = (255, 90, 90)
@@ -34,6 +36,12 @@ def source(tmp_path: Path) -> Path:
 
 def run(source: Path, *options: object) -> int:
     plain = ["run", str(source), "--backend", "fake", "--size", "64x96", "--no-show"]
+    return main([*plain, *map(str, options)])
+
+
+def run_both(first: Path, second: Path, *options: object) -> int:
+    sources = ["--source", str(first), "--source", str(second)]
+    plain = ["run", *sources, "--backend", "fake", "--size", "64x96", "--no-show"]
     return main([*plain, *map(str, options)])
 
 
@@ -113,3 +121,27 @@ def test_a_calm_temperature_makes_a_sure_network_doubt(
 
     assert first_doubt(1.0) < 0.01
     assert first_doubt(8.0) > 0.3
+
+
+def test_several_sources_are_doubted_each_on_its_own(source: Path, tmp_path: Path) -> None:
+    other = tmp_path / "calm"
+    other.mkdir()
+    for index in range(4):
+        other.joinpath(f"{index}.png").write_bytes((source / "0.png").read_bytes())
+    alone, together, out = tmp_path / "alone.csv", tmp_path / "rows", tmp_path / "out"
+    assert run(source, "--doubt", "--timeline", alone) == 0
+    assert run_both(source, other, "--doubt", "--timeline", together, "--output", out) == 0
+    assert doubts(together / "drive.csv") == doubts(alone)
+    assert doubts(together / "calm.csv") == doubts(alone)[:1] * 4
+
+
+def test_the_view_of_several_sources_shows_where(source: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    out = tmp_path / "out"
+    assert run_both(source, other, "--view", "doubt", "--output", out, "--no-hud") == 0
+    for name in ("drive", "other"):
+        with open_source(str(next(out.glob(f"{name}*.mp4")))) as film:
+            pictures = [frame.image_bgr.astype(int) for frame in iter(film.read, None)]
+        assert np.ptp(pictures[0], axis=2).max() < 25
+        assert (pictures[5][8:-8, 8:-8, 2] > pictures[5][8:-8, 8:-8, 0] + 60).all()

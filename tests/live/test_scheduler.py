@@ -70,7 +70,7 @@ class FakeLane:
         self.ready = True
         self.shown: list[tuple[Frame, LabelMap]] = []
 
-    def show(self, frame: Frame, label_map: LabelMap) -> None:
+    def show(self, frame: Frame, label_map: LabelMap, scores: object = None) -> None:
         self.shown.append((frame, label_map))
 
 
@@ -82,11 +82,18 @@ def start(clock: FakeClock, no_thread_left: None) -> Iterator[Start]:
     running: list[tuple[Scheduler, list[FakeLane], Network]] = []
 
     def make(
-        network: Network, lanes: int = 2, *, every: tuple[int, ...] = (), batch: Batch | None = None
+        network: Network,
+        lanes: int = 2,
+        *,
+        every: tuple[int, ...] = (),
+        batch: Batch | None = None,
+        rate: float | None = None,
     ) -> tuple[Scheduler, list[FakeLane]]:
         bell = Bell()
         made = [FakeLane(bell, clock, every=i in every) for i in range(lanes)]
-        scheduler = Scheduler(network, made, bell, batch=batch, on_error=errors.append, clock=clock)
+        scheduler = Scheduler(
+            network, made, bell, batch=batch, on_error=errors.append, rate=rate, clock=clock
+        )
         scheduler.errors = errors  # type: ignore[attr-defined]
         running.append((scheduler, made, network))
         return scheduler, made
@@ -273,3 +280,40 @@ def test_it_ends_when_every_mailbox_is_closed_and_empty(start: Start, clock: Fak
     assert scheduler.join(PATIENCE_S)
     assert scheduler.frames.total == 2
     assert np.isfinite(scheduler.frames.per_s())
+
+
+class Stairs(Network):
+    """A network whose frames take a tenth of a second, with a faster one below it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.steps = 0
+
+    def collect(self) -> Labels:
+        self._clock.advance(0.1)
+        return super().collect()
+
+    def fit(self, source_hw: tuple[int, int], rate: object) -> None: ...
+
+    def step_down(self) -> str | None:
+        assert not self._in_flight
+        self.steps += 1
+        return "a faster one"
+
+    def how_chosen(self) -> dict[str, object] | None:
+        return None
+
+
+@pytest.mark.parametrize(("rate", "steps"), [(20.0, 1), (5.0, 0), (None, 0)])
+def test_a_network_too_slow_for_its_cameras_makes_way(
+    start: Start, clock: FakeClock, rate: float | None, steps: int
+) -> None:
+    network = Stairs(clock)
+    scheduler, lanes = start(network, 2, every=(0, 1), rate=rate)
+    scheduler.start()
+    for shade in range(36):
+        for lane in lanes:
+            put(lane, clock, shade)
+    eventually(lambda: sum(len(lane.shown) for lane in lanes) == 72)
+    assert network.steps == steps

@@ -30,6 +30,7 @@ from tests.support.datasets import write_tiny_camvid
 from tools import ladder
 from tools import release as module
 from tools.figures import figures_of
+from tools.temperature import fit_temperature
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,10 @@ def test_what_ships_scores_what_its_manifest_says(
     assert entry.training["note"] == "a test"
     int8 = result.scores["int8", "val"]
     assert entry.validation["int8 on val"]["miou"] == round(int8.miou, 4)
+    assert entry.temperature != 1
+    assert entry.temperature == fit_temperature(
+        shipped / "segnet-lite-int8.xml", "segnet-lite", CamVid(tiny_camvid, "val")
+    )
     assert [rung.pixels for rung in entry.ladder] == [64 * 96, 128 * 192]
     assert all(rung.miou["val"] == rung.miou["720p"] for rung in entry.ladder)
     # The file itself, loaded again, scores the same.

@@ -126,3 +126,21 @@ def test_what_may_take_its_time_is_not_watched(stairs: Stairs) -> None:
 def test_how_a_network_was_chosen(stairs: Stairs) -> None:
     assert how_chosen(stairs) == {"below": 5}
     assert how_chosen(object()) is None
+
+
+def test_several_cameras_are_served_by_a_faster_network_once_it_is_always_busy(
+    stairs: Stairs,
+) -> None:
+    clock = [0.0]
+    watch = KeepingUp(stairs, 20.0, lambda: clock[0])
+
+    def go_on(seconds: float, turns: float, frames: int, idle_share: float) -> None:
+        for _ in range(round(seconds * turns)):
+            clock[0] += 1 / turns
+            watch.after_frame(frames=frames, idle_s=idle_share / turns)
+
+    go_on(20, turns=5, frames=2, idle_share=0.2)  # there is nothing more to do
+    go_on(20, turns=10.5, frames=2, idle_share=0.0)  # busy, and fast enough
+    assert stairs.asked == 0
+    go_on(6.5, turns=5, frames=2, idle_share=0.05)
+    assert stairs.asked == 1

@@ -25,7 +25,7 @@ _LIVE = (
 # Options that are keys of the configuration, and of each source in it.
 _KEYS = (
     *("model", "backend", "size", "threads", "palette", "view", "alpha", "legend", "hud"),
-    *("blur", "blur_style", "smooth", "readouts"),
+    *("blur", "blur_style", "smooth", "readouts", "doubt", "doubt_limit"),
 )
 _SOURCE_KEYS = (
     *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
@@ -40,7 +40,7 @@ _FILES = ("output", "save_masks", "timeline", "events", "event_clips")
 _ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 
 # Options that only the run over one file has.
-_FILE_ONLY = ("fps", "doubt", "doubt_limit", "reuse")
+_FILE_ONLY = ("fps", "reuse")
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 
