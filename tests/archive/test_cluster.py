@@ -43,6 +43,7 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray of two cores on this machine, for all tests: it takes seconds to start."""
     place = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp" if os.name == "posix" else None))
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (they would wait for other tests)
     ray.init(
         "local",
         num_cpus=2,

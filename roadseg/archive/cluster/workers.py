@@ -137,6 +137,9 @@ class ClusterWorkers:
                 f"Ray gave up ({reason})",
                 fix="make sure that the cluster runs, and run the same again",
             )
+        # There are none, unless Ray drops a row without a word.
+        for clip in self._taken.values():
+            yield Died(clip, "Ray gave no answer")
         self._taken.clear()
 
 
