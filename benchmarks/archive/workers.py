@@ -3,13 +3,16 @@
     python -m benchmarks.archive.workers --workers 1 2 --rounds 3
     python -m benchmarks.archive.workers --workers 2 --ray local
 
-All run over the same clips, in turn. What counts is the time between the first result and the last:
-neither the start of Python, nor the opening of the network, nor the clips that workers begin with.
+All run over the same clips, in turn. What counts is the time between the first result and the last,
+without the start of Python, the opening of the network, and the clips that workers begin with.
+With `--a-core-each` a run with N workers has N cores, else all of the machine: decoding and
+encoding use a second core beside a network of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -33,11 +36,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--frames", type=int, default=45)
     parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--a-core-each", action="store_true")
     parser.add_argument("--write", default="overlay")
     parser.add_argument("--backend", default="openvino")
     parser.add_argument("--ray", metavar="ADDRESS", help="each number of workers there as well")
     arguments = parser.parse_args(argv)
     print(describe_machine())
+    cores = sorted(os.sched_getaffinity(0))
     clusters = [None] if arguments.ray is None else [None, Cluster(arguments.ray)]
     kinds = [(count, cluster) for count in arguments.workers for cluster in clusters]
     rates: list[list[float]] = [[] for _ in kinds]
@@ -55,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     backend=arguments.backend,
                     threads=arguments.threads,
                 )
+                if arguments.a_core_each:
+                    os.sched_setaffinity(0, cores[:count])
                 archive = ArchiveSpec((str(folder / "clips"),), spec, workers=count)
                 rates[at].append(measure(replace(archive, cluster=cluster)))
                 print(f"{named(count, cluster)}: {rates[at][-1]:.2f} frames/s", flush=True)
