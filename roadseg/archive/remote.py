@@ -80,7 +80,9 @@ def find_remote(url: str) -> list[RemoteFile]:
             top, found = posixpath.dirname(path), {path: system.info(path)}
         return [
             RemoteFile(
-                system.unstrip_protocol(each),
+                # With the scheme that was given: fsspec has others of its own for some. Paths of
+                # web pages are whole URLs.
+                each if "://" in each else f"{url.partition('://')[0]}://{each}",
                 posixpath.relpath(each, top or "/" if each.startswith("/") else top or "."),
                 info.get("size") or 0,
             )
