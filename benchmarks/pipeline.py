@@ -28,7 +28,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,7 @@ from roadseg.core.labels import palette_bgr
 from roadseg.core.machine import describe_machine
 from roadseg.core.size import parse_size
 from roadseg.core.types import Frame, Image, Labels
+from roadseg.loading.choice import AUTO, DEFAULT_MODEL
 from roadseg.loading.segmenter import Segmenter
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.base import SourceInfo
@@ -172,6 +173,7 @@ def plain_loop(
 class _Round:
     plain_fps: float
     roadseg_fps: float
+    roadseg_hw: tuple[int, int]
 
     @property
     def ratio(self) -> float:
@@ -190,7 +192,7 @@ def _run_round(options: RunOptions, network: PlainNetwork, writer: str, folder: 
             f"{options.source}: OpenCV read {frames} frames and roadseg {stats.frames_out}",
             fix="compare on a clip that both read to its end",
         )
-    return _Round(plain_fps, stats.fps)
+    return _Round(plain_fps, stats.fps, stats.size_hw)
 
 
 def _label_agreement(options: RunOptions, network: PlainNetwork) -> float:
@@ -214,7 +216,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", required=True, help="video file")
-    parser.add_argument("--model", default="segnet-lite", help="what roadseg runs")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="what roadseg runs; auto: its default, at the input that keeps up with the clip",
+    )
     parser.add_argument("--weights", help="PyTorch weights of the plain loop; default: --model")
     parser.add_argument("--backend", default="auto", help="of roadseg")
     parser.add_argument("--size", metavar="HxW", help="network input of both")
@@ -235,24 +241,27 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     if size_hw is None:
         raise SourceError(f"{arguments.source} does not tell its size", fix="use a video file")
     network_hw = parse_size(arguments.size) if arguments.size else network_size(size_hw)
+    chooses = arguments.model == AUTO and not arguments.size
+    model = DEFAULT_MODEL if arguments.model == AUTO else arguments.model
     options = RunOptions(
         source=arguments.source,
         output=folder / "roadseg.mp4",
         model=arguments.model,
         backend=arguments.backend,
-        size_hw=network_hw,
+        size_hw=None if chooses else network_hw,
         threads=arguments.threads,
         max_frames=arguments.frames,
     )
-    network = PlainNetwork(arguments.weights or arguments.model, network_hw, arguments.threads)
-    agreement = _label_agreement(options, network)
+    network = PlainNetwork(arguments.weights or model, network_hw, arguments.threads)
+    agreement = _label_agreement(replace(options, model=model), network)
     print(f"input {network_hw[0]}x{network_hw[1]}, first frame's labels agree on {agreement:.1%}")
     rounds = []
     for number in range(1, arguments.rounds + 1):
         rounds.append(_run_round(options, network, arguments.writer, folder))
         print(
             f"round {number}: plain {rounds[-1].plain_fps:.1f} FPS, "
-            f"roadseg {rounds[-1].roadseg_fps:.1f} FPS, ratio {rounds[-1].ratio:.2f}"
+            f"roadseg {rounds[-1].roadseg_fps:.1f} FPS at {rounds[-1].roadseg_hw[0]}x"
+            f"{rounds[-1].roadseg_hw[1]}, ratio {rounds[-1].ratio:.2f}"
         )
     return {
         "source": arguments.source,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from roadseg.engine.spec import EngineSpec
     from roadseg.export.exporting import export_network
     from roadseg.loading.segmenter import Segmenter
+    from roadseg.media.mask_video import MaskVideo
     from roadseg.quantize.calibrating import calibrate_model
     from roadseg.quantize.quantizing import quantize_model
     from roadseg.run.evaluating import evaluate_model
@@ -41,6 +42,7 @@ __all__ = [
     "EngineSpec",
     "Frame",
     "LabelMap",
+    "MaskVideo",
     "RunSpec",
     "Segmenter",
     "__version__",
@@ -68,6 +70,7 @@ _HOMES = {
     "EngineSpec": "engine.spec",
     "Frame": "core.types",
     "LabelMap": "core.geometry",
+    "MaskVideo": "media.mask_video",
     "RunSpec": "training.spec",
     "Segmenter": "loading.segmenter",
     "build_engine": "backends.tensorrt.builder.build_engine",

@@ -20,6 +20,14 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _users_cache_is_left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests compile is kept for this session alone; `own_cache` is a test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROADSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def as_typed() -> Iterator[None]:
     """Messages as the command line words them; tests/core/test_wording.py has those of Python."""

@@ -64,7 +64,7 @@ ROOMS_OF_LIBRARIES = {
     "pyarrow": ("video/reading/parquet.py",),
     "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
     "safetensors": ("core/weights_file.py", "models/"),
-    "jinja2": ("evaluation/report/",),
+    "jinja2": ("evaluation/report/", "archive/report/"),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),

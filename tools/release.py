@@ -284,6 +284,11 @@ def training_facts(config: dict[str, Any], meta: dict[str, Any], note: str = "")
     length = f"time-budget {budget / 60:g}" if budget else f"epochs {config['recipe']['epochs']}"
     command += f" --{length}"
     command += f" --seed {config['seed']}"
+    minutes = config["minutes"]
+    if averaged:
+        parts = averaged["averaged"]
+        command = f"python -m tools.average{' RUN' * len(parts)} --data CamVid --output RUN"
+        minutes = round(sum(part["minutes"] for part in parts), 1)
     facts = {
         "command": command,
         "data": "CamVid, for research use"
@@ -292,7 +297,7 @@ def training_facts(config: dict[str, Any], meta: dict[str, Any], note: str = "")
         "rendered_scenes": config["extra_frames"],
         "epochs": config["epochs"],
         "best_epoch": meta["epoch"],
-        "minutes": config["minutes"],
+        "minutes": minutes,
         "device": config["device"],
         **{key: value for key, value in config.items() if key.endswith("_sha256")},
         "torch": config["torch"],

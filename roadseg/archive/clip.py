@@ -14,12 +14,16 @@ class Clip:
         name: of its folder, relative to the archive's, with forward slashes.
         bytes: its size, for estimates.
         parts: the files of a drive, in order; empty for a single file.
+        part_names: what each of them would be called by itself; the first is `name`.
+        notes: what is worth knowing about the drive, one line each.
     """
 
     path: str
     name: str
     bytes: int = 0
     parts: tuple[str, ...] = ()
+    part_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:

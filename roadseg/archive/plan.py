@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.identity import identity_of, joint_identity
@@ -60,7 +61,7 @@ class Plan:
             SinkError: the ledger cannot be written.
         """
         row = self._ledger.get(clip.name)
-        if row is None or row.work != self._work.key:
+        if row is None or row.work != self._work.key or row.state == "skipped":
             return self._unlisted(clip)
         if row.state == "failed" and self._spec.retry_failed:
             return None
@@ -114,6 +115,34 @@ class Plan:
             attempts=attempts,
             parts=tuple(map(printable, clip.parts)),
         )
+
+    def note_parts(self, clip: Clip) -> None:
+        """Give each clip of a drive, but the first, a row that says so. Results that it had by
+        itself, from a run without `join`, are removed.
+
+        Raises:
+            SinkError: the ledger cannot be written.
+        """
+        named = list(zip(clip.part_names, clip.parts, strict=True))
+        for name, path in named[1:]:
+            row = self._ledger.get(name)
+            if row is not None and (row.state, row.within) == ("skipped", clip.name):
+                continue
+            self._ledger.put(
+                ClipResult(
+                    clip=printable(path),
+                    name=name,
+                    state="skipped",
+                    identity=self.identity(Clip(path, name)),
+                    work=self._work.key,
+                    options=self._work.options,
+                    version=self._work.version,
+                    within=clip.name,
+                )
+            )
+            folder = self._spec.clip.output / name
+            if read_clip_file(folder) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _difference(self, row: ClipResult) -> str:
         """How a row's work differs from ours, in words."""

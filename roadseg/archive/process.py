@@ -151,7 +151,7 @@ class ClipWorker:
         Raises:
             RoadsegError: it did not begin.
         """
-        options = self.spec.video(clip.path, folder)
+        options = replace(self.spec.video(clip.path, folder), parts=tuple(map(Path, clip.parts)))
         # What does not depend on how many cores there are, and how fast they are.
         options = replace(options, coding_threads=1, ages=False)
         calm = replace(options.reading, temperature=self._segmenter.choice.temperature)
@@ -171,7 +171,10 @@ class ClipWorker:
                 frames_out=stats.frames_out,
                 frames_lost=stats.frames_lost,
                 duration_s=round(loop.plays_s, 6),
-                warnings=tuple(printable(each.replace(hidden, shown)) for each in stats.warnings),
+                warnings=(
+                    *clip.notes,
+                    *(printable(each.replace(hidden, shown)) for each in stats.warnings),
+                ),
             )
         return result, error
 

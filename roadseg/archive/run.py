@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from roadseg.archive.clip import Clip
+from roadseg.archive.drives.join import join_clips
 from roadseg.archive.finding import find_clips
 from roadseg.archive.ledger import Ledger, ledger_path, open_ledger
 from roadseg.archive.plan import Plan
@@ -83,7 +84,10 @@ def process_archive(
     found = find_clips(spec.sources, output, listed=spec.listed)
     for note in found.notes:
         _log.warning(note)
-    clips = [clip for clip in found.clips if shard is None or shard_of(clip, shard[1]) == shard[0]]
+    clips: Sequence[Clip] = found.clips
+    if spec.join:
+        clips = join_clips(clips, spec.clip.stream)
+    clips = [clip for clip in clips if shard is None or shard_of(clip, shard[1]) == shard[0]]
     choice = choose(
         spec.clip.model, spec.clip.backend, size_hw=spec.clip.size_hw, threads=spec.clip.threads
     )
@@ -155,7 +159,9 @@ class _Run:
         self._spec, self._plan, self._ledger = spec, plan, ledger
         self._workers, self._stop = workers, stop
         self._on_state, self._on_result = on_state, on_result
-        self._tally = Tally(len(clips), sum(clip.bytes for clip in clips))
+        self._tally = Tally(
+            sum(len(clip.files) for clip in clips), sum(clip.bytes for clip in clips)
+        )
         self._room = Room(spec.clip.output)
         self._unseen: Iterator[Clip] = iter(clips)
         self._all_seen = False
@@ -255,6 +261,7 @@ class _Run:
             result = self._plan.existing(clip)
             if result is None:
                 return clip
+            self._plan.note_parts(clip)
             self._learn(clip, result)
             self._tally.settle(clip, result, now=False)
         return None
@@ -289,6 +296,7 @@ class _Run:
         result = replace(result, attempts=self._attempts.pop(clip.name, 1))
         try:
             self._ledger.put(result)
+            self._plan.note_parts(clip)
         except SinkError:
             if self._room.fits(0):
                 raise

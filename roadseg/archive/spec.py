@@ -20,6 +20,7 @@ from roadseg.video.reading import Reader, ReadingOptions
 
 FILES = {
     "overlay": "overlay.mp4",
+    "masks": "masks.mkv",
     "png-masks": "masks",
     "timeline": "timeline.parquet",
     "events": "events.jsonl",
@@ -80,8 +81,12 @@ class ClipSpec:
         wrong = [kind for kind in self.writes if kind not in FILES]
         if wrong or not self.writes:
             what = f"cannot write {wrong[0]!r}" if wrong else "there is nothing to write"
+            some = ",".join(kind for kind in FILES if kind != "png-masks")
+            raise UsageError(what, fix=f"use {option('--write', some, parameter='writes')}")
+        if {"masks", "png-masks"} <= set(self.writes):
             raise UsageError(
-                what, fix=f"use {option('--write', ','.join(FILES), parameter='writes')}"
+                "masks and png-masks are the same twice",
+                fix="write masks, one file a clip, or png-masks, a folder a clip",
             )
         if "events" in self.writes and not self.reading.rules:
             raise UsageError(
@@ -112,7 +117,7 @@ class ClipSpec:
         return VideoOptions(
             source=source,
             output=files.get("overlay"),
-            save_masks=files.get("png-masks"),
+            save_masks=files.get("masks") or files.get("png-masks"),
             view=self.view,
             alpha=self.alpha,
             legend=self.legend,

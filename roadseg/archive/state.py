@@ -18,7 +18,8 @@ class ArchiveState:
 
     Attributes:
         clips: how many there are.
-        done, failed, skipped: of them, so far, with what earlier runs did.
+        done, failed, skipped: of them, so far, with what earlier runs did. A drive is one, and its
+            other clips are skipped.
         processed: of those, in this run.
         frames_in, frames_out, frames_lost: of all clips that are done.
         played_s: how long the clips play that this run did.
@@ -115,6 +116,7 @@ class Tally:
             now: in this run, rather than in an earlier one.
         """
         self._counts[result.state] += 1
+        self._counts["skipped"] += len(clip.files) - 1
         self.settled_bytes += clip.bytes
         if result.state == "failed":
             insort(self._failures, result, key=lambda each: each.name)

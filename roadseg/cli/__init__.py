@@ -25,6 +25,7 @@ _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4
 _COMMANDS = (
     "run",
     "batch",
+    "report",
     "bench",
     "eval",
     "compare",

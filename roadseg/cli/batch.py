@@ -47,7 +47,8 @@ def batch(
         str,
         typer.Option(
             metavar="KIND,...",
-            help="What is written for each clip: overlay, png-masks, timeline and events.",
+            help="What is written for each clip: overlay, masks (one file), png-masks, timeline "
+            "and events.",
         ),
     ] = "overlay",
     model: ModelOption = "segnet-lite",
@@ -91,6 +92,13 @@ def batch(
     doubt_limit: DoubtLimitOption = None,
     event: EventOption = None,
     group: GroupOption = None,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Clips that a dashcam cut out of one drive are one, by their names and times.",
+        ),
+    ] = False,
     full_hash: Annotated[
         bool,
         typer.Option(
@@ -140,6 +148,10 @@ def batch(
             help="What each worker takes of its GPUs, such as 0.5; by default 1 with TensorRT.",
         ),
     ] = None,
+    no_report: Annotated[
+        bool,
+        typer.Option("--no-report", help="Do not write the page report.html; see roadseg report."),
+    ] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the summary here.")
     ] = None,
@@ -154,6 +166,7 @@ def batch(
     from contextlib import ExitStack
 
     from roadseg.archive.finding import read_list
+    from roadseg.archive.report import write_report
     from roadseg.archive.run import process_archive
     from roadseg.archive.spec import ArchiveSpec, ClipSpec, Cluster
     from roadseg.cli.archive_report import archive_progress, report
@@ -200,6 +213,7 @@ def batch(
         attempts=attempts,
         retry_failed=retry_failed,
         redo=redo,
+        join=join,
         limit=limit,
         shard=None if shard is None else _parse_shard(shard),
         cluster=None if ray is None else Cluster(ray, worker_cpus, worker_gpus),
@@ -214,6 +228,9 @@ def batch(
             progress.close()
             if progress.state is not None:
                 report(progress.state, output, json_)
+        # The shards are one archive, and each may end while others go on.
+        if not no_report and spec.shard is None:
+            typer.echo(f"shown by {write_report(output).path}")
     if state.exit_code:
         raise typer.Exit(state.exit_code)
 

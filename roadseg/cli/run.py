@@ -92,7 +92,11 @@ def run(
         ),
     ] = None,
     save_masks: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the class ids as 8-bit PNGs here.")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the class ids here: a folder for 8-bit PNGs, or one .mkv file, lossless.",
+        ),
     ] = None,
     model: Annotated[
         str,

@@ -64,6 +64,30 @@ def writing(path: Path, fix: str) -> Iterator[None]:
         raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix=fix) from exc
 
 
+def is_special(path: Path) -> bool:
+    """Whether there is something that is written to and not replaced: a device or a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a finished file its name, in one step. A device or a pipe of that name is written to.
+
+    Raises:
+        OSError: it cannot be done; the finished file stays where it is.
+    """
+    if not is_special(path):
+        part.replace(path)
+        return
+    # To take its place would leave the machine without its /dev/null.
+    with part.open("rb") as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    part.unlink()
+
+
 @contextmanager
 def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iterator[Path]:
     """A hidden file beside `path` to write to, which gets the name when the block succeeds.
@@ -83,20 +107,15 @@ def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iter
         OSError: it cannot be written, and there is no `fix`; nothing is left of it.
         SinkError: the same, with a `fix`.
     """
-    special = _is_special(path)
+    special = is_special(path)
     with contextlib.nullcontext() if fix is None else writing(path, fix):
         part = Path(tempfile.mkdtemp()) / path.name if special else new_part(path)
         try:
             yield part
-            if special:
-                # To take its place would leave the machine without its /dev/null.
-                with part.open("rb") as source, path.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-                return
-            if sync:
+            if sync and not special:
                 with part.open("r+b") as file:
                     os.fsync(file.fileno())
-            part.replace(path)
+            put_in_place(part, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -164,7 +183,7 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
             f"cannot write {path}: it is a folder",
             fix=instead or f"give a file such as {path}/run.json",
         )
-    if _is_special(path):
+    if is_special(path):
         if not os.access(path, os.W_OK):
             raise SinkError(f"cannot write {path} (permission denied)", fix=fix)
         return
@@ -183,18 +202,9 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
             raise NotADirectoryError(f"{file} is no folder") from exc
 
 
-def _is_special(path: Path) -> bool:
-    """Whether there is something that is written to and not replaced: a device or a pipe."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
 @contextmanager
 def claimed_file(path: Path, option: str) -> Iterator[None]:
-    """`claim_file`, and no other run may do so inside the block.
+    """`claim_file`, and no other run may do so inside the block; a device or a pipe is shared.
 
     Args:
         path: where a report will be written.
@@ -204,6 +214,9 @@ def claimed_file(path: Path, option: str) -> Iterator[None]:
         SinkError: it cannot be written, or another run is about to.
     """
     claim_file(path)
+    if is_special(path):
+        yield
+        return
     with writing(path, _FIX):
         lock = lock_target(hidden_beside(path.resolve(), ".lock"), f"{option} {path}")
     try:

@@ -6,7 +6,7 @@ CamVid's are what roadseg ships weights for, and the default everywhere; `CLASS_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ __all__ = [
     "VOID_ID",
     "ClassSet",
     "class_id",
+    "css_colours",
     "distinct_colours",
     "known_class_set",
     "palette_bgr",
@@ -292,6 +293,23 @@ PALETTES: Mapping[str, npt.NDArray[np.uint8]] = MappingProxyType(
 `street` shows best what matters most; `colorblind` keeps all classes equally apart; `camvid` has
 the colours of the data set and of the SegNet paper.
 """
+
+
+def css_colours(names: Sequence[str]) -> list[str]:
+    """Colours of classes for a page: those of the default palette, others for names that it lacks.
+
+    >>> css_colours(["car", "llama"])
+    ['rgb(34, 91, 255)', 'rgb(64, 128, 175)']
+    """
+    palette, others = palette_bgr(), iter(distinct_colours(len(names)))
+    colours = []
+    for name in names:
+        if name in CLASS_NAMES:
+            blue, green, red = palette[CLASS_NAMES.index(name)].tolist()
+        else:
+            red, green, blue = next(others)
+        colours.append(f"rgb({red}, {green}, {blue})")
+    return colours
 
 
 def palette_bgr(name: str = DEFAULT_PALETTE, classes: ClassSet = CAMVID) -> npt.NDArray[np.uint8]:

@@ -94,7 +94,7 @@ class SourceConfig:
         ignore_mask: picture whose white parts count for nothing: bonnet, wiper, time stamp.
         output: file or folder of the finished pictures.
         raw_output: the same of the pictures without colours; what `blur` hides is hidden there too.
-        save_masks: folder of the labels.
+        save_masks: `.mkv` file or folder of the labels.
         timeline: file with a row of read-outs for each frame.
         events: file with a line for each event of a rule.
         event_clips: folder for a clip and a snapshot of each.

@@ -128,7 +128,8 @@ def configured_writers(
             path = Path(station.config.raw_output).expanduser()
             made.append(PictureWriter(path, lambda result: result.frame.image_bgr))
         if station.config.save_masks is not None:
-            made.append(MaskWriter(Path(station.config.save_masks).expanduser()))
+            path = Path(station.config.save_masks).expanduser()
+            made.append(MaskWriter(path, classes.names))
         if station.config.timeline is not None and station.reader is not None:
             path = Path(station.config.timeline).expanduser()
             made.append(TimelineWriter(path, station.reader.names, model))

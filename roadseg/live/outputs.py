@@ -21,7 +21,7 @@ from roadseg.core.files import claim_file
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.live.slot import Slot
-from roadseg.media.sinks.sink import MaskSink, Sink, open_sink
+from roadseg.media.sinks.sink import MaskSink, Sink, open_mask_sink, open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.render import HudLine
 from roadseg.video.clips import ClipFolder, EventClips, Roll
@@ -118,16 +118,20 @@ class PictureWriter:
 
 
 class MaskWriter:
-    """Labels as a folder of pictures, opened with the first one."""
+    """Labels as a folder of pictures or one file, opened with the first one.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        path, classes: see `open_mask_sink`.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        self._path, self._classes = path, classes
         self._sink: MaskSink | None = None
 
     def write(self, result: Result, info: SourceInfo) -> None:
         """See `Writer.write`."""
         if self._sink is None:
-            self._sink = MaskSink(self._folder, info)
+            self._sink = open_mask_sink(self._path, info, self._classes)
         self._sink.write(result.ids, result.frame)
 
     def close(self, *, ok: bool) -> None:

@@ -26,7 +26,14 @@ from roadseg.weights import load_manifest, resolve_model
 _log = logging.getLogger(__name__)
 
 
-def choose_for(choice: Choice, source_hw: SizeHW, rate: Fraction | float | None) -> Choice:
+def choose_for(
+    choice: Choice,
+    source_hw: SizeHW,
+    rate: Fraction | float | None,
+    *,
+    every: int = 1,
+    planar: bool = False,
+) -> Choice:
     """Choose the rung for a source, where it is still to be chosen; which and why is logged.
 
     The first time on a machine that takes up to three seconds (`roadseg.loading.ladder.timing`).
@@ -35,6 +42,7 @@ def choose_for(choice: Choice, source_hw: SizeHW, rate: Fraction | float | None)
         choice: of `choose`.
         source_hw: size of the frames.
         rate: frames a second; None: the source does not say; 0: it need not be kept up with.
+        every, planar: see `Pace`.
 
     Raises:
         BackendError, EngineError, ModelError: a network cannot be opened, or fails.
@@ -51,8 +59,13 @@ def choose_for(choice: Choice, source_hw: SizeHW, rate: Fraction | float | None)
     }
     pick = settle(
         rungs,
-        Pace(source_hw, rate, usable_cores()),
-        this_machine(choice.backend, choice.threads, _gpu_name(choice.backend)),
+        Pace(source_hw, rate, usable_cores(), every, planar),
+        this_machine(
+            choice.backend,
+            choice.threads,
+            _gpu_name(choice.backend),
+            throughput=choice.throughput,
+        ),
         sha256,
         lambda rung: _on(choice, rung).open(rung.network_hw(source_hw)),
     )
@@ -95,7 +108,7 @@ def ladder(choice: Choice, source_hw: SizeHW) -> tuple[Rung, ...]:
 def _on(choice: Choice, rung: Rung) -> Choice:
     """The same with the network of a rung."""
     own = choose(rung.model, choice.backend, threads=choice.threads)
-    return replace(own, pixels=rung.pixels)
+    return replace(own, pixels=rung.pixels, throughput=choice.throughput)
 
 
 def _gpu_name(backend: str) -> str | None:

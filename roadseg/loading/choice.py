@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.core.backend import SIDE_MULTIPLE
+from roadseg.core.cache import user_cache_dir
 from roadseg.core.errors import UsageError
 from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
+from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
@@ -60,6 +62,8 @@ class Choice:
         precision: `int8`, `fp16` or `fp32`: of the file, or of an engine that is still to be
             built; None where the backend's device decides.
         threads: CPU threads; None: the runtime's choice.
+        throughput: frames a second count, and not how long each of them takes: on the CPU several
+            are in flight at once, where there are threads for them.
         auto: the rung is still to be chosen, see `roadseg.loading.auto`.
         pixels: area of the input where nothing fixes its size.
         pick: how the rung was chosen; None where it was not.
@@ -72,6 +76,7 @@ class Choice:
     size_hw: SizeHW | None
     precision: str | None
     threads: int | None
+    throughput: bool = False
     auto: bool = False
     pixels: int = PIXEL_BUDGET
     pick: Pick | None = None
@@ -144,11 +149,22 @@ class Choice:
 
             return open_torch_backend(path, network_hw, name=name, threads=threads)
         from roadseg.backends.openvino.backend import OpenVinoBackend
+        from roadseg.backends.openvino.compiling import is_worth_keeping
+        from roadseg.backends.openvino.pipelined import STREAMS, OpenVinoPipelinedBackend
         from roadseg.backends.openvino.scores import OpenVinoScoringBackend
 
-        kind = OpenVinoScoringBackend if scores else OpenVinoBackend
-        precision = self.file.precision
-        return kind(path, network_hw, name=name, precision=precision, threads=threads)
+        several = self.throughput and (threads or usable_cores()) >= STREAMS
+        kind = OpenVinoPipelinedBackend if several else OpenVinoBackend
+        if scores:
+            kind = OpenVinoScoringBackend
+        return kind(
+            path,
+            network_hw,
+            name=name,
+            precision=self.file.precision,
+            threads=threads,
+            cache=user_cache_dir() / "compiled" if is_worth_keeping(path) else None,
+        )
 
 
 def choose(

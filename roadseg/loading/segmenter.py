@@ -7,6 +7,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -107,8 +108,8 @@ class Segmenter:
         self._keep = keep
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
-        # By model, which `auto` may change, and size.
-        self._backends: OrderedDict[tuple[str, tuple[int, int]], Backend] = OrderedDict()
+        # By model, which `auto` may change, size, and whether throughput counts.
+        self._backends: OrderedDict[tuple[str, tuple[int, int], bool], Backend] = OrderedDict()
         self._pipelined: PipelinedBackend | None = None
         # A backend: it owes the result. Labels: they are the result.
         self._in_flight: deque[PipelinedBackend | Labels] = deque()
@@ -137,36 +138,56 @@ class Segmenter:
             network_ids = self.infer(network_bgr)
         return self.postprocess(network_ids, geometry)
 
-    def fit(self, source_hw: tuple[int, int], rate: Fraction | float | None) -> None:
-        """Choose the network and its input for a source, where `model` is `auto`.
+    def fit(
+        self,
+        source_hw: tuple[int, int],
+        rate: Fraction | float | None,
+        *,
+        waits: bool = False,
+        every: int = 1,
+        planar: bool = False,
+    ) -> None:
+        """Choose how the network runs for a source; where `model` is `auto`, which one, too.
 
-        Without it they are chosen at the first frame, for a source that does not say its rate.
+        Without it the network is chosen at the first frame, for a source that does not say its
+        rate, and runs so that each frame takes as little time as can be.
 
         Args:
             source_hw: size of the frames.
             rate: frames a second; None: not known; 0: they need not be kept up with.
+            waits: the source waits for its frames to be taken, as a file does. Frames a second
+                count then: `depth` of them may be in flight, see `submit`.
+            every: the network is to see every so many frames.
+            planar: pictures stay as `Planes` from the decoder to the encoder, which takes less time
+                beside the network.
 
         Raises:
             RuntimeError: another thread uses this instance right now.
             BackendError, EngineError, ModelError: a network cannot be opened, or fails.
         """
         with self._one_at_a_time:
-            self.choice = choose_for(self.choice, source_hw, rate)
+            choice = replace(self.choice, throughput=waits)
+            self.choice = choose_for(choice, source_hw, rate, every=every, planar=planar)
 
     def step_down(self) -> str | None:
         """Go on with the next faster network or input, where `model` is `auto`.
 
+        Frames in flight are waited for; `collect` gives their labels as before.
+
         Returns:
             What runs from the next frame on, for people; None: nothing has changed, since there is
-            none, or frames are in flight.
+            none.
 
         Raises:
             RuntimeError: another thread uses this instance right now.
+            BackendError: the runtime failed; frames in flight are lost.
         """
         with self._one_at_a_time:
-            below = None if self._in_flight else choose_below(self.choice)
+            below = choose_below(self.choice)
             if below is None or below.pick is None:
                 return None
+            in_flight = len(self._in_flight)
+            self._in_flight.extend([self.collect() for _ in range(in_flight)])
             self.choice = below
             height, width = below.network_hw(below.pick.pace.source_hw)
             return f"{below.model} at {height}x{width}"
@@ -263,8 +284,9 @@ class Segmenter:
         if self._in_flight and self._submitter != threading.get_ident():
             # It would collect the labels of the other one's frames.
             raise RuntimeError(f"frames of another thread are in flight: {_ADVICE}")
+        working = any(not isinstance(each, np.ndarray) for each in self._in_flight)
         if self._in_flight and (
-            len(self._in_flight) >= self.depth or network_hw != self.network_hw
+            len(self._in_flight) >= self.depth or (working and network_hw != self.network_hw)
         ):
             raise RuntimeError(f"{len(self._in_flight)} frames are in flight: collect them first")
         self._backend(network_hw)
@@ -365,7 +387,7 @@ class Segmenter:
         return self.choice.network_hw(source_hw)
 
     def _backend(self, network_hw: tuple[int, int]) -> Backend:
-        key = (self.choice.model, network_hw)
+        key = (self.choice.model, network_hw, self.choice.throughput)
         backend = self._backends.get(key)
         is_new = backend is None
         if backend is None:

@@ -1,9 +1,9 @@
 """The loop's verbs in the middle: preprocess -> backend.infer -> postprocess, of every frame.
 
-A backend on a GPU works beside the thread that feeds it. While it is busy with one frame, the next
-one of a file is resized and handed over, and only then is the first one collected. A frame never
-waits for the next one, though: when none is at hand, what is in flight is collected at once. Live
-sources, and backends on the CPU, have one frame in flight.
+A backend may work on several frames of a file at once (`FrameSegmenter.depth`): while it is busy
+with those, the next one is resized and handed over, and only then is the oldest one collected. A
+frame never waits for the next one, though: when none is at hand, what is in flight is collected at
+once. Live sources have one frame in flight.
 
 With `reuse_labels` the network sees some frames only; see `roadseg.video.reuse`.
 """
@@ -11,7 +11,7 @@ With `reuse_labels` the network sees some frames only; see `roadseg.video.reuse`
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -146,7 +146,7 @@ def segment_frames(
 
 def reuse_labels(
     segmenter: FrameSegmenter,
-    frames: Iterable[Frame],
+    frames: Channel[Frame],
     meters: Meters,
     *,
     every: int,
@@ -166,48 +166,104 @@ def reuse_labels(
     Raises:
         BackendError: the backend failed; the frames before that one have been given.
     """
-    between = Between()
+    carrier = _Carrier(meters)
+    in_flight = deque[_Stretch]()
     waiting: list[tuple[Frame, Grey]] = []
-    before: tuple[Frame, Seen] | None = None
 
-    def carried(after: Seen | None) -> Iterator[Segmented]:
-        assert before is not None
-        geometry = Geometry(before[0].size_hw, before[1].ids.shape)
-        for frame, grey in waiting:
-            with meters.postprocess:
-                label_map = LabelMap(between.labels(grey, before[1], after), geometry)
-            yield Segmented(frame, label_map)
+    def collected(left: int) -> Iterator[Segmented]:
+        """The oldest stretches in flight, until only `left` of them are."""
+        while len(in_flight) > left:
+            stretch = in_flight.popleft()
+            try:
+                segmented = _collect(stretch.last, segmenter, meters)
+            except RoadsegError as exc:
+                keep_error(exc)
+                yield from carrier.from_before(stretch.between)
+                raise
+            yield from carrier.to(segmented, stretch)
+
+    def without_the_next() -> Iterator[Segmented]:
+        """All frames so far, where none follows that labels could be carried back from."""
+        yield from collected(left=0)
+        between = waiting.copy()
         waiting.clear()
+        yield from carrier.from_before(between)
 
     def seen(frame: Frame) -> Iterator[Segmented]:
-        nonlocal before
         try:
-            segmented = _collect(_submit(frame, segmenter, meters), segmenter, meters)
+            last = _submit(frame, segmenter, meters)
         except RoadsegError as exc:
-            keep_error(exc)
-            if waiting:
-                yield from carried(None)
+            keep_error(exc)  # now, before collecting can fail as well
+            yield from without_the_next()
             raise
         with meters.postprocess:
-            ids = segmented.label_map.network_ids
-            now = Seen(half_grey(frame.picture, (ids.shape[0], ids.shape[1])), ids)
-        if waiting:
-            yield from carried(now)
-        before = frame, now
-        yield segmented
+            grey = half_grey(frame.picture, _network_hw(segmenter))
+        in_flight.append(_Stretch(waiting.copy(), last, grey))
+        waiting.clear()
+        yield from collected(left=segmenter.depth - 1)
 
-    for frame in frames:
-        if before is None or frame.size_hw != before[0].size_hw:
-            if waiting:
-                yield from carried(None)
+    size_hw: SizeHW | None = None
+    while (frame := _next(frames, wait=not in_flight)) is not None or in_flight:
+        if frame is None:
+            yield from collected(left=len(in_flight) - 1)
+        elif frame.size_hw != size_hw:
+            size_hw = frame.size_hw
+            yield from without_the_next()
             yield from seen(frame)
         elif len(waiting) == every - 1:
             yield from seen(frame)
         else:
             with meters.postprocess:
-                waiting.append((frame, half_grey(frame.picture, before[1].ids.shape)))
+                waiting.append((frame, half_grey(frame.picture, _network_hw(segmenter))))
     if waiting:
         yield from seen(waiting.pop()[0])
+        yield from collected(left=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A frame that the backend works on, and those before it that get labels from it."""
+
+    between: list[tuple[Frame, Grey]]
+    last: _InFlight
+    grey: Grey
+
+
+class _Carrier:
+    """Gives frames the labels of those around them that the network saw."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._between = Between()
+        self._before: Seen | None = None
+
+    def to(self, segmented: Segmented, stretch: _Stretch) -> Iterator[Segmented]:
+        """The frames of a stretch, whose last one has been segmented."""
+        ids = segmented.label_map.network_ids
+        after = Seen(stretch.grey, ids)
+        yield from self._carried(stretch.between, after)
+        self._before = after
+        yield segmented
+
+    def from_before(self, frames: list[tuple[Frame, Grey]]) -> Iterator[Segmented]:
+        """Frames that none follows."""
+        yield from self._carried(frames, None)
+
+    def _carried(self, frames: list[tuple[Frame, Grey]], after: Seen | None) -> Iterator[Segmented]:
+        before = self._before
+        for frame, grey in frames:
+            assert before is not None
+            if after is not None and after.ids.shape != before.ids.shape:
+                after = None  # a smaller network from here on
+            geometry = Geometry(frame.size_hw, before.ids.shape)
+            with self._meters.postprocess:
+                label_map = LabelMap(self._between.labels(grey, before, after), geometry)
+            yield Segmented(frame, label_map)
+
+
+def _network_hw(segmenter: FrameSegmenter) -> SizeHW:
+    assert segmenter.network_hw is not None, "a frame has been submitted"
+    return segmenter.network_hw
 
 
 def _next(frames: Channel[Frame], *, wait: bool) -> Frame | None:

@@ -29,8 +29,16 @@ _IDLE = 0.1
 class AdaptiveSegmenter(Protocol):
     """A network that may be exchanged for a faster one; see `roadseg.Segmenter`, which is one."""
 
-    def fit(self, source_hw: SizeHW, rate: Fraction | float | None) -> None:
-        """Choose the network for a source, where it is not chosen yet."""
+    def fit(
+        self,
+        source_hw: SizeHW,
+        rate: Fraction | float | None,
+        *,
+        waits: bool,
+        every: int,
+        planar: bool,
+    ) -> None:
+        """Choose how the network runs for a source, and which, where that is not chosen yet."""
         ...
 
     def step_down(self) -> str | None:

@@ -11,7 +11,7 @@ The thread that calls `VideoLoop.run` (the main thread) shows the newest picture
 reports progress, and is where Ctrl-C arrives. OpenCV, PyAV, OpenVINO and TensorRT release the GIL
 while they work, so that the other stages use the time that inference leaves.
 
-A backend on a GPU works on one frame while the next is made ready; see `roadseg.video.inference`.
+Several frames of a file may be in the network at once; see `roadseg.video.inference`.
 
 Files and images: every frame, in order; a full channel makes the stage before it wait.
 Live sources: capture never waits. Inference takes the newest frame, one at a time, the ones that it

@@ -15,9 +15,10 @@ from roadseg.core.labels import CAMVID, DEFAULT_PALETTE, ClassSet
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
-from roadseg.media.sinks.sink import MaskSink, open_sink
+from roadseg.media.sinks.sink import open_mask_sink, open_sink
 from roadseg.media.sources import places
-from roadseg.media.sources.base import RtspTransport
+from roadseg.media.sources.base import RtspTransport, Source
+from roadseg.media.sources.joined import JoinedSource
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
 from roadseg.video.clips import ClipFolder, open_clips
@@ -40,8 +41,10 @@ class VideoOptions:
 
     Attributes:
         source: see `roadseg.media.sources.opening.open_source`.
+        parts: video files that are one drive, in order; read instead of `source`, see
+            `roadseg.media.sources.joined.JoinedSource`.
         output: `.mp4` file or folder for the pictures; None for neither.
-        save_masks: folder for the class ids, None for none.
+        save_masks: `.mkv` file or folder for the class ids, None for none.
         show: True: a window, or an error; False: none; None: one if there is a display.
         measure: what happens is the result: render even if nobody looks, and accept that
             nothing is written.
@@ -81,6 +84,7 @@ class VideoOptions:
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     coding_threads: int | None = None
     ages: bool = True
+    parts: tuple[Path, ...] = ()
 
     @property
     def all_reading(self) -> ReadingOptions:
@@ -141,18 +145,8 @@ def open_video(
         chooses = options.choose_output and window is None and not _has_results(options)
         if chooses:
             _refuse_endless(options, _live_name(options.source))
-        source = stack.enter_context(
-            open_source(
-                options.source,
-                loop=options.loop,
-                max_frames=options.max_frames,
-                fps=options.fps,
-                rtsp_transport=options.rtsp_transport,
-                stream=options.stream,
-                planar=_can_do_without_bgr(options, window),
-                threads=options.coding_threads,
-            )
-        )
+        planar = _can_do_without_bgr(options, window)
+        source = stack.enter_context(_open_source(options, planar=planar))
         if options.reuse > 1 and source.info.kind != "file":
             raise UsageError(
                 f"{option('--reuse')} is for video files; {source.info.name} is none",
@@ -195,7 +189,12 @@ def open_video(
                 f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
             )
         if options.save_masks is not None:
-            mask_sink = MaskSink(options.save_masks, source.info, output=options.output)
+            mask_sink = open_mask_sink(
+                options.save_masks,
+                source.info,
+                segmenter.classes.names,
+                output=options.output,
+            )
             stack.callback(mask_sink.close, ok=False)
         if folder is not None and reader is not None:
             clips = open_clips(folder, reader.rules, options.reading.roll, sink, source.info)
@@ -203,7 +202,10 @@ def open_video(
         if source.info.size_hw is not None:
             if isinstance(segmenter, AdaptiveSegmenter):
                 rate = 0 if source.info.kind == "images" else source.info.rate
-                segmenter.fit(source.info.size_hw, rate)
+                waits = source.info.kind != "live" and source.info.frame_count != 1
+                segmenter.fit(
+                    source.info.size_hw, rate, waits=waits, every=options.reuse, planar=planar
+                )
             segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure
@@ -221,6 +223,27 @@ def open_video(
             every=options.reuse,
             ages=options.ages,
         )
+
+
+def _open_source(options: VideoOptions, *, planar: bool) -> Source:
+    if options.parts:
+        return JoinedSource(
+            options.parts,
+            max_frames=options.max_frames,
+            stream=options.stream,
+            planar=planar,
+            threads=options.coding_threads,
+        )
+    return open_source(
+        options.source,
+        loop=options.loop,
+        max_frames=options.max_frames,
+        fps=options.fps,
+        rtsp_transport=options.rtsp_transport,
+        stream=options.stream,
+        planar=planar,
+        threads=options.coding_threads,
+    )
 
 
 def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:

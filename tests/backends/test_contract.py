@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,15 @@ def open_tensorrt(rig: Any, folder: Path, batches: tuple[int, int]) -> TensorRtB
     return TensorRtBackend(engine, runtime=rig.runtime(trt, "tensorrt"), cuda=cuda)
 
 
-OTHERS = ("openvino", "torch", "fake", "fake-pipelined", "torch-cuda", *SCORING)
+OTHERS = (
+    "openvino",
+    "openvino-pipelined",
+    "torch",
+    "fake",
+    "fake-pipelined",
+    "torch-cuda",
+    *SCORING,
+)
 
 
 @pytest.fixture(scope="module", params=[*OTHERS, *TENSORRT])
@@ -56,6 +65,9 @@ def backend(
         runtime = request.param.partition("-")[0]
         model = {"openvino": str(xml_file), "torch": str(pt_file)}[runtime]
         running = choose(model, runtime, threads=1).open(SIZE_HW, scores=True)
+    elif request.param == "openvino-pipelined":
+        choice = replace(choose(str(xml_file), "openvino", threads=2), throughput=True)
+        running = choice.open(SIZE_HW)
     elif request.param == "fake-pipelined":
         running = FakePipelinedBackend(SIZE_HW)
     else:

@@ -107,7 +107,7 @@ def without_ledger(output: Path) -> dict[str, str]:
 def test_killed_again_and_again_it_ends_as_if_never(
     clips: Path, tmp_path: Path, start: type[Batch]
 ) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole, killed = tmp_path / "whole" / "out", tmp_path / "killed" / "out"
     code, out, err = start(clips, "--output", whole, *OPTIONS, "--workers", 2).end()
     assert code == 3, err
     assert out.startswith("8 of 9 clips done; 1 failed; 508 frames; 9 in this run in ")
@@ -168,12 +168,13 @@ def test_a_summary_in_words_and_in_json(
     output, summary = tmp_path / "out", tmp_path / "summary.json"
     arguments = ["batch", str(clips), "--output", str(output), *OPTIONS, "--json", str(summary)]
     assert main([*arguments, "--limit", "3", "--event", "walker: pedestrian > 5%"]) == 0
-    first, last = capsys.readouterr().out.splitlines()
+    first, last, page = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"3 of 9 clips done; 6 left; 183 frames; 3 in this run in \d+ s, [\d.]+ times real time",
         first,
     )
     assert last == f"written to {output}"
+    assert page == f"shown by {output / 'report.html'}"
     values = json.loads(summary.read_text())
     assert (values["clips"], values["done"], values["left"], values["frames_out"]) == (9, 3, 6, 183)
     assert {path.name for path in (output / "0").iterdir()} == {
@@ -192,7 +193,7 @@ def test_a_summary_in_words_and_in_json(
     ("arguments", "code", "error"),
     [
         (["none.mp4"], 3, "no such file: none.mp4"),
-        (["in", "--write", "film"], 2, "use --write overlay,png-masks"),
+        (["in", "--write", "film"], 2, "use --write overlay,masks,timeline"),
         (["in", "--model", "auto"], 2, "--model auto follows the speed"),
         (["in", "--shard", "2"], 2, "--shard 2 is not I/N"),
         (["in", "--shard", "3/2"], 2, "there is no shard 3 of 2"),

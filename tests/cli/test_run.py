@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+import roadseg
 from roadseg.backends.fake import FakeBackend
 from roadseg.cli import main
 from roadseg.core.errors import BackendError
-from roadseg.core.labels import DEFAULT_PALETTE, PALETTES, class_id
+from roadseg.core.labels import CLASS_NAMES, DEFAULT_PALETTE, PALETTES, class_id
 
 FRAMES = 7
 SIZE_HW = (48, 64)
@@ -170,6 +171,19 @@ def test_max_frames_and_loop(images, tmp_path, capsys):
     assert run(images, "--save-masks", tmp_path / "b", "--loop", "--max-frames", 17) == 0
     assert len(os.listdir(tmp_path / "b")) == 17
     assert capsys.readouterr().out.count("17 frames at ") == 1
+
+
+def test_masks_in_one_file_are_those_of_a_folder(images, tmp_path, capsys):
+    folder, file = tmp_path / "masks", tmp_path / "masks.mkv"
+    assert run(images, "--save-masks", folder) == 0
+    assert run(images, "--save-masks", file) == 0
+    assert f"written to {file}" in capsys.readouterr().out
+    with roadseg.MaskVideo(file) as masks:
+        assert len(masks) == FRAMES
+        assert masks.classes == CLASS_NAMES
+        np.testing.assert_allclose(masks.times_s, np.arange(FRAMES) / 25)
+        for ids, png in zip(masks, sorted(folder.iterdir()), strict=True):
+            np.testing.assert_array_equal(ids, cv2.imread(str(png), cv2.IMREAD_UNCHANGED))
 
 
 def test_statistics_alone_are_something_to_do(images, tmp_path):

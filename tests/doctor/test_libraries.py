@@ -283,4 +283,13 @@ def test_how_fast_networks_are(own_cache: Path) -> None:
         "ok",
         "segnet-lite 352x480 21 ms, segnet-lite 256x352 11 ms a frame, the network alone",
     )
-    assert finding.facts["times"][1] == {"model": "segnet-lite", "size_hw": [256, 352], "ms": 11.2}
+    second = {"model": "segnet-lite", "size_hw": [256, 352], "ms": 11.2, "throughput": False}
+    assert finding.facts["times"][1] == second
+    of_files = this_machine("openvino", None, throughput=True)
+    keep(Kept(of_files).adding({Rung("segnet-lite", 168960, 0.73): 15.1}, (360, 480), {}))
+    finding = check_speed()
+    assert finding.text == (
+        "segnet-lite 352x480 21 ms, segnet-lite 256x352 11 ms a frame; "
+        "segnet-lite 352x480 15 ms a frame of a file, several in flight, the network alone"
+    )
+    assert finding.facts["times"][2]["throughput"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import roadseg
-from roadseg.backends.fake import FakeBackend
+from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
+from roadseg.core.backend import Backend
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import naming_options
 from roadseg.loading import auto, choice
@@ -199,9 +200,8 @@ def test_a_segmenter_steps_down_between_frames(networks: Callable[[float], Netwo
         before = segmenter.network_hw
         network_bgr, _ = segmenter.preprocess(frame_bgr)
         segmenter.submit(network_bgr)
-        assert segmenter.step_down() is None, "a frame is in flight"
-        segmenter.collect()
         text = segmenter.step_down()
+        assert segmenter.collect().shape == before, "it was in flight"
         segmenter(frame_bgr)
         assert segmenter.network_hw is not None
         assert before is not None
@@ -210,6 +210,48 @@ def test_a_segmenter_steps_down_between_frames(networks: Callable[[float], Netwo
         how = segmenter.how_chosen()
         assert how is not None
         assert how["steps_down"] == 1
+
+
+def test_frames_in_flight_keep_their_order_when_a_segmenter_steps_down(
+    networks: Callable[[float], Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks(0.3)
+    monkeypatch.setattr(Choice, "open", lambda self, hw, **_: FakePipelinedBackend(hw, depth=3))
+    with roadseg.Segmenter("auto") as segmenter:
+        segmenter.fit((360, 480), 15, waits=True)
+
+        def submit(level: int) -> None:
+            frame_bgr = np.full((360, 480, 3), level, np.uint8)
+            segmenter.submit(segmenter.preprocess(frame_bgr)[0])
+
+        submit(0)
+        submit(128)
+        assert segmenter.step_down() is not None
+        submit(255)  # to the other network
+        labels = [segmenter.collect() for _ in range(3)]
+    assert [int(ids[0, 0]) for ids in labels] == [0, 5, 10]
+    assert labels[0].shape == labels[1].shape > labels[2].shape
+
+
+def test_sources_that_wait_run_and_are_timed_with_several_frames_in_flight(
+    networks: Callable[[float], Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    networks(0.25)
+    plainly = Choice.open
+
+    def open_and_note(choice: Choice, network_hw: SizeHW, **options: Any) -> Backend:
+        asked.append(choice.throughput)
+        return plainly(choice, network_hw, **options)
+
+    monkeypatch.setattr(Choice, "open", open_and_note)
+    for waits in (True, False):
+        with roadseg.Segmenter("auto") as segmenter:
+            segmenter.fit((540, 960), 25, waits=waits)
+            assert segmenter.choice.throughput == waits
+            segmenter(np.zeros((540, 960, 3), np.uint8))
+        assert set(asked) == {waits}, "both are timed: one's times say nothing about the other"
+        asked.clear()
 
 
 def test_a_segmenter_of_a_named_model_has_nothing_to_choose() -> None:

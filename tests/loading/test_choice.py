@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import roadseg
 from roadseg.backends import gpu
 from roadseg.backends.fake import FakeBackend
 from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.openvino.pipelined import OpenVinoPipelinedBackend
 from roadseg.backends.torch import gpu as torch_gpu
 from roadseg.backends.torch.backend import TorchBackend
+from roadseg.core.backend import PipelinedBackend
 from roadseg.core.errors import BackendError, EngineError, UsageError
 from roadseg.engine.runtime import Runtime
 from roadseg.loading import choice
@@ -67,6 +69,21 @@ def test_model_threads_and_size_are_passed_on(xml_file: Path) -> None:
     assert backend.info.model == "lite"
     assert backend.info.precision == "fp32"
     assert backend.info.device == "CPU (1 thread)"
+
+
+def test_frames_are_in_flight_together_where_throughput_counts_and_there_are_threads(
+    xml_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(threads: int | None, *, scores: bool = False) -> object:
+        choice = replace(choose(str(xml_file), threads=threads), throughput=True)
+        return choice.open((32, 64), scores=scores)
+
+    assert isinstance(opened(2), OpenVinoPipelinedBackend)
+    assert not isinstance(opened(1), PipelinedBackend)
+    assert not isinstance(opened(2, scores=True), PipelinedBackend)
+    for cores in (1, 2):
+        monkeypatch.setattr("roadseg.loading.choice.usable_cores", lambda cores=cores: cores)
+        assert isinstance(opened(None), PipelinedBackend) == (cores == 2)
 
 
 # What `auto` means.

@@ -63,6 +63,7 @@ def test_the_mean_is_a_run_that_says_what_it_is_the_mean_of(place: Path, tmp_pat
     release.release(output, data, int8=False, directory=shipped)
     training = load_manifest(shipped)["segnet-lite"].training
     assert training["class_bias"] == meta["class_bias"]
+    assert training["command"] == ("python -m tools.average RUN RUN --data CamVid --output RUN")
     assert [part["share"] for part in training["averaged"]] == [0.25, 0.75]
     assert [part["command"][-1] for part in training["averaged"]] == ["0", "1"]
     json.dumps(training)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import pytest
 
 from roadseg.backends.fake import FakePipelinedBackend
+from roadseg.backends.openvino.pipelined import OpenVinoPipelinedBackend
+from roadseg.core.backend import PipelinedBackend
 from roadseg.core.errors import BackendError, SinkError
+from roadseg.loading.choice import Choice
 from roadseg.loading.segmenter import Segmenter
+from roadseg.run.video import RunOptions, open_loop
 from roadseg.video.meters import Meters
+from tests.support.clips import write_clip
+from tests.support.planes import natural
 from tests.support.video import (
     SIZE_HW,
     FakeSink,
     FakeSource,
+    FakeWindow,
     fail_with,
     interrupt,
     make_loop,
@@ -66,11 +74,17 @@ def pipelined(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("frames", [1, 2, 3, 57])
-def test_frames_in_flight_come_out_in_order_and_complete(frames, pipelined):
+def test_frames_in_flight_come_out_in_order_and_complete(frames, every, pipelined):
     sink, masks = FakeSink(), FakeSink(name="masks")
     segmenter = PipelinedSegmenter()
-    stats = make_loop(FakeSource(frames), segmenter, sink, mask_sink=masks).run()
+    loop = make_loop(FakeSource(frames), segmenter, sink, mask_sink=masks, every=every)
+    stats = loop.run()
+    if every > 1:
+        assert len(segmenter.calls) // 2 == -(-(frames - 1) // every) + 1
+        assert sink.indices == masks.indices == list(range(frames))
+        return
     assert sink.indices == masks.indices == list(range(frames))
     for index in range(frames):
         assert (masks.pictures[index] == index * 11 // 256).all()
@@ -93,6 +107,98 @@ def test_the_next_frame_is_submitted_before_the_last_one_is_collected(pipelined)
         ("collect", 1),
         ("collect", 2),
     ]
+
+
+def test_with_labels_that_are_reused_the_next_frame_is_submitted_before_the_last_is_collected(
+    pipelined,
+):
+    queued = threading.Event()
+    segmenter = PipelinedSegmenter(before_submit={0: lambda: wait(queued)})
+    source = FakeSource(3, before={3: queued.set})
+    make_loop(source, segmenter, FakeSink(), every=2).run()
+    assert segmenter.calls == [("submit", 0), ("submit", 1), ("collect", 0), ("collect", 1)]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_film_is_segmented_in_flight_as_one_frame_at_a_time(
+    every, xml_file, tmp_path, monkeypatch
+):
+    """The real network: its labels are the same bytes either way."""
+    opened = []
+    really = Choice.open
+
+    def open_backend(choice, network_hw, **options):
+        backend = really(replace(choice, throughput=together), network_hw, **options)
+        opened.append((choice.throughput, isinstance(backend, PipelinedBackend)))
+        return backend
+
+    monkeypatch.setattr(Choice, "open", open_backend)
+    picture = natural((64, 96))
+    images = [np.roll(picture, 3 * i, axis=1) for i in range(12)]
+    clip = write_clip(tmp_path / "clip.mp4", images=images)
+    masks = []
+    for together in (True, False):
+        folder = tmp_path / f"masks-{together}"
+        options = RunOptions(
+            str(clip),
+            model=str(xml_file),
+            threads=2,
+            size_hw=(64, 96),
+            save_masks=folder,
+            reuse=every,
+        )
+        with open_loop(options) as loop:
+            assert loop.run().frames_out == 12
+        masks.append([path.read_bytes() for path in sorted(folder.glob("*.png"))])
+    assert opened == [(True, True), (True, False)], "a film asks for throughput"
+    assert len(masks[0]) == 12
+    assert masks[0] == masks[1]
+
+
+def test_a_request_that_fails_ends_the_run_after_the_frames_before_it(
+    xml_file, tmp_path, monkeypatch
+):
+    waits = count()
+    wait_for = OpenVinoPipelinedBackend._finish_oldest
+
+    def finish(self):
+        frame = self._in_flight[0]
+        wait_for(self)
+        if next(waits) == 4:
+            frame.batch.error = BackendError("out of memory")
+
+    monkeypatch.setattr(OpenVinoPipelinedBackend, "_finish_oldest", finish)
+    masks = tmp_path / "masks"
+    clip = write_clip(tmp_path / "clip.mp4", images=[natural((64, 96))] * 9)
+    size = {"size_hw": (64, 96), "threads": 2}
+    with (
+        open_loop(RunOptions(str(clip), model=str(xml_file), save_masks=masks, **size)) as loop,
+        pytest.raises(BackendError, match="^out of memory$"),
+    ):
+        loop.run()
+    assert len(list(masks.glob("*.png"))) == 4
+    assert not loop.segmenter._in_flight
+
+
+def test_a_film_that_is_only_looked_at_steps_down_with_frames_in_flight(pipelined, monkeypatch):
+    monkeypatch.setattr("roadseg.video.keeping_up._PERIOD_S", 0.0)
+    segmenter = PipelinedSegmenter(size_hw=None)
+    steps = []
+
+    def step_down():
+        steps.append(len(segmenter._in_flight))
+        return super(PipelinedSegmenter, segmenter).step_down()
+
+    segmenter.step_down = step_down
+    window = FakeWindow()
+    stats = make_loop(FakeSource(40), segmenter, window=window, meters=slow_meters()).run()
+    assert stats.frames_out == 40
+    assert max(steps) > 0
+
+
+def slow_meters() -> Meters:
+    ticks = count()
+    return Meters(clock=lambda: float(next(ticks)))
 
 
 def test_a_frame_does_not_wait_for_the_next_one(pipelined):

@@ -17,7 +17,7 @@ class Stairs:
         self.below = below
         self.asked = 0
 
-    def fit(self, source_hw: tuple[int, int], rate: Fraction | float | None) -> None: ...
+    def fit(self, source_hw: object, rate: object, **how: object) -> None: ...
 
     def step_down(self) -> str | None:
         self.asked += 1

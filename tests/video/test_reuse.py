@@ -14,6 +14,7 @@ from roadseg.core.errors import BackendError
 from roadseg.core.planes import Planes
 from roadseg.core.types import Frame, Image, Labels
 from roadseg.loading.segmenter import Segmenter
+from roadseg.video.channel import Channel
 from roadseg.video.inference import Segmented, reuse_labels
 from roadseg.video.meters import Meters
 from roadseg.video.reuse import Between, Seen, half_grey
@@ -109,7 +110,11 @@ def frames(count: int, changes_at: int | None = None) -> Iterator[Frame]:
 def reuse(
     segmenter: Segmenter, source: Iterator[Frame], every: int, errors: list[BaseException]
 ) -> Iterator[Segmented]:
-    return reuse_labels(segmenter, source, Meters(), every=every, keep_error=errors.append)
+    channel = Channel[Frame](100)
+    for frame in source:
+        channel.put(frame)
+    channel.close()
+    return reuse_labels(segmenter, channel, Meters(), every=every, keep_error=errors.append)
 
 
 @pytest.mark.parametrize(

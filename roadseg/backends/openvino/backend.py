@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.backends.openvino.compiling import compile_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
 from roadseg.core.installing import install, upgrade
@@ -21,6 +22,7 @@ class OpenVinoBackend:
 
     Latency is what is optimised: one frame at a time on all the threads given. A batch is run
     frame by frame, which costs nothing on a CPU and keeps the network compiled for one shape.
+    Where frames a second count, see `roadseg.backends.openvino.pipelined`.
     Layers that are not INT8 run in FP32, on processors with BF16 units, too, so that results do
     not depend on the machine.
 
@@ -30,6 +32,7 @@ class OpenVinoBackend:
         name: the model's name, for reports.
         precision: `int8`, `fp32`..., for reports.
         threads: CPU threads; default: OpenVINO's choice, one per core.
+        cache: folder for what is compiled; None for nowhere.
 
     Raises:
         BackendError: OpenVINO is missing or cannot compile the network.
@@ -45,6 +48,7 @@ class OpenVinoBackend:
         name: str,
         precision: str,
         threads: int | None = None,
+        cache: Path | None = None,
     ) -> None:
         ov = _import_openvino()
         core = ov.Core()
@@ -54,23 +58,35 @@ class OpenVinoBackend:
         _check_ports(network, shown)
         _set_size(network, network_hw, shown)
         network = self._with_outputs(network, shown)
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._compiled: Any = core.compile_model(network, "CPU", options)
-            self._request: Any = self._compiled.create_infer_request()
+            self._compiled: Any = compile_network(core, network, self._options(threads), cache)
+            self._open_requests()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
             raise BackendError(f"OpenVINO cannot compile {shown}: {last_line(exc)}") from exc
         self.network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
         self.info = BackendInfo(
-            name="openvino", model=name, precision=precision, device=f"CPU ({count})"
+            name="openvino", model=name, precision=precision, device=self._device(count)
         )
+
+    def _options(self, threads: int | None) -> dict[str, Any]:
+        """What the network is compiled with."""
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        return options
+
+    def _open_requests(self) -> None:
+        """Make what runs a frame, once the network is compiled."""
+        self._request: Any = self._compiled.create_infer_request()
+
+    def _device(self, threads: str) -> str:
+        """What runs it, for reports; `threads`: `2 threads`."""
+        return f"CPU ({threads})"
 
     def _with_outputs(self, network: Any, shown: str) -> Any:
         """The network to compile: this one, unless a subclass wants other outputs."""
@@ -94,17 +110,27 @@ class OpenVinoBackend:
         check_batch(batch_bgr, self.network_hw)
         for position in range(len(batch_bgr)):
             if self._request is None:
-                raise BackendError("the openvino backend is closed", fix="create another one")
+                raise closed()
             frame = np.ascontiguousarray(batch_bgr[position : position + 1])
             try:
                 results = self._request.infer([frame], share_inputs=True, share_outputs=True)
             except RuntimeError as exc:
-                raise BackendError(f"OpenVINO failed while inferring: {last_line(exc)}") from exc
+                raise failed(exc) from exc
             yield results[0][0]
 
     def close(self) -> None:
         """Give the compiled network back; a second call does nothing."""
         self._request = self._compiled = None
+
+
+def failed(exc: RuntimeError) -> BackendError:
+    """What OpenVINO says about a frame, as one line."""
+    return BackendError(f"OpenVINO failed while inferring: {last_line(exc)}")
+
+
+def closed() -> BackendError:
+    """What is said to whoever goes on after `close`."""
+    return BackendError("the openvino backend is closed", fix="create another one")
 
 
 def _load_cpu_plugin(core: Any) -> None:

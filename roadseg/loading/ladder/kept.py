@@ -4,7 +4,8 @@
 
     {"version": 1, "machine": {"processor": "...", "instructions": "AVX2", ...},
      "times": [{"model": "segnet-lite", "sha256": "...", "size_hw": [352, 480], "ms": 40.7}],
-     "taken": [{"source_hw": [540, 960], "rate": 25.0, "model": "segnet-lite", "pixels": 90112}]}
+     "taken": [{"source_hw": [540, 960], "rate": 25.0, "model": "segnet-lite", "pixels": 90112,
+                "every": 1}]}
 
 A file that is damaged, of another machine or of another version counts as none.
 """
@@ -47,6 +48,7 @@ class TimedOn:
         limit: what the user holds OpenVINO's kernels to; empty for nothing.
         runtime: the backend with its version.
         threads: of the network; as many as there are cores where nothing else is asked for.
+        throughput: several frames were in flight at once.
     """
 
     processor: str
@@ -54,6 +56,7 @@ class TimedOn:
     limit: str
     runtime: str
     threads: int
+    throughput: bool = False
 
     def path(self) -> Path:
         """Where its times are kept."""
@@ -73,12 +76,13 @@ class TimedRung:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken for a source; `rate` None: it did not say."""
+    """What was taken for a source; `rate` None: it did not say; `every`: see `Pace`."""
 
     source_hw: SizeHW
     rate: float | None
     model: str
     pixels: int
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,9 @@ class Kept:
 
     def before(self, rungs: tuple[Rung, ...], pace: Pace) -> Rung | None:
         """What was taken for such a source the last time."""
-        rate = None if pace.rate is None else float(pace.rate)
+        asked = _asked(pace)
         for each in self.taken:
-            if (each.source_hw, each.rate) == (pace.source_hw, rate):
+            if (each.source_hw, each.rate, each.every) == asked:
                 fitting = (r for r in rungs if (r.model, r.pixels) == (each.model, each.pixels))
                 return next(fitting, None)
         return None
@@ -125,19 +129,27 @@ class Kept:
 
     def having_taken(self, rung: Rung, pace: Pace) -> Kept:
         """With what was taken for a source."""
-        rate = None if pace.rate is None else float(pace.rate)
-        latest = Taken(pace.source_hw, rate, rung.model, rung.pixels)
-        others = (t for t in self.taken if (t.source_hw, t.rate) != (pace.source_hw, rate))
+        asked = _asked(pace)
+        source_hw, rate, every = asked
+        latest = Taken(source_hw, rate, rung.model, rung.pixels, every)
+        others = (t for t in self.taken if (t.source_hw, t.rate, t.every) != asked)
         return Kept(self.machine, self.times, (latest, *others)[:_SOURCES])
 
 
-def this_machine(backend: str, threads: int | None, gpu: str | None = None) -> TimedOn:
+def _asked(pace: Pace) -> tuple[SizeHW, float | None, int]:
+    return pace.source_hw, None if pace.rate is None else float(pace.rate), pace.every
+
+
+def this_machine(
+    backend: str, threads: int | None, gpu: str | None = None, *, throughput: bool = False
+) -> TimedOn:
     """What times of now depend on.
 
     Args:
         backend: `openvino`, `torch` or `tensorrt`.
         threads: as asked for.
         gpu: its name, where the network runs on one.
+        throughput: several frames are in flight at once.
     """
     try:
         version = metadata.version(_PACKAGES[backend])
@@ -151,6 +163,7 @@ def this_machine(backend: str, threads: int | None, gpu: str | None = None) -> T
         limit=isa_limit(),
         runtime=f"{backend} {version}",
         threads=threads or usable_cores(),
+        throughput=throughput,
     )
 
 

@@ -14,9 +14,18 @@ ASSUMED_RATE = 30
 MARGIN = 1.2
 """So much faster than the source a run is to be: other programs want the processor, too."""
 
-BESIDE_MS_PER_MEGAPIXEL = 30.0
-"""Processor time beside the network of a frame that is decoded, drawn and encoded; measured on two
-cores of an EPYC (Zen 4), see docs/performance.md."""
+BESIDE_MS = 4.5
+"""Processor time beside the network of a frame that is decoded, drawn and encoded, whatever its
+size; measured on two cores of an EPYC (Zen 4), see docs/performance.md."""
+
+PLANAR_MS_PER_MEGAPIXEL = 10.5
+"""What comes on top of `BESIDE_MS` where pictures stay in the planes that they are stored in."""
+
+BGR_MS_PER_MEGAPIXEL = 17.5
+"""The same where they are drawn in BGR."""
+
+CARRIED_MS = 3.0
+"""Processor time of a frame whose labels are carried from those around it."""
 
 # The stages of the video loop are so many threads.
 _STAGES = 4
@@ -31,11 +40,15 @@ class Pace:
         rate: frames a second; None: the source does not say; 0: it need not be kept up with, as
             with pictures.
         cores: that the run may use.
+        every: the network sees every so many frames, and labels are carried to the others.
+        planar: pictures stay in the planes that they are stored in.
     """
 
     source_hw: SizeHW
     rate: Fraction | float | None
     cores: int
+    every: int = 1
+    planar: bool = False
 
     @property
     def per_second(self) -> float:
@@ -43,18 +56,31 @@ class Pace:
         return float(ASSUMED_RATE if self.rate is None else self.rate)
 
     @property
+    def beside_ms(self) -> float:
+        """Processor time of a frame beside the network."""
+        height, width = self.source_hw
+        a_megapixel_ms = PLANAR_MS_PER_MEGAPIXEL if self.planar else BGR_MS_PER_MEGAPIXEL
+        carried = 1 - 1 / self.every
+        return BESIDE_MS + a_megapixel_ms * height * width / 1e6 + CARRIED_MS * carried
+
+    @property
     def network_ms(self) -> float:
-        """How long the network may take for a frame; at most 0 where the rest alone is too much.
+        """How long the network may take for a frame that it sees; at most 0 where the rest alone
+        is too much.
 
-        While the network runs it has all cores, and the other stages take theirs from it.
+        While the network runs it has all cores, and the other stages take theirs from it. Of the
+        frames that it does not see it has the time as well.
 
-        >>> Pace((540, 960), 25, cores=2).network_ms
-        25.55...
+        >>> Pace((540, 960), 25, cores=2, planar=True).network_ms
+        28.36...
+        >>> Pace((540, 960), 25, cores=2, planar=True, every=2).network_ms
+        55.22...
         """
         if self.per_second == 0:
             return math.inf
-        beside_ms = BESIDE_MS_PER_MEGAPIXEL * self.source_hw[0] * self.source_hw[1] / 1e6
-        return 1e3 / self.per_second / MARGIN - beside_ms / max(min(self.cores, _STAGES), 1)
+        a_frame_ms = 1e3 / self.per_second / MARGIN
+        beside_ms = self.beside_ms / max(min(self.cores, _STAGES), 1)
+        return self.every * (a_frame_ms - beside_ms)
 
     def __str__(self) -> str:
         text = f"{self.per_second:.4g} frames a second"

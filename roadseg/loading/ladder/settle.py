@@ -47,7 +47,14 @@ def settle(
     kept = read_kept(machine)
     known_ms = kept.times_ms(rungs, pace.source_hw, sha256)
     before = kept.before(rungs, pace)
-    timing = time_rungs(rungs, pace.network_ms, known_ms, open_rung, clocks=clocks)
+    timing = time_rungs(
+        rungs,
+        pace.network_ms,
+        known_ms,
+        open_rung,
+        throughput=machine.throughput,
+        clocks=clocks,
+    )
     pick = pick_rung(rungs, timing.times_ms, pace, before=before, disturbed=timing.disturbed)
     found_out = timing.times_ms != known_ms
     if found_out and not timing.disturbed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.backend import PipelinedBackend
 from roadseg.loading.ladder.load import CLOCKS, Clocks
 from roadseg.loading.ladder.pick import contenders
 from roadseg.loading.ladder.rungs import Rung
@@ -29,6 +30,10 @@ _FIRST_ROUNDS = 3
 # A network is opened only where this share of the limit is enough for it; the rest is for rounds.
 _OPENING = 0.75
 
+# Of several frames in flight so many are timed together: whole turns of all that are at work at
+# once, which are two, or four.
+_TOGETHER = 4
+
 # Undisturbed, threads hardly wait for the processor, and the median of a rung's rounds is hardly
 # above the quickest.
 _WAITED = 0.15
@@ -40,7 +45,8 @@ class Timing:
     """Times of rungs.
 
     Attributes:
-        times_ms: median of one frame, by rung, as it is on a free machine.
+        times_ms: median of one frame, by rung, as it is on a free machine; of several in flight,
+            the time from one to the next.
         disturbed: other programs had the processor meanwhile, so that times were reckoned rather
             than measured.
     """
@@ -55,6 +61,7 @@ def time_rungs(
     known_ms: Mapping[Rung, float],
     open_rung: Callable[[Rung], Backend],
     *,
+    throughput: bool = False,
     limit_s: float = LIMIT_S,
     clocks: Clocks = CLOCKS,
 ) -> Timing:
@@ -70,6 +77,7 @@ def time_rungs(
         allowed_ms: what the network may take.
         known_ms: times from before.
         open_rung: gives a rung's backend, which is closed again.
+        throughput: keep as many frames in flight as the backend takes.
         limit_s: how long it may take. The first rung is timed whatever it takes.
         clocks: what times are taken with.
 
@@ -87,13 +95,13 @@ def time_rungs(
         backends: dict[Rung, Backend] = {}
         noise: dict[Rung, npt.NDArray[np.uint8]] = {}
 
-        def one_frame(rung: Rung) -> None:
+        def one_round(rung: Rung) -> None:
             nonlocal wall_s, waiting_s
             # A dense network takes as long for noise as for a street.
             start = clocks.now()
-            backends[rung].infer(noise[rung])
+            frames = _run(backends[rung], noise[rung], throughput=throughput)
             span = clocks.since(start)
-            rounds_ms[rung].append(span.free_s * 1e3)
+            rounds_ms[rung].append(span.free_s * 1e3 / frames)
             wall_s += span.wall_s
             waiting_s += span.waited_s
 
@@ -110,19 +118,34 @@ def time_rungs(
             stack.callback(backends[rung].close)
             shape = (1, *backends[rung].network_hw, 3)
             noise[rung] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-            backends[rung].infer(noise[rung])  # the first one allocates, and does not count
+            # The first one allocates, and does not count.
+            _run(backends[rung], noise[rung], throughput=throughput)
             rounds_ms[rung] = []
             for _ in range(_FIRST_ROUNDS):
-                one_frame(rung)
+                one_round(rung)
             opening_s = clock() - begun_s
         for _ in range(_ROUNDS):
             for rung in backends:
-                frame_s = wall_s / sum(map(len, rounds_ms.values()))
-                if clock() + frame_s <= started_s + limit_s:
-                    one_frame(rung)
+                round_s = wall_s / sum(map(len, rounds_ms.values()))
+                if clock() + round_s <= started_s + limit_s:
+                    one_round(rung)
     spread = any(statistics.median(ms) > _SPREAD * min(ms) for ms in rounds_ms.values())
     disturbed = spread or waiting_s > _WAITED * wall_s
     return Timing({**known_ms, **_medians(rounds_ms)}, disturbed)
+
+
+def _run(backend: Backend, frame_bgr: npt.NDArray[np.uint8], *, throughput: bool) -> int:
+    """Run one frame, or several in flight; how many."""
+    if not throughput or not isinstance(backend, PipelinedBackend):
+        backend.infer(frame_bgr)
+        return 1
+    for number in range(_TOGETHER):
+        if number >= backend.depth:
+            backend.collect()
+        backend.submit(frame_bgr)
+    for _ in range(min(_TOGETHER, backend.depth)):
+        backend.collect()
+    return _TOGETHER
 
 
 def _medians(rounds_ms: Mapping[Rung, list[float]]) -> dict[Rung, float]:

@@ -8,6 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
+from roadseg.core.errors import SourceError
 from roadseg.core.file_lock import TargetTakenError, lock_target
 from roadseg.core.files import hidden_beside
 
@@ -21,7 +22,7 @@ def new_copy(target: Path) -> Path:
 
 
 def settle_parts(target: Path) -> list[str]:
-    """Name the recordings that runs into this mp4 file left when they were killed.
+    """Name the recordings or masks that runs into this file left when they were killed.
 
     To be called by whoever has the target's lock: nobody else writes to its parts then.
 
@@ -31,13 +32,11 @@ def settle_parts(target: Path) -> list[str]:
     Raises:
         OSError: the folder cannot be read.
     """
-    from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
-
     warnings = []
     for part, is_copy in parts_of(target):
         # What cannot be touched, on whatever grounds, stays: this run does not depend on it.
         with contextlib.suppress(OSError):
-            pictures = 0 if is_copy else keep_whole_fragments(part)
+            pictures = 0 if is_copy else _whole_pictures(part, target)
             if pictures:
                 place = free_name(target)
                 part.rename(place)
@@ -53,6 +52,21 @@ def settle_parts(target: Path) -> list[str]:
                         "that plays: its unfinished file was removed"
                     )
     return warnings
+
+
+def _whole_pictures(part: Path, target: Path) -> int:
+    """How many pictures a file holds that was not finished."""
+    if target.suffix.lower() != ".mkv":
+        from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
+
+        return keep_whole_fragments(part)
+    from roadseg.media.mask_video import MaskVideo
+
+    try:
+        with MaskVideo(part) as masks:
+            return len(masks)
+    except SourceError:
+        return 0
 
 
 def parts_of(target: Path) -> list[tuple[Path, bool]]:

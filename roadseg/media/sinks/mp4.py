@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from roadseg.core.errors import SinkError
+from roadseg.core.files import is_special, put_in_place
 from roadseg.core.planes import BT601, Planes
 from roadseg.core.types import Frame, Picture, size_of
 from roadseg.core.wording import option
@@ -303,7 +304,7 @@ class Mp4Sink:
         """
         try:
             _sync(self._temporary)
-            os.replace(self._temporary, self._target.resolve())
+            put_in_place(self._temporary, self._target.resolve())
         except OSError as exc:
             self._claim.release()
             failure = write_failure(self._target, exc)
@@ -311,9 +312,8 @@ class Mp4Sink:
             fix = f"{failure.fix}; {kept}" if failure.fix else kept
             raise SinkError(failure.what, fix=fix) from exc
 
-    def _move_index(self) -> None:
+    def _move_index(self, place: Path) -> None:
         """Make browsers play while they load; a disk without room for a copy leaves it as it is."""
-        place = self._target.resolve()
         copy = new_copy(place)
         try:
             if move_index_to_front(place, copy):
@@ -355,9 +355,13 @@ class Mp4Sink:
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             self._fail(exc)
         self._closed = True
+        place = self._target.resolve()
+        can_be_changed = not is_special(place)
+        if not self._live and not can_be_changed:
+            self._move_index(self._temporary)
         self._put_in_place()
-        if not self._live:
-            self._move_index()
+        if not self._live and can_be_changed:
+            self._move_index(place)
         self._claim.release()
 
 

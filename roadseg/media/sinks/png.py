@@ -15,7 +15,7 @@ from roadseg.core.wording import option
 from roadseg.media.sinks.targets import Claim, claim_file, claim_folder, replace_file, write_failure
 from roadseg.media.sources.base import SourceInfo
 
-__all__ = ["MaskSink", "PngFileSink", "PngFolderSink", "PngSink"]
+__all__ = ["PngFileSink", "PngFolderSink", "PngMaskSink", "PngSink"]
 
 # zlib level 1: three times faster than OpenCV's default for about a tenth more bytes.
 _PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -109,7 +109,7 @@ class PngFileSink(PngSink):
         self._put(as_bgr(picture), frame)
 
 
-class MaskSink(PngSink):
+class PngMaskSink(PngSink):
     """Class ids as 8-bit single-channel PNGs of the frame's size: pixel value = class id.
 
     Args:

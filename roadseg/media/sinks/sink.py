@@ -1,4 +1,4 @@
-"""Where results go: an H.264 file, a folder of PNGs, one PNG, masks, or nowhere.
+"""Where results go: an H.264 file, PNGs, masks in a folder or a file, or nowhere.
 
 Sinks are synchronous and start no thread of their own; one thread at a time uses a sink.
 Everything that can be refused is refused when a sink is opened, before any work is done.
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from roadseg.core.errors import UsageError
-from roadseg.core.types import Frame, Picture
+from roadseg.core.types import Frame, Labels, Picture
 from roadseg.core.wording import option
-from roadseg.media.sinks.png import MaskSink, PngFileSink, PngFolderSink
+from roadseg.media.sinks.png import PngFileSink, PngFolderSink, PngMaskSink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.images import is_image
 
-__all__ = ["MaskSink", "NullSink", "Sink", "open_sink"]
+__all__ = ["MaskSink", "NullSink", "Sink", "open_mask_sink", "open_sink"]
 
 
 @runtime_checkable
@@ -57,6 +58,30 @@ class Sink(Protocol):
         ...
 
 
+class MaskSink(Protocol):
+    """Takes class ids, in order: a folder of PNGs or one file.
+
+    Attributes:
+        frames_out, warnings, path: see `Sink`.
+    """
+
+    frames_out: int
+    warnings: list[str]
+    path: Path | None
+
+    def write(self, ids: Labels, frame: Frame) -> None:
+        """Write one mask: (H, W) uint8 class ids.
+
+        Raises:
+            SinkError: it could not be written, for example because the disk is full.
+        """
+        ...
+
+    def close(self, *, ok: bool) -> None:
+        """See `Sink.close`."""
+        ...
+
+
 class NullSink:
     """Counts frames and writes nothing."""
 
@@ -74,6 +99,9 @@ class NullSink:
 
 
 _OTHER_VIDEOS = frozenset([".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".gif", ".flv", ".wmv"])
+
+
+_OTHER_MASKS = frozenset([".mp4", ".npz", ".npy", ".zip", ".h5", ".zarr", ".png"])
 
 
 def open_sink(
@@ -111,6 +139,44 @@ def open_sink(
             return PngFileSink(output, source_info, overwrite=overwrite)
         raise _refusal(output, source_info)
     return PngFolderSink(output, source_info, overwrite=overwrite)
+
+
+def open_mask_sink(
+    path: Path,
+    source_info: SourceInfo,
+    classes: Sequence[str],
+    *,
+    output: Path | None = None,
+    overwrite: bool = True,
+) -> MaskSink:
+    """Open the sink for class ids that `path` names, making sure that it can be written.
+
+    Args:
+        path: a path that ends in `.mkv` for one file, see `roadseg.MaskVideo`; else a folder for
+            PNGs.
+        source_info: must not be what is written.
+        classes: what the ids mean, by id.
+        output: what the picture sink writes; must not be the same folder.
+        overwrite: replace what is there already; otherwise refuse.
+
+    Raises:
+        UsageError: another kind of file is asked for.
+        SinkError: it cannot be written, or is the source's or the output's.
+    """
+    suffix = path.suffix.lower()
+    if not os.path.isdir(path):
+        if suffix == ".mkv":
+            from roadseg.media.sinks.mask_video import MaskVideoSink
+
+            return MaskVideoSink(path, source_info, classes, overwrite=overwrite)
+        if suffix in _OTHER_VIDEOS | _OTHER_MASKS:
+            mkv = option("--save-masks", path.with_suffix(".mkv"))
+            folder = option("--save-masks", path.with_suffix(""))
+            raise UsageError(
+                f"cannot write masks as {path.suffix}",
+                fix=f"use {mkv}, or a folder for PNGs, {folder}",
+            )
+    return PngMaskSink(path, source_info, output=output, overwrite=overwrite)
 
 
 def _refusal(output: Path, source_info: SourceInfo) -> UsageError:

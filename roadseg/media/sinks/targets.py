@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.core.errors import SinkError
 from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
-from roadseg.core.files import hidden_beside, new_part
+from roadseg.core.files import hidden_beside, is_special, new_part, put_in_place
 from roadseg.core.wording import option
 from roadseg.media.container import reason
 from roadseg.media.sinks.leftovers import settle_folder, settle_parts
@@ -31,34 +32,40 @@ class Claim:
     """A target that no other run writes to until it is released.
 
     Attributes:
-        temporary: a new, empty file, hidden, to write into and to rename at the end; for a
+        temporary: a new, empty file, hidden, to write into and to put in place at the end; for a
             folder the folder itself.
         warnings: one line each.
-        lock: None where the file system has no locks.
+        lock: None where the file system has no locks, and for a device or a pipe.
+        scratch: a folder for `temporary` alone, where nothing may be left beside the target.
     """
 
     temporary: Path
     warnings: list[str] = field(default_factory=list)
     lock: FileLock | None = None
+    scratch: Path | None = None
 
     def release(self) -> None:
         """Let others write there; a second call does nothing."""
         if self.lock is not None:
             self.lock.release()
+        if self.scratch is not None:
+            # Not where it holds what could not be put in place.
+            with contextlib.suppress(OSError):
+                self.scratch.rmdir()
 
 
-def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
+def claim_file(path: Path, source: SourceInfo, *, overwrite: bool, name: str = "--output") -> Claim:
     """Make sure that `path` can be written, creating its folder where it is missing.
 
     The target itself (or an older file there) is untouched until the end. Recordings that killed
-    runs left hidden beside it get names.
+    runs left hidden beside it get names. A device or a pipe is written to at the end, and stays.
 
     Raises:
         TargetTakenError: another run is writing it, or it is there and not to be overwritten.
         SinkError: it is the source or a folder, or cannot be created.
     """
-    target, shown = path.resolve(), option("--output", path)
-    inputs = [Path(origin) for origin, _name in source.names]
+    target, shown = path.resolve(), option(name, path)
+    inputs = [*(Path(origin) for origin, _name in source.names), *source.parts]
     if source.path is not None:
         inputs.append(source.path)
     if any(_same(target, each) for each in inputs if not each.is_dir()):
@@ -69,6 +76,8 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
     taken = TargetTakenError(f"{shown} exists", fix="remove it or give another name")
     if os.path.exists(target) and not overwrite:
         raise taken
+    if is_special(target):
+        return _claim_special(path, target)
     lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +101,18 @@ def claim_file(path: Path, source: SourceInfo, *, overwrite: bool) -> Claim:
             lock.release()
         raise write_failure(path, exc) from exc
     return Claim(temporary, warnings, lock)
+
+
+def _claim_special(path: Path, target: Path) -> Claim:
+    try:
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        scratch = Path(tempfile.mkdtemp())
+        temporary = scratch / target.name
+        temporary.touch()
+    except OSError as exc:
+        raise write_failure(path, exc) from exc
+    return Claim(temporary, scratch=scratch)
 
 
 def claim_folder(
@@ -147,13 +168,13 @@ def claim_folder(
 
 
 def replace_file(temporary: Path, path: Path) -> None:
-    """Put a finished file under its final name, in one step.
+    """Put a finished file under its final name, in one step; see `put_in_place`.
 
     Raises:
         SinkError: it cannot be renamed; the temporary file is removed.
     """
     try:
-        os.replace(temporary, path.resolve())
+        put_in_place(temporary, path.resolve())
     except BaseException as exc:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -63,6 +63,7 @@ class SourceInfo:
         names: path of every image and the name of its results; see `Frame.name`.
         reopen: opens the source once more, to read what it holds beside the pictures.
         has_data: there are subtitles or data (a GPS track) that `reopen` leads to.
+        parts: the files of a joined source, in order.
         no_sound: why sound that the source has is not offered, None if it has none or offers it.
     """
 
@@ -81,6 +82,7 @@ class SourceInfo:
     reopen: Callable[[], InputContainer] | None = None
     no_sound: str | None = None
     has_data: bool = False
+    parts: tuple[Path, ...] = ()
 
 
 @runtime_checkable

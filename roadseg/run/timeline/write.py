@@ -16,7 +16,7 @@ import numpy as np
 
 from roadseg.core.errors import SourceError, UsageError
 from roadseg.core.files import claim_file, write_text
-from roadseg.core.labels import CLASS_NAMES, distinct_colours, palette_bgr
+from roadseg.core.labels import css_colours
 from roadseg.core.shipped import PACKAGE
 from roadseg.core.version import __version__
 from roadseg.core.wording import option
@@ -146,6 +146,7 @@ def _charts(table: Table) -> dict[str, Any]:
         if name.startswith("share_") and np.nanmax(values) > _LEAST_SHARE
     ]
     shares.sort(key=lambda name: -float(np.nanmean(columns[name])))
+    classes = [name[len("share_") :].replace("_", " ") for name in shares]
     models = dict.fromkeys(str(each) for each in table.columns.get("model", ()) if each)
     return {
         "rows": len(table.times_s),
@@ -153,29 +154,14 @@ def _charts(table: Table) -> dict[str, Any]:
         "times_s": _plain(times_s, 3),
         "columns": {name: _plain(values, 4) for name, values in shown.items()},
         "shares": [
-            {"column": name, "name": name[len("share_") :].replace("_", " "), "colour": colour}
-            for name, colour in zip(shares, _colours(shares), strict=True)
+            {"column": column, "name": name, "colour": colour}
+            for column, name, colour in zip(shares, classes, css_colours(classes), strict=True)
         ],
     }
 
 
 def _plain(values: np.ndarray[Any, np.dtype[np.float64]], digits: int) -> list[float | None]:
     return [round(v, digits) if math.isfinite(v) else None for v in values.tolist()]
-
-
-def _colours(shares: list[str]) -> list[str]:
-    """The colours of the default palette; others for names that it lacks."""
-    palette = palette_bgr()
-    others = iter(distinct_colours(len(shares)))
-    colours = []
-    for share in shares:
-        name = share[len("share_") :].replace("_", " ")
-        if name in CLASS_NAMES:
-            blue, green, red = palette[CLASS_NAMES.index(name)].tolist()
-        else:
-            red, green, blue = next(others)
-        colours.append(f"rgb({red}, {green}, {blue})")
-    return colours
 
 
 def _filled(drawing: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadseg.core.files import new_part, writing
+from roadseg.core.files import new_part, put_in_place, writing
 from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _convert(part: Path, path: Path) -> int:
     copy = new_copy(path)
     try:
         pq.write_table(table, copy, row_group_size=_GROUP_ROWS)
-        copy.replace(path)
+        put_in_place(copy, path)
     except BaseException:
         with contextlib.suppress(OSError):
             copy.unlink(missing_ok=True)

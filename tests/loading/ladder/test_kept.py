@@ -61,6 +61,7 @@ def test_a_machine_is_measured_once(lite: Rungs, machine: Make) -> None:
         {"limit": "AVX2"},
         {"runtime": "openvino 2027.0"},
         {"threads": 4},
+        {"throughput": True},
     ],
 )
 def test_what_times_depend_on(lite: Rungs, machine: Make, change: dict[str, object]) -> None:
@@ -198,3 +199,15 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PACKAGES", {"openvino": "no-such-package"})
     assert this_machine("openvino", None).runtime == "openvino unknown"
     assert this_machine("tensorrt", None, "H100").processor == "H100"
+
+
+def test_what_was_taken_with_reuse_is_remembered_apart(lite: Rungs, machine: Make) -> None:
+    fake = machine()
+    often = settled(fake, lite)
+    assert often.rung == lite[2]
+    pace = Pace(SOURCE_HW, 25, 2, 2)
+    seldom = settle(lite, pace, HERE, SHA256, fake.open, clocks=fake.clocks)
+    assert seldom.rung == lite[1]
+    kept = read_kept(HERE)
+    assert kept.before(lite, Pace(SOURCE_HW, 25, 2)) == often.rung
+    assert kept.before(lite, Pace(SOURCE_HW, 25, 2, 2)) == seldom.rung

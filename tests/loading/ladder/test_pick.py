@@ -7,7 +7,14 @@ from fractions import Fraction
 
 import pytest
 
-from roadseg.loading.ladder.pace import BESIDE_MS_PER_MEGAPIXEL, MARGIN, Pace
+from roadseg.loading.ladder.pace import (
+    BESIDE_MS,
+    BGR_MS_PER_MEGAPIXEL,
+    CARRIED_MS,
+    MARGIN,
+    PLANAR_MS_PER_MEGAPIXEL,
+    Pace,
+)
 from roadseg.loading.ladder.pick import HOLD, contenders, expected_ms, pick_rung
 from roadseg.loading.ladder.rungs import Rung
 
@@ -16,14 +23,14 @@ Rungs = tuple[Rung, ...]
 
 def pace(network_ms: float) -> Pace:
     """Of a source whose frames leave the network so long."""
-    rate = 1e3 / MARGIN / network_ms
+    rate = 1e3 / MARGIN / (network_ms + BESIDE_MS / 2)
     made = Pace((0, 0), rate, cores=2)
     assert made.network_ms == pytest.approx(network_ms)
     return made
 
 
 def test_what_is_left_for_the_network() -> None:
-    beside_ms = BESIDE_MS_PER_MEGAPIXEL * 0.5
+    beside_ms = BESIDE_MS + BGR_MS_PER_MEGAPIXEL * 0.5
     assert Pace((500, 1000), 25, cores=1).network_ms == pytest.approx(40 / MARGIN - beside_ms)
     assert Pace((500, 1000), 25, cores=2).network_ms == pytest.approx(40 / MARGIN - beside_ms / 2)
     # The stages are four threads: more cores are of no use to them.
@@ -31,6 +38,28 @@ def test_what_is_left_for_the_network() -> None:
     assert Pace((2160, 3840), 60, cores=2).network_ms < 0
     assert Pace((500, 1000), None, 2).network_ms == Pace((500, 1000), 30, 2).network_ms
     assert math.isinf(Pace((500, 1000), 0, 2).network_ms)
+
+
+def test_pictures_in_planes_leave_the_network_more() -> None:
+    more_ms = Pace((500, 1000), 25, 2, planar=True).network_ms - Pace((500, 1000), 25, 2).network_ms
+    assert more_ms == pytest.approx((BGR_MS_PER_MEGAPIXEL - PLANAR_MS_PER_MEGAPIXEL) * 0.5 / 2)
+    assert more_ms > 0
+
+
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_of_frames_that_the_network_does_not_see_it_has_the_time(every: int) -> None:
+    one = Pace((500, 1000), 25, 2)
+    skipping = Pace((500, 1000), 25, 2, every)
+    # Over `every` frames: one in the network, the others carried, all of them in the same time.
+    carried_ms = (every - 1) * CARRIED_MS / 2
+    assert skipping.network_ms == pytest.approx(every * one.network_ms - carried_ms)
+    assert (every - 1) * one.network_ms < skipping.network_ms < every * one.network_ms
+
+
+def test_with_reuse_a_better_rung_keeps_up(lite: Rungs) -> None:
+    times_ms = dict(zip(lite, (70.0, 50.0, 33.0, 27.0, 15.0), strict=True))
+    taken = [pick_rung(lite, times_ms, Pace((360, 480), 25, 2, every)).rung for every in (1, 2, 3)]
+    assert taken == [lite[3], lite[1], lite[0]]
 
 
 def test_the_best_that_keeps_up(lite: Rungs) -> None:
@@ -99,7 +128,7 @@ def test_the_reason_names_rate_and_times(lite: Rungs) -> None:
     known = pick_rung(lite, times_ms, Pace((540, 960), Fraction(25), 2))
     assert known.rung == lite[3]
     assert known.reason() == (
-        "the most accurate that keeps up with 25 frames a second here (22 ms of the 26 that the "
+        "the most accurate that keeps up with 25 frames a second here (22 ms of the 27 that the "
         "network has)"
     )
     assumed = pick_rung(lite, times_ms, Pace((540, 960), None, 2))
@@ -109,7 +138,7 @@ def test_the_reason_names_rate_and_times(lite: Rungs) -> None:
     )
     busy = pick_rung(lite, times_ms, Pace((540, 960), 25, 2), disturbed=True)
     assert busy.reason().endswith(
-        "(22 ms of the 26 that the network has, as far as other programs let it be timed; the next "
+        "(22 ms of the 27 that the network has, as far as other programs let it be timed; the next "
         "run tries again)"
     )
     alone = pick_rung(lite[3:4], {lite[3]: 5.0}, Pace((540, 960), 25, 2))

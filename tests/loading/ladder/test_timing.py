@@ -6,9 +6,12 @@ from collections.abc import Callable
 from itertools import chain, cycle, repeat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from roadseg.backends.fake import FakePipelinedBackend
 from roadseg.core.errors import BackendError
+from roadseg.core.size import SizeHW
 from roadseg.loading.ladder.load import Span, waited_s
 from roadseg.loading.ladder.rungs import Rung
 from roadseg.loading.ladder.timing import LIMIT_S, time_rungs
@@ -37,6 +40,48 @@ def test_the_times_that_decide_are_measured(lite: Rungs, machine: Make, slowness
     assert not timing.disturbed
     fitting = [rung for rung in lite if rung.cost_ms * slowness <= 40]
     assert fitting[0] in timing.times_ms
+
+
+class InFlight(FakePipelinedBackend):
+    """Takes 20 ms from one frame to the next, of which two are at work at once."""
+
+    def __init__(self, machine: FakeMachine, size_hw: SizeHW) -> None:
+        super().__init__(size_hw, depth=3)
+        self.most = 0
+        self._machine = machine
+
+    def submit(self, batch_bgr: np.ndarray) -> None:
+        super().submit(batch_bgr)
+        self.most = max(self.most, len(self._in_flight))
+
+    def collect(self) -> np.ndarray:
+        self._machine.now_s += 0.02
+        return super().collect()
+
+    def infer(self, batch_bgr: np.ndarray) -> np.ndarray:
+        self._machine.now_s += 0.03
+        return super().infer(batch_bgr)
+
+    def close(self) -> None:
+        self._machine.open_now.clear()
+
+
+@pytest.mark.parametrize(
+    ("throughput", "expected_ms", "in_flight"), [(True, 20, 3), (False, 30, 0)]
+)
+def test_several_frames_in_flight_are_timed_as_such(
+    lite: Rungs, machine: Make, throughput: bool, expected_ms: float, in_flight: int
+) -> None:
+    fake = machine()
+    opened: list[InFlight] = []
+
+    def open_rung(rung: Rung) -> InFlight:
+        opened.append(InFlight(fake, rung.network_hw((360, 480))))
+        return opened[-1]
+
+    timing = time_rungs(lite[:1], 40.0, {}, open_rung, throughput=throughput, clocks=fake.clocks)
+    assert timing.times_ms == {lite[0]: pytest.approx(expected_ms)}
+    assert [each.most for each in opened] == [in_flight]
 
 
 def test_known_times_are_not_measured_again(lite: Rungs, machine: Make) -> None:

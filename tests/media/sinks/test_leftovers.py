@@ -18,7 +18,7 @@ from roadseg.media.sinks import mp4_boxes
 from roadseg.media.sinks.leftovers import new_copy, settle_folder, settle_parts
 from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
-from roadseg.media.sinks.png import MaskSink, PngFolderSink
+from roadseg.media.sinks.png import PngFolderSink, PngMaskSink
 from roadseg.media.sinks.sink import open_sink
 from roadseg.media.sources.base import SourceInfo
 
@@ -190,7 +190,7 @@ def test_pngs_that_were_not_finished(tmp_path: Path, growing: bytes) -> None:
     assert "2 PNG files" in settle_folder(tmp_path)[0]
 
 
-@pytest.mark.parametrize("kind", [PngFolderSink, MaskSink, Mp4Sink])
+@pytest.mark.parametrize("kind", [PngFolderSink, PngMaskSink, Mp4Sink])
 def test_one_place_is_one_sinks(tmp_path: Path, kind: type[Mp4Sink]) -> None:
     place = tmp_path / "out.mp4"
     first = kind(place, INFO)

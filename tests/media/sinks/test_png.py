@@ -13,7 +13,7 @@ import pytest
 from roadseg.core.errors import SinkError
 from roadseg.core.types import Frame
 from roadseg.media.sinks import png as png_sink
-from roadseg.media.sinks.png import MaskSink, PngFolderSink
+from roadseg.media.sinks.png import PngFolderSink, PngMaskSink
 from roadseg.media.sinks.sink import Sink, open_sink
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.opening import open_source
@@ -51,7 +51,7 @@ def test_pictures_come_back_exactly_under_the_frames_number(tmp_path: Path) -> N
 
 def test_masks_are_single_channel_class_ids(tmp_path: Path) -> None:
     ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    sink = MaskSink(tmp_path / "masks", INFO)
+    sink = PngMaskSink(tmp_path / "masks", INFO)
     sink.write(ids, frame_at(3))
     sink.close(ok=True)
 
@@ -70,7 +70,7 @@ def test_masks_are_single_channel_class_ids(tmp_path: Path) -> None:
     ],
 )
 def test_masks_of_another_kind_are_refused(tmp_path: Path, ids: np.ndarray, got: str) -> None:
-    sink = MaskSink(tmp_path / "masks", INFO)
+    sink = PngMaskSink(tmp_path / "masks", INFO)
     with pytest.raises(ValueError, match=rf"expected \(H, W\) uint8 class ids, got {got}"):
         sink.write(ids, frame_at(0))
 
@@ -103,7 +103,7 @@ def test_folder_of_the_source_is_refused(tmp_path: Path) -> None:
                 f"--output {folder} is the folder that the source is read from: give another"
             )
         with pytest.raises(SinkError) as caught:
-            MaskSink(tmp_path, info)
+            PngMaskSink(tmp_path, info)
         assert str(caught.value) == (
             f"--save-masks {tmp_path} is the folder that the source is read from: give another"
         )
@@ -112,12 +112,12 @@ def test_folder_of_the_source_is_refused(tmp_path: Path) -> None:
 
 def test_masks_and_pictures_need_a_folder_each(tmp_path: Path) -> None:
     with pytest.raises(SinkError) as caught:
-        MaskSink(tmp_path / "out", INFO, output=tmp_path / "x" / ".." / "out")
+        PngMaskSink(tmp_path / "out", INFO, output=tmp_path / "x" / ".." / "out")
     assert str(caught.value) == (
         f"--save-masks {tmp_path / 'out'} is also the folder of --output: give each a folder of "
         "its own"
     )
-    MaskSink(tmp_path / "masks", INFO, output=tmp_path / "out").close(ok=True)
+    PngMaskSink(tmp_path / "masks", INFO, output=tmp_path / "out").close(ok=True)
 
 
 def test_file_instead_of_a_folder(tmp_path: Path) -> None:

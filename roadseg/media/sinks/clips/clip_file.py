@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.core.files import new_part
+from roadseg.core.files import is_special, new_part, put_in_place
 from roadseg.media.container import file_url
 from roadseg.media.sinks.clips.tap import EncodedPicture
 from roadseg.media.sinks.leftovers import new_copy
@@ -82,7 +82,7 @@ class ClipFile:
             return False
         try:
             container.close()
-            os.replace(self._part, self.path)
+            put_in_place(self._part, self.path)
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             self._keep_what_plays()
             raise write_failure(self.path, exc) from exc
@@ -130,12 +130,14 @@ class ClipFile:
         with contextlib.suppress(OSError):
             self.pictures = keep_whole_fragments(self._part)
             if self.pictures:
-                os.replace(self._part, self.path)
+                put_in_place(self._part, self.path)
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
 
     def _move_index(self) -> None:
         """Make browsers play while they load; without room for a copy it plays all the same."""
+        if is_special(self.path):
+            return
         copy = new_copy(self.path)
         with contextlib.suppress(OSError):
             if move_index_to_front(self.path, copy):

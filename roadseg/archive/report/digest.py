@@ -1,0 +1,248 @@
+"""What the page shows of one clip.
+
+To look into the files of a clip takes a tenth of a second, which is much for thousands of clips:
+digests are kept, and made again where the clip has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from roadseg.archive.result import ClipResult
+from roadseg.core.errors import RoadsegError, SinkError
+from roadseg.core.files import write_bytes, write_json
+from roadseg.core.records import read_record
+from roadseg.media.mask_video import MaskVideo
+from roadseg.media.thumbnails import thumbnails
+from roadseg.video.reading.parquet import read_rows
+from roadseg.video.reading.table import intervals
+
+BINS = 48
+"""Parts of a clip's time: a bar of them is as wide as a thumbnail."""
+
+_VERSION = 1
+_WIDTH = 240
+_JPEG_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 78]
+_FIX = "free the space it needs; the results are complete without a report"
+_LEAST_SHARE = 0.005  # a class that covers less of a clip has no place in its bar
+_SHARE = "share_"
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the page shows of a clip that is done.
+
+    Attributes:
+        shares: of the picture that each class covers, 0 to 1, over all of the clip.
+        bars: of each class that matters, `BINS` shares over the clip's time, in 1/63; None where
+            nothing is known of the shares.
+        events: name, first and last second.
+        picture: there is a thumbnail.
+        notes: what could not be read, one line each.
+        version: of this record.
+    """
+
+    shares: dict[str, float] = field(default_factory=dict)
+    bars: dict[str, list[int]] = field(default_factory=dict)
+    events: tuple[tuple[str, float, float], ...] = ()
+    picture: bool = False
+    notes: tuple[str, ...] = ()
+    version: int = _VERSION
+
+
+class Digests:
+    """The digests of an archive, and the pictures.
+
+    Args:
+        output: the archive's folder.
+        folder: where digests are kept; created where it is missing.
+
+    Raises:
+        SinkError: the folder cannot be made.
+    """
+
+    def __init__(self, output: Path, folder: Path) -> None:
+        self._output, self._folder = output, folder
+        self._used: set[str] = set()
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise SinkError(f"cannot write {folder} ({exc.strerror})", fix=_FIX) from exc
+
+    def of(self, result: ClipResult) -> Digest:
+        """What is known of a clip that is done.
+
+        Raises:
+            SinkError: it cannot be kept.
+        """
+        path = self._folder / f"{_key(result)}.json"
+        picture = self.picture(result)
+        self._used |= {path.name, picture.name}
+        with contextlib.suppress(OSError, SinkError):
+            kept = read_record(path, Digest, SinkError, fix="")
+            if kept.version == _VERSION and (picture.is_file() or not kept.picture):
+                return kept
+        digest = self._make(result, picture)
+        write_json(path, asdict(digest), fix=_FIX)
+        return digest
+
+    def picture(self, result: ClipResult) -> Path:
+        """Where a clip's thumbnail is, if it has one."""
+        return self._folder / f"{_key(result)}.jpg"
+
+    def forget_others(self) -> None:
+        """Remove what was kept of clips that `of` was not asked for."""
+        for path in self._folder.iterdir():
+            if path.name not in self._used:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _make(self, result: ClipResult, picture: Path) -> Digest:
+        notes: list[str] = []
+        shares, bars, events = self._timeline(result, notes)
+        if not bars:
+            shares, bars = self._masks(result, notes)
+        events = self._events(result, notes) or events
+        middle_s = result.duration_s / 2
+        if events:
+            middle_s = (events[0][1] + events[0][2]) / 2
+        return Digest(
+            shares={name: round(share, 4) for name, share in shares.items()},
+            bars=bars,
+            events=tuple((name, round(a, 2), round(b, 2)) for name, a, b in events),
+            picture=self._draw(result, middle_s, picture, notes),
+            notes=tuple(notes),
+        )
+
+    def _timeline(
+        self, result: ClipResult, notes: list[str]
+    ) -> tuple[dict[str, float], dict[str, list[int]], list[tuple[str, float, float]]]:
+        timeline = result.output("timeline")
+        if timeline is None:
+            return {}, {}, []
+        try:
+            names, values, _is_cut = read_rows(self._output / timeline.path)
+        except (OSError, ValueError, ImportError) as exc:
+            notes.append(f"its timeline cannot be read ({exc})")
+            return {}, {}, []
+        columns = dict(zip(names, values, strict=True))
+        times_s = np.array(columns["time_s"], np.float64)
+        events = intervals(times_s.tolist(), columns["events"]) if "events" in columns else []
+        groups = {_SHARE + name for name in _groups(result)}
+        by_class = {
+            name[len(_SHARE) :].replace("_", " "): np.array(columns[name], np.float64)
+            for name in names
+            if name.startswith(_SHARE) and name not in groups
+        }
+        return *_shares(times_s, by_class), events
+
+    def _masks(
+        self, result: ClipResult, notes: list[str]
+    ) -> tuple[dict[str, float], dict[str, list[int]]]:
+        """From one mask for each part of the time: to read them all would take seconds."""
+        output = result.output("masks")
+        if output is None:
+            return {}, {}
+        try:
+            with MaskVideo(self._output / output.path) as masks:
+                some = np.linspace(0, len(masks) - 1, min(len(masks), BINS)).round().astype(int)
+                counts = [
+                    np.bincount(ids.ravel(), minlength=256)[: len(masks.classes)] / ids.size
+                    for ids in (masks[int(number)] for number in some)
+                ]
+                by_class = dict(zip(masks.classes, np.array(counts).T, strict=True))
+                return _shares(masks.times_s[some], by_class)
+        except (RoadsegError, ValueError) as exc:
+            notes.append(f"its masks cannot be read ({exc})")
+            return {}, {}
+
+    def _events(self, result: ClipResult, notes: list[str]) -> list[tuple[str, float, float]]:
+        output = result.output("events")
+        if output is None:
+            return []
+        try:
+            lines = (self._output / output.path).read_text(encoding="utf-8").splitlines()
+            events = [json.loads(line) for line in lines]
+            return [
+                (str(each["name"]), float(each["start_s"]), float(each["end_s"])) for each in events
+            ]
+        except (OSError, ValueError, LookupError, TypeError) as exc:
+            notes.append(f"its events cannot be read ({exc})")
+            return []
+
+    def _draw(self, result: ClipResult, time_s: float, path: Path, notes: list[str]) -> bool:
+        video = _pictures_of(self._output, result)
+        if video is None:
+            return False
+        try:
+            image = thumbnails(video, [time_s], _WIDTH)[0]
+        except RoadsegError as exc:
+            notes.append(f"it has no picture here ({exc.what})")
+            return False
+        if image is None:
+            return False
+        write_bytes(
+            path, cv2.imencode(".jpg", image, _JPEG_QUALITY)[1].tobytes(), fix=_FIX, sync=False
+        )
+        return True
+
+
+def _pictures_of(output: Path, result: ClipResult) -> Path | None:
+    """What a thumbnail is made of. What was to be hidden is not taken from the source."""
+    overlay = result.output("overlay")
+    if overlay is not None and overlay.path.endswith(".mp4"):
+        return output / overlay.path
+    source = Path(result.clip)
+    hides = bool(_options(result).get("reading", {}).get("blur"))
+    return None if hides or not source.is_file() else source
+
+
+def _options(result: ClipResult) -> dict[str, Any]:
+    options = json.loads(result.options)
+    return options if isinstance(options, dict) else {}
+
+
+def _groups(result: ClipResult) -> list[str]:
+    """Names that the user gave to several classes, as columns have them: they say nothing new."""
+    groups = _options(result).get("reading", {}).get("groups") or ()
+    return ["_".join(str(each).partition("=")[0].split()) for each in groups]
+
+
+def _shares(
+    times_s: npt.NDArray[np.float64], by_class: dict[str, npt.NDArray[np.float64]]
+) -> tuple[dict[str, float], dict[str, list[int]]]:
+    """Shares over all of the time, and bars of those that matter, the largest first."""
+    if not times_s.size or not by_class:
+        return {}, {}
+    span_s = max(float(times_s[-1] - times_s[0]), 1e-9)
+    at = np.minimum(((times_s - times_s[0]) / span_s * BINS).astype(int), BINS - 1)
+    rows = np.bincount(at, minlength=BINS)
+    shares = {}
+    bars = {}
+    for name, values in by_class.items():
+        known = np.nan_to_num(values)
+        shares[name] = float(known.mean())
+        if shares[name] < _LEAST_SHARE:
+            continue
+        sums = np.bincount(at, weights=known, minlength=BINS)
+        means = np.divide(sums, rows, out=np.zeros(BINS), where=rows > 0)
+        # A part without a frame shows what was there before it.
+        filled = np.maximum.accumulate(np.where(rows > 0, np.arange(BINS), 0))
+        bars[name] = np.clip((means[filled] * 63).round(), 0, 63).astype(int).tolist()
+    order = sorted(bars, key=lambda name: -shares[name])
+    return shares, {name: bars[name] for name in order}
+
+
+def _key(result: ClipResult) -> str:
+    files = [f"{each.path} {each.bytes}" for each in result.outputs]
+    what = "\0".join([result.name, result.identity, result.work, *files])
+    return hashlib.sha256(what.encode()).hexdigest()[:24]
