@@ -32,6 +32,7 @@ ROOMS_OF_LIBRARIES = {
         "video/",
         "live/",
         "archive/workers.py",
+        "archive/cluster/",
         "backends/openvino/",
         "testing/cuda/",
         "training/checkpoint",
@@ -40,6 +41,8 @@ ROOMS_OF_LIBRARIES = {
     "concurrent": ("video/", "live/web/", "training/checkpoint"),
     "multiprocessing": ("training/", "archive/workers.py"),
     "sqlite3": ("archive/ledger.py",),
+    "ray": ("archive/cluster/",),
+    "fsspec": ("archive/remote.py",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
@@ -72,7 +75,7 @@ NUMPY_AND_OPENCV_ONLY = ("core/geometry.py", "core/types.py", "core/labels.py", 
 
 # What `roadseg --help` and a command's own errors must not wait for.
 HEAVY = {"torch", "openvino", "av", "onnx", "onnxruntime", "cv2", "numpy", "tensorboard"}
-HEAVY |= {"msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
+HEAVY |= {"ray", "fsspec", "msgspec", "filelock", "platformdirs", "safetensors", "jinja2"}
 HEAVY |= {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "pycuda"}
 HEAVY |= {"starlette", "uvicorn", "prometheus_client"}
 

@@ -1,6 +1,7 @@
 """How many clips two workers do in the time of one, and what a worker takes.
 
     python -m benchmarks.archive.workers --workers 1 2 --rounds 3
+    python -m benchmarks.archive.workers --workers 2 --ray local
 
 All run over the same clips, in turn. What counts is the time between the first result and the last,
 without the start of Python, the opening of the network, and the clips that workers begin with.
@@ -16,12 +17,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.archive.clips import RATE, make_clips
 from roadseg.archive.result import ClipResult
 from roadseg.archive.run import process_archive
-from roadseg.archive.spec import ArchiveSpec, ClipSpec
+from roadseg.archive.spec import ArchiveSpec, ClipSpec, Cluster
 from roadseg.core.machine import describe_machine
 
 
@@ -37,10 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--a-core-each", action="store_true")
     parser.add_argument("--write", default="overlay")
     parser.add_argument("--backend", default="openvino")
+    parser.add_argument("--ray", metavar="ADDRESS", help="each number of workers there as well")
     arguments = parser.parse_args(argv)
     print(describe_machine())
     cores = sorted(os.sched_getaffinity(0))
-    rates: dict[int, list[float]] = {count: [] for count in arguments.workers}
+    clusters = [None] if arguments.ray is None else [None, Cluster(arguments.ray)]
+    kinds = [(count, cluster) for count in arguments.workers for cluster in clusters]
+    rates: list[list[float]] = [[] for _ in kinds]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_clips(folder / "clips", 1, frames=arguments.frames, height=arguments.height)
@@ -48,28 +53,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number in range(1, arguments.clips):
             clip.with_name(f"{number}.mp4").write_bytes(clip.read_bytes())
         for number in range(arguments.rounds):
-            for count in arguments.workers:
+            for at, (count, cluster) in enumerate(kinds):
                 spec = ClipSpec(
-                    folder / f"{number}-{count}",
+                    folder / f"{number}-{at}",
                     writes=tuple(arguments.write.split(",")),
                     backend=arguments.backend,
                     threads=arguments.threads,
                 )
                 if arguments.a_core_each:
                     os.sched_setaffinity(0, cores[:count])
-                rate = measure(ArchiveSpec((str(folder / "clips"),), spec, workers=count))
-                rates[count].append(rate)
-                print(f"{count} workers: {rate:.2f} frames/s", flush=True)
-    for count, measured in rates.items():
+                archive = ArchiveSpec((str(folder / "clips"),), spec, workers=count)
+                rates[at].append(measure(replace(archive, cluster=cluster)))
+                print(f"{named(count, cluster)}: {rates[at][-1]:.2f} frames/s", flush=True)
+    for (count, cluster), measured in zip(kinds, rates, strict=True):
         median = statistics.median(measured)
         print(
-            f"{count} workers of {arguments.threads} threads: {median:.2f} frames/s, "
+            f"{named(count, cluster)} of {arguments.threads} threads: {median:.2f} frames/s, "
             f"{median / RATE:.2f} times real time"
         )
-    first, *others = arguments.workers
-    for count in others:
-        ratios = [b / a for a, b in zip(rates[first], rates[count], strict=True)]
-        print(f"{count} workers do {statistics.median(ratios):.2f} times what {first} do")
+    first, *others = kinds
+    for other, measured in zip(others, rates[1:], strict=True):
+        ratios = [b / a for a, b in zip(rates[0], measured, strict=True)]
+        print(f"{named(*other)} do {statistics.median(ratios):.2f} times what {named(*first)} do")
+
+
+def named(count: int, cluster: Cluster | None) -> str:
+    """Workers in words."""
+    return f"{count} workers" if cluster is None else f"{count} workers on Ray"
 
 
 def measure(spec: ArchiveSpec) -> float:

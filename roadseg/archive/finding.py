@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.identity import size_of
+from roadseg.archive.remote import find_remote, is_remote
 from roadseg.core.errors import SourceError, UsageError, os_reason
 from roadseg.core.wording import option
 from roadseg.media.sources.images import images_in, natural_key
@@ -124,6 +125,33 @@ class _Search:
             inside = below / folder.relative_to(path)
             self.add(folder, _no_suffix(inside if inside.parts else PurePath(path.resolve().name)))
 
+    def remote(self, url: str) -> None:
+        """A file, a folder or a pattern that lies elsewhere.
+
+        Raises:
+            SourceError: it is not there.
+            BackendError: a package is missing.
+        """
+        found = find_remote(url)
+        if len(found) != 1:
+            found = [
+                file
+                for file in sorted(found, key=lambda file: natural_key(Path(file.name)))
+                if PurePath(file.name).suffix.lower() in VIDEO_SUFFIXES
+                and not any(part.startswith(".") for part in PurePath(file.name).parts)
+            ]
+        for file in found:
+            self._add_remote(file.url, file.name, file.bytes)
+
+    def remote_line(self, url: str) -> None:
+        """A file of a list: it is not asked for, as there may be a million."""
+        self._add_remote(url, unquote(url.partition("://")[2]), 0)
+
+    def _add_remote(self, url: str, name: str, count: int) -> None:
+        if url not in self.seen:
+            self.seen.add(url)
+            self.clips.append(Clip(url, _folder_name(PurePath(*_below_root(Path(name)))), count))
+
     def _walk(self, top: Path) -> Iterator[tuple[Path, list[str]]]:
         """Folders in natural order, each once, with the files in them; hidden ones are left out."""
         entered: set[str] = set()
@@ -148,7 +176,7 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
     """Find the clips of an archive.
 
     Args:
-        sources: files, `file://` URLs, folders, which are searched with all that is below, and
+        sources: files, URLs, folders, which are searched with all that is below, and
             patterns such as `drives/*/front/*.mp4`.
         output: the archive's folder.
         listed: files from a list; their results are named by their whole path.
@@ -160,6 +188,9 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
     search = _Search(output.resolve())
     sources, listed = list(sources), list(listed)
     for source in sources:
+        if is_remote(source):
+            search.remote(source)
+            continue
         path = _local(source)
         if path.exists():
             search.source(path, PurePath(path.name))
@@ -170,6 +201,9 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
                 f"no such file: {source}", fix="give files, folders or a quoted pattern"
             )
     for line in listed:
+        if is_remote(line):
+            search.remote_line(line)
+            continue
         path = _local(line)
         # One that is missing is a clip that cannot be read: a list says what there is to be done.
         name = PurePath(*_below_root(path))

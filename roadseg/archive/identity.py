@@ -6,12 +6,27 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
+from roadseg.archive.remote import is_remote, opened
 from roadseg.core.errors import SourceError, os_reason
 from roadseg.media.sources.images import images_in
 
 _PART_BYTES = 256 * 1024
 _BLOCK_BYTES = 1 << 20
+
+
+def identity_of(file: str, *, full: bool = False) -> str:
+    """See `identity`; of a URL just the parts are fetched that count.
+
+    Raises:
+        SourceError: it cannot be read.
+        BackendError: it needs a package that is not installed.
+    """
+    if not is_remote(file):
+        return identity(Path(file), full=full)
+    with opened(file) as (source, size):
+        return f"{'full' if full else 'quick'}-{_digest_of(source, size, full).hexdigest()}"
 
 
 def identity(path: Path, *, full: bool = False) -> str:
@@ -58,13 +73,16 @@ def size_of(path: Path) -> int:
 
 def _digest(path: Path, full: bool) -> hashlib._Hash:
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.sha256(size.to_bytes(8, "big"))
-        if full or size <= 3 * _PART_BYTES:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-            return digest
-        for start in (0, (size - _PART_BYTES) // 2, size - _PART_BYTES):
-            file.seek(start)
-            digest.update(file.read(_PART_BYTES))
+        return _digest_of(file, os.fstat(file.fileno()).st_size, full)
+
+
+def _digest_of(file: BinaryIO, size: int, full: bool) -> hashlib._Hash:
+    digest = hashlib.sha256(size.to_bytes(8, "big"))
+    if full or size <= 3 * _PART_BYTES:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+        return digest
+    for start in (0, (size - _PART_BYTES) // 2, size - _PART_BYTES):
+        file.seek(start)
+        digest.update(file.read(_PART_BYTES))
     return digest

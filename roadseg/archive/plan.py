@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 from roadseg.archive.clip import Clip, printable
-from roadseg.archive.identity import identity, joint_identity
+from roadseg.archive.identity import identity_of, joint_identity
 from roadseg.archive.ledger import Ledger
 from roadseg.archive.publishing import is_whole
 from roadseg.archive.result import ClipResult, read_clip_file
@@ -91,7 +90,7 @@ class Plan:
         """Digest of a clip; empty where it cannot be read."""
         full = self._spec.clip.full_hash
         try:
-            found = [identity(Path(file), full=full) for file in clip.files]
+            found = [identity_of(file, full=full) for file in clip.files]
         except SourceError:
             return ""
         return joint_identity(found, full=full) if clip.parts else found[0]

@@ -27,6 +27,7 @@ from roadseg.archive.publishing import (
     remove_unfinished,
     unfinished_folder,
 )
+from roadseg.archive.remote import fetched
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
 from roadseg.archive.work import work_of
@@ -84,9 +85,11 @@ class ClipWorker:
             parts=tuple(map(printable, clip.parts)),
         )
         try:
-            result = replace(result, identity=self._identity(clip))
-            with unfinished_folder(self.spec.output, self.spec.unfinished) as folder:
-                result = self._process(clip, result, folder, on_progress)
+            with fetched(clip) as local:
+                result = replace(result, identity=self._identity(local))
+                with unfinished_folder(self.spec.output, self.spec.unfinished) as folder:
+                    result = self._process(local, result, folder, on_progress)
+                result = _named_by(clip, local, result)
         except RoadsegError as exc:
             result = _failed(result, exc)
         return replace(result, seconds=round(time.monotonic() - started_s, 3))
@@ -185,7 +188,7 @@ def process_clip(
     ledger is left alone: it is the archive's.
 
     Args:
-        path: a video file, an image, or a folder of images.
+        path: a video file, an image, a folder of images, or the URL of a video file.
         spec: what to do with it.
         name: of the clip's folder; default: that of the file, without suffix.
 
@@ -214,6 +217,15 @@ def _failed(result: ClipResult, error: RoadsegError) -> ClipResult:
         outputs=(),
         disk_full=_is_disk_full(error),
     )
+
+
+def _named_by(clip: Clip, local: Clip, result: ClipResult) -> ClipResult:
+    """With the clip's own names in messages, in place of the files that it was fetched to."""
+    for theirs, ours in zip(clip.files, local.files, strict=True):
+        if theirs != ours:
+            error, fix = (text.replace(ours, theirs) for text in (result.error, result.fix))
+            result = replace(result, error=error, fix=fix)
+    return result
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -26,11 +26,11 @@ from roadseg.archive.plan import Plan
 from roadseg.archive.publishing import remove_unfinished
 from roadseg.archive.result import ClipResult
 from roadseg.archive.room import Room
-from roadseg.archive.spec import UNFINISHED, ArchiveSpec
+from roadseg.archive.spec import UNFINISHED, ArchiveSpec, ClipSpec
 from roadseg.archive.state import ArchiveState, Tally
 from roadseg.archive.stopping import StopRequests
 from roadseg.archive.work import work_of
-from roadseg.archive.workers import Died, Going, Workers, default_workers
+from roadseg.archive.workers import Crew, Died, Going, Workers, default_workers
 from roadseg.core.errors import BackendError, EngineError, ModelError, RoadsegError, SinkError
 from roadseg.core.file_lock import lock_target
 from roadseg.core.files import hidden_beside, writing
@@ -106,14 +106,15 @@ def process_archive(
         ledger = stack.enter_context(open_ledger(output, shard))
         for note in ledger.notes:
             _log.warning(note)
-        plan = Plan(spec, work_of(clip_spec, choice), ledger)
+        work = work_of(clip_spec, choice)
+        plan = Plan(spec, work, ledger)
         plan.agree()
-        count = spec.workers or default_workers(choice.backend, spec.clip.threads)
+        # Connecting to a cluster may take a while, and can be interrupted.
+        crew = _crew(spec, clip_spec, work.key, len(clips), stack)
         stop = stack.enter_context(StopRequests())
         stack.callback(remove_unfinished, output / unfinished)
-        workers = Workers(clip_spec, min(count, max(len(clips), 1)))
-        stack.callback(workers.close)
-        run = _Run(spec, clips, plan, ledger, workers, stop, on_state, on_result)
+        stack.callback(crew.close)
+        run = _Run(spec, clips, plan, ledger, crew, stop, on_state, on_result)
         run.work()
         return run.state()
 
@@ -122,6 +123,23 @@ def shard_of(clip: Clip, count: int) -> int:
     """The shard that a clip belongs to, from 1: by its name, so that more clips move none."""
     digest = hashlib.sha256(clip.name.encode()).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
+
+
+def _crew(spec: ArchiveSpec, clip_spec: ClipSpec, work: str, clips: int, stack: ExitStack) -> Crew:
+    """Workers here, or on a cluster; `stack` ends the connection to it."""
+    threads, backend = clip_spec.threads, clip_spec.backend
+    most = max(clips, 1)
+    here = spec.workers or default_workers(backend, threads)
+    if spec.cluster is None:
+        return Workers(clip_spec, min(here, most))
+    from roadseg.archive.cluster.connection import connected, workers_that_fit
+    from roadseg.archive.cluster.workers import ClusterWorkers
+
+    cpus = float(threads or 1) if spec.cluster.cpus is None else spec.cluster.cpus
+    gpus = float(backend == "tensorrt") if spec.cluster.gpus is None else spec.cluster.gpus
+    stack.enter_context(connected(spec.cluster, here * cpus))
+    fit = workers_that_fit(cpus, gpus)
+    return ClusterWorkers(clip_spec, work, min(spec.workers or fit, fit, most), cpus, gpus)
 
 
 class _Run:
@@ -133,7 +151,7 @@ class _Run:
         clips: Sequence[Clip],
         plan: Plan,
         ledger: Ledger,
-        workers: Workers,
+        workers: Crew,
         stop: StopRequests,
         on_state: OnState | None,
         on_result: OnResult | None,
@@ -152,6 +170,7 @@ class _Run:
         self._going: dict[str, Going] = {}
         self._begun = 0
         self._is_full = False
+        self._waits = False  # for room on the disk
         self._announced = False
         self._network_failures = 0
 
@@ -172,10 +191,13 @@ class _Run:
     def _work(self) -> None:
         while not self._stop.at_once:
             self._begin()
+            if self._stop.soon or self._is_full:
+                self._withdraw()
             busy = bool(self._workers.clips)
             if not busy and (self._takes_no_more or (self._all_seen and not self._again)):
                 break
             looking = self._workers.is_free and not self._takes_no_more and not self._all_seen
+            looking = looking and not self._waits
             for answer in self._workers.answers(0.0 if looking else _WAIT_S):
                 self._hear(answer)
             self._show()
@@ -202,6 +224,7 @@ class _Run:
     def _begin(self) -> None:
         """Give workers that are free something to do."""
         until_s = time.monotonic() + _LOOK_S
+        self._waits = False
         while self._workers.is_free and not self._takes_no_more:
             clip = self._next(until_s)
             if clip is None:
@@ -211,12 +234,20 @@ class _Run:
                 self._again.appendleft(clip)
                 # Those that are worked on may need less than they were thought to.
                 self._is_full = not going and not self._workers.clips
+                self._waits = True
                 return
             if clip.name not in self._attempts:
                 self._begun += 1
             self._attempts[clip.name] = self._attempts.get(clip.name, 0) + 1
             self._going[clip.name] = Going(clip)
             self._workers.take(clip)
+
+    def _withdraw(self) -> None:
+        """Take back what workers have not begun."""
+        for clip in self._workers.withdraw():
+            del self._going[clip.name]
+            self._attempts[clip.name] -= 1
+            self._again.append(clip)
 
     def _next(self, until_s: float) -> Clip | None:
         """The next clip that is to be done; None for none, or none found until then."""

@@ -3,11 +3,14 @@ sent to a process or a machine elsewhere."""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
+from roadseg.core.installing import require
 from roadseg.core.labels import DEFAULT_PALETTE, ClassSet
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
@@ -145,6 +148,46 @@ class ClipSpec:
         return values
 
 
+LOCAL_CLUSTER = "local"
+AUTO_CLUSTER = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster, whose machines have roadseg in the same version and share the output's folder.
+
+    Attributes:
+        address: `HOST:PORT`; `auto` is the one that this machine belongs to, and `local` one that
+            is started on this machine for the run.
+        cpus, gpus: what each worker takes of it; None: cores as the network has threads, and one
+            GPU where the backend needs it.
+    """
+
+    address: str = LOCAL_CLUSTER
+    cpus: float | None = None
+    gpus: float | None = None
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before anything is looked for.
+
+        Raises:
+            UsageError: a number is out of range, or the address is none.
+            BackendError: Ray is not installed.
+        """
+        for name, share in (("--worker-cpus", self.cpus), ("--worker-gpus", self.gpus)):
+            if share is not None and not 0 <= share < math.inf:
+                raise UsageError(f"{option(name, share, parameter=name[9:])} is not 0 or more")
+        known = self.address in (LOCAL_CLUSTER, AUTO_CLUSTER)
+        if not known and not re.fullmatch(r"(?!.*://).+:[0-9]{1,5}", self.address):
+            raise UsageError(
+                f"{option('--ray', self.address, parameter='address')} is not the address of a Ray "
+                "cluster",
+                fix=f"use HOST:6379, {AUTO_CLUSTER} for the one that this machine belongs to, or "
+                f"{LOCAL_CLUSTER} for one of this machine alone",
+            )
+        require("a Ray cluster", ("ray", "pyarrow"), "ray")
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveSpec:
     """An archive: which clips, and how they are worked through.
@@ -153,13 +196,15 @@ class ArchiveSpec:
         sources: files, folders, which are searched with all that is below, and patterns.
         clip: what is done with each.
         listed: files from a list; their results are named by their whole path.
-        workers: processes that work at once; None: see `roadseg.archive.workers.default_workers`.
+        workers: processes that work at once; None: see `roadseg.archive.workers.default_workers`,
+            and on a cluster as many as have room.
         attempts: how often a clip is begun before it has failed, where its worker is killed.
         retry_failed: try clips again that failed before.
         redo: do clips again that were done with other options.
         join: clips that a dashcam recorded in a loop are one drive.
         limit: at most so many clips in this run; None for all.
         shard: `(i, n)`: the i-th of n parts, from 1; each has a ledger of its own.
+        cluster: where they work, instead of in processes of this one; None: here.
     """
 
     sources: tuple[str, ...]
@@ -172,6 +217,7 @@ class ArchiveSpec:
     join: bool = False
     limit: int | None = None
     shard: tuple[int, int] | None = None
+    cluster: Cluster | None = None
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before anything is looked for.
@@ -188,6 +234,8 @@ class ArchiveSpec:
         ):
             if number is not None and number < 1:
                 raise UsageError(f"{option(name, number)} is not 1 or more")
+        if self.cluster is not None:
+            self.cluster.check()
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise UsageError(
                 f"there is no shard {self.shard[0]} of {self.shard[1]}",

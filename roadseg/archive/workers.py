@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.process import ClipWorker
@@ -85,6 +85,30 @@ Answer: TypeAlias = Going | ClipResult | Died | RoadsegError
 """What is heard of workers. An error means that no worker can work: the network does not open."""
 
 
+class Crew(Protocol):
+    """Workers, wherever they are."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether one more clip can be taken at once."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """What was taken and has no answer yet."""
+
+    def take(self, clip: Clip) -> None:
+        """Give a clip to them; see `is_free`."""
+
+    def answers(self, timeout_s: float) -> list[Answer]:
+        """What has been heard of them; waits for something for a while."""
+
+    def withdraw(self) -> tuple[Clip, ...]:
+        """Begin no more clips; those that were taken and are not begun."""
+
+    def close(self) -> None:
+        """Let those that are idle end, and end the others at once."""
+
+
 class Workers:
     """Up to so many processes; they are started when there is something to do.
 
@@ -136,6 +160,10 @@ class Workers:
             if clip is not None:
                 found.append(Died(clip, how))
         return found
+
+    def withdraw(self) -> tuple[Clip, ...]:
+        """None: what is taken is begun."""
+        return ()
 
     def close(self) -> None:
         """Let those that are idle end, and end the others at once."""
@@ -237,10 +265,13 @@ def _work(connection: Connection, spec: ClipSpec, types_options: bool) -> None:
                 clip: Clip = connection.recv()
             except EOFError:
                 return
-            connection.send(_result(worker, clip, _reporter(connection, clip)))
+            connection.send(process_safely(worker, clip, _reporter(connection, clip)))
 
 
-def _result(worker: ClipWorker, clip: Clip, report: Callable[[Progress], None]) -> ClipResult:
+def process_safely(
+    worker: ClipWorker, clip: Clip, report: Callable[[Progress], None]
+) -> ClipResult:
+    """Process a clip; a bug that it brings to light is a result as well."""
     try:
         return worker(clip, report)
     except Exception as exc:  # noqa: BLE001  (a bug that one clip has found: the others go on)

@@ -35,8 +35,8 @@ def batch(
         typer.Argument(
             metavar="SOURCES...",
             show_default=False,
-            help="Video files, folders, which are searched with all that is below, and quoted "
-            "patterns.",
+            help="Video files, folders, which are searched with all that is below, quoted "
+            "patterns, and URLs of these.",
         ),
     ] = None,
     listed: Annotated[
@@ -126,6 +126,28 @@ def batch(
         str | None,
         typer.Option(metavar="I/N", help="Do the Ith of N parts, for schedulers of your own."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: HOST:PORT, auto for the one that this machine belongs to, "
+            "local to start one here.",
+        ),
+    ] = None,
+    worker_cpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="What each worker takes of a Ray cluster's cores; by default --threads.",
+        ),
+    ] = None,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="What each worker takes of its GPUs, such as 0.5; by default 1 with TensorRT.",
+        ),
+    ] = None,
     no_report: Annotated[
         bool,
         typer.Option("--no-report", help="Do not write the page report.html; see roadseg report."),
@@ -146,7 +168,7 @@ def batch(
     from roadseg.archive.finding import read_list
     from roadseg.archive.report import write_report
     from roadseg.archive.run import process_archive
-    from roadseg.archive.spec import ArchiveSpec, ClipSpec
+    from roadseg.archive.spec import ArchiveSpec, ClipSpec, Cluster
     from roadseg.cli.archive_report import archive_progress, report
     from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
@@ -194,6 +216,7 @@ def batch(
         join=join,
         limit=limit,
         shard=None if shard is None else _parse_shard(shard),
+        cluster=None if ray is None else Cluster(ray, worker_cpus, worker_gpus),
     )
     with ExitStack() as stack:
         if json_ is not None:

@@ -67,6 +67,9 @@ class InlineWorkers:
         with ClipWorker(self._spec) as worker:
             return [Going(clip, 1, 2), worker(clip)]
 
+    def withdraw(self) -> tuple[Clip, ...]:
+        return ()
+
     def close(self) -> None:
         type(self).closed += 1
 

@@ -147,6 +147,8 @@ def why_only_parsed(command: Command) -> str | None:
         return "a camera"
     if source is not None and "://" in source:
         return "a network"
+    if "--ray" in command.arguments:
+        return "a Ray cluster: tests/archive/test_cluster.py"
     if "--config" in command.arguments:
         return "cameras: tests/cli/live"
     if "--web" in command.arguments and "--loop" in command.arguments:
