@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="a folder in CamVid's layout")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    backend = choose(options.model, threads=1).open(_SIZE_HW, scores=True)
+    choice = choose(options.model, threads=1)
+    backend = choice.open(_SIZE_HW, scores=True)
     if not isinstance(backend, ScoringBackend):
         parser.error(f"{options.model} gives no scores on this machine: use segnet-lite")
     clip = LabelledClip(_SAMPLES / "drive.mp4", _SAMPLES / "drive_labels.npz")
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _steady(frames, predicted, true)
     _privacy(predicted, true)
     if options.data is not None:
-        _doubt(backend, options.data, frames)
+        _doubt(backend, choice.temperature, options.data, frames)
     backend.close()
 
 
@@ -251,35 +252,39 @@ _CORRUPTIONS: dict[str, Corrupt] = {
 }
 
 
-def _doubt(backend: ScoringBackend, data: Path, drive: list[Image]) -> None:
+def _doubt(backend: ScoringBackend, temperature: float, data: Path, drive: list[Image]) -> None:
+    def doubt(network_bgr: Image) -> Doubt:
+        return picture_doubt(backend.infer_scores(network_bgr[np.newaxis])[0], temperature)
+
     def doubts(split: str, step: int, corrupt: Corrupt | None) -> Iterator[Doubt]:
         pairs = islice(CamVid(data, split), None, None, step)
         for index, (frame_bgr, _) in enumerate(pairs):
             if corrupt is not None:
                 frame_bgr = corrupt(frame_bgr, np.random.default_rng(index))
-            network_bgr = cv2.resize(frame_bgr, _SIZE_HW[::-1])
-            yield picture_doubt(backend.infer_scores(network_bgr[np.newaxis])[0])
+            yield doubt(cv2.resize(frame_bgr, _SIZE_HW[::-1]))
+
+    def of_drive(corrupt: Corrupt | None) -> Iterator[Doubt]:
+        for index, frame_bgr in enumerate(drive[::3]):
+            if corrupt is not None:
+                frame_bgr = corrupt(frame_bgr, np.random.default_rng(index))
+            yield doubt(frame_bgr)
 
     fitted = Trust.fitted(
         list(doubts("train", 3, None)),
         [each for corrupt in _CORRUPTIONS.values() for each in doubts("train", 6, corrupt)],
     )
     print(f"doubt, limits of the training frames: {fitted}")
-    print("doubt, share of the validation frames that are flagged by the default limits")
+    print("doubt, share of the validation frames, and of every third frame of the drive, that")
+    print("are flagged by the default limits; and the least and the most entropy of each")
     kinds: dict[str, Corrupt | None] = {"clean": None, **_CORRUPTIONS}
     for name, corrupt in kinds.items():
-        flagged = [Trust().is_doubtful(each) for each in doubts("val", 1, corrupt)]
-        print(f"  {name:30} {np.mean(flagged):6.1%}")
-    print("doubt, the same of every third frame of the drive")
-    for name, corrupt in kinds.items():
-        flagged = []
-        for index, frame_bgr in enumerate(drive[::3]):
-            if corrupt is not None:
-                frame_bgr = corrupt(frame_bgr, np.random.default_rng(index))
-            flagged.append(
-                Trust().is_doubtful(picture_doubt(backend.infer_scores(frame_bgr[np.newaxis])[0]))
-            )
-        print(f"  {name:30} {np.mean(flagged):6.1%}")
+        found = list(doubts("val", 1, corrupt)), list(of_drive(corrupt))
+        columns = []
+        for each in found:
+            entropies = [one.entropy for one in each]
+            share = np.mean([Trust().is_doubtful(one) for one in each])
+            columns.append(f"{share:6.1%}  {min(entropies):.3f} {max(entropies):.3f}")
+        print(f"  {name:30} {'   '.join(columns)}")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ DoubtOption = Annotated[
 ]
 DoubtLimitOption = Annotated[
     float | None,
-    typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.1."),
+    typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.105."),
 ]
 EventOption = Annotated[
     list[str] | None,

@@ -31,6 +31,19 @@ def reason(exc: BaseException) -> str:
     return text[:1].lower() + text[1:]
 
 
+def without_url(exc: BaseException, name: str) -> BaseException:
+    """The same error with `name` in place of its URL, whose password tracebacks would show.
+
+    Args:
+        exc: of FFmpeg or of the system.
+        name: the URL as people may see it.
+    """
+    code = getattr(exc, "errno", None)
+    if not isinstance(code, int):
+        return exc
+    return type(exc)(code, reason(exc), name).with_traceback(exc.__traceback__)
+
+
 def file_url(path: object) -> str:
     """A local path in FFmpeg's terms; without the prefix, `a:b.mp4` would name a protocol."""
     return f"file:{path}"

@@ -134,10 +134,9 @@ def picture_doubt(scores: Scores, temperature: float = 1.0, labels: Labels | Non
 class Trust:
     """When a picture's labels are not to be trusted.
 
-    The limit of the entropy lies between those that `Trust.fitted` finds for `segnet-lite` on
-    CamVid's training frames and on rendered ones, clean and corrupted; docs/road.md has how often
-    it is right. `Trust.fitted` finds those of another
-    network.
+    The limit of the entropy is for `segnet-lite`, its scores divided by its temperature: between
+    its clean frames and corrupted ones, of CamVid and of rendered drives; docs/road.md has how
+    often it is right. `Trust.fitted` finds the limits of another network.
 
     >>> Trust().is_doubtful(Doubt(entropy=0.06, margin=0.92, largest_share=0.3))
     False
@@ -149,7 +148,7 @@ class Trust:
         most_share: a class that covers more than this is doubtful.
     """
 
-    most_entropy: float = 0.1
+    most_entropy: float = 0.105
     most_share: float = 0.761
 
     def is_doubtful(self, doubt: Doubt) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.core.errors import SourceError
 from roadseg.core.wording import option
-from roadseg.media.container import open_input, reason
+from roadseg.media.container import open_input, reason, without_url
 from roadseg.media.redaction import password_advice, redact
 from roadseg.media.sources.base import RtspTransport, Source
 from roadseg.media.sources.file import FileSource
@@ -128,7 +128,9 @@ class _Attempt:
             except (av.error.FFmpegError, OSError) as exc:
                 if len(tried) == len(ways) or not self._worth_another_way(exc):
                     how = " and ".join(way.upper() for way in tried)
-                    raise self._failure(exc, f" (tried RTSP over {how})") from self._clean(exc)
+                    raise self._failure(exc, f" (tried RTSP over {how})") from without_url(
+                        exc, self.name
+                    )
 
     def other(self) -> tuple[InputContainer, InputContainer | None]:
         """A container, and the one that it reads from if there are two."""
@@ -140,7 +142,7 @@ class _Attempt:
             # Nothing that FFmpeg knows; pictures may stand in it all the same.
             found = self._jpegs() if self._is_http and self._worth_another_way(exc) else None
             if found is None:
-                raise self._failure(exc) from self._clean(exc)
+                raise self._failure(exc) from without_url(exc, self.name)
             return found
         if container.format.name != "mpjpeg" or _has_size(container):
             return container, None
@@ -212,14 +214,6 @@ class _Attempt:
         why = f"no answer within {self._timeout_s:g} s" if self._timed_out(exc) else _why(exc)
         hint = password_advice(self._url)
         return SourceError(f"cannot open {self.name}: {why}{tried}", fix=f"{_advice(exc)}{hint}")
-
-    def _clean(self, exc: BaseException) -> BaseException:
-        """The same without the URL, which a traceback would show with its password."""
-        code = getattr(exc, "errno", None)
-        if not isinstance(code, int):
-            return exc
-        clean = type(exc)(code, reason(exc), self.name)
-        return clean.with_traceback(exc.__traceback__)
 
 
 def _has_size(container: InputContainer) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame
-from roadseg.media.container import choose_video, nominal_rate, reason
+from roadseg.media.container import choose_video, nominal_rate, reason, without_url
 from roadseg.media.pictures.converter import BgrConverter
 from roadseg.media.sources.backlog import newest
 from roadseg.media.sources.base import SourceInfo
@@ -143,14 +143,14 @@ class StreamSource:
             raise SourceError(
                 f"lost {self._name}: no data for {self._timeout_s:g} s",
                 fix="check the camera and the network",
-            ) from exc
+            ) from without_url(exc, self._name)
         except (av.error.FFmpegError, OSError) as exc:
             # FFmpeg calls a connection that was closed an input/output error.
             closed = exc.errno == errno.EIO
             why = "the connection was closed" if closed else reason(exc)
             raise SourceError(
                 f"lost {self._name}: {why}", fix="check the camera and the network"
-            ) from exc
+            ) from without_url(exc, self._name)
         if picture is None:
             raise SourceError(
                 f"lost {self._name}: the other side ended the stream",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import traceback
@@ -12,13 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg import cli
-from roadseg.cli import main
 from roadseg.core.errors import SourceError
 from roadseg.media.sources import network
 from roadseg.media.sources.base import Source
 from roadseg.media.sources.jpeg_stream import split_jpegs
 from roadseg.media.sources.opening import open_source
+from roadseg.run.video import RunOptions, open_loop
 
 _SECRET = "hunter2"
 
@@ -148,29 +148,27 @@ def test_parts_of_another_type_are_lost_when_they_stop(serve: Callable[..., str]
         list(iter(source.read, None))
 
 
-@pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_no_password_is_printed_when_a_stream_is_lost(
+def test_no_password_is_in_what_is_said_when_a_stream_is_lost(
     serve: Callable[..., str],
-    debug: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     url = serve(body("image/jpeg", length=True, boundary="--b"), "multipart/x-mixed-replace")
     whole_open = network.open_url
     monkeypatch.setattr(
         network, "open_url", lambda url, **options: whole_open(url, **options | {"timeout_s": 0.5})
     )
-    # With --doubt a stream ends when it is lost; a live run would wait for it to come back.
-    options = ["--source", f"{url}?pwd={_SECRET}", "--backend", "fake", "--doubt"]
-    stats = tmp_path / "stats.json"
-    code = main([*debug, "run", *options, "--no-show", "--stats-json", str(stats)])
-    monkeypatch.setattr(cli, "_debug", False)
-    out, err = capfd.readouterr()
-    assert code == 3
-    assert "error: lost http://***@127.0.0.1:" in err
-    assert ("Traceback" in err) == bool(debug)
-    assert _SECRET not in out + err + stats.read_text()
+    caplog.set_level("DEBUG")
+    output = tmp_path / "out.mp4"
+    options = RunOptions(f"{url}?pwd={_SECRET}", output, backend="fake")
+    with open_loop(options) as loop:
+        with pytest.raises(SourceError, match=r"^lost http://\*\*\*@127.0.0.1:") as caught:
+            loop.run()
+        stats = json.dumps(loop.stats().to_json())
+    said = "".join(traceback.format_exception(caught.value))
+    assert "lost http://" in said
+    assert _SECRET not in said + stats + caplog.text
 
 
 class TestSplitting:
