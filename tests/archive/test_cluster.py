@@ -44,6 +44,7 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     place = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp" if os.name == "posix" else None))
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (they would wait for other tests)
+    before = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
     ray.init(
         "local",
         num_cpus=2,
@@ -53,6 +54,7 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         logging_level=logging.ERROR,
         _temp_dir=str(place),  # sockets need short paths
     )
+    signal.signal(signal.SIGTERM, before)
     yield
     ray.shutdown()
     shutil.rmtree(place, ignore_errors=True)

@@ -11,6 +11,7 @@ import pytest
 
 from roadseg.core.errors import SinkError
 from roadseg.core.geometry import Geometry, LabelMap
+from roadseg.core.labels import CAMVID
 from roadseg.core.types import Image
 from roadseg.live.config import SourceConfig
 from roadseg.live.events import CameraState, HealthKind, LossReason, StateChange
@@ -198,7 +199,8 @@ def test_pictures_are_rendered_for_those_who_want_them_and_labels_for_those(
         rendered.append(result.number)
         return result.frame.image_bgr
 
-    masks = Output("m", MaskWriter(tmp_path / "m"), on_free=lambda: None, on_error=errors.append)
+    writer = MaskWriter(tmp_path / "m", CAMVID.names)
+    masks = Output("m", writer, on_free=lambda: None, on_error=errors.append)
     station.add_output(masks)
     show(station, clock, 0)
     assert rendered == []
