@@ -11,6 +11,7 @@ from roadseg.core.errors import UsageError
 from roadseg.core.geometry import preprocess
 from roadseg.core.types import Image
 from roadseg.road import Doubt, Trust, doubt_maps, picture_doubt
+from roadseg.weights import load_manifest
 
 Score = Callable[[Image], np.ndarray]
 
@@ -127,10 +128,11 @@ def test_corrupted_frames_are_flagged_and_clean_ones_are_not(
     rng = np.random.default_rng(0)
     paths = sorted((camvid_dir / "val").glob("*.png"))[::6]
     frames = [cv2.imread(str(path)) for path in paths]
-    clean = [Trust().is_doubtful(picture_doubt(score(frame))) for frame in frames]
+    temperature = load_manifest()["segnet-lite"].temperature
+    clean = [Trust().is_doubtful(picture_doubt(score(frame), temperature)) for frame in frames]
     assert np.mean(clean) <= 0.05
     corrupted = [
-        Trust().is_doubtful(picture_doubt(score(corrupt(frame, rng))))
+        Trust().is_doubtful(picture_doubt(score(corrupt(frame, rng)), temperature))
         for frame in frames[::3]
         for corrupt in CORRUPTIONS
     ]
