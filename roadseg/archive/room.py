@@ -42,10 +42,10 @@ class Room:
             bytes_in: their size.
         """
         need = self.need(bytes_in) + _MARGIN_BYTES
-        clips = "one clip" if left == 1 else f"{left} clips"
+        clips = "clip that is left needs" if left == 1 else f"{left} clips that are left need"
         about = f"about {_size(need)}" if self._bytes_in else "more"
         return SinkError(
-            f"the disk of {self._output} is full: the {clips} that are left need {about}, and "
+            f"the disk of {self._output} is full: the {clips} {about}, and "
             f"{_size(self._free())} are free",
             fix="free some space and run the same again; what is done stays done",
         )

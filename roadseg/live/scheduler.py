@@ -100,6 +100,8 @@ class Scheduler:
         self._batch = batch
         self._on_error = on_error
         self._clock = clock
+        # Looked up once: a protocol is asked for all of its members each time.
+        self._scoring = segmenter if isinstance(segmenter, ScoringSegmenter) else None
         self._keeping_up: KeepingUp | None = None
         if rate and isinstance(segmenter, AdaptiveSegmenter):
             self._keeping_up = KeepingUp(segmenter, rate, clock)
@@ -218,9 +220,5 @@ class Scheduler:
             for (lane, frame), geometry in zip(part, geometries, strict=True):
                 ids = self._segmenter.collect()
                 label_map = self._segmenter.postprocess(ids, geometry)
-                yield lane, Segmented(frame, label_map, self._scores())
-
-    def _scores(self) -> Scores | None:
-        """Behind the labels that were collected last, where they are kept."""
-        segmenter = self._segmenter
-        return segmenter.scores if isinstance(segmenter, ScoringSegmenter) else None
+                scores = None if self._scoring is None else self._scoring.scores
+                yield lane, Segmented(frame, label_map, scores)

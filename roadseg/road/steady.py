@@ -9,8 +9,8 @@ after, stand for election. A pixel and its four neighbours vote:
 - and the label that the pixel had before has a bonus.
 
 Slender things (poles, people on foot) would be outvoted by what they move across: where one is seen
-now, votes that do not follow the flow hardly count. Weights and slender classes were searched for
-on rendered drives; docs/road.md has what they do to flicker and to accuracy.
+now, votes that do not follow the flow hardly count, and it has a bonus. Weights and slender classes
+were searched for on rendered drives; docs/road.md has what they do to flicker and to accuracy.
 
 Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) at
 half size. The flow to the next frame is that of the next frame to this one, turned round.
@@ -26,9 +26,10 @@ from roadseg.core.types import Image, Labels
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
 _BEFORE, _AFTER = 0.4, 0.5  # votes along the flow, where those around the pixel now weigh 1
-_STILL = 0.6  # votes at the same place before and after
-_SAME = 0.85  # bonus for the label before
+_STILL = 0.55  # votes at the same place before and after
+_SAME = 0.8  # bonus for the label before
 _SLENDER = 0.02  # of the last two where a slender thing is seen now
+_SEEN = 0.5  # bonus for a slender thing that is seen now
 _SLENDER_NAMES = ("pole", "pedestrian", "person")
 
 _LEAST_SIDE = 48  # DIS needs some pixels; smaller pictures are taken to stand still
@@ -65,6 +66,7 @@ class Steady:
         self._still = np.where(slender, _SLENDER, 1).astype(np.float32)
         # What is slender has no bonus: it would leave a trail.
         self._same = np.where(slender, 0, _SAME).astype(np.float32)
+        self._seen = np.where(slender, _SEEN, 0).astype(np.float32)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._before: Labels | None = None  # steadied
         self._now: Labels | None = None
@@ -149,6 +151,7 @@ class Steady:
         last = candidates[3]
         bonus = self._same.take(last) * still
         winner, most = candidates[0], votes[0] + np.where(candidates[0] == last, bonus, 0)
+        most += self._seen.take(candidates[0])
         for candidate, count in zip(candidates[1:], votes[1:], strict=True):
             total = count + np.where(candidate == last, bonus, 0)
             # A tie leaves what the network says now.

@@ -55,7 +55,7 @@ def test_steady_labels_flicker_less_and_are_not_worse(
     for slender in ("pole", "pedestrian"):
         position = Vocabulary().ids(slender)[0]
         # Not smeared: a smear would cost a pole many points.
-        assert calm.per_class_iou[position] > raw.per_class_iou[position] - 0.02
+        assert calm.per_class_iou[position] > raw.per_class_iou[position] - 0.005
 
 
 def test_people_are_covered_and_better_with_a_margin(
