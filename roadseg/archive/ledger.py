@@ -18,6 +18,7 @@ from types import TracebackType
 
 from roadseg.archive.result import CLIP_FILE, ClipResult, Output, read_clip_file
 from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.wording import option
 
 SCHEMA = 1
 """Version of the tables, in SQLite's `user_version`."""
@@ -63,7 +64,6 @@ COMMIT;
 _NOT_COLUMNS = ("outputs", "disk_full")
 _COLUMNS = tuple(f.name for f in fields(ClipResult) if f.name not in _NOT_COLUMNS)
 _LISTS = ("parts", "warnings")
-_FIX = "free the space it needs, or give another --output; what is done stays done"
 
 
 def ledger_path(output: Path, shard: tuple[int, int] | None = None) -> Path:
@@ -257,7 +257,11 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        raise SinkError(f"cannot use {path} ({exc})", fix=_FIX) from exc
+        raise SinkError(
+            f"cannot use {path} ({exc})",
+            fix="free the space it needs, what is done stays done; "
+            f"or give another {option('--output')}",
+        ) from exc
 
 
 def _problem(path: Path) -> str | None:

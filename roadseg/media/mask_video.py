@@ -186,5 +186,5 @@ def _masks_of(container: InputContainer, path: Path) -> VideoStream:
         return streams[0]
     raise SourceError(
         f"{path} holds no masks",
-        fix="give a file that roadseg run --save-masks FILE.mkv wrote",
+        fix="give a file that 'roadseg run --save-masks FILE.mkv' wrote",
     )

@@ -141,7 +141,9 @@ def _literals(tree: ast.AST) -> list[tuple[int, str]]:
 def _names_an_option(text: str) -> bool:
     # Commands to type have options; they stand in quotes, or begin with the program's name.
     text = re.sub(
-        r"'roadseg [^']*'|roadseg X eval --report|(pip install|torchrun|made with) .*", "", text
+        r"'(roadseg|ray) [^']*'|roadseg X eval --report|(pip install|torchrun|made with) .*",
+        "",
+        text,
     )
     # An option by itself is something that code hands on.
     if re.fullmatch(r"--[a-z-]+(=\S+| X(-X)?)?", text):

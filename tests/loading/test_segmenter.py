@@ -57,16 +57,28 @@ def test_the_package_shows_what_it_offers_and_loads_none_of_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        *("ComparisonPlan", "EngineSpec", "Frame", "LabelMap", "RunSpec", "Segmenter"),
-        *(
-            "build_engine",
-            "calibrate_model",
-            "compare",
-            "cross_validate",
-            "errors",
-            "evaluate_model",
-        ),
-        *("export_network", "labels", "quantize_model", "train"),
+        "ArchiveSpec",
+        "ClipResult",
+        "ClipSpec",
+        "ComparisonPlan",
+        "EngineSpec",
+        "Frame",
+        "LabelMap",
+        "MaskVideo",
+        "RunSpec",
+        "Segmenter",
+        "build_engine",
+        "calibrate_model",
+        "compare",
+        "cross_validate",
+        "errors",
+        "evaluate_model",
+        "export_network",
+        "labels",
+        "process_archive",
+        "process_clip",
+        "quantize_model",
+        "train",
     ]
     assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])
     assert all(hasattr(roadseg, name) for name in roadseg.__all__)
