@@ -86,7 +86,8 @@ class _PixelAttention(nn.Module):
         self.key, self.query = _unit(channels, mid, 1), _unit(channels, mid, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        alike = torch.sigmoid((self.key(x) * _like(self.query(y), x)).sum(1, keepdim=True))
+        agree: Tensor = (self.key(x) * _like(self.query(y), x)).sum(1, keepdim=True)
+        alike = torch.sigmoid(agree)
         return (1 - alike) * x + alike * _like(y, x)
 
 
@@ -98,8 +99,7 @@ class _Pyramid(nn.Module):
         self.whole = _before(c_in, branch)
         pools = [nn.AvgPool2d(k, s, p) for k, s, p in ((5, 2, 2), (9, 4, 4), (17, 8, 8))]
         self.scales = nn.ModuleList(
-            nn.Sequential(pool, _before(c_in, branch))
-            for pool in (*pools, nn.AdaptiveAvgPool2d(1))
+            nn.Sequential(pool, _before(c_in, branch)) for pool in (*pools, nn.AdaptiveAvgPool2d(1))
         )
         self.process = _before(4 * branch, 4 * branch, 3, groups=4)
         self.compression = _before(5 * branch, c_out)
@@ -122,12 +122,14 @@ class _LightBag(nn.Module):
 
     def forward(self, detail: Tensor, context: Tensor, boundary: Tensor) -> Tensor:
         edge = torch.sigmoid(boundary)
-        y: Tensor = self.detail((1 - edge) * context + detail)
-        return y + self.context(context + edge * detail)
+        y: Tensor = self.detail((1 - edge) * context + detail) + self.context(
+            context + edge * detail
+        )
+        return y
 
 
 class PIDNetS(nn.Module):
-    """PIDNet-S: 7.6 M parameters (table 6 of the paper), with 19 classes.
+    """PIDNet-S: 7.6 M parameters with 19 classes, 47.6 G products at 1024x2048.
 
     Args:
         num_classes: channels of the class scores.
