@@ -29,7 +29,7 @@ _KEYS = (
 )
 _SOURCE_KEYS = (
     *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
-    *("loop", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
+    *("loop", "fps", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
     *("ignore_mask", "camera_size", "camera_fps"),
 )
 
@@ -39,8 +39,8 @@ _FILES = ("output", "save_masks", "timeline", "events", "event_clips")
 # What those of several sources are called, behind the source's name.
 _ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 
-# Options that only the run over one file has.
-_FILE_ONLY = ("fps", "reuse")
+# What only the run over one file has.
+_FILE_ONLY = ("reuse",)
 
 _FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
 
@@ -110,6 +110,7 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
         UsageError: an option or the file is wrong, or there is no source.
         SourceError: there is no file of that name.
     """
+    from roadseg.cli.options import parse_fps
     from roadseg.core.errors import UsageError
     from roadseg.live.config import LiveConfig, SourceConfig
     from roadseg.live.toml import check, load_config
@@ -119,7 +120,11 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     path: Path | None = typed.values.get("config")
     config = LiveConfig(source=()) if path is None else load_config(path)
     config = replace(config, **_checked(LiveConfig, typed.only(_KEYS), typed))
-    own = _checked(SourceConfig, typed.only(_SOURCE_KEYS), typed)
+    own = typed.only(_SOURCE_KEYS)
+    if "fps" in own:
+        fps = parse_fps(own["fps"])
+        own["fps"] = None if fps is None else float(fps)
+    own = _checked(SourceConfig, own, typed)
     if "ignore_mask" in own:
         own["ignore_mask"] = str(own["ignore_mask"])
     names = [each.name for each in config.source]
@@ -288,7 +293,9 @@ def _refuse_file_only(typed: Typed) -> None:
     wrong = [typed.option(name) for name in _FILE_ONLY if name in typed.given]
     if wrong:
         raise UsageError(
-            f"{wrong[0]} is for a run over one file", fix="leave it out, or give one file alone"
+            f"{wrong[0]} needs the frames that follow: it is for a run over one file, without the "
+            "page and options of cameras",
+            fix="leave it out; --stride and --max-fps spare the network, too",
         )
 
 
