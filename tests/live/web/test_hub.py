@@ -396,13 +396,18 @@ def test_the_stream_is_finished_pictures_made_while_watched(
     assert live.shape == (96, 160, 3)
     # Half of the frame, half of a car's colour.
     assert np.abs(live[80, 20].astype(int) - [178, 96, 67]).max() < 8
+    for number, shade in enumerate((200, 50, 120), 2):
+        cameras[0].show(shade=shade, class_id=8)
+        # One picture more where the one before was repeated meanwhile.
+        assert any(abs(int(picture()[80, 20, 0]) - shade / 2 - 128) < 8 for _ in range(60))
+        assert drawn.drawn == number
     cameras[0].change(CameraState.LOST, LossReason.REFUSED)
     lost = picture()
     while lost.mean() > 60:
         lost = picture()
-    assert drawn.drawn == 2
+    assert drawn.drawn == 5
     picture()  # repeated, not drawn again
-    assert drawn.drawn == 2
+    assert drawn.drawn == 5
     connection.sock.close()
     answer.close()
     connection.close()
