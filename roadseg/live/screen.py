@@ -118,6 +118,8 @@ class Screen:
         return self._stations[self._which]
 
     def _draw_with(self) -> None:
+        if len(self._stations) > 1:
+            self._window.rename(f"roadseg: {self._station.name}")
         self._render = renderer_of(
             self._station, self._config, self._segmenter, self._segmenter.classes
         )

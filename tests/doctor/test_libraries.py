@@ -123,8 +123,8 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
             "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set",
             (
                 "note",
-                "no window, --web and --output show the result: there is no display: neither DISPLAY "
-                "nor WAYLAND_DISPLAY is set",
+                "no window, --web and --output show the result: there is no display: neither "
+                "DISPLAY nor WAYLAND_DISPLAY is set",
                 None,
             ),
         ),
@@ -142,8 +142,8 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
             "this OpenCV was built without windows (opencv-python-headless)",
             (
                 "note",
-                "no window, --web and --output show the result: this OpenCV was built without windows "
-                "(opencv-python-headless)",
+                "no window, --web and --output show the result: this OpenCV was built without "
+                "windows (opencv-python-headless)",
                 None,
             ),
         ),
