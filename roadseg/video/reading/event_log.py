@@ -43,7 +43,14 @@ class EventLog:
         path: Path | None = None,
         clips: ClipFolder | None = None,
     ) -> None:
-        self._watch = EventWatch(rules, scene.words, [scene.corridor], scene.ignore, scene.camera)
+        self._watch = EventWatch(
+            rules,
+            scene.words,
+            [scene.corridor],
+            scene.ignore,
+            scene.camera,
+            check_metres=scene.is_sized,
+        )
         self._file = None if path is None else LinesFile(path)
         self.counts = {rule.name: 0 for rule in self._watch.rules}
         self.going_on: tuple[str, ...] = ()

@@ -26,7 +26,6 @@ from roadseg.video.reading.scene import Scene
 
 _log = logging.getLogger(__name__)
 
-_ANY_HW = (480, 640)
 
 _Waiting: TypeAlias = tuple[Frame, Geometry, "DoubtReading | None"]
 
@@ -71,7 +70,7 @@ class Reader:
             mask = options.ignore_mask
             mask = None if mask is not None and has_polygons(mask) else mask
             known = replace(options, horizon=None, corridor=None, ignore_mask=mask)
-            parts = _Parts(known, classes, _ANY_HW, clips)
+            parts = _Parts(known, classes, None, clips)
         else:
             parts = self._parts = _Parts(options, classes, picture_hw, clips)
         self.names = parts.scene.names
@@ -187,7 +186,7 @@ class _Parts:
         self,
         options: ReadingOptions,
         classes: ClassSet,
-        picture_hw: SizeHW,
+        picture_hw: SizeHW | None,
         clips: ClipFolder | None,
     ) -> None:
         self.scene = Scene.of(options, classes, picture_hw)
