@@ -41,6 +41,7 @@ class Reader:
 
     Attributes:
         names: of classes and the user's groups, as `Reading.shares` has them.
+        hidden: of classes and groups that are hidden in the pictures.
         rules: of the events, as read.
 
     Raises:
@@ -74,6 +75,7 @@ class Reader:
         else:
             parts = self._parts = _Parts(options, classes, picture_hw, clips)
         self.names = parts.scene.names
+        self.hidden = options.blur
         self.rules = () if parts.events is None else parts.events.rules
         self._means = Means(self.names) if options.wants_readouts else None
 
