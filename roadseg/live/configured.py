@@ -174,6 +174,7 @@ def renderer_of(
                 dropped=sum(n for cause, n in dropped.items() if cause not in _ASKED_FOR),
                 backend=info.name if info else "",
                 lines=result.lines,
+                shares=() if result.read is None else result.read.shares,
             )
         return render(
             result.frame.image_bgr, result.label_map, shown, result.left_out, result.doubt

@@ -337,6 +337,7 @@ class VideoLoop:
                 dropped=self._captured.dropped,
                 backend=info.name if info else "",
                 lines=() if self.reader is None else self.reader.hud_lines(read),
+                shares=read.shares,
             )
         return self._hud
 

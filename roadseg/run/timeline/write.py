@@ -114,10 +114,8 @@ def _address(video: Path, html: Path) -> str:
 
 def _hidden(table: Table) -> list[str]:
     """Names of what the run hid in its pictures."""
-    names = (
-        name for text in table.columns.get("hidden", ()) for name in str(text or "").split(";")
-    )
-    return [name for name in dict.fromkeys(names) if name]
+    texts = dict.fromkeys(str(text) for text in table.columns.get("hidden", ()) if text)
+    return list(dict.fromkeys(name for text in texts for name in text.split(";")))
 
 
 def _events(table: Table) -> list[dict[str, Any]]:
