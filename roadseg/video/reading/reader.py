@@ -175,6 +175,8 @@ class Reader:
         values = {} if self._means is None else self._means.to_json()
         if self._doubts is not None:
             values.update(self._doubts.to_json())
+        if self.hidden:
+            values["hidden"] = list(self.hidden)
         if self._options.rules:
             events = None if self._parts is None else self._parts.events
             values["events"] = {} if events is None else dict(events.counts)
