@@ -9,10 +9,10 @@ after, stand for election. A pixel and its four neighbours vote:
 - and the label that the pixel had before has a bonus.
 
 Slender things (poles, people on foot) would be outvoted by what they move across: where one is seen
-now, votes that do not follow the flow hardly count, and it has a bonus. So has a sign or somebody on
-a bicycle that the flow confirms: seen now, and before or after where it was or will be. What drives
-has less of a bonus for the label before, since it would leave a trail. Weights and classes were
-searched for on rendered drives; docs/road.md has what they do to flicker and to accuracy.
+now, votes that do not follow the flow hardly count, and it has a bonus. So has a sign or somebody
+on a bicycle that the flow confirms: seen now, and before or after where it was or will be. What
+drives has less of a bonus for the label before, since it would leave a trail. Weights and classes
+were searched for on rendered drives; docs/road.md has what they do to flicker and to accuracy.
 
 Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) at
 half size. The flow to the next frame is that of the next frame to this one, turned round.
