@@ -465,9 +465,9 @@ class TestEnds:
     @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
     @pytest.mark.parametrize(
         ("limit", "frames", "least"),
-        # 9 kB each. Nothing fits; the fourth second does not; it does not when closing; all
-        # pictures do, and the index does not.
-        [(20_000, 30, 0), (800_000, 150, 75), (800_000, 99, 75), (-100, 60, 60)],
+        # 9 kB each. Not even the header fits; no picture does; the fourth second does not; it does
+        # not when closing; all pictures do, and the index does not.
+        [(10, 3, 0), (20_000, 30, 0), (800_000, 150, 75), (800_000, 99, 75), (-100, 60, 60)],
     )
     def test_full_disk_keeps_what_fits(
         self, tmp_path: Path, limit: int, frames: int, least: int
