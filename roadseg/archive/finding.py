@@ -213,7 +213,7 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
         search.source(path, name, name)
     if not search.clips:
         raise SourceError(
-            f"no clips in {', '.join(sources) or 'the list'}",
+            f"no clips in {', '.join(sources)}" if sources else "no clips were named",
             fix="give files, or folders with files such as .mp4, .mov, .avi, .mkv or .ts",
         )
     _check_names(search.clips)

@@ -98,7 +98,7 @@ def test_a_list_that_cannot_be_read_says_so(tmp_path: Path) -> None:
         (["in/none.mp4"], SourceError, "no such file: in/none.mp4"),
         (["in/*.mov"], SourceError, "nothing matches"),
         (["empty"], SourceError, "no clips in empty"),
-        ([], SourceError, "no clips in the list"),
+        ([], SourceError, "no clips were named"),
         (["in/cam", "in/rear"], UsageError, "would both be written to a"),
         (["in"], UsageError, "is inside the source in"),
         (["in/*"], UsageError, r"is inside the source in/\*"),

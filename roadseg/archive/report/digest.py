@@ -236,15 +236,19 @@ def _tracks(result: ClipResult) -> tuple[str, ...] | None:
 
 def _with_way(digest: Digest, result: ClipResult, tracks: tuple[str, ...]) -> Digest:
     """With the way of a clip, or of all files of a drive whose way is known."""
-    ways, notes = [], [note for note in digest.notes if not note.startswith(_NO_TRACK)]
-    for file in result.parts or (result.clip,):
-        try:
-            ways.append(driven_m(Path(file)))
-        except SourceError as exc:
-            notes.append(f"{_NO_TRACK} ({exc.what})")
+    notes = [note for note in digest.notes if not note.startswith(_NO_TRACK)]
+    ways = [_way(Path(file), notes) for file in result.parts or (result.clip,)]
     known = [each for each in ways if each is not None]
     whole = round(sum(known), 1) if known else None
     return replace(digest, driven_m=whole, tracks=tracks, notes=tuple(notes))
+
+
+def _way(clip: Path, notes: list[str]) -> float | None:
+    try:
+        return driven_m(clip)
+    except SourceError as exc:
+        notes.append(f"{_NO_TRACK} ({exc.what})")
+        return None
 
 
 def _pictures_of(output: Path, result: ClipResult) -> Path | None:
