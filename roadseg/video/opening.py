@@ -167,7 +167,7 @@ def open_video(
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
                 stack.enter_context(claimed_file(options.reading.timeline, option("--timeline")))
-                timeline = Timeline(options.reading.timeline, reader.names)
+                timeline = Timeline(options.reading.timeline, reader.names, reader.hidden)
                 stack.callback(timeline.close, ok=False)
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.
