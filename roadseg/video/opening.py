@@ -32,7 +32,7 @@ from roadseg.video.reading import Reader, ReadingOptions, Timeline
 _log = logging.getLogger(__name__)
 
 MOST_REUSE = 4
-"""Of labels that are carried further, too many are wrong; docs/performance.md has the figures."""
+"""Of labels that are carried further, too many are wrong; docs/speed.md has the figures."""
 
 
 @dataclass(frozen=True, slots=True)
