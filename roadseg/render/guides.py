@@ -24,6 +24,8 @@ _SHIFT = 4
 _RIM, _FREE, _CORRIDOR = 20, 255, 190
 
 _NO_COLOUR = (128,)
+_EDGE = 1e-3
+"""So near to the picture's edge, in shares of its sides, is on it."""
 
 _Lines: TypeAlias = list[npt.NDArray[np.float64]]
 """(points, 2) each: x and y, in shares of the picture."""
@@ -76,7 +78,7 @@ def _outline(corners: Sequence[tuple[float, float]]) -> _Lines:
     return [
         np.array(edge, np.float64)
         for edge in edges
-        if not any(max(ends) <= 0 or min(ends) >= 1 for ends in zip(*edge, strict=True))
+        if not any(max(ends) < _EDGE or min(ends) > 1 - _EDGE for ends in zip(*edge, strict=True))
     ]
 
 

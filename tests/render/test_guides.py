@@ -14,7 +14,7 @@ from tests.render.test_planar import WORST, some_labels
 from tests.support.planes import ALL_COLOURS, natural
 
 HW = (540, 960)
-LANE = ((0.2, 1.0), (0.45, 0.55), (0.55, 0.55), (0.8, 1.0))
+LANE = ((0.2, 1.0), (0.45, 0.55), (0.55, 0.55), (0.8, 0.9999))
 BEYOND = ((2.0, 1.0), (2.1, 1.0), (2.1, 1.1))
 """A corridor of which nothing is in the picture."""
 
