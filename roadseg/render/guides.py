@@ -47,7 +47,7 @@ class Guides:
 
 
 def draw_guides(picture: Picture, guides: Guides) -> None:
-    """Draw the lines onto a picture, in place; 0.1 ms at 960x540.
+    """Draw the lines onto a picture, in place; 0.2 to 0.3 ms at 960x540.
 
     Args:
         picture: (H, W, 3) uint8 BGR, or planes; may be a part of a larger picture.
