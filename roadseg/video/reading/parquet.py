@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +21,12 @@ from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 if TYPE_CHECKING:
     import pyarrow
 
-    from roadseg.video.reading.columns import Column, Value
+    from roadseg.video.reading.columns import Column, Value, Values
 
 
-# Few enough that a run that is cut loses little: two seconds.
+# Few enough that a run that is cut loses little.
 _BATCH_ROWS = 64
+_BATCH_S = 2.0
 _GROUP_ROWS = 16_384
 _FIX = "free the space it needs, or write .csv, which grows row by row"
 _T = TypeVar("_T")
@@ -44,22 +46,25 @@ class ParquetTable:
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         import pyarrow as pa
 
-        kinds = {"int": pa.int64(), "float": pa.float64(), "text": pa.string()}
+        number = pa.float64()
+        kinds = {"int": pa.int64(), "float": number, "text": pa.string()}
+        kinds["floats"] = pa.list_(number)
         self._schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
         self.warnings = _settle(path)
         self._path, self._part = path, new_part(path)
-        self._rows: list[Sequence[Value]] = []
+        self._rows: list[Sequence[Value | Values]] = []
+        self._flushed_s = time.monotonic()
         self._writer: Any = None
         self._has_failed = self._closed = False
 
-    def write(self, row: Sequence[Value]) -> None:
+    def write(self, row: Sequence[Value | Values]) -> None:
         """Take a row.
 
         Raises:
             SinkError: some rows could not be written; those before are kept.
         """
         self._rows.append(row)
-        if len(self._rows) == _BATCH_ROWS:
+        if len(self._rows) == _BATCH_ROWS or time.monotonic() - self._flushed_s >= _BATCH_S:
             self._flush()
 
     def sync(self) -> None:
@@ -106,6 +111,7 @@ class ParquetTable:
             for values, kind in zip(by_column, self._schema.types, strict=True)
         ]
         self._rows.clear()
+        self._flushed_s = time.monotonic()
         batch = pa.record_batch(arrays, schema=self._schema)
         self._attempt(lambda: self._writer.write_batch(batch))
 

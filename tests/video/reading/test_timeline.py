@@ -33,6 +33,8 @@ def row(index: int, **changes: object) -> Row:
         "nearest_px": 30,
         "nearest_m": 12.5,
         "nearest_class": "traffic light",
+        "free_parts_px": (30.04, 12.0),
+        "free_parts_m": (12.3456789, math.inf),
     }
     events = changes.pop("events", ())
     values.update(changes)
@@ -58,6 +60,15 @@ def test_examples_in_docstrings() -> None:
     assert result.failed == 0
 
 
+def test_what_is_hidden_in_the_pictures_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    timeline = Timeline(path, NAMES, ("people", "car"))
+    timeline.write(row(0))
+    timeline.close(ok=True)
+    (written,) = csv.DictReader(path.read_text().splitlines())
+    assert written["hidden"] == "people;car"
+
+
 def test_csv(tmp_path: Path) -> None:
     path = tmp_path / "drive.csv"
     timeline = Timeline(path, NAMES)
@@ -73,6 +84,8 @@ def test_csv(tmp_path: Path) -> None:
         "road_share",
         "free_px",
         "free_m",
+        "free_profile_px",
+        "free_profile_m",
         "corridor_occupied",
         "corridor_nearest_px",
         "corridor_nearest_m",
@@ -80,14 +93,30 @@ def test_csv(tmp_path: Path) -> None:
         "events",
         "doubt",
         "doubtful",
+        "hidden",
         "share_road",
         "share_traffic_light",
     ]
     assert first == [
-        *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
-        *("30", "12.5", "traffic light", "", "", "", "0.5", "0.25"),
+        *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679"),
+        *(
+            "30.0 12.0",
+            "12.3 nan",
+            "0.125",
+            "30",
+            "12.5",
+            "traffic light",
+            "",
+            "",
+            "",
+            "",
+            "0.5",
+            "0.25",
+        ),
     ]
-    assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
+    assert second[:1] + second[6:7] + second[9:14] == ["7", *[""] * 5, "walker;close, very"]
+    profile = [float(word) for word in second[8].split()]
+    assert profile == pytest.approx([12.3, math.nan], nan_ok=True)
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -100,11 +129,19 @@ def test_json_lines(tmp_path: Path) -> None:
     assert first["corridor_nearest_class"] == "traffic light"
     assert (first["frame"], first["share_traffic_light"], first["events"]) == (0, 0.25, None)
     assert (second["free_m"], second["corridor_occupied"]) == (None, None)
+    assert first["free_profile_px"] == [30.0, 12.0]
+    assert first["free_profile_m"] == [12.3, None]
+
+
+def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are written in pairs, however slow the machine is."""
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_S", math.inf)
 
 
 def test_parquet_has_types_and_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     timeline = Timeline(path, NAMES)
     for index in range(5):
@@ -116,8 +153,11 @@ def test_parquet_has_types_and_all_rows(tmp_path: Path, monkeypatch: pytest.Monk
     table = pq.read_table(path)
     assert table["frame"].to_pylist() == [0, 1, 2, 3, 4]
     assert table["free_m"].to_pylist()[3:] == [12.345679, None]
+    assert table["free_profile_px"].to_pylist() == [[30.0, 12.0]] * 5
+    assert table["free_profile_m"].to_pylist() == [[12.3, None]] * 5
     types = {field.name: str(field.type) for field in table.schema}
     assert (types["frame"], types["time_s"], types["events"]) == ("int64", "double", "string")
+    assert table.schema.field("free_profile_m").type.value_type == "double"
 
 
 def test_parquet_without_a_row_is_a_table(tmp_path: Path) -> None:
@@ -144,7 +184,7 @@ def test_rows_of_a_killed_run_are_read_and_named_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     killed = Timeline(path, NAMES)
     for index in range(5):
@@ -168,6 +208,23 @@ def test_rows_of_a_killed_run_are_read_and_named_by_the_next(
     killed.close(ok=False)
 
 
+def test_rows_of_a_slow_source_do_not_wait_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    now_s = 0.0
+    monkeypatch.setattr("roadseg.video.reading.parquet.time.monotonic", lambda: now_s)
+    path = tmp_path / "drive.parquet"
+    killed = Timeline(path, NAMES)
+    for index in range(5):
+        now_s = index * 1.5
+        killed.write(row(index))
+    names, values, is_cut = read_rows(path)
+    assert is_cut
+    assert values[names.index("frame")] == [0, 1, 2, 3, 4]
+    killed.close(ok=False)
+
+
 def test_a_killed_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / ".drive.parquet.123-abcdef.part").write_bytes(b"\xff\xff\xff\xff")
@@ -180,7 +237,7 @@ def test_parquet_on_a_disk_that_fills_up_keeps_the_rows_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     timeline = Timeline(path, NAMES)
     timeline.write(row(0))
@@ -241,7 +298,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows(
     from roadseg.video.reading import lines_file
 
     class SmallDisk(lines_file.FileIO):
-        room = 500
+        room = 600
 
         def write(self, data: object) -> int:
             part = memoryview(data)[: self.room]  # type: ignore[arg-type]
