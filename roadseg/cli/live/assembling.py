@@ -115,6 +115,7 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     from roadseg.live.config import LiveConfig, SourceConfig
     from roadseg.live.toml import check, load_config
     from roadseg.media.sources import places
+    from roadseg.media.sources.opening import check_fps
 
     _refuse_file_only(typed)
     path: Path | None = typed.values.get("config")
@@ -145,8 +146,11 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     config = _with_files(config, typed)
     check(config, "the command line" if path is None else str(path))
     for each in config.source:
-        if each.is_file:
-            places.find(each.url)  # a mistyped name does not wait for the network
+        # A mistake does not wait for the network.
+        if each.is_file or each.fps is not None:
+            place = places.find(each.url)
+            if each.fps is not None:
+                check_fps(place)
     if config.web is not None:
         config = _played(config)
     return config
