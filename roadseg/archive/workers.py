@@ -294,6 +294,13 @@ def process_safely(
 
 def _reporter(connection: Connection, clip: Clip) -> Callable[[Progress], None]:
     """Sends progress, now and then."""
+    return now_and_then(
+        lambda progress: connection.send(Going(clip, progress.frames_out, progress.frame_count))
+    )
+
+
+def now_and_then(send: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Calls `send` once a second at most, and not in the first one."""
     sent_s = time.monotonic()
 
     def report(progress: Progress) -> None:
@@ -301,7 +308,7 @@ def _reporter(connection: Connection, clip: Clip) -> Callable[[Progress], None]:
         now_s = time.monotonic()
         if now_s - sent_s >= _PROGRESS_S:
             sent_s = now_s
-            connection.send(Going(clip, progress.frames_out, progress.frame_count))
+            send(progress)
 
     return report
 

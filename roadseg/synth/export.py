@@ -129,7 +129,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise SinkError(f"cannot encode {path} as PNG", fix="please report this")
-    write_bytes(path, data.tobytes(), sync=False)
+    write_bytes(path, data.tobytes(), durable=False)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from roadseg.core.errors import SinkError
-from roadseg.core.files import is_special, put_in_place
+from roadseg.core.files import is_special, put_in_place, sync
 from roadseg.core.planes import BT601, Planes
 from roadseg.core.types import Frame, Picture, size_of
 from roadseg.core.wording import option
@@ -242,7 +242,7 @@ class Mp4Sink:
         """Wait until the disk has what was written; any thread may call this."""
         # It is a precaution: a disk that fails is reported by what writes to it.
         with contextlib.suppress(OSError):
-            _sync(self._temporary)
+            sync(self._temporary)
 
     def _fail(self, exc: BaseException) -> NoReturn:
         """Keep what can be played, if anything, and raise what `exc` means."""
@@ -305,7 +305,7 @@ class Mp4Sink:
             SinkError: it cannot be renamed; it stays where it is.
         """
         try:
-            _sync(self._temporary)
+            sync(self._temporary)
             put_in_place(self._temporary, self._target.resolve())
         except OSError as exc:
             self._claim.release()
@@ -365,11 +365,3 @@ class Mp4Sink:
         if not self._live and can_be_changed:
             self._move_index(place)
         self._claim.release()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
