@@ -20,7 +20,7 @@ from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 if TYPE_CHECKING:
     import pyarrow
 
-    from roadseg.video.reading.columns import Column, Value
+    from roadseg.video.reading.columns import Column, Value, Values
 
 
 # Few enough that a run that is cut loses little.
@@ -45,16 +45,18 @@ class ParquetTable:
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         import pyarrow as pa
 
-        kinds = {"int": pa.int64(), "float": pa.float64(), "text": pa.string()}
+        number = pa.float64()
+        kinds = {"int": pa.int64(), "float": number, "text": pa.string()}
+        kinds["floats"] = pa.list_(number)
         self._schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
         self.warnings = _settle(path)
         self._path, self._part = path, new_part(path)
-        self._rows: list[Sequence[Value]] = []
+        self._rows: list[Sequence[Value | Values]] = []
         self._flushed_s = time.monotonic()
         self._writer: Any = None
         self._has_failed = self._closed = False
 
-    def write(self, row: Sequence[Value]) -> None:
+    def write(self, row: Sequence[Value | Values]) -> None:
         """Take a row.
 
         Raises:
