@@ -182,7 +182,7 @@ class Screen:
         path = Path(f"{name}-{time.strftime('%Y-%m-%dT%H-%M-%S')}.png")
         _, data = cv2.imencode(".png", self._picture)
         try:
-            write_bytes(path, data.tobytes(), sync=False)
+            write_bytes(path, data.tobytes(), durable=False)
         except RoadsegError as exc:
             _LOG.warning("no snapshot: %s", exc)
         else:

@@ -42,8 +42,6 @@ _ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 # What only the run over one file has.
 _FILE_ONLY = ("reuse",)
 
-_FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
-
 
 @dataclass(frozen=True)
 class Typed:
@@ -79,28 +77,13 @@ class Typed:
 
 def goes_live(sources: Sequence[str], typed: Typed) -> bool:
     """Whether a run is one of cameras and pages; one file on its own is not."""
+    from roadseg.live.sources import is_live
+
     if typed.only(_LIVE) or len(sources) > 1:
         return True
     if len(sources) != 1 or not is_live(sources[0]):
         return False
     return not typed.only(_FILE_ONLY)
-
-
-def is_live(source: str) -> bool:
-    """Whether a source is a camera or stream by its looks."""
-    from roadseg.core.errors import SourceError
-    from roadseg.media.sources import places
-
-    try:
-        place = places.find(source)
-    except SourceError:
-        return False  # whoever opens it says why
-    if isinstance(place, (places.Camera, places.Csi, places.Pipeline)):
-        return True
-    if not isinstance(place, places.Url):
-        return False
-    url = place.url.lower()
-    return not (url.startswith("http") and _FILE_ON_THE_WEB.search(url))
 
 
 def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
@@ -113,6 +96,7 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     from roadseg.cli.options import parse_fps
     from roadseg.core.errors import UsageError
     from roadseg.live.config import LiveConfig, SourceConfig
+    from roadseg.live.sources import source_name
     from roadseg.live.toml import check, load_config
     from roadseg.media.sources import places
     from roadseg.media.sources.opening import check_fps
@@ -131,7 +115,7 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     names = [each.name for each in config.source]
     more = []
     for spec in sources:
-        names.append(_name(spec, names))
+        names.append(source_name(spec, names))
         more.append(SourceConfig(names[-1], spec))
     config = replace(config, source=tuple(replace(each, **own) for each in (*config.source, *more)))
     if not config.source:
@@ -301,27 +285,3 @@ def _refuse_file_only(typed: Typed) -> None:
             "page and options of cameras",
             fix="leave it out; --stride and --max-fps spare the network, too",
         )
-
-
-def _name(spec: str, taken: Sequence[str]) -> str:
-    """A name for a source: `camera-0`, `10.0.0.7-live`, `drive`; a number behind it makes it its
-    own."""
-    from roadseg.media.redaction import redact
-
-    if spec.isdigit():
-        name = f"camera-{spec}"
-    elif spec.lower().startswith("csi://"):
-        name = f"csi-{spec[6:].partition('?')[0] or 0}"
-    else:
-        place = re.sub(r"^[a-z][a-z0-9+.-]*://(\*+@)?", "", redact(spec), flags=re.IGNORECASE)
-        is_url = "://" in spec
-        name = place.partition("?")[0] if is_url else Path(place).stem or place
-        name = re.sub(r"[^\w.]+", "-", name).strip("-.") or "source"
-    name = name[-60:]
-    folded = {each.casefold() for each in taken}
-    number = 1
-    unique = name
-    while unique.casefold() in folded:
-        number += 1
-        unique = f"{name}-{number}"
-    return unique

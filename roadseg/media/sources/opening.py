@@ -57,7 +57,7 @@ def open_source(
     """
     if max_frames is not None and max_frames < 1:
         raise UsageError(
-            f"cannot process {max_frames} frames: {option('--max-frames')} must be 1 or more"
+            f"cannot process {max_frames} frames", fix=f"use {option('--max-frames', 1)} or more"
         )
     if timeout_s <= 0:
         raise UsageError(f"a time limit of {timeout_s:g} s is none", fix="give a positive number")

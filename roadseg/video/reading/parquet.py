@@ -9,13 +9,12 @@ reads them.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadseg.core.files import new_part, put_in_place, writing
+from roadseg.core.files import new_part, put_in_place, sync, writing
 from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 
 if TYPE_CHECKING:
@@ -70,11 +69,7 @@ class ParquetTable:
     def sync(self) -> None:
         """Wait until the disk has what was written."""
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._part, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(self._part)
 
     def close(self, *, ok: bool) -> None:
         """Finish the file under its name; a second call does nothing.
