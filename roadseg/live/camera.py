@@ -199,10 +199,15 @@ class Camera:
         decoder has threads and memory, until somebody collects the ring of references."""
         with self._turn:
             reader, self._reader = self._reader, None
-        error = None if reader is None or reader.error is self._passed_on else reader.error
-        while error is not None:
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+        if reader is None or reader.error is self._passed_on:
+            return
+        errors = [reader.error]
+        while errors:
+            error = errors.pop()
+            # What is met again has no traceback any more.
+            if error is not None and error.__traceback__ is not None:
+                error.__traceback__ = None
+                errors += [error.__cause__, error.__context__]
 
     def _watch(self, reader: Reader) -> None:
         """Follow a connection, through live and stalled, until it ends or is given up."""
