@@ -240,7 +240,7 @@ def _why(exc: BaseException, name: str) -> str:
     if isinstance(exc, av.error.ProtocolNotFoundError):
         return f"{reason(exc)}: FFmpeg as it comes with this PyAV does not speak it"
     if getattr(exc, "errno", None) == errno.EIO and (host := _unknown_host(name)):
-        return f"there is no host {host}"
+        return f"the host {host} is not found"
     return reason(exc)
 
 
