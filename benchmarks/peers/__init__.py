@@ -1,0 +1,1 @@
+"""Other networks for real time, timed beside ours."""
