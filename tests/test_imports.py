@@ -43,6 +43,7 @@ ROOMS_OF_LIBRARIES = {
     "sqlite3": ("archive/ledger.py",),
     "ray": ("archive/cluster/",),
     "fsspec": ("archive/remote.py",),
+    "mapillary_tools": ("media/gps/recorded.py",),
     "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (

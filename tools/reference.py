@@ -57,13 +57,19 @@ def _exit_codes() -> Iterator[str]:
     yield "## Exit codes and errors\n"
     yield "| code | raised in Python | when |"
     yield "|---|---|---|"
-    yield "| 0 | | success |"
-    yield "| 1 | | an unexpected error, which is a fault of roadseg |"
+    yield "| 0 | | success, also when a damaged clip lost frames (a warning says how many) |"
+    yield (
+        "| 1 | | an unexpected error, which is a fault of roadseg; of `roadseg doctor`: "
+        "`roadseg run` would fail |"
+    )
     kinds = [getattr(errors, name) for name in errors.__all__]
     kinds = [k for k in kinds if inspect.isclass(k) and k is not errors.RoadsegError]
     for kind in sorted(kinds, key=lambda k: int(k.exit_code)):
         yield f"| {kind.exit_code} | `{kind.__name__}` | {_text(kind.__doc__)} |"
-    yield "| 130, 143, 129 | `KeyboardInterrupt` | ended by Ctrl-C, SIGTERM, SIGHUP |"
+    yield (
+        "| 130, 143, 129 | `KeyboardInterrupt` | ended by Ctrl-C, SIGTERM, SIGHUP; what "
+        "`roadseg run` wrote plays |"
+    )
     yield ""
     yield (
         "All of them are `roadseg.errors.RoadsegError`: `what` says what is wrong, `fix` what to "

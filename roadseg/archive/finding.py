@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from urllib.parse import unquote
 
@@ -106,11 +107,7 @@ class _Search:
             self.add(path, name)
             return
         if self.output == path.resolve() or path.resolve() in self.output.parents:
-            raise UsageError(
-                f"{option('--output', self.output)} is inside the source {path}, where it would be "
-                "searched for clips",
-                fix="give a folder elsewhere",
-            )
+            raise _output_inside(self.output, path)
         images: list[Path] = []
         videos = False
         for folder, files in self._walk(path):
@@ -153,7 +150,11 @@ class _Search:
             self.clips.append(Clip(url, _folder_name(PurePath(*_below_root(Path(name)))), count))
 
     def _walk(self, top: Path) -> Iterator[tuple[Path, list[str]]]:
-        """Folders in natural order, each once, with the files in them; hidden ones are left out."""
+        """Folders in natural order, each once, with the files in them; hidden ones are left out.
+
+        Raises:
+            UsageError: a link leads to the output.
+        """
         entered: set[str] = set()
 
         def note(exc: OSError) -> None:
@@ -161,6 +162,8 @@ class _Search:
 
         for folder, below, files in os.walk(top, onerror=note, followlinks=True):
             real = os.path.realpath(folder)
+            if real == str(self.output):
+                raise _output_inside(self.output, Path(folder))
             if real in entered:
                 below.clear()  # links that lead in a circle
                 continue
@@ -210,7 +213,7 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
         search.source(path, name, name)
     if not search.clips:
         raise SourceError(
-            f"no clips in {', '.join(sources) or 'the list'}",
+            f"no clips in {', '.join(sources)}" if sources else "no clips were named",
             fix="give files, or folders with files such as .mp4, .mov, .avi, .mkv or .ts",
         )
     _check_names(search.clips)
@@ -245,6 +248,8 @@ def _match(search: _Search, pattern: str) -> None:
     fixed = Path(expanded)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
+    if _looks_into(search.output, fixed.resolve(), Path(expanded).relative_to(fixed)):
+        raise _output_inside(search.output, pattern)
     matches = sorted((Path(each) for each in glob.glob(expanded, recursive=True)), key=natural_key)
     if not matches:
         raise SourceError(f"nothing matches {pattern}")
@@ -254,11 +259,44 @@ def _match(search: _Search, pattern: str) -> None:
             continue
         if search.output in path.resolve().parents:
             raise UsageError(
-                f"{pattern} matches results in {option('--output', search.output)}",
+                f"{pattern} matches files in {option('--output', search.output)}",
                 fix="give a folder elsewhere",
             )
         inside = path.relative_to(fixed)
         search.source(path, inside, inside)
+
+
+def _looks_into(output: Path, top: Path, pattern: PurePath) -> bool:
+    """Whether a pattern finds the results, once they are there.
+
+    Args:
+        output: the archive's folder, absolute.
+        top: where the pattern begins, absolute.
+        pattern: below it.
+    """
+    if top != output and top not in output.parents:
+        return False
+    wanted = pattern.parts
+    for number, part in enumerate(output.relative_to(top).parts):
+        if part.startswith(".") and not wanted[number].startswith("."):
+            return False  # as `glob` has it
+        if wanted[number] == "**":
+            return True
+        if not fnmatch(part, wanted[number]):
+            return False
+        if number + 1 == len(wanted):
+            return True  # the folder itself, or one that it is in
+    # Below it are folders that are called like clips: without `**` their files are too deep.
+    rest = wanted[len(output.relative_to(top).parts) :]
+    return "**" in rest or PurePath(rest[-1]).suffix.lower() not in VIDEO_SUFFIXES
+
+
+def _output_inside(output: Path, source: Path | str) -> UsageError:
+    return UsageError(
+        f"{option('--output', output)} is inside the source {source}, where it would be "
+        "searched for clips",
+        fix="give a folder elsewhere",
+    )
 
 
 def _below_root(path: Path) -> tuple[str, ...]:

@@ -91,16 +91,21 @@ def find_remote(url: str) -> list[RemoteFile]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[tuple[BinaryIO, int]]:
+def opened(url: str, *, ahead_bytes: int = 0) -> Iterator[tuple[BinaryIO, int]]:
     """A remote file and its size, to read parts of it.
+
+    Args:
+        url: of it.
+        ahead_bytes: how much is asked for at once, where parts are small and follow each other.
 
     Raises:
         SourceError: it cannot be read.
         BackendError: a package is missing.
     """
     system, path = _system(url)
-    # Parts are asked for one by one: reading ahead would fetch megabytes of each.
-    with _errors(url), system.open(path, "rb", cache_type="none") as file:
+    # By itself fsspec fetches megabytes ahead of each part.
+    options = {"cache_type": "readahead", "block_size": ahead_bytes} if ahead_bytes else None
+    with _errors(url), system.open(path, "rb", **(options or {"cache_type": "none"})) as file:
         yield file, system.size(path)
 
 

@@ -169,7 +169,7 @@ def batch(
     from roadseg.archive.report import write_report
     from roadseg.archive.run import process_archive
     from roadseg.archive.spec import ArchiveSpec, ClipSpec, Cluster
-    from roadseg.cli.archive_report import archive_progress, report
+    from roadseg.cli.batch_report import archive_progress, report
     from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
     from roadseg.video.reading import ReadingOptions

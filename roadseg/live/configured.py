@@ -132,7 +132,8 @@ def configured_writers(
             made.append(MaskWriter(path, classes.names))
         if station.config.timeline is not None and station.reader is not None:
             path = Path(station.config.timeline).expanduser()
-            made.append(TimelineWriter(path, station.reader.names, model))
+            reader = station.reader
+            made.append(TimelineWriter(path, reader.names, model, reader.hidden))
         if folders is not None and station.name in folders:
             rolls = {event.name: Roll(event.pre_s, event.post_s) for event in config.event}
             render = renderer_of(station, config, segmenter, classes)
@@ -158,11 +159,13 @@ def renderer_of(
     render = Renderer(classes=classes, **_look(config))
     shown: HudStats | None = None
     since_s = 0.0
+    going_on: tuple[str, ...] = ()
 
     def picture(result: Result) -> Image:
-        nonlocal shown, since_s
-        if shown is None or result.shown_s - since_s >= _HUD_INTERVAL_S:
-            info, since_s = segmenter.backend_info, result.shown_s
+        nonlocal shown, since_s, going_on
+        events = () if result.read is None else result.read.events
+        if shown is None or result.shown_s - since_s >= _HUD_INTERVAL_S or events != going_on:
+            info, since_s, going_on = segmenter.backend_info, result.shown_s, events
             dropped = station.tally.dropped
             shown = HudStats(
                 fps=station.shows.per_s(),
@@ -171,6 +174,7 @@ def renderer_of(
                 dropped=sum(n for cause, n in dropped.items() if cause not in _ASKED_FOR),
                 backend=info.name if info else "",
                 lines=result.lines,
+                shares=() if result.read is None else result.read.shares,
             )
         return render(
             result.frame.image_bgr, result.label_map, shown, result.left_out, result.doubt

@@ -144,16 +144,22 @@ class TimelineWriter:
     """A row of read-outs for each result; the file is claimed at once.
 
     Args:
-        path, names: see `Timeline`.
+        path, names, hidden: see `Timeline`.
         model: says which network runs.
 
     Raises:
         SinkError: it cannot be written.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], model: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        model: Callable[[], str],
+        hidden: Sequence[str] = (),
+    ) -> None:
         claim_file(path)
-        self._timeline = Timeline(path, names)
+        self._timeline = Timeline(path, names, hidden)
         self._model = model
 
     def write(self, result: Result, info: SourceInfo) -> None:  # noqa: ARG002

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from roadseg.core.errors import SourceError
 from roadseg.media.container import choose_video, file_url, open_input, reason
@@ -41,12 +41,15 @@ class ClipFacts:
     tracks: tuple[tuple[str, str, int], ...]
 
 
-def clip_facts(path: Path, stream: int | None = None) -> ClipFacts:
+def clip_facts(
+    path: Path | str, stream: int | None = None, *, file: BinaryIO | None = None
+) -> ClipFacts:
     """Read the headers of a video file.
 
     Args:
-        path: the file.
+        path: the file; with `file` what messages call it.
         stream: number of the video stream, from 1; None for the first that is no preview.
+        file: the same, opened, where no local path leads to it.
 
     Raises:
         SourceError: it cannot be opened as a video.
@@ -54,7 +57,7 @@ def clip_facts(path: Path, stream: int | None = None) -> ClipFacts:
     import av
 
     try:
-        container = open_input(file_url(path))
+        container = open_input(file_url(path) if file is None else file)
     except (av.error.FFmpegError, OSError) as exc:
         raise SourceError(f"cannot read {path}: {reason(exc)}") from exc
     video, _others = choose_video(container, str(path), stream)

@@ -42,6 +42,8 @@ class HudStats:
         dropped: frames of a live source that were skipped; shown from the first one on.
         backend: its name.
         lines: more lines below.
+        shares: of the picture, 0 to 1 by class id, for the legend; what follows the last class is
+            not shown. Empty for none.
     """
 
     fps: float
@@ -49,6 +51,7 @@ class HudStats:
     dropped: int
     backend: str
     lines: tuple[HudLine, ...] = ()
+    shares: tuple[float, ...] = ()
 
 
 class Hud:

@@ -1,4 +1,4 @@
-"""The legend: which colour is which class.
+"""The legend: which colour is which class, and how much of the picture it has.
 
 It stands at the top right in two columns, or more where there are many classes. The upper third
 of a road scene is sky, trees and facades; road, cars and people keep clear of it. In small
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _WIDEST = 0.45
 _LOWEST = 0.42
 """Share of the height that they may take in one column."""
 _MOST_ROWS = 13
+_WIDEST_SHARE = "100%"
 _OPACITY = 0.55
 _TEXT_COLOUR = (240, 240, 240)
 
@@ -40,31 +42,54 @@ class Legend:
     def __init__(self, palette: npt.NDArray[np.uint8], names: Sequence[str] = CLASS_NAMES) -> None:
         self._palette = palette
         self._names = tuple(names)
-        self._panels: dict[int, Panel] = {}
+        self._plain: dict[tuple[int, bool], _Plain] = {}
+        self._latest: tuple[tuple[int, tuple[str, ...]], Panel] | None = None
 
-    def draw(self, picture: Picture, taken_hw: tuple[int, int] = (0, 0)) -> None:
-        """Draw onto a frame, in place, in smaller letters where there is little room.
+    def draw(
+        self,
+        picture: Picture,
+        taken_hw: tuple[int, int] = (0, 0),
+        shares: Sequence[float] = (),
+    ) -> None:
+        """Draw onto a frame, in place, in smaller letters or without shares where there is little
+        room.
 
         Does nothing where the legend would not fit.
 
         Args:
             picture: written to.
             taken_hw: rows and columns at the top left that are taken already.
+            shares: 0 to 1 by class id, shown behind the names; what follows the last class is left
+                out. Empty for none.
         """
+        count = len(self._names)
+        texts = tuple("--" if math.isnan(each) else f"{each:.0%}" for each in shares[:count])
         size_hw = size_of(picture)
         margin = capital_px(size_hw)
-        for capital in range(margin, SMALLEST_CAPITAL_PX - 1, -1):
-            panel = self._panel(capital)
-            place = _place(panel.size_hw, size_hw, taken_hw, margin)
-            if place is not None:
-                panel.blend_into(picture, *place)
-                return
+        for each in dict.fromkeys([texts, ()]):
+            for capital in range(margin, SMALLEST_CAPITAL_PX - 1, -1):
+                plain = self._without_shares(capital, has_room=bool(each))
+                place = _place(plain.panel.size_hw, size_hw, taken_hw, margin)
+                if place is not None:
+                    panel = self._with_shares(plain, capital, each) if each else plain.panel
+                    panel.blend_into(picture, *place)
+                    return
 
-    def _panel(self, capital: int) -> Panel:
-        panel = self._panels.get(capital)
-        if panel is None:
-            panel = self._panels[capital] = _build(self._palette, self._names, capital)
-        return panel
+    def _without_shares(self, capital: int, *, has_room: bool) -> _Plain:
+        key = (capital, has_room)
+        if key not in self._plain:
+            slot = text_width(_WIDEST_SHARE, capital) if has_room else 0
+            self._plain[key] = _build(self._palette, self._names, capital, slot)
+        return self._plain[key]
+
+    def _with_shares(self, plain: _Plain, capital: int, texts: tuple[str, ...]) -> Panel:
+        if self._latest is None or self._latest[0] != (capital, texts):
+            panel = plain.panel.copy()
+            for text, (right, baseline) in zip(texts, plain.ends, strict=False):
+                x = right - text_width(text, capital)
+                panel.text(text, x, baseline, capital, _TEXT_COLOUR)
+            self._latest = (capital, texts), panel
+        return self._latest[1]
 
 
 def _place(
@@ -82,22 +107,40 @@ def _place(
     return right if fits else None
 
 
-def _build(palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int) -> Panel:
+@dataclass(frozen=True)
+class _Plain:
+    """A legend without shares.
+
+    Attributes:
+        panel: it.
+        ends: right end and baseline of each class's place.
+    """
+
+    panel: Panel
+    ends: list[tuple[int, int]]
+
+
+def _build(
+    palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int, slot: int
+) -> _Plain:
+    """A legend with so many pixels for a share behind each name."""
     rows = math.ceil(len(names) / max(_COLUMNS, math.ceil(len(names) / _MOST_ROWS)))
     pitch = round(capital * 1.55)
     swatch = round(capital * 1.1)
     padding = round(capital * 0.65)
     gap = round(capital * 0.55)
-    between = round(capital * 0.85)
+    between = round(capital * (1.6 if slot else 0.85))
     columns = [names[i : i + rows] for i in range(0, len(names), rows)]
     widths = [
-        swatch + gap + max(text_width(name, capital) for name in column) for column in columns
+        swatch + gap + max(text_width(name, capital) for name in column) + (slot and gap + slot)
+        for column in columns
     ]
     height = 2 * padding + rows * pitch - (pitch - swatch)
     width = 2 * padding + sum(widths) + (len(columns) - 1) * between
     panel = Panel((height, width), _OPACITY, radius_px=round(capital * 0.6))
     x = padding
     class_id = 0
+    ends = []
     for column, column_width in zip(columns, widths, strict=True):
         for row, name in enumerate(column):
             y = padding + row * pitch
@@ -105,6 +148,7 @@ def _build(palette: npt.NDArray[np.uint8], names: tuple[str, ...], capital: int)
             panel.swatch(x, y, swatch, (blue, green, red))
             baseline = y + (swatch + capital) // 2
             panel.text(name, x + swatch + gap, baseline, capital, _TEXT_COLOUR)
+            ends.append((x + column_width, baseline))
             class_id += 1
         x += column_width + between
-    return panel
+    return _Plain(panel, ends)

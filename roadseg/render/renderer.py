@@ -184,13 +184,13 @@ class Renderer:
 
     def _draw_panels(self, left: Picture, right: Picture, hud: HudStats | None) -> None:
         """Head-up display and legend, in a picture or its halves."""
-        taken_hw = (0, 0)
+        taken_hw, shares = (0, 0), tuple[float, ...]()
         if self._hud is not None and hud is not None:
-            taken_hw = self._hud.draw(left, hud)
+            taken_hw, shares = self._hud.draw(left, hud), hud.shares
         # Doubt has no classes.
         if self._legend is not None and self.view != "doubt":
             shared = self.view != "side-by-side"
-            self._legend.draw(right, taken_hw if shared else (0, 0))
+            self._legend.draw(right, taken_hw if shared else (0, 0), shares)
 
 
 def _check_view(view: str) -> None:

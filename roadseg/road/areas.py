@@ -25,7 +25,7 @@ Points = Sequence[tuple[float, float]]
 Mask = npt.NDArray[np.uint8]
 """(h, w) uint8, 255 inside, else 0."""
 
-_SHIFT = 8  # OpenCV draws polygons in 1/256 pixels
+_MOST_FRACTION = 2
 
 
 def parse_points(text: str, picture_hw: tuple[int, int] | None = None) -> list[tuple[float, float]]:
@@ -33,7 +33,7 @@ def parse_points(text: str, picture_hw: tuple[int, int] | None = None) -> list[t
 
     Args:
         text: `X,Y` each, with spaces between them; fractions of the picture, or, when one is above
-            1, pixels.
+            2, pixels. Corners may lie outside of the picture.
         picture_hw: size of the picture that pixels refer to.
 
     Returns:
@@ -51,10 +51,11 @@ def parse_points(text: str, picture_hw: tuple[int, int] | None = None) -> list[t
         if match is None:
             raise UsageError(f"corner {number} is {pair!r}", fix="write X,Y, such as 0.5,1")
         points.append((float(match[1]), float(match[2])))
-    if any(value > 1 for point in points for value in point):
+    # A little above 1 is right of the picture or below it, where an area's corner may well lie.
+    if any(value > _MOST_FRACTION for point in points for value in point):
         if picture_hw is None:
             raise UsageError(
-                "corners above 1 are pixels, and the picture's size is unknown",
+                f"corners above {_MOST_FRACTION} are pixels, and the picture's size is unknown",
                 fix="write fractions of the picture, 0 to 1",
             )
         height, width = picture_hw

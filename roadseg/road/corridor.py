@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from roadseg.core.errors import UsageError
 from roadseg.core.types import Labels
+from roadseg.core.wording import option
 from roadseg.road.areas import Area, IgnoreMask, Mask, Points, counted
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.shares import Shares, shares
@@ -84,7 +86,15 @@ class Corridor(Area):
         Raises:
             UsageError: nothing of it lies in the picture.
         """
-        return cls(_trapezium(camera or FlatRoad(), width_m, far_m))
+        try:
+            return cls(_trapezium(camera or FlatRoad(), width_m, far_m))
+        except UsageError as exc:
+            raise UsageError(
+                f"the camera does not see the road up to {far_m:g} m ahead, where the corridor is",
+                fix=f"look at {option('--camera-height', 'METRES', parameter='camera_height_m')} "
+                f"and {option('--horizon', 'ROW')}, or give corners with "
+                + option("--corridor", "0.2,1 0.45,0.5 0.55,0.5 0.8,1", parameter="points"),
+            ) from exc
 
     def read(
         self,

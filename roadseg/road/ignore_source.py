@@ -4,7 +4,7 @@
     polygons.json:  {"polygons": [[[0, 1], [0.2, 0.9], [0.8, 0.9], [1, 1]]]}
     0,1 0.2,0.9 0.8,0.9 1,1; 0,0 0.3,0 0.3,0.05 0,0.05
 
-Corners are x and y, fractions of the picture, or pixels where one of a polygon's is above 1.
+Corners are x and y, fractions of the picture, or pixels where one of a polygon's is above 2.
 """
 
 from __future__ import annotations

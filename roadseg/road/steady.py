@@ -9,7 +9,9 @@ after, stand for election. A pixel and its four neighbours vote:
 - and the label that the pixel had before has a bonus.
 
 Slender things (poles, people on foot) would be outvoted by what they move across: where one is seen
-now, votes that do not follow the flow hardly count, and it has a bonus. Weights and slender classes
+now, votes that do not follow the flow hardly count, and it has a bonus. So has a sign or somebody
+on a bicycle that the flow confirms: seen now, and before or after where it was or will be. What
+drives has less of a bonus for the label before, since it would leave a trail. Weights and classes
 were searched for on rendered drives; docs/road.md has what they do to flicker and to accuracy.
 
 Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) at
@@ -17,6 +19,8 @@ half size. The flow to the next frame is that of the next frame to this one, tur
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -26,11 +30,19 @@ from roadseg.core.types import Image, Labels
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
 _BEFORE, _AFTER = 0.4, 0.5  # votes along the flow, where those around the pixel now weigh 1
-_STILL = 0.55  # votes at the same place before and after
+_STILL = 0.65  # votes at the same place before and after
 _SAME = 0.8  # bonus for the label before
 _SLENDER = 0.02  # of the last two where a slender thing is seen now
 _SEEN = 0.5  # bonus for a slender thing that is seen now
 _SLENDER_NAMES = ("pole", "pedestrian", "person")
+_CYCLES = ("bicyclist", "rider", "bicycle", "motorcycle")
+_SIGNS = ("sign", "traffic sign", "traffic light")
+_CONFIRMED = {**dict.fromkeys(_SIGNS, 1.0), **dict.fromkeys(_CYCLES, 0.8)}  # bonus by the flow
+_SAME_OF = {  # in place of the bonus for the label before
+    **dict.fromkeys(("car", "truck", "bus", "train"), 0.3),
+    **dict.fromkeys(_CYCLES, 0.5),
+    **dict.fromkeys(_SLENDER_NAMES, 0.0),
+}
 
 _LEAST_SIDE = 48  # DIS needs some pixels; smaller pictures are taken to stand still
 _MOST_CHANGED = 0.3  # a cut, rather than movement: there is nothing to learn from the frame before
@@ -55,18 +67,14 @@ class Steady:
            [3, 3]], dtype=uint8)
 
     Args:
-        words: what the ids mean; slender things are found by name.
+        words: what the ids mean; slender things and what drives are found by name.
     """
 
     def __init__(self, words: Vocabulary) -> None:
-        slender = np.zeros(256, bool)
-        for name in _SLENDER_NAMES:
-            if name in words.names:
-                slender[list(words.ids(name))] = True
-        self._still = np.where(slender, _SLENDER, 1).astype(np.float32)
-        # What is slender has no bonus: it would leave a trail.
-        self._same = np.where(slender, 0, _SAME).astype(np.float32)
-        self._seen = np.where(slender, _SEEN, 0).astype(np.float32)
+        self._still = _by_class(words, dict.fromkeys(_SLENDER_NAMES, _SLENDER), 1)
+        self._same = _by_class(words, _SAME_OF, _SAME)
+        self._seen = _by_class(words, dict.fromkeys(_SLENDER_NAMES, _SEEN), 0)
+        self._confirmed = _by_class(words, _CONFIRMED, 0)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._before: Labels | None = None  # steadied
         self._now: Labels | None = None
@@ -151,13 +159,26 @@ class Steady:
         last = candidates[3]
         bonus = self._same.take(last) * still
         winner, most = candidates[0], votes[0] + np.where(candidates[0] == last, bonus, 0)
-        most += self._seen.take(candidates[0])
+        most += self._seen.take(winner)
+        is_confirmed = (candidates[1] == winner) | (candidates[2] == winner)
+        most += self._confirmed.take(winner) * is_confirmed
         for candidate, count in zip(candidates[1:], votes[1:], strict=True):
             total = count + np.where(candidate == last, bonus, 0)
             # A tie leaves what the network says now.
             wins = total > most + 1e-4
             winner, most = np.where(wins, candidate, winner), np.where(wins, total, most)
         return winner
+
+
+def _by_class(
+    words: Vocabulary, of_names: Mapping[str, float], otherwise: float
+) -> npt.NDArray[np.float32]:
+    """(256,): a number for each class id, by the names that these classes have."""
+    table = np.full(256, otherwise, np.float32)
+    for name, number in of_names.items():
+        if name in words.classes.names:
+            table[list(words.ids(name))] = number
+    return table
 
 
 def _agreeing(labels: list[_Flat], places: list[_Places], candidates: list[_Flat]) -> _Flat:

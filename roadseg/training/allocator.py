@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     A training step allocates hundreds of megabytes and frees them again. By default glibc hands
     every large block back to the system at once, and the next step waits for each of its pages to
     be cleared and mapped anew: a tenth to a sixth of the time of a step with large pages, more
-    without them (docs/performance.md). Call it before PyTorch allocates anything, or large pages
+    without them (docs/speed.md). Call it before PyTorch allocates anything, or large pages
     are not asked for.
 
     Returns:

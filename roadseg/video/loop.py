@@ -136,7 +136,8 @@ class VideoLoop:
         self._errors = FirstError()
         self._stopped = False
         self._hud: HudStats | None = None
-        self._hud_since_s = 0.0
+        self._hud_since_s = self._hud_time_s = 0.0
+        self._hud_events: tuple[str, ...] = ()
 
     def run(self) -> RunStats:
         """Process the source to its end.
@@ -322,16 +323,21 @@ class VideoLoop:
         return Row(read, age_ms if self._ages else None, info.model if info else "")
 
     def _hud_stats(self, read: Read) -> HudStats:
-        now_s = self.meters.clock()
-        if self._hud is None or now_s - self._hud_since_s >= _HUD_INTERVAL_S:
+        # Digits stand for a while by the clock and in the video, which may be written much faster
+        # than it plays; events are shown in the frames in which they go on.
+        now_s, time_s = self.meters.clock(), read.frame.time_s
+        stands = now_s - self._hud_since_s < _HUD_INTERVAL_S
+        stands = stands and 0 <= time_s - self._hud_time_s < _HUD_INTERVAL_S
+        if self._hud is None or not stands or read.events != self._hud_events:
             info, recent = self.segmenter.backend_info, self.meters.recent
-            self._hud_since_s = now_s
+            self._hud_since_s, self._hud_time_s, self._hud_events = now_s, time_s, read.events
             self._hud = HudStats(
                 fps=recent.fps,
                 latency_ms=recent.latency_ms,
                 dropped=self._captured.dropped,
                 backend=info.name if info else "",
                 lines=() if self.reader is None else self.reader.hud_lines(read),
+                shares=read.shares,
             )
         return self._hud
 

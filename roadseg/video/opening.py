@@ -32,7 +32,7 @@ from roadseg.video.reading import Reader, ReadingOptions, Timeline
 _log = logging.getLogger(__name__)
 
 MOST_REUSE = 4
-"""Of labels that are carried further, too many are wrong; docs/performance.md has the figures."""
+"""Of labels that are carried further, too many are wrong; docs/speed.md has the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def open_video(
                 stack.enter_context(claimed_file(options.reading.events, option("--events")))
             if options.reading.timeline is not None:
                 stack.enter_context(claimed_file(options.reading.timeline, option("--timeline")))
-                timeline = Timeline(options.reading.timeline, reader.names)
+                timeline = Timeline(options.reading.timeline, reader.names, reader.hidden)
                 stack.callback(timeline.close, ok=False)
         sink = mask_sink = None
         # The loop closes its sinks; these calls then do nothing. They matter when it never runs.

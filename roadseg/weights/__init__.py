@@ -12,6 +12,7 @@ from roadseg.weights.manifest import (
     RungScores,
     load_manifest,
     write_ladder,
+    write_leave_one_drive_out,
     write_manifest_entry,
     write_temperature,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "resolve_model",
     "resolve_weights",
     "write_ladder",
+    "write_leave_one_drive_out",
     "write_manifest_entry",
     "write_temperature",
 ]

@@ -18,6 +18,9 @@
 A `temperature` beside them is what the network's scores are divided by before softmax, so that
 confidence is what it says; see `roadseg.evaluation.temperature`.
 
+`leave_one_drive_out` has the results of `roadseg crossval` for the recipes behind the weights: what
+such training is worth on drives that it has not seen, which validation does not tell.
+
 `files` is by runtime. The first part is the file that the runtime is given; further parts lie
 beside it. Paths are relative to the manifest. `training` and `validation` hold whatever is known;
 `ladder` is the model at smaller and larger inputs: what it costs there, and how it scores; it goes
@@ -92,6 +95,7 @@ class ManifestEntry:
     validation: Mapping[str, Any]
     ladder: tuple[RungScores, ...] = ()
     temperature: float = 1.0
+    leave_one_drive_out: tuple[Mapping[str, Any], ...] = ()
     name: str = ""
 
 
@@ -193,6 +197,23 @@ def write_temperature(name: str, temperature: float, *, directory: Path = WEIGHT
         SinkError: the manifest cannot be written.
     """
     _replace(name, "temperature", temperature, directory)
+
+
+def write_leave_one_drive_out(
+    name: str, results: Sequence[Mapping[str, Any]], *, directory: Path = WEIGHTS_DIR
+) -> None:
+    """Replace what cross-validation says of a model that a folder's manifest has.
+
+    Args:
+        name: of the model.
+        results: of each recipe, as `tools.leave_one_drive_out` makes them.
+        directory: where the manifest is.
+
+    Raises:
+        ModelError: the manifest is damaged, or lacks the model.
+        SinkError: the manifest cannot be written.
+    """
+    _replace(name, "leave_one_drive_out", [dict(each) for each in results], directory)
 
 
 def sha256_of(path: Path) -> str:

@@ -10,12 +10,14 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from roadseg.archive.cluster import connection as ray_connection
 from roadseg.archive.cluster.connection import connected
 from roadseg.archive.ledger import archive_rows
 from roadseg.archive.result import ClipResult
@@ -227,6 +229,49 @@ def test_a_cluster_that_is_not_there_is_an_error_at_once(
     refusal = pytest.raises(BackendError, match=f"no Ray cluster answers at {address} .*ray start")
     with refusal, connected(Cluster(address), 1.0):
         raise AssertionError("it is there")
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is not Ray"),
+        (b"\0\0", "what answers there is not Ray"),
+        (b"", "what answers there is not Ray"),
+        (None, "what listens there does not answer"),
+    ],
+)
+def test_what_is_not_ray_is_an_error_within_seconds(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, reason: str
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", None)
+    monkeypatch.setattr("roadseg.archive.cluster.connection._PROBE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                if answer is None:
+                    connection.recv(100)  # until the other side goes
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        refusal = pytest.raises(
+            BackendError, match=rf"no Ray cluster answers at {address} \({reason}\): start one"
+        )
+        with refusal, connected(Cluster(address), 1.0):
+            raise AssertionError("it is there")
+        thread.join()
+
+
+@needs_ray
+def test_ray_itself_is_known_as_such(two_cores: None) -> None:
+    ray_connection._probe(ray.get_runtime_context().gcs_address)
 
 
 def test_without_ray_its_extra_is_named(spec: ClipSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,17 @@ import pytest
 
 from roadseg.archive import remote
 from roadseg.archive.clip import Clip
+from roadseg.archive.drives.join import join_clips
 from roadseg.archive.finding import find_clips
 from roadseg.archive.identity import identity, identity_of
 from roadseg.archive.ledger import archive_rows
-from roadseg.archive.process import process_clip
+from roadseg.archive.process import ClipWorker, process_clip
 from roadseg.archive.remote import fetched, is_remote
 from roadseg.archive.run import process_archive
 from roadseg.archive.spec import ArchiveSpec, ClipSpec
 from roadseg.core.errors import BackendError, SinkError, SourceError
 from tests.archive.test_process import digests
+from tests.support.clips import write_clip
 
 fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'roadseg[remote]'")
 
@@ -197,3 +199,33 @@ def test_fsspec_itself_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(BackendError, match=r"pip install 'roadseg\[remote\]'"):
         names("s3://bucket/a.mp4")
+
+
+def test_remote_clips_of_one_drive_are_joined_like_local_ones(
+    spec: ClipSpec, tmp_path: Path, scratch: Path
+) -> None:
+    card = tmp_path / "card"
+    card.mkdir()
+    # Headers at the end, as recorders write them, and at the front.
+    for second, at_front in ((0, False), (2, True), (4, False)):
+        write_clip(card / f"20250101_12000{second}.mp4", frames=50, faststart=at_front)
+    write_clip(card / "20250102_090000.mp4", frames=5)
+    (card / "20250101_120006.mp4").write_bytes(b"no video")
+    system = fsspec.filesystem("memory")
+    system.put(f"{card}/", "/card", recursive=True)
+    try:
+        near = join_clips(find_clips([str(card)], tmp_path / "x").clips)
+        far = join_clips(find_clips(["memory://card"], tmp_path / "x").clips)
+        assert [clip.part_names for clip in far] == [clip.part_names for clip in near]
+        assert [len(clip.files) for clip in far] == [3, 1, 1]
+        assert far[0].parts[0] == "memory:///card/20250101_120000.mp4"
+        with ClipWorker(spec) as worker:
+            expected = digests(spec.output / worker(near[0]).name)
+            result = worker(far[0])
+        assert (result.state, result.frames_out, result.parts) == ("done", 150, far[0].parts)
+    finally:
+        system.rm("/card", recursive=True)
+    found = digests(spec.output / result.name)
+    del expected["clip.json"], found["clip.json"]  # the paths are in there
+    assert found == expected
+    assert [path for path in scratch.rglob("*") if path.is_file()] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers.__main__ import CLIP, frames_of, milliseconds, ours
+from benchmarks.peers.compare import CLIP, frames_of, milliseconds, ours
 from benchmarks.peers.pidnet import PIDNetS
 
 

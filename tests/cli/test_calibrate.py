@@ -60,8 +60,14 @@ def test_labelled_frames(
 
 
 def test_frames_without_labels(
-    weights: Path, tiny_camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path,
+    tiny_camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # Ranking itself: tests/quantize/test_sensitivity.py.
+    monkeypatch.setattr("roadseg.quantize.search.rank_layers", lambda *_, **__: ["classifier"])
     path = tmp_path / "a.json"
     assert calibrate(weights, tiny_camvid / "train", path, "--frames", "3", "--force") == 0
     lines = capsys.readouterr().out.splitlines()

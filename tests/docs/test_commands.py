@@ -267,6 +267,12 @@ def test_other_programs_exist(command: Command, monkeypatch: pytest.MonkeyPatch)
     assert end.value.code == 0
 
 
+def test_the_readme_has_a_line_for_every_command() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    named = re.findall(r"^\| `roadseg ([a-z-]+)` \|", readme, re.MULTILINE)
+    assert sorted(named) == sorted(group().commands)
+
+
 @pytest.mark.parametrize("page", sorted({each.page for each in RUN}))
 def test_commands_of_the_page_run(
     page: str,

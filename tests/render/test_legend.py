@@ -95,9 +95,9 @@ def test_the_bitmap_is_built_once_per_size(monkeypatch: pytest.MonkeyPatch) -> N
     built: list[int] = []
     original = legend_module._build
 
-    def counting(palette: np.ndarray, names: tuple[str, ...], capital: int) -> object:
+    def counting(palette: np.ndarray, names: tuple[str, ...], capital: int, slot: int) -> object:
         built.append(capital)
-        return original(palette, names, capital)
+        return original(palette, names, capital, slot)
 
     monkeypatch.setattr(legend_module, "_build", counting)
     legend = Legend(palette_bgr("camvid"))
@@ -135,3 +135,34 @@ def test_many_classes_stand_in_more_columns(hw: tuple[int, int]) -> None:
         assert whole.any()
         lefts.append(int(np.nonzero(whole)[1].min()))
     assert [lefts.count(x) for x in sorted(set(lefts))] == [13, 13, 11]
+
+
+def with_shares(hw: tuple[int, int], shares: tuple[float, ...], taken_w: int = 0) -> np.ndarray:
+    image_bgr = np.full((*hw, 3), 119, np.uint8)
+    Legend(palette_bgr("camvid")).draw(image_bgr, (taken_w // 2, taken_w), shares)
+    return image_bgr
+
+
+@pytest.mark.parametrize("hw", [(360, 480), (540, 960), (1080, 1920)])
+def test_shares_stand_behind_the_names_and_nothing_moves_when_they_change(
+    hw: tuple[int, int],
+) -> None:
+    plain = np.nonzero((drawn(hw) != 119).any(axis=2))
+    few, many = (with_shares(hw, (share,) * 12) for share in (0.01, 1.0))
+    boxes = []
+    for picture in (few, many):
+        rows, columns = np.nonzero((picture != 119).any(axis=2))
+        boxes.append((rows.min(), rows.max(), columns.min(), columns.max()))
+    assert boxes[0] == boxes[1]
+    assert boxes[0][:2] == (plain[0].min(), plain[0].max())
+    assert boxes[0][2] < plain[1].min()
+    changed = np.nonzero((few != many).any(axis=2))[1]
+    assert changed.size
+    assert (few != with_shares(hw, (float("nan"),) * 12)).any()
+
+
+def test_without_room_for_shares_the_legend_has_none() -> None:
+    hw, taken_w = (240, 320), 130
+    plain = with_shares(hw, (), taken_w)
+    assert (plain != 119).any()
+    np.testing.assert_array_equal(with_shares(hw, (0.5,) * 11, taken_w), plain)

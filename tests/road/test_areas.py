@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import UsageError
-from roadseg.road import Area, IgnoreMask, parse_points
+from roadseg.road import Area, Corridor, IgnoreMask, parse_points
 
 HALF = [(0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0)]
 
@@ -122,3 +122,9 @@ def test_polygons_fit_every_size() -> None:
     for height in (2, 10, 352):
         assert (mask.counts((height, 3))[: height // 2] == 255).all()
         assert (mask.counts((height, 3))[height // 2 :] == 0).all()
+
+
+def test_corners_a_little_outside_of_the_picture_are_no_pixels() -> None:
+    points = parse_points("-0.3,1.2 0.5,0.4 1.3,1.2", picture_hw=(240, 320))
+    assert points == [(-0.3, 1.2), (0.5, 0.4), (1.3, 1.2)]
+    assert Corridor(points).mask((10, 10))[-1].all()

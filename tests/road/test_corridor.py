@@ -87,3 +87,9 @@ def test_the_corridor_ahead_has_the_width_of_a_lane() -> None:
 def test_corridor_outside_the_picture_is_refused() -> None:
     with pytest.raises(UsageError, match="corridor lies outside the picture"):
         Corridor([(1.2, 1), (1.3, 0.5), (1.4, 1)])
+
+
+@pytest.mark.parametrize("camera", [FlatRoad(camera_height_m=100), FlatRoad(horizon=0.997)])
+def test_a_camera_that_sees_none_of_it_is_named_as_the_reason(camera: FlatRoad) -> None:
+    with pytest.raises(UsageError, match="does not see the road up to 30 m ahead"):
+        Corridor.ahead(camera)

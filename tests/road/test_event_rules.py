@@ -7,8 +7,9 @@ import pytest
 
 from roadseg.core.errors import UsageError
 from roadseg.core.labels import ClassSet, distinct_colours
-from roadseg.road import Vocabulary, parse_rule
-from roadseg.road.events.conditions import Joined, Measure, Not, can_hold
+from roadseg.road import Corridor, EventWatch, FlatRoad, IgnoreMask, Vocabulary, parse_rule
+from roadseg.road.events.conditions import Joined, Measure, Not
+from roadseg.road.events.possible import can_hold
 
 SHARE = Measure("share", "pedestrian", "corridor")
 CARS = Measure("count", "car", "frame")
@@ -126,6 +127,13 @@ def test_a_class_that_the_model_lacks_says_how_to_map_it() -> None:
         "count of car > 1 and count of car < 2",
         "distance to car < 5m and not distance to car <= 7m",
         "car > 2% and not (car > 1% and sky >= 0%)",
+        "car > 50% and road > 50%",
+        "car > 33.3% and road > 33.3% and sky > 33.4%",
+        "pedestrian > 20% and people < 10%",
+        "people > 50% and pedestrian < 10% and bicyclist < 10%",
+        "people > 60% and vehicles > 60%",
+        "count of car > 0 and car <= 0%",
+        "distance to car < 10m and vehicles <= 0%",
     ],
 )
 def test_what_can_never_be_true_is_refused_and_its_opposite_too(
@@ -147,13 +155,19 @@ def test_what_can_never_be_true_is_refused_and_its_opposite_too(
         "count of car > 1 and count of car < 3",
         "distance to car < 5m and distance to car > 7px",
         "car > 2% and not (car > 1% and sky > 10%)",
+        "car >= 50% and road >= 50%",
+        "car > 33.3% and road > 33.3% and sky > 33.3%",
+        "pedestrian < 10% and people > 20%",
+        "car in corridor > 60% and road > 60%",
+        "count of car <= 0 and car > 0%",
+        "distance to car > 10m and car <= 0%",
     ],
 )
 def test_what_can_be_true_is_taken(words: Vocabulary, text: str) -> None:
     parse_rule(f"a: {text}", words)
 
 
-def test_possible_is_what_some_frame_meets() -> None:
+def test_possible_is_what_some_frame_meets(words: Vocabulary) -> None:
     """Random expressions of two measures, against all that two measures can be."""
     from roadseg.road.events.conditions import Condition
 
@@ -179,9 +193,47 @@ def test_possible_is_what_some_frame_meets() -> None:
     for _ in range(400):
         when = expression(3)
         possible = any(when.holds(frame) for frame in frames)
-        assert can_hold(when) == possible, when
+        assert can_hold(when, words) == possible, when
         answers.add(possible)
     assert answers == {False, True}
+
+
+def test_shares_that_a_frame_has_are_possible_together(words: Vocabulary) -> None:
+    """Rules about classes and groups that overlap, written so that a random frame meets them."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        each = rng.dirichlet(np.full(words.classes.num_classes, 0.3))
+        conditions = []
+        for name in rng.choice(words.names, 4, replace=False):
+            share = each[list(words.ids(name))].sum() * 100
+            low, high = f"{name} >= {share - 0.01:.4f}%", f"{name} <= {share + 0.01:.4f}%"
+            conditions.append(high if share < 0.02 else low if rng.random() < 0.5 else high)
+        parse_rule("a: " + " and ".join(conditions), words)
+
+
+@pytest.mark.parametrize(
+    ("rule", "column"),
+    [("distance to car < 2.9m", 22), ("car > 5% or distance to car in corridor <= 2m", 47)],
+)
+def test_nothing_is_nearer_than_the_camera_sees(words: Vocabulary, rule: str, column: int) -> None:
+    camera = FlatRoad()  # sees the road from 3.0 m on
+    message = rf"column {column}: in \w+ nothing is nearer than 3.0 m"
+    with pytest.raises(UsageError, match=message):
+        EventWatch([f"a: {rule}"], words, camera=camera)
+    EventWatch([f"a: {rule}"], words, camera=FlatRoad(camera_height_m=0.8))
+    EventWatch([f"a: {rule}"], words, camera=camera, check_metres=False)
+
+
+def test_what_begins_further_up_is_further_away(words: Vocabulary) -> None:
+    bonnet = IgnoreMask.from_polygons([[(0, 0.8), (1, 0.8), (1, 1), (0, 1)]])
+    rule = "a: distance to car < 4m"
+    with pytest.raises(UsageError, match="nothing is nearer than 4.8 m"):
+        EventWatch([rule], words, ignore=bonnet)
+    upper = Corridor([(0.4, 0.8), (0.6, 0.8), (0.5, 0.5)])
+    with pytest.raises(UsageError, match="in corridor nothing is nearer than 4.8 m"):
+        EventWatch(["a: distance to car in corridor < 4m"], words, [upper])
+    with pytest.raises(UsageError, match="always true"):
+        EventWatch(["a: distance to car > 2m"], words)
 
 
 def test_a_rule_too_large_to_look_through_is_taken(words: Vocabulary) -> None:

@@ -68,7 +68,7 @@ def test_files_that_are_none_are_refused_in_a_line(tmp_path: Path, content: str)
         ("0,1 1,1", "ignored area 1 has 2 corners"),
         ("0,0.5 1,0.5 1,1; 0,1", "ignored area 2 has 1 corners"),
         ("0,0.5 1,0.5 1,1; 0,1 1", "ignored area 2: corner 2 is '1': write X,Y"),
-        ("0,0 60,0 60,40", "corners above 1 are pixels"),
+        ("0,0 60,0 60,40", "corners above 2 are pixels"),
         ("2,2 3,2 3,3", None),
         ("none.json", "cannot read the ignore mask none.json"),
         ("none.png", "cannot read the ignore mask none.png"),

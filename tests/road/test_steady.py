@@ -78,6 +78,21 @@ def test_a_pole_that_moves_stays_whole_and_leaves_no_trail() -> None:
         assert ((steadied == 2) == (true == 2)).mean() > 0.999
 
 
+def test_a_sign_that_the_flow_confirms_stays_and_a_speck_of_one_does_not() -> None:
+    world = texture((120, 400))
+    frames, labels = [], []
+    for i in range(12):
+        left = 6 * i
+        frames.append(np.ascontiguousarray(world[:, 100 - left : 260 - left]))
+        each = np.full((120, 160), 1, np.uint8)
+        each[40:48, 40 + left : 48 + left] = 6
+        labels.append(each)
+    true = [each.copy() for each in labels]
+    labels[6][80:82, 100:102] = 6
+    for steadied, each in zip(run(frames, labels), true, strict=True):
+        assert ((steadied == 6) == (each == 6)).all()
+
+
 def test_a_person_who_appears_is_there_at_once() -> None:
     frames = [texture((120, 160))] * 6
     labels = [np.full((120, 160), 3, np.uint8) for _ in range(6)]

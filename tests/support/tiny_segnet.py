@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 class TinySegNet(nn.Module):
     """Two pools, two unpools, one skip connection, batch normalisation: SegNet in miniature."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.first = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
@@ -25,7 +25,7 @@ class TinySegNet(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
         self.third = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
         self.fourth = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
-        self.classifier = nn.Conv2d(8, NUM_CLASSES, 3, padding=1)
+        self.classifier = nn.Conv2d(8, num_classes, 3, padding=1)
         self.pool = MaxPoolIndices()
         self.unpool = IndexUnpool()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from roadseg import models
 from roadseg.core.errors import ModelError
 from roadseg.training import guard as guard_module
 from roadseg.training import learner, trainer
 from roadseg.training.checkpoint import CheckpointWriter
 from roadseg.training.guard import Guard
 from roadseg.training.progress import EpochEnd, TrainingProgress
+from tests.support.tiny_segnet import TinySegNet
 
 Make = Callable[..., Any]
 
@@ -32,6 +35,13 @@ def first_alarm(watching: Guard, losses: Iterable[float]) -> int | None:
         if watching.watch(epoch, loss) is not None:
             return epoch
     return None
+
+
+@pytest.fixture
+def run(run: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Of a tiny network: what is tested is when a run goes back, not what it learns."""
+    monkeypatch.setitem(models._BUILDERS, "tiny", TinySegNet)
+    return functools.partial(run, model="tiny")
 
 
 @pytest.fixture

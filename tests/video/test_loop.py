@@ -179,6 +179,21 @@ def test_the_renderer_gets_rate_latency_and_backend():
     assert len({id(stats) for stats in seen}) < len(seen), "digits must stand long enough to read"
 
 
+def test_read_outs_follow_the_video_and_not_the_clock():
+    seen = []
+    renderer = Renderer(hud=False, legend=False)
+
+    def render(image_bgr, label_map, hud, left_out, doubt):
+        seen.append(hud)
+        return renderer(image_bgr, label_map, hud)
+
+    # Frames are worked on in no time at all, and play for 25 in a second.
+    meters = Meters(clock=lambda: 0.0)
+    source = FakeSource(60)
+    make_loop(source, sink=FakeSink(), renderer=render, meters=meters).run()
+    assert 60 / 25 / 0.25 - 1 <= len({id(stats) for stats in seen}) <= 60 / 25 / 0.25 + 1
+
+
 # Whether it keeps up.
 
 

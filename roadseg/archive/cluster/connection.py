@@ -16,6 +16,11 @@ from roadseg.core.errors import BackendError, first_line, os_reason
 from roadseg.core.wording import option
 
 _PROBE_S = 5.0
+# How every connection of gRPC begins (RFC 9113, 3.4): a greeting, and a frame of settings without
+# any. The answer is a frame of settings, too.
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_FRAME_HEADER_BYTES = 9
+_SETTINGS = 4
 # Rows are names and results: no frame is ever in the object store. Ray takes no less than 75 MB.
 _STORE_BYTES = 128 * 2**20
 
@@ -93,17 +98,40 @@ def workers_that_fit(cpus: float, gpus: float) -> int:
 
 
 def _probe(address: str) -> None:
-    """Ask for a connection: Ray itself waits for two minutes.
+    """Ask for a connection, and what answers for its protocol: Ray itself waits for two minutes.
 
     Raises:
-        BackendError: nothing answers.
+        BackendError: nothing answers, or something that cannot be Ray.
     """
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _PROBE_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _PROBE_S) as connection:
+            # With TLS the first words are others.
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("0", "false"):
+                _greet(connection)
     except (OSError, OverflowError) as exc:
         reason = os_reason(exc) if isinstance(exc, OSError) else str(exc)
         raise _unreachable(address, reason) from exc
+
+
+def _greet(connection: socket.socket) -> None:
+    """Make sure that the other side speaks the protocol that Ray speaks.
+
+    Raises:
+        OSError: it does not.
+    """
+    connection.sendall(_GREETING)
+    answer = b""
+    while len(answer) < _FRAME_HEADER_BYTES:
+        try:
+            more = connection.recv(_FRAME_HEADER_BYTES - len(answer))
+        except TimeoutError as exc:
+            raise OSError("what listens there does not answer") from exc
+        if not more:
+            break
+        answer += more
+    if answer[3:4] != bytes([_SETTINGS]):
+        raise OSError("what answers there is not Ray")
 
 
 def _unreachable(address: str, reason: str) -> BackendError:

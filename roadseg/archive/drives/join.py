@@ -8,11 +8,15 @@ from pathlib import Path
 
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.drives.find import Drive, Recording, by_camera, find_drives
+from roadseg.archive.remote import is_remote, opened
 from roadseg.core.errors import SourceError
 from roadseg.media.clip_facts import ClipFacts, clip_facts
 
 # Names have whole seconds, and durations leave the last picture out.
 _WORTH_A_NOTE_S = 1.5
+
+# The headers of a three-minute clip are about as large.
+_AHEAD_BYTES = 256 * 1024
 
 
 def join_clips(clips: Sequence[Clip], stream: int | None = None) -> list[Clip]:
@@ -29,17 +33,18 @@ def join_clips(clips: Sequence[Clip], stream: int | None = None) -> list[Clip]:
     alone = {each[0] for each in by_camera(by_path).values() if len(each) == 1}
     # The headers of a clip that has no neighbour do not matter.
     recordings = [
-        Recording(path, None if path in alone else _facts(Path(path), stream)) for path in by_path
+        Recording(path, None if path in alone else _facts(path, stream)) for path in by_path
     ]
     return [_joined(drive, by_path) for drive in find_drives(recordings)]
 
 
-def _facts(path: Path, stream: int | None) -> ClipFacts | None:
+def _facts(path: str, stream: int | None) -> ClipFacts | None:
     """None for a folder of pictures, and for what cannot be read, which will say why itself."""
-    if path.is_dir():
-        return None
     try:
-        return clip_facts(path, stream)
+        if is_remote(path):
+            with opened(path, ahead_bytes=_AHEAD_BYTES) as (file, _size):
+                return clip_facts(path, stream, file=file)
+        return None if Path(path).is_dir() else clip_facts(Path(path), stream)
     except SourceError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.archive.result import ClipResult
-from roadseg.core.errors import RoadsegError, SinkError
+from roadseg.core.errors import RoadsegError, SinkError, SourceError
 from roadseg.core.files import write_bytes, write_json
 from roadseg.core.records import read_record
+from roadseg.media.gps.clip import driven_m
+from roadseg.media.gps.sidecar import sidecar_of
 from roadseg.media.mask_video import MaskVideo
 from roadseg.media.thumbnails import thumbnails
 from roadseg.video.reading.parquet import read_rows
@@ -29,12 +31,13 @@ from roadseg.video.reading.table import intervals
 BINS = 48
 """Parts of a clip's time: a bar of them is as wide as a thumbnail."""
 
-_VERSION = 1
+_VERSION = 2
 _WIDTH = 240
 _JPEG_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 78]
 _FIX = "free the space it needs; the results are complete without a report"
 _LEAST_SHARE = 0.005  # a class that covers less of a clip has no place in its bar
 _SHARE = "share_"
+_NO_TRACK = "its way is not known"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Digest:
             nothing is known of the shares.
         events: name, first and last second.
         picture: there is a thumbnail.
+        driven_m: how long the way was, by GPS; None where that is not known.
+        tracks: the files with tracks beside the clip when `driven_m` was found out; None where the
+            clip was not there.
         notes: what could not be read, one line each.
         version: of this record.
     """
@@ -55,6 +61,8 @@ class Digest:
     bars: dict[str, list[int]] = field(default_factory=dict)
     events: tuple[tuple[str, float, float], ...] = ()
     picture: bool = False
+    driven_m: float | None = None
+    tracks: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     version: int = _VERSION
 
@@ -87,11 +95,14 @@ class Digests:
         path = self._folder / f"{_key(result)}.json"
         picture = self.picture(result)
         self._used |= {path.name, picture.name}
-        with contextlib.suppress(OSError, SinkError):
-            kept = read_record(path, Digest, SinkError, fix="")
-            if kept.version == _VERSION and (picture.is_file() or not kept.picture):
-                return kept
-        digest = self._make(result, picture)
+        tracks = _tracks(result)
+        digest = self._kept(path, picture)
+        if digest is None:
+            digest = self._make(result, picture)
+        elif tracks is None or tracks == digest.tracks:
+            return digest
+        if tracks is not None:
+            digest = _with_way(digest, result, tracks)
         write_json(path, asdict(digest), fix=_FIX)
         return digest
 
@@ -105,6 +116,13 @@ class Digests:
             if path.name not in self._used:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+    def _kept(self, path: Path, picture: Path) -> Digest | None:
+        with contextlib.suppress(OSError, SinkError):
+            kept = read_record(path, Digest, SinkError, fix="")
+            if kept.version == _VERSION and (picture.is_file() or not kept.picture):
+                return kept
+        return None
 
     def _make(self, result: ClipResult, picture: Path) -> Digest:
         notes: list[str] = []
@@ -194,6 +212,43 @@ class Digests:
             path, cv2.imencode(".jpg", image, _JPEG_QUALITY)[1].tobytes(), fix=_FIX, sync=False
         )
         return True
+
+
+def _tracks(result: ClipResult) -> tuple[str, ...] | None:
+    """The files with tracks beside a clip, as they are now: they often come later than the clip.
+
+    Returns:
+        Name, size and time of each; None where the clip, or one file of a drive, is not there.
+    """
+    tracks = []
+    try:
+        for file in map(Path, result.parts or (result.clip,)):
+            if not file.is_file():
+                return None
+            sidecar = sidecar_of(file)
+            if sidecar is not None:
+                stat = sidecar.stat()
+                tracks.append(f"{sidecar.name} {stat.st_size} {stat.st_mtime_ns}")
+    except OSError:
+        return None
+    return tuple(tracks)
+
+
+def _with_way(digest: Digest, result: ClipResult, tracks: tuple[str, ...]) -> Digest:
+    """With the way of a clip, or of all files of a drive whose way is known."""
+    notes = [note for note in digest.notes if not note.startswith(_NO_TRACK)]
+    ways = [_way(Path(file), notes) for file in result.parts or (result.clip,)]
+    known = [each for each in ways if each is not None]
+    whole = round(sum(known), 1) if known else None
+    return replace(digest, driven_m=whole, tracks=tracks, notes=tuple(notes))
+
+
+def _way(clip: Path, notes: list[str]) -> float | None:
+    try:
+        return driven_m(clip)
+    except SourceError as exc:
+        notes.append(f"{_NO_TRACK} ({exc.what})")
+        return None
 
 
 def _pictures_of(output: Path, result: ClipResult) -> Path | None:

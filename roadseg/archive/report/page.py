@@ -96,6 +96,9 @@ def _tiles(totals: Totals) -> list[tuple[str, str]]:
         (f"{sum(totals.events.values()):,}", "events"),
         (size(totals.bytes), "of results"),
     ]
+    if totals.with_way:
+        of = "" if totals.with_way == totals.done else f", {totals.with_way:,} of the clips"
+        tiles.insert(2, (kilometres(totals.driven_m), f"by GPS{of}"))
     if totals.failed:
         tiles.insert(1, (f"{totals.failed:,}", "failed"))
     if totals.lost:
@@ -129,6 +132,7 @@ def _card(card: ClipCard, classes: list[str], events: list[str]) -> dict[str, An
         "duration": round(result.duration_s, 1),
         "frames": result.frames_out,
         "lost": result.frames_lost,
+        "way": "" if digest.driven_m is None else kilometres(digest.driven_m),
         "files": card.files if card.files > 1 else 0,
         "video": card.video,
         "picture": card.picture,
@@ -153,6 +157,15 @@ def hours(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:,.1f} h"
+
+
+def kilometres(metres: float) -> str:
+    """A way, for people.
+
+    >>> kilometres(322.4), kilometres(51_980), kilometres(1_234_500)
+    ('0.3 km', '52.0 km', '1,234 km')
+    """
+    return f"{metres / 1000:.1f} km" if metres < 999_500 else f"{metres / 1000:,.0f} km"
 
 
 def size(count: float) -> str:

@@ -16,6 +16,7 @@ class Totals:
     Attributes:
         done, failed, parts: clips by what became of them; parts are clips of a drive beside its
             first one.
+        driven_m, with_way: how long the ways are, and of how many clips they are known.
         played_s: how long all clips that are done play.
         frames, lost: frames of theirs, delivered and lost.
         bytes: of all results.
@@ -27,6 +28,8 @@ class Totals:
     done: int = 0
     failed: int = 0
     parts: int = 0
+    driven_m: float = 0.0
+    with_way: int = 0
     played_s: float = 0.0
     frames: int = 0
     lost: int = 0
@@ -51,6 +54,9 @@ class Totals:
         self.seconds += result.seconds or 0.0
         if result.state != "done":
             return
+        if digest.driven_m is not None:
+            self.driven_m += digest.driven_m
+            self.with_way += 1
         self.played_s += result.duration_s
         self.frames += result.frames_out
         self.lost += result.frames_lost

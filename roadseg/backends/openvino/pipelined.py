@@ -25,7 +25,7 @@ from roadseg.core.backend import check_batch
 from roadseg.core.errors import BackendError
 
 STREAMS = 2
-"""Into so many the threads are divided; docs/performance.md has the figures."""
+"""Into so many the threads are divided; docs/speed.md has the figures."""
 
 
 @dataclass(eq=False)

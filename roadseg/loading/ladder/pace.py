@@ -16,7 +16,7 @@ MARGIN = 1.2
 
 BESIDE_MS = 4.5
 """Processor time beside the network of a frame that is decoded, drawn and encoded, whatever its
-size; measured on two cores of an EPYC (Zen 4), see docs/performance.md."""
+size; measured on two cores of an EPYC (Zen 4), see docs/speed.md."""
 
 PLANAR_MS_PER_MEGAPIXEL = 10.5
 """What comes on top of `BESIDE_MS` where pictures stay in the planes that they are stored in."""

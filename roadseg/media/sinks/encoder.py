@@ -17,7 +17,7 @@ __all__ = ["add_video_stream", "best_encoder"]
 
 # Encoder and inference share the cores: what one takes the other lacks. ultrafast alone leaves
 # blocks in skies and roads; with the deblocking filter and CABAC it does not, at less size than
-# superfast on motorways and a quarter more in towns. docs/performance.md has the figures.
+# superfast on motorways and a quarter more in towns. docs/speed.md has the figures.
 # Without B-frames, which ultrafast has not, no picture is held back and times start at 0.
 _X264_OPTIONS = {"preset": "ultrafast", "crf": "23", "x264-params": "deblock=0,0:cabac=1"}
 

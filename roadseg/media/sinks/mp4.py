@@ -145,10 +145,12 @@ class Mp4Sink:
         self._container.metadata.update(kept_tags(self._source.tags))
         self._add_sound(self._container)
         self._add_companions(self._container)
-        # They are used when the first packet is written.
         begins_s = Fraction(0) if self._audio is None else self._audio.begins_s
         soon = begins_s is not None and begins_s <= _SOUND_SOON_S
         self._container.options.update(_WITH_SOUND if soon else _SOUND_LATER)
+        # Where the disk refuses the header, there is no stream to end: a second attempt to write
+        # a header ends the process.
+        self._container.start_encoding()
         return stream
 
     def _add_sound(self, container: OutputContainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ _LOOK_AHEAD = 16
 _GATHERED_BYTES = 1 << 14
 
 _PACKETS_TO_LEARN_FROM = 500
+
+# While a description is read, what FFmpeg says in other threads goes to Python's logging, which
+# prints what has no handler.
+logging.getLogger("libav").addHandler(logging.NullHandler())
 
 _PCM_LAYOUTS = {3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1", 16: "hexadecagonal"}
 

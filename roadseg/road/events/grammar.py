@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from roadseg.core.errors import UsageError
@@ -29,8 +29,8 @@ from roadseg.road.events.conditions import (
     Measure,
     Not,
     Rule,
-    can_hold,
 )
+from roadseg.road.events.possible import can_hold
 from roadseg.road.vocabulary import Vocabulary
 
 _TOKEN = re.compile(
@@ -55,7 +55,12 @@ class _Token:
     column: int  # from 1
 
 
-def parse_rule(text: str, words: Vocabulary, regions: Collection[str] = ("corridor",)) -> Rule:
+def parse_rule(
+    text: str,
+    words: Vocabulary,
+    regions: Collection[str] = ("corridor",),
+    nearest_m: Mapping[str, float] | None = None,
+) -> Rule:
     """Read an event rule.
 
     >>> rule = parse_rule("walker: pedestrian in corridor > 0.5% for 0.3s", Vocabulary())
@@ -69,20 +74,28 @@ limit=0.005)
         text: the rule; see the module.
         words: the classes and groups that there are.
         regions: names of regions, beside `frame`.
+        nearest_m: metres to the nearest road that is seen in each region; what is said to be
+            nearer can never be. Nothing is known of regions that are not in it.
 
     Raises:
         UsageError: one line with the column of the mistake, counted from 1: the rule is not of the
             grammar, names a class, group or region that is not there, or can never be true, or
             never be false.
     """
-    return _Parser(text, words, regions).rule()
+    return _Parser(text, words, regions, nearest_m or {}).rule()
 
 
 class _Parser:
     """Recursive descent: a method for each line of the grammar."""
 
-    def __init__(self, text: str, words: Vocabulary, regions: Collection[str]) -> None:
-        self.text, self.words = text, words
+    def __init__(
+        self,
+        text: str,
+        words: Vocabulary,
+        regions: Collection[str],
+        nearest_m: Mapping[str, float],
+    ) -> None:
+        self.text, self.words, self.nearest_m = text, words, nearest_m
         self.regions = ("frame", *(region for region in regions if region != "frame"))
         self.tokens = []
         for match in _TOKEN.finditer(text):
@@ -129,9 +142,9 @@ class _Parser:
         hold_off_s = self.time() if self.take("hold-off") else 0.0
         if self.next.kind != "end":
             raise self.expected("and, or, for, hold-off or the end")
-        if not can_hold(when):
+        if not can_hold(when, self.words, self.nearest_m):
             raise self.wrong("this can never be true", "change a number or a condition", start)
-        if not can_hold(Not(when)):
+        if not can_hold(Not(when), self.words, self.nearest_m):
             raise self.wrong(
                 "this is always true, and the event would never end",
                 "change a number or a condition",
@@ -184,14 +197,14 @@ class _Parser:
         sign = self.take(*_SIGNS)
         if sign is None:
             raise self.expected("in, >, >=, < or <=")
-        limit, unit = self.number(sign, kind)
+        limit, unit = self.number(sign, kind, region)
         if unit == "%":
             limit /= 100
         return Condition(
             Measure(unit if kind == "distance" else kind, what.text, region), sign.text, limit
         )
 
-    def number(self, sign: _Token, kind: str) -> tuple[float, str]:
+    def number(self, sign: _Token, kind: str, region: str) -> tuple[float, str]:
         """The number and its unit, which must be the measure's."""
         example = {"share": "0.5%", "count": "2", "distance": "10m or 40px"}[kind]
         token = self.next
@@ -217,6 +230,14 @@ class _Parser:
         if beyond or (limit < 0 and sign.text[0] == "<"):
             bound = f"{most} at most" if beyond else f"{least} at least"
             raise self.wrong(f"a {kind} like this can never be", f"compare it with {bound}", token)
+        nearest_m = self.nearest_m.get(region, 0.0) if given == "m" else 0.0
+        if sign.text[0] == "<" and limit < nearest_m:
+            raise self.wrong(
+                f"in {region} nothing is nearer than {nearest_m:.1f} m, where the camera first "
+                "sees the road",
+                "compare it with a larger distance",
+                token,
+            )
         return limit, given
 
     def time(self) -> float:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Labels
 from roadseg.road.areas import Area, IgnoreMask, counted
@@ -15,6 +17,9 @@ from roadseg.road.events.grammar import parse_rule
 from roadseg.road.events.readings import read_measures
 from roadseg.road.flat_road import FlatRoad
 from roadseg.road.vocabulary import Vocabulary
+
+_ANY_HW = (480, 640)
+_A_ROW = 0.01  # of the height: where a region begins depends a little on a label map's rows
 
 
 @dataclass(eq=False)
@@ -78,6 +83,8 @@ class EventWatch:
             the place of the default corridor.
         ignore: what does not count.
         camera: for distances in metres, and for the default corridor.
+        check_metres: refuse rules about what is nearer than the camera sees; False where the
+            camera is not known yet.
 
     Attributes:
         rules: as read, in order.
@@ -94,6 +101,8 @@ class EventWatch:
         regions: Sequence[Area] = (),
         ignore: IgnoreMask | None = None,
         camera: FlatRoad | None = None,
+        *,
+        check_metres: bool = True,
     ) -> None:
         self._words, self._ignore, self._camera = words, ignore, camera
         self._regions: dict[str, Area] = {"corridor": Corridor.ahead(camera)}
@@ -103,7 +112,8 @@ class EventWatch:
                     "a region cannot be called frame, which is all of the picture", fix="rename it"
                 )
             self._regions[area.name] = area
-        self.rules = tuple(parse_rule(text, words, self._regions) for text in rules)
+        nearest_m = self._nearest_m() if check_metres else {}
+        self.rules = tuple(parse_rule(text, words, self._regions, nearest_m) for text in rules)
         for position, rule in enumerate(self.rules):
             if any(rule.name == other.name for other in self.rules[:position]):
                 raise UsageError(f"two events are called {rule.name!r}", fix="rename one of them")
@@ -173,6 +183,18 @@ class EventWatch:
             event.seen_s = time_s
             changes.append(event)
         return changes
+
+    def _nearest_m(self) -> dict[str, float]:
+        """Metres to the nearest place of each region that may count, in label maps of any size."""
+        camera = self._camera or FlatRoad()
+        nearest_m = {}
+        for region in ("frame", *self._regions):
+            mask = counted(self._regions.get(region), self._ignore, _ANY_HW)
+            edge = 1.0
+            if mask is not None and mask.any():
+                edge = (np.flatnonzero(mask.any(axis=1))[-1] + 1) / _ANY_HW[0] + _A_ROW
+            nearest_m[region] = float(camera.distance_m(np.array(min(edge, 1.0)), 1))
+        return nearest_m
 
     def _check(self, labels: Labels) -> None:
         """Refuse, once for each size, a region of which nothing counts."""

@@ -30,7 +30,8 @@ _UPLOT = PACKAGE / "live" / "web" / "static" / "vendor"
 
 _MOST_THUMBNAILS = 200
 _JPEG_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 78]
-_VIDEOS = (".mp4", "-roadseg.mp4", ".m4v", ".webm", ".mov", ".mkv")
+_WRITTEN = "-roadseg.mp4"
+_VIDEOS = (".mp4", _WRITTEN, ".m4v", ".webm", ".mov", ".mkv")
 _LEAST_SHARE = 0.002  # a class that never covers more has no line
 
 
@@ -58,6 +59,7 @@ def write_timeline_page(timeline: Path, html: Path, video: Path | None = None) -
         html: the page; its folder is created.
         video: plays beside the charts, and gives the thumbnails; by default the one beside the
             timeline that is called like it: `drive.mp4` or `drive-roadseg.mp4` for `drive.csv`.
+            What a run hid is not shown from its source: then only the latter.
 
     Raises:
         UsageError: the page is no `.html`, or the timeline is another kind of file.
@@ -72,14 +74,21 @@ def write_timeline_page(timeline: Path, html: Path, video: Path | None = None) -
     table = read_timeline(timeline)
     claim_file(html)
     notes = list(table.notes)
+    hidden = _hidden(table)
     if video is None:
-        beside = (timeline.with_name(timeline.stem + ending) for ending in _VIDEOS)
+        endings = (_WRITTEN,) if hidden else _VIDEOS
+        beside = (timeline.with_name(timeline.stem + ending) for ending in endings)
         video = next((each for each in beside if each.is_file()), None)
     elif not video.is_file():
         raise SourceError(f"there is no video {video}", fix=f"leave {option('--video')} out")
     events = _events(table)
     if video is not None:
         _add_thumbnails(events, video, notes)
+    elif hidden:
+        notes.append(
+            f"the run hid {', '.join(hidden)}, which its source shows: for the video that the run "
+            f"wrote give {option('--video', 'FILE')}"
+        )
     elif events:
         notes.append("no video lies beside the timeline: there is nothing to play")
     drawing = {
@@ -101,6 +110,12 @@ def _address(video: Path, html: Path) -> str:
     except ValueError:  # on another drive of Windows
         return video.resolve().as_uri()
     return quote(Path(relative).as_posix())
+
+
+def _hidden(table: Table) -> list[str]:
+    """Names of what the run hid in its pictures."""
+    texts = dict.fromkeys(str(text) for text in table.columns.get("hidden", ()) if text)
+    return list(dict.fromkeys(name for text in texts for name in text.split(";")))
 
 
 def _events(table: Table) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ _COLUMNS = (
     Column("events", "text"),
     Column("doubt", "float"),
     Column("doubtful", "int"),
+    Column("hidden", "text"),
 )
 
 
@@ -44,6 +45,6 @@ def columns(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of a timeline; docs/road.md says what they hold.
 
     >>> [column.name for column in columns(["car", "traffic light"])][-3:]
-    ['doubtful', 'share_car', 'share_traffic_light']
+    ['hidden', 'share_car', 'share_traffic_light']
     """
     return (*_COLUMNS, *(Column(f"share_{'_'.join(name.split())}", "float") for name in names))

@@ -17,6 +17,8 @@ from roadseg.video.reading.scene import Scene
 
 _log = logging.getLogger(__name__)
 
+_LONGEST = 16  # letters of an event's name, as many as `pedestrian >99 m` has
+
 
 class EventLog:
     """Watches for events; each is a line of the file, and of the log, when it ends.
@@ -43,7 +45,14 @@ class EventLog:
         path: Path | None = None,
         clips: ClipFolder | None = None,
     ) -> None:
-        self._watch = EventWatch(rules, scene.words, [scene.corridor], scene.ignore, scene.camera)
+        self._watch = EventWatch(
+            rules,
+            scene.words,
+            [scene.corridor],
+            scene.ignore,
+            scene.camera,
+            check_metres=scene.is_sized,
+        )
         self._file = None if path is None else LinesFile(path)
         self.counts = {rule.name: 0 for rule in self._watch.rules}
         self.going_on: tuple[str, ...] = ()
@@ -83,9 +92,12 @@ class EventLog:
         return self._watch.rules
 
     def hud_line(self) -> HudLine:
-        """What the head-up display shows: what goes on now."""
-        widest = max(self.counts, key=len)
-        return HudLine("event", ", ".join(self.going_on) or "none", "event", widest)
+        """What the head-up display shows: what goes on now, in a line that keeps its width."""
+        names = [_short(name) for name in self.counts]
+        widest = max(names, key=len) + (f" +{len(names) - 1}" if len(names) > 1 else "")
+        shown = [_short(name) for name in self.going_on]
+        more = f" +{len(shown) - 1}" if len(shown) > 1 else ""
+        return HudLine("event", f"{shown[0]}{more}" if shown else "none", "event", widest)
 
     def _moments(self, time_s: float) -> Iterator[Moment]:
         for event, held_s in self._watch.held():
@@ -135,6 +147,11 @@ class EventLog:
             values["clip"] = str(self._clips.clip(clip))
             values["snapshot"] = str(self._clips.snapshot(clip))
         self._file.append(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def _short(name: str) -> str:
+    """As much of a name as the display has room for."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 2]}.."
 
 
 def _unit(unit: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from roadseg.video.reading.columns import Column, Value
 
 
-# Few enough that a run that is cut loses little: two seconds.
+# Few enough that a run that is cut loses little.
 _BATCH_ROWS = 64
+_BATCH_S = 2.0
 _GROUP_ROWS = 16_384
 _FIX = "free the space it needs, or write .csv, which grows row by row"
 _T = TypeVar("_T")
@@ -49,6 +51,7 @@ class ParquetTable:
         self.warnings = _settle(path)
         self._path, self._part = path, new_part(path)
         self._rows: list[Sequence[Value]] = []
+        self._flushed_s = time.monotonic()
         self._writer: Any = None
         self._has_failed = self._closed = False
 
@@ -59,7 +62,7 @@ class ParquetTable:
             SinkError: some rows could not be written; those before are kept.
         """
         self._rows.append(row)
-        if len(self._rows) == _BATCH_ROWS:
+        if len(self._rows) == _BATCH_ROWS or time.monotonic() - self._flushed_s >= _BATCH_S:
             self._flush()
 
     def sync(self) -> None:
@@ -106,6 +109,7 @@ class ParquetTable:
             for values, kind in zip(by_column, self._schema.types, strict=True)
         ]
         self._rows.clear()
+        self._flushed_s = time.monotonic()
         batch = pa.record_batch(arrays, schema=self._schema)
         self._attempt(lambda: self._writer.write_batch(batch))
 

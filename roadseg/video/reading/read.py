@@ -43,6 +43,11 @@ class Read:
         return self.frame, self.label_map, self.scores
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the classes and the user's groups, 0 to 1; empty without read-outs."""
+        return () if self.reading is None else self.reading.shares
+
+    @property
     def ids(self) -> Labels:
         """(H, W) uint8 labels at the size of the frame, void where it is left out."""
         ids = self.label_map.ids

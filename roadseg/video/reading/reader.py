@@ -26,7 +26,6 @@ from roadseg.video.reading.scene import Scene
 
 _log = logging.getLogger(__name__)
 
-_ANY_HW = (480, 640)
 
 _Waiting: TypeAlias = tuple[Frame, Geometry, "DoubtReading | None"]
 
@@ -42,6 +41,7 @@ class Reader:
 
     Attributes:
         names: of classes and the user's groups, as `Reading.shares` has them.
+        hidden: of classes and groups that are hidden in the pictures.
         rules: of the events, as read.
 
     Raises:
@@ -71,10 +71,11 @@ class Reader:
             mask = options.ignore_mask
             mask = None if mask is not None and has_polygons(mask) else mask
             known = replace(options, horizon=None, corridor=None, ignore_mask=mask)
-            parts = _Parts(known, classes, _ANY_HW, clips)
+            parts = _Parts(known, classes, None, clips)
         else:
             parts = self._parts = _Parts(options, classes, picture_hw, clips)
         self.names = parts.scene.names
+        self.hidden = options.blur
         self.rules = () if parts.events is None else parts.events.rules
         self._means = Means(self.names) if options.wants_readouts else None
 
@@ -174,6 +175,8 @@ class Reader:
         values = {} if self._means is None else self._means.to_json()
         if self._doubts is not None:
             values.update(self._doubts.to_json())
+        if self.hidden:
+            values["hidden"] = list(self.hidden)
         if self._options.rules:
             events = None if self._parts is None else self._parts.events
             values["events"] = {} if events is None else dict(events.counts)
@@ -187,7 +190,7 @@ class _Parts:
         self,
         options: ReadingOptions,
         classes: ClassSet,
-        picture_hw: SizeHW,
+        picture_hw: SizeHW | None,
         clips: ClipFolder | None,
     ) -> None:
         self.scene = Scene.of(options, classes, picture_hw)

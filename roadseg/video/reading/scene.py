@@ -17,6 +17,8 @@ from roadseg.road import (
 )
 from roadseg.video.reading.options import ReadingOptions
 
+_ANY_HW = (480, 640)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -28,6 +30,7 @@ class Scene:
         camera: for metres.
         corridor: what lies ahead.
         ignore: what does not count.
+        is_sized: the pictures' size is known; until then the camera is that of pictures of 4:3.
     """
 
     words: Vocabulary
@@ -35,14 +38,17 @@ class Scene:
     camera: FlatRoad
     corridor: Corridor
     ignore: IgnoreMask | None = None
+    is_sized: bool = True
 
     @classmethod
-    def of(cls, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW) -> Scene:
-        """The scene of pictures of this size.
+    def of(cls, options: ReadingOptions, classes: ClassSet, picture_hw: SizeHW | None) -> Scene:
+        """The scene of pictures of this size; None where it is not known yet.
 
         Raises:
             UsageError: groups, camera, corridor or ignore mask are wrong.
         """
+        is_sized = picture_hw is not None
+        picture_hw = picture_hw or _ANY_HW
         words = Vocabulary(classes, options.groups)
         own = [text.partition("=")[0].strip() for text in options.groups]
         camera = FlatRoad.of_picture(
@@ -62,4 +68,5 @@ class Scene:
         ignore = None
         if options.ignore_mask is not None:
             ignore = read_ignore_mask(options.ignore_mask, picture_hw)
-        return cls(words, tuple(dict.fromkeys([*classes.names, *own])), camera, corridor, ignore)
+        names = tuple(dict.fromkeys([*classes.names, *own]))
+        return cls(words, names, camera, corridor, ignore, is_sized)

@@ -16,7 +16,7 @@ from roadseg.core.wording import option
 from roadseg.video.reading.columns import Value
 
 _TIME = "time_s"
-_TEXTS = ("model", "corridor_nearest_class", "events")
+_TEXTS = ("model", "corridor_nearest_class", "events", "hidden")
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,15 @@ class Timeline:
     Args:
         path: `.csv`, `.jsonl` or `.parquet`, in a folder that exists.
         names: of the shares of a `Reading`.
+        hidden: classes and groups that are hidden in the pictures.
 
     Attributes:
         path, warnings: as sinks have them.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, names: Sequence[str], hidden: Sequence[str] = ()) -> None:
         self.path: Path | None = path
+        self._hidden = ";".join(hidden)
         self._table = _table(path, columns(names))
         self.warnings: list[str] = self._table.warnings
 
@@ -87,6 +89,7 @@ class Timeline:
             ";".join(row.read.events),
             None if doubt is None else doubt.doubt.entropy,
             None if doubt is None else int(doubt.is_doubtful),
+            self._hidden,
             *reading.shares,
         )
         self._table.write([_plain(value) for value in values])

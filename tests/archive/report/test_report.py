@@ -26,6 +26,7 @@ from roadseg.core import labels
 from roadseg.core.shipped import PACKAGE
 from roadseg.media import thumbnails
 from tests.support.clips import write_clip
+from tests.support.gps import write_gpx
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WHITE = "bicyclist"  # what the fake network makes of white; black is sky
@@ -92,7 +93,7 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert re.search(r"sky <b>75.0&thinsp;%</b>", text)
     assert re.search(rf"{WHITE} <b>25.0&thinsp;%</b>", text)
     assert "torn.mp4 is not a video that FFmpeg can read" in text
-    assert "GPS tracks are carried over to results, and not read" in text
+    assert "GPS" not in text
 
 
 def test_the_page_needs_no_network(archive: Path) -> None:
@@ -184,6 +185,50 @@ def test_what_is_to_be_hidden_is_not_shown_from_the_source(archive: Path) -> Non
     assert half["picture"]
     assert half["video"].endswith("clips/half%20%3Cb%3E.mp4")
     assert "picture" not in night
+
+
+def test_distances_are_those_of_tracks_beside_the_clips(archive: Path, made: Path) -> None:
+    write_report(archive)
+    # It came later. A minute north, at 11 m a second.
+    track = made.parent / "clips" / "night #1.gpx"
+    try:
+        write_gpx(track, [48 + i / 10_000 for i in range(61)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Digests, "_make", None)
+            html = write_report(archive).path
+        half, night = data_of(html)["clips"]
+        assert night["way"] == "0.7 km"
+        assert "way" not in half
+        assert "<b>0.7 km</b><span>by GPS, 1 of the clips" in html.read_text()
+
+        write_gpx(track, [48 + i / 10_000 for i in range(181)])
+        assert data_of(write_report(archive).path)["clips"][1]["way"] == "2.0 km"
+
+        track.write_text("no XML")
+        night = data_of(write_report(archive).path)["clips"][1]
+        assert "way" not in night
+        assert night["notes"] == [
+            f"its way is not known ({track} is not GPX (syntax error: line 1, column 0))"
+        ]
+    finally:
+        track.unlink()
+    night = data_of(write_report(archive).path)["clips"][1]
+    assert {"way", "notes"}.isdisjoint(night)
+
+
+def test_what_was_known_of_a_clip_that_is_gone_stays_known(archive: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "gone.mp4")
+    write_gpx(clip.with_suffix(".gpx"), [48 + i / 10_000 for i in range(61)])
+    with Ledger(ledger_path(archive)) as ledger:
+        row = ledger.get("night #1")
+        assert row is not None
+        other = str(tmp_path / "other.mp4")
+        shutil.copy(clip, other)
+        shutil.copy(clip.with_suffix(".gpx"), tmp_path / "other.gpx")
+        ledger.put(replace(row, clip=str(clip), parts=(str(clip), other)))
+    assert data_of(write_report(archive).path)["clips"][1]["way"] == "1.3 km"
+    clip.unlink()
+    assert data_of(write_report(archive).path)["clips"][1]["way"] == "1.3 km"
 
 
 def test_a_drive_says_of_how_many_files_it_is(archive: Path) -> None:

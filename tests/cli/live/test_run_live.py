@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -23,20 +22,9 @@ from roadseg.live.toml import parse_config
 from tests.support import ROOT
 from tests.support.live import PATIENCE_S
 
+pytestmark = pytest.mark.usefixtures("no_thread_left", "no_display")
+
 FRAMES = 7
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left():
-    before = set(threading.enumerate())
-    yield
-    assert [t.name for t in threading.enumerate() if t not in before] == []
-
-
-@pytest.fixture(autouse=True)
-def _no_display(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
 
 
 @pytest.fixture

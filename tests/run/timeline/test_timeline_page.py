@@ -85,6 +85,25 @@ def test_a_video_that_ends_too_early_has_no_picture_for_some(tmp_path: Path) -> 
     assert "picture" in event, "the last one there is"
 
 
+@pytest.mark.usefixtures("as_typed")
+def test_what_a_run_hid_is_not_shown_from_its_source(tmp_path: Path) -> None:
+    timeline = write_rows(tmp_path / "drive.csv")
+    header, *rows = timeline.read_text().splitlines()
+    timeline.write_text("\n".join([f"{header},hidden", *(f"{row},people;car" for row in rows), ""]))
+    html = tmp_path / "drive.html"
+    source = write_clip(tmp_path / "drive.mp4", frames=ROWS)
+    page = write_timeline_page(timeline, html)
+    assert page.video is None
+    assert "picture" not in data_of(html)["events"][0]
+    assert page.notes == (
+        "the run hid people, car, which its source shows: for the video that the run wrote give "
+        "--video FILE",
+    )
+    assert write_timeline_page(timeline, html, source).video == source, "the user's own choice"
+    written = write_clip(tmp_path / "drive-roadseg.mp4", frames=ROWS)
+    assert write_timeline_page(timeline, html).video == written
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

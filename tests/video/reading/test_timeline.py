@@ -58,6 +58,15 @@ def test_examples_in_docstrings() -> None:
     assert result.failed == 0
 
 
+def test_what_is_hidden_in_the_pictures_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    timeline = Timeline(path, NAMES, ("people", "car"))
+    timeline.write(row(0))
+    timeline.close(ok=True)
+    (written,) = csv.DictReader(path.read_text().splitlines())
+    assert written["hidden"] == "people;car"
+
+
 def test_csv(tmp_path: Path) -> None:
     path = tmp_path / "drive.csv"
     timeline = Timeline(path, NAMES)
@@ -80,12 +89,13 @@ def test_csv(tmp_path: Path) -> None:
         "events",
         "doubt",
         "doubtful",
+        "hidden",
         "share_road",
         "share_traffic_light",
     ]
     assert first == [
         *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
-        *("30", "12.5", "traffic light", "", "", "", "0.5", "0.25"),
+        *("30", "12.5", "traffic light", "", "", "", "", "0.5", "0.25"),
     ]
     assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
 
@@ -102,9 +112,15 @@ def test_json_lines(tmp_path: Path) -> None:
     assert (second["free_m"], second["corridor_occupied"]) == (None, None)
 
 
+def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are written in pairs, however slow the machine is."""
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_S", math.inf)
+
+
 def test_parquet_has_types_and_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     timeline = Timeline(path, NAMES)
     for index in range(5):
@@ -144,7 +160,7 @@ def test_rows_of_a_killed_run_are_read_and_named_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     killed = Timeline(path, NAMES)
     for index in range(5):
@@ -168,6 +184,23 @@ def test_rows_of_a_killed_run_are_read_and_named_by_the_next(
     killed.close(ok=False)
 
 
+def test_rows_of_a_slow_source_do_not_wait_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    now_s = 0.0
+    monkeypatch.setattr("roadseg.video.reading.parquet.time.monotonic", lambda: now_s)
+    path = tmp_path / "drive.parquet"
+    killed = Timeline(path, NAMES)
+    for index in range(5):
+        now_s = index * 1.5
+        killed.write(row(index))
+    names, values, is_cut = read_rows(path)
+    assert is_cut
+    assert values[names.index("frame")] == [0, 1, 2, 3, 4]
+    killed.close(ok=False)
+
+
 def test_a_killed_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / ".drive.parquet.123-abcdef.part").write_bytes(b"\xff\xff\xff\xff")
@@ -180,7 +213,7 @@ def test_parquet_on_a_disk_that_fills_up_keeps_the_rows_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("roadseg.video.reading.parquet._BATCH_ROWS", 2)
+    two_at_a_time(monkeypatch)
     path = tmp_path / "drive.parquet"
     timeline = Timeline(path, NAMES)
     timeline.write(row(0))

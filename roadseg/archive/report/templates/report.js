@@ -128,6 +128,7 @@ function card(clip, wanted) {
   if (clip.bars) bars(clip, item);
   element("h3", clip.name, item);
   const facts = [clock(clip.duration ?? 0), `${(clip.frames ?? 0).toLocaleString("en")} frames`];
+  if (clip.way) facts.push(clip.way);
   if (clip.lost) facts.push(`${clip.lost.toLocaleString("en")} lost`);
   if (clip.files) facts.push(`a drive of ${clip.files} files`);
   element("p", facts.join(" · "), item, "facts");

@@ -1,8 +1,8 @@
 """segnet-lite beside PIDNet-S: the same input, INT8, in turns.
 
     pip install nncf
-    python -m benchmarks.peers --size 352x480 --threads 2
-    ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.peers --size 352x480 --threads 2
+    python -m benchmarks.peers.compare --size 352x480 --threads 2
+    ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.peers.compare --size 352x480 --threads 2
 
 PIDNet-S has random weights, so this is about time alone. NNCF quantises it as its makers mean it
 for OpenVINO (activations with and without sign). It is timed up to its scores, which are an eighth

@@ -50,7 +50,7 @@ class ArchiveProgress:
         """What became of a clip, if that is worth a line."""
         if result.state == "failed":
             fix = f": {result.fix}" if result.fix else ""
-            typer.echo(f"failed: {result.clip} ({result.error}{fix})", err=True)
+            typer.echo(f"failed: {_failure(result)}{fix}", err=True)
 
     def close(self) -> None:
         """Take the bar away; a second call does nothing."""
@@ -92,7 +92,7 @@ def report(state: ArchiveState, output: Path, json_: Path | None) -> None:
         write_json(json_, state.to_json())
     typer.echo(summary(state))
     for result in state.failures[:_FAILURES]:
-        typer.echo(f"failed ({result.exit_code}): {result.clip}: {result.error}")
+        typer.echo(f"failed ({result.exit_code}): {_failure(result)}")
     if len(state.failures) > _FAILURES:
         typer.echo(f"and {len(state.failures) - _FAILURES} more; the ledger has them all")
     typer.echo(f"written to {output}")
@@ -115,6 +115,11 @@ def summary(state: ArchiveState) -> str:
             f"{state.times_real_time:.1f} times real time"
         )
     return "; ".join(parts)
+
+
+def _failure(result: ClipResult) -> str:
+    """What went wrong with which clip, which most errors name."""
+    return result.error if result.clip in result.error else f"{result.clip}: {result.error}"
 
 
 def _rates(state: ArchiveState) -> str:
