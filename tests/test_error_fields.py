@@ -22,7 +22,7 @@ _ORDERS = (
     "remove|rename|replace|report|run|save|score|see|set|shorten|start|train|try|update|upgrade|"
     "use|wait|write"
 )
-ADVICE = re.compile(rf"[:;,] (please )?({_ORDERS})\b")
+ADVICE = re.compile(rf"[:;,] (please |so )?({_ORDERS})\b|^(give|install|leave|use)\b")
 
 
 def error_classes() -> set[str]:
@@ -102,6 +102,15 @@ def test_every_error_keeps_what_and_fix_apart() -> None:
         if (wrong := faults(written(argument(call, "what", 0)), written(argument(call, "fix", 1))))
     }
     assert found == {}
+
+
+def test_what_must_be_is_advised() -> None:
+    found = [
+        where
+        for where, call in calls()
+        if argument(call, "fix", 1) is None and re.search(r"\bmust\b", written(call.args[0]))
+    ]
+    assert found == []
 
 
 def test_most_errors_advise_something() -> None:

@@ -44,7 +44,7 @@ ROOMS_OF_LIBRARIES = {
     "ray": ("archive/cluster/",),
     "fsspec": ("archive/remote.py",),
     "mapillary_tools": ("media/gps/recorded.py",),
-    "openvino": ("backends/openvino/", "export/", "quantize/", "doctor/probes.py"),
+    "openvino": ("backends/openvino/", "export/", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",
@@ -65,7 +65,7 @@ ROOMS_OF_LIBRARIES = {
     "pyarrow": ("video/reading/parquet.py",),
     "msgspec": ("core/records.py", "weights/calibration.py", "training/recipes.py"),
     "safetensors": ("core/weights_file.py", "models/"),
-    "jinja2": ("evaluation/report/", "archive/report/"),
+    "jinja2": ("core/page.py",),
     "filelock": ("core/file_lock.py",),
     "platformdirs": ("core/cache.py",),
     **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), ("live/web/",)),

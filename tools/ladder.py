@@ -26,8 +26,9 @@ from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.synth.drive import random_scene
-from roadseg.weights import RungScores, load_manifest, resolve_model, write_ladder
+from roadseg.weights import RungScores, load_manifest, resolve_model
 from tools.figures import refresh_figures
+from tools.manifest import write_ladder
 
 PIXELS = (
     192 * 256,

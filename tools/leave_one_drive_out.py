@@ -18,7 +18,7 @@ import typer
 from roadseg.cli import main
 from roadseg.core.errors import DataError, os_reason
 from roadseg.training.crossval import RESULT
-from roadseg.weights import write_leave_one_drive_out
+from tools.manifest import write_leave_one_drive_out
 
 program = typer.Typer(add_completion=False)
 

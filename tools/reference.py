@@ -97,6 +97,8 @@ def _members(owner: str, kind: type) -> Iterator[str]:
         if name.startswith("_") and name != "__call__":
             continue
         function = member.fget if isinstance(member, property) else member
+        if isinstance(member, classmethod):
+            function = member.__func__
         if not inspect.isfunction(function) or not function.__doc__:
             continue
         shown = name if isinstance(member, property) else f"{name}{_signature(function)}"
@@ -109,7 +111,7 @@ def _signature(value: Any) -> str:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     text = str(signature.replace(parameters=parameters))
     return re.sub(r"'([^']*)'", r"\1", text)
 

@@ -29,9 +29,10 @@ from roadseg.export.onnx import build_onnx
 from roadseg.models import load_weights, weights_bytes
 from roadseg.quantize.quantizing import int8_network
 from roadseg.quantize.search import calibrate_network
-from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, write_manifest_entry
+from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest
 from roadseg.weights.calibration import write_calibration
 from tools.ladder import measure_ladder
+from tools.manifest import write_manifest_entry
 from tools.temperature import fit_temperature
 
 MANIFEST = "manifest.json"

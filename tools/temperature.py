@@ -18,7 +18,8 @@ from roadseg.core.geometry import network_size
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import LabelledFrames, evaluate_backend
 from roadseg.evaluation.temperature import TemperatureFit
-from roadseg.weights import load_manifest, resolve_model, write_temperature
+from roadseg.weights import load_manifest, resolve_model
+from tools.manifest import write_temperature
 
 program = typer.Typer(add_completion=False)
 

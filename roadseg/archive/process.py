@@ -33,6 +33,7 @@ from roadseg.archive.spec import ClipSpec
 from roadseg.archive.work import work_of
 from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.errors import RoadsegError, SourceError
+from roadseg.loading.choice import Choice, choose
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.opening import open_video
 from roadseg.video.stats import Progress
@@ -49,6 +50,8 @@ class ClipWorker:
 
     Args:
         spec: what is done with each.
+        choice: what runs the network, where that is decided already; None to decide it here, from
+            the files of this machine.
 
     Attributes:
         work: what that is, as digest and as words; see `roadseg.archive.work.Work`.
@@ -57,15 +60,11 @@ class ClipWorker:
         RoadsegError: the specification, or the model that it names, cannot be used.
     """
 
-    def __init__(self, spec: ClipSpec) -> None:
+    def __init__(self, spec: ClipSpec, choice: Choice | None = None) -> None:
         spec.check()
         self.spec = spec
-        self._segmenter = Segmenter(
-            spec.model,
-            spec.backend,
-            size_hw=spec.size_hw,
-            threads=spec.threads,
-            scores=spec.video("", Path()).all_reading.wants_doubt,
+        self._segmenter = Segmenter.of(
+            choice or chosen(spec), scores=spec.video("", Path()).all_reading.wants_doubt
         )
         spec.check_reading(self._segmenter.classes)
         self.work = work_of(spec, self._segmenter.choice)
@@ -177,6 +176,11 @@ class ClipWorker:
                 ),
             )
         return result, error
+
+
+def chosen(spec: ClipSpec) -> Choice:
+    """What runs the network of a specification; see `roadseg.loading.choice.choose`."""
+    return choose(spec.model, spec.backend, size_hw=spec.size_hw, threads=spec.threads)
 
 
 def process_clip(

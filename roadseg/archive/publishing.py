@@ -13,6 +13,7 @@ from pathlib import Path
 from roadseg.archive.result import CLIP_FILE, ClipResult, Output, write_clip_file
 from roadseg.archive.spec import FILES
 from roadseg.core.errors import SinkError
+from roadseg.core.files import sync
 from roadseg.media.sinks.targets import write_failure
 
 
@@ -115,7 +116,8 @@ def publish(folder: Path, output: Path, result: ClipResult) -> None:
     except OSError as exc:
         raise write_failure(target, exc) from exc
     shutil.rmtree(folder.with_name(f"{folder.name}-old"), ignore_errors=True)
-    _sync_folder(target.parent)
+    with contextlib.suppress(OSError):  # where a folder can be waited for
+        sync(target.parent)
 
 
 def check_replaceable(target: Path) -> None:
@@ -129,13 +131,3 @@ def check_replaceable(target: Path) -> None:
             f"{target} is there, and is not a result of an archive",
             fix="move it away, or give another output",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the disk has the new name, where a folder can be waited for."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

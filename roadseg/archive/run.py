@@ -23,6 +23,7 @@ from roadseg.archive.drives.join import join_clips
 from roadseg.archive.finding import find_clips
 from roadseg.archive.ledger import Ledger, ledger_path, open_ledger
 from roadseg.archive.plan import Plan
+from roadseg.archive.process import chosen
 from roadseg.archive.publishing import remove_unfinished
 from roadseg.archive.result import ClipResult
 from roadseg.archive.room import Room
@@ -35,7 +36,7 @@ from roadseg.core.errors import BackendError, EngineError, ModelError, RoadsegEr
 from roadseg.core.file_lock import lock_target
 from roadseg.core.files import hidden_beside, writing
 from roadseg.core.wording import option
-from roadseg.loading.choice import choose
+from roadseg.loading.choice import Choice
 
 OnState: TypeAlias = Callable[[ArchiveState], None]
 OnResult: TypeAlias = Callable[[ClipResult], None]
@@ -88,12 +89,10 @@ def process_archive(
     if spec.join:
         clips = join_clips(clips, spec.clip.stream)
     clips = [clip for clip in clips if shard is None or shard_of(clip, shard[1]) == shard[0]]
-    choice = choose(
-        spec.clip.model, spec.clip.backend, size_hw=spec.clip.size_hw, threads=spec.clip.threads
-    )
+    choice = chosen(spec.clip)
     spec.clip.check_reading(choice.classes)
     unfinished = UNFINISHED if shard is None else f"{UNFINISHED}-{shard[0]}-of-{shard[1]}"
-    # All workers are to have the backend that `auto` means here.
+    # All workers are to have what is chosen here; those of other machines look for it there.
     clip_spec = replace(spec.clip, backend=choice.backend, unfinished=unfinished)
     with ExitStack() as stack:
         fix = f"give another {option('--output')}"
@@ -110,7 +109,7 @@ def process_archive(
         plan = Plan(spec, work, ledger)
         plan.agree()
         # Connecting to a cluster may take a while, and can be interrupted.
-        crew = _crew(spec, clip_spec, work.key, len(clips), stack)
+        crew = _crew(spec, clip_spec, choice, work.key, len(clips), stack)
         stop = stack.enter_context(StopRequests())
         stack.callback(remove_unfinished, output / unfinished)
         stack.callback(crew.close)
@@ -125,13 +124,20 @@ def shard_of(clip: Clip, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
-def _crew(spec: ArchiveSpec, clip_spec: ClipSpec, work: str, clips: int, stack: ExitStack) -> Crew:
+def _crew(
+    spec: ArchiveSpec,
+    clip_spec: ClipSpec,
+    choice: Choice,
+    work: str,
+    clips: int,
+    stack: ExitStack,
+) -> Crew:
     """Workers here, or on a cluster; `stack` ends the connection to it."""
     threads, backend = clip_spec.threads, clip_spec.backend
     most = max(clips, 1)
     here = spec.workers or default_workers(backend, threads)
     if spec.cluster is None:
-        return Workers(clip_spec, min(here, most))
+        return Workers(clip_spec, min(here, most), choice)
     from roadseg.archive.cluster.connection import connected, workers_that_fit
     from roadseg.archive.cluster.workers import ClusterWorkers
 

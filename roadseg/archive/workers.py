@@ -29,6 +29,7 @@ from roadseg.archive.spec import ClipSpec
 from roadseg.core.errors import RoadsegError
 from roadseg.core.processor import usable_cores
 from roadseg.core.wording import names_options, naming_options
+from roadseg.loading.choice import Choice
 from roadseg.video.stats import Progress
 
 _log = logging.getLogger(__name__)
@@ -115,10 +116,11 @@ class Workers:
     Args:
         spec: what they do with each clip.
         count: how many at most.
+        choice: what runs the network, decided once for all of them; None: each decides for itself.
     """
 
-    def __init__(self, spec: ClipSpec, count: int) -> None:
-        self._spec, self._count = spec, count
+    def __init__(self, spec: ClipSpec, count: int, choice: Choice | None = None) -> None:
+        self._spec, self._count, self._choice = spec, count, choice
         self._workers: list[_Worker] = []
 
     @property
@@ -135,7 +137,7 @@ class Workers:
         """Give a clip to a worker that is free; see `is_free`."""
         worker = next((each for each in self._workers if each.clip is None), None)
         if worker is None:
-            worker = _Worker(self._spec)
+            worker = _Worker(self._spec, self._choice)
             self._workers.append(worker)
         worker.begin(clip)
 
@@ -175,12 +177,15 @@ class Workers:
 
 
 class _Worker:
-    def __init__(self, spec: ClipSpec) -> None:
+    def __init__(self, spec: ClipSpec, choice: Choice | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.clip: Clip | None = None
         self._process = context.Process(
-            target=_work, args=(theirs, spec, names_options()), name="roadseg-worker", daemon=True
+            target=_work,
+            args=(theirs, spec, choice, names_options()),
+            name="roadseg-worker",
+            daemon=True,
         )
         with _without_ctrl_c():
             self._process.start()
@@ -248,7 +253,9 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, spec: ClipSpec, types_options: bool) -> None:
+def _work(
+    connection: Connection, spec: ClipSpec, choice: Choice | None, types_options: bool
+) -> None:
     """What a worker does, until its parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="roadseg-parent", daemon=True).start()
@@ -256,7 +263,7 @@ def _work(connection: Connection, spec: ClipSpec, types_options: bool) -> None:
         if types_options:
             stack.enter_context(naming_options())
         try:
-            worker = stack.enter_context(ClipWorker(spec))
+            worker = stack.enter_context(ClipWorker(spec, choice))
         except RoadsegError as exc:
             connection.send(exc)
             return
@@ -294,6 +301,13 @@ def process_safely(
 
 def _reporter(connection: Connection, clip: Clip) -> Callable[[Progress], None]:
     """Sends progress, now and then."""
+    return now_and_then(
+        lambda progress: connection.send(Going(clip, progress.frames_out, progress.frame_count))
+    )
+
+
+def now_and_then(send: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Calls `send` once a second at most, and not in the first one."""
     sent_s = time.monotonic()
 
     def report(progress: Progress) -> None:
@@ -301,7 +315,7 @@ def _reporter(connection: Connection, clip: Clip) -> Callable[[Progress], None]:
         now_s = time.monotonic()
         if now_s - sent_s >= _PROGRESS_S:
             sent_s = now_s
-            connection.send(Going(clip, progress.frames_out, progress.frame_count))
+            send(progress)
 
     return report
 

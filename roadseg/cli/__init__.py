@@ -12,7 +12,7 @@ import typer
 
 from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
-from roadseg.cli.lines import log_printed, print_details
+from roadseg.cli.lines import log_printed, print_details, print_error
 from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
@@ -132,7 +132,7 @@ def _report(exc: Exception, arguments: Sequence[str]) -> int:
         print(redact_text(traceback.format_exc(), arguments), end="", file=sys.stderr)
     text, code = _explained(exc, arguments)
     # Sources are redacted where they are named; this is for options that take no URL.
-    print(f"error: {redact_text(text, arguments)}", file=sys.stderr)
+    print_error(redact_text(text, arguments))
     return code
 
 

@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 
 _LOGGERS = ("roadseg", "tools")
 
+_LOG = logging.getLogger("roadseg.cli")
+
 
 class _Lines(logging.Handler):
     """Prints each record as a line, also above a progress bar, which takes the streams' place.
@@ -64,6 +66,7 @@ def log_printed() -> Iterator[None]:
     try:
         yield
     finally:
+        _LINES.as_json = False
         for logger, level in before:
             logger.removeHandler(_LINES)
             logger.setLevel(level)
@@ -85,11 +88,15 @@ def lines_on_stdout() -> Iterator[None]:
         _LINES.on_stdout = False
 
 
-@contextmanager
-def lines_as_json() -> Iterator[None]:
-    """Inside the block every line on stderr is a JSON object, for programs that collect logs."""
+def print_json() -> None:
+    """From here to the end of the command every line on stderr is a JSON object, for programs that
+    collect logs."""
     _LINES.as_json = True
-    try:
-        yield
-    finally:
-        _LINES.as_json = False
+
+
+def print_error(text: str) -> None:
+    """Say on stderr what has ended the command."""
+    if _LINES.as_json:
+        _LOG.error("%s", text)
+    else:
+        print(f"error: {text}", file=sys.stderr)

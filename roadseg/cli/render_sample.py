@@ -46,12 +46,17 @@ def render_sample(
 
     size_hw = parse_size(size, "the pictures", (360, 480))
     if (output is None) == (dataset is None):
-        raise UsageError("give either a clip to write, like drive.mp4, or --dataset FOLDER")
+        raise UsageError(
+            "nothing says what to write" if output is None else "a clip and --dataset are two runs",
+            fix="give either a clip to write, like drive.mp4, or --dataset FOLDER",
+        )
     if seed < 0:
         raise UsageError(f"--seed {seed} is negative", fix="use 0 or more")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
-            raise UsageError("--labels is for a clip; a --dataset always has its labels")
+            raise UsageError(
+                "--labels is for a clip, and a --dataset always has its labels", fix="leave it out"
+            )
         with progress_bar() as progress:
             write_dataset(dataset, count, size_hw, seed, split, progress)
         typer.echo(f"{dataset}: {count} scenes, listed in {dataset / f'{split}.txt'}")

@@ -35,6 +35,6 @@ def keep_in_cache(path: Path, content: bytes) -> bool:
     """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content, sync=False)
+        write_bytes(path, content, durable=False)
         return True
     return False

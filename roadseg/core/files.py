@@ -73,6 +73,20 @@ def is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def sync(path: Path) -> None:
+    """Wait until the disk has what was written to a file, or, of a folder, its names.
+
+    Raises:
+        OSError: the disk fails, or this system has no way to wait for a folder.
+    """
+    # Windows waits for files that are opened to be written alone.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def put_in_place(part: Path, path: Path) -> None:
     """Give a finished file its name, in one step. A device or a pipe of that name is written to.
 
@@ -89,7 +103,7 @@ def put_in_place(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, fix: str | None = None, durable: bool = True) -> Iterator[Path]:
     """A hidden file beside `path` to write to, which gets the name when the block succeeds.
 
     After a crash, an interruption or on a full disk, what was there before still is. A device or
@@ -98,7 +112,7 @@ def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iter
     Args:
         path: in a folder that exists.
         fix: what to do about a failure, which then is a `SinkError`.
-        sync: wait for the disk, so that not even a power cut leaves half a file.
+        durable: wait for the disk, so that not even a power cut leaves half a file.
 
     Yields:
         Where to write; the file is not there yet.
@@ -112,9 +126,8 @@ def whole_file(path: Path, *, fix: str | None = None, sync: bool = True) -> Iter
         part = Path(tempfile.mkdtemp()) / path.name if special else new_part(path)
         try:
             yield part
-            if sync and not special:
-                with part.open("r+b") as file:
-                    os.fsync(file.fileno())
+            if durable and not special:
+                sync(part)
             put_in_place(part, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -145,9 +158,11 @@ def whole_files(folder: Path, *, last: str) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes, *, fix: str | None = None, sync: bool = True) -> None:
+def write_bytes(
+    path: Path, content: bytes, *, fix: str | None = None, durable: bool = True
+) -> None:
     """Write a file in one step; see `whole_file`."""
-    with whole_file(path, fix=fix, sync=sync) as part:
+    with whole_file(path, fix=fix, durable=durable) as part:
         part.write_bytes(content)
 
 

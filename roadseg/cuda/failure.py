@@ -81,12 +81,14 @@ class GpuError(BackendError):
         what: is wrong.
         repair: what makes the GPU usable; empty where nothing does.
         fix: the repair, and what to do without it, such as another backend; default: the repair.
+        code: CUDA's name of the error; empty where it is another's.
     """
 
-    def __init__(self, what: str, repair: str, fix: str | None = None) -> None:
+    def __init__(self, what: str, repair: str, fix: str | None = None, code: str = "") -> None:
         super().__init__(what, repair if fix is None else fix)
-        self.args = (what, repair, fix)  # for pickle
+        self.args = (what, repair, fix, code)  # for pickle
         self.repair = repair
+        self.code = code
 
 
 def cuda_error(code: str, doing: str) -> GpuError:
@@ -99,16 +101,17 @@ def cuda_error(code: str, doing: str) -> GpuError:
     if code in _ADVICE:
         what, repair = _ADVICE[code]
         if code == "CUDA_ERROR_STUB_LIBRARY":  # the CPU is not in question, a setting is wrong
-            return GpuError(f"{what} ({code})", repair)
+            return GpuError(f"{what} ({code})", repair, code=code)
         link = _UNTIL_THEN if code == "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" else _OR
-        return _or_cpu(f"{what} ({code})", repair, link)
+        return _or_cpu(f"{what} ({code})", repair, link, code=code)
     if "CAPTURE" in code:
         what = f"a CUDA graph cannot be captured while {doing} ({code})"
-        return _or_cpu(what, "report it", _UNTIL_THEN)
+        return _or_cpu(what, "report it", _UNTIL_THEN, code=code)
     if code in _CRASHES:
         again = "start again, and if it happens once more report it"
-        return _or_cpu(f"the GPU crashed while {doing} ({code})", again, _UNTIL_THEN)
-    return _or_cpu(f"CUDA failed while {doing} ({code})", "look at 'nvidia-smi'")
+        what = f"the GPU crashed while {doing} ({code})"
+        return _or_cpu(what, again, _UNTIL_THEN, code=code)
+    return _or_cpu(f"CUDA failed while {doing} ({code})", "look at 'nvidia-smi'", code=code)
 
 
 def out_of_memory(needed_bytes: int, free_bytes: int) -> GpuError:
@@ -142,9 +145,9 @@ def no_such_gpu(index: int, count: int) -> GpuError:
     return GpuError(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')", "")
 
 
-def _or_cpu(what: str, repair: str, link: str = _OR) -> GpuError:
+def _or_cpu(what: str, repair: str, link: str = _OR, *, code: str = "") -> GpuError:
     repair = repair.replace(_SIZE, option("--size"))
-    return GpuError(what, repair, f"{repair}{link}use {option('--backend', 'openvino')}")
+    return GpuError(what, repair, f"{repair}{link}use {option('--backend', 'openvino')}", code)
 
 
 def _dotted(version: tuple[int, int]) -> str:

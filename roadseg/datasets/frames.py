@@ -17,13 +17,12 @@ from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.size import SizeHW
 from roadseg.core.types import Image
 from roadseg.core.wording import option
-from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.labelled import read_image
 from roadseg.datasets.opening import has_split, open_dataset
 from roadseg.weights.calibration import FrameRecord
 
 _DEFAULT_COUNT = 100
-_DEFAULT_EVERY = 4
+DEFAULT_EVERY = 4
 _T = TypeVar("_T")
 
 
@@ -107,7 +106,7 @@ def _from_folder(
 ) -> CalibrationFrames:
     if has_split(root, "train"):
         images = [image for image, _label in open_dataset(root, "train").pairs]
-        chosen = images[::_DEFAULT_EVERY] if count is None else evenly(images, count)
+        chosen = images[::DEFAULT_EVERY] if count is None else evenly(images, count)
         described = "train.txt" if (root / "train.txt").is_file() else "train"
     else:
         from roadseg.media.sources.images import images_in
@@ -220,23 +219,7 @@ def _listed(root: Path, frame_list: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise DataError(
-                f"no calibration frame at {path}: {option('--data')} must be the folder that the "
-                "list's paths are relative to"
+                f"no calibration frame at {path}",
+                fix=f"give {option('--data')} the folder that the list's paths are relative to",
             )
     return paths
-
-
-def write_frame_list(path: Path, root: Path, *, every: int = _DEFAULT_EVERY) -> int:
-    """Write the list that ships: each `every`-th frame of the training split, the first included.
-
-    Returns:
-        The number of frames.
-
-    Raises:
-        DataError: the data set cannot be read.
-    """
-    chosen = [image for image, _label in CamVid(root, "train").pairs[::every]]
-    names = [image.relative_to(root).as_posix() for image in chosen]
-    head = f"# Every {every}th frame of CamVid's training split; see README.md beside this file.\n"
-    path.write_text(head + "\n".join(names) + "\n", encoding="utf-8")
-    return len(names)

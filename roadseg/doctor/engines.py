@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from roadseg.engine.manifest import EngineManifest
     from roadseg.engine.runtime import Runtime
     from roadseg.engine.store import EngineFile
+    from roadseg.weights.manifest import ManifestEntry
 
 
 def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> list[Verdict]:
@@ -27,14 +29,16 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
         tensorrt: how TensorRT loaded.
     """
     from roadseg.engine.store import list_engines, unfit_reasons
+    from roadseg.weights.manifest import load_manifest
 
     findings: list[Verdict] = []
     engines, damaged = list_engines(folder)
     findings += [note(exc.what, exc.fix) for exc in damaged]
     device, runtime = _device(gpu), _runtime(tensorrt)
     fitting: list[EngineFile] = []
+    entries = load_manifest(weights_dir) if engines else {}
     for engine in engines:
-        weights_sha256 = _weights_sha256(engine.manifest, weights_dir)
+        weights_sha256 = _weights_sha256(engine.manifest, entries)
         reasons = unfit_reasons(engine, runtime, device, weights_sha256)
         if reasons:
             text = f"{_describe(engine.manifest)} does not fit: {'; '.join(reasons)}"
@@ -66,16 +70,19 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
         folder, weights_dir, gpu, tensorrt: see `check_engines`.
     """
     from roadseg.engine.store import list_engines, unfit_reasons
+    from roadseg.weights.manifest import load_manifest
 
     device, runtime = _device(gpu), _runtime(tensorrt)
     if device is None or runtime is None:
         return False
-    for engine in list_engines(folder)[0]:
+    engines = list_engines(folder)[0]
+    entries = load_manifest(weights_dir) if engines else {}
+    for engine in engines:
         manifest = engine.manifest
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
         if manifest.source != model or manifest.batch[0] > 1:
             continue
-        weights_sha256 = _weights_sha256(manifest, weights_dir)
+        weights_sha256 = _weights_sha256(manifest, entries)
         if not unfit_reasons(engine, runtime, device, weights_sha256, quick=True):
             return True
     return False
@@ -142,11 +149,9 @@ def _runtime(tensorrt: Probe) -> Runtime | None:
     return Runtime(None, tensorrt.facts["target"], (), tensorrt.facts["version"])
 
 
-def _weights_sha256(manifest: EngineManifest, weights_dir: Path) -> str | None:
+def _weights_sha256(manifest: EngineManifest, entries: Mapping[str, ManifestEntry]) -> str | None:
     """The checksum that the weights have now; None for a file that is not ours."""
-    from roadseg.weights.manifest import load_manifest
-
-    entry = load_manifest(weights_dir).get(manifest.source)
+    entry = entries.get(manifest.source)
     if entry is None or "torch" not in entry.files:
         return None
     return entry.files["torch"].parts[0].sha256

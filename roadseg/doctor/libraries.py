@@ -58,7 +58,7 @@ def check_opencv(probe: Probe) -> Verdict:
         return problem(text, fix)
     version, gui = probe.facts["version"], probe.facts["gui"]
     if gui is None:
-        text = f"{version} was built without windows: only --output shows the result"
+        text = f"{version} was built without windows: --web and --output show the result"
         fix = "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python"
         return note(text, fix, probe.facts)
     return ok(f"{version} with windows ({gui})", probe.facts)
@@ -77,7 +77,7 @@ def check_display(opencv: Probe) -> Verdict:
         return ok("windows can be shown")
     # A server has none, and windows that OpenCV lacks are a finding of their own: nothing to fix.
     fix = "unset DISPLAY, or log in again with ssh -X" if "does not answer" in obstacle else None
-    text = f"no window, only --output shows the result: {obstacle}"
+    text = f"no window, --web and --output show the result: {obstacle}"
     return note(text, fix)
 
 

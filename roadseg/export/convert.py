@@ -128,8 +128,8 @@ class Converter:
         value = self._values.get(node)
         if not isinstance(value, str):
             raise ModelError(
-                f"export expected one tensor, got {node}: "
-                "the network must return its class scores and nothing else"
+                f"export expected one tensor, got {node}",
+                fix="let the network return its class scores and nothing else",
             )
         return value
 

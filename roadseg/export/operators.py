@@ -85,8 +85,8 @@ def _index_unpool(c: Converter, node: fx.Node) -> str:
     crop_hw = (2 * h - out_h, 2 * w - out_w)
     if not set(crop_hw) <= {0, 1}:
         raise ModelError(
-            f"{c.name(node)} unpools {h}x{w} maps to {out_h}x{out_w}: "
-            "it must double them (or one less)"
+            f"{c.name(node)} unpools {h}x{w} maps to {out_h}x{out_w}",
+            fix="give it twice the size, or one less",
         )
     return c.lowering.unpool(c.graph, c.tensor(x), index, crop_hw=crop_hw, name=node.name)
 

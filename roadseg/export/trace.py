@@ -130,8 +130,8 @@ def trace_model(model: nn.Module, size_hw: tuple[int, int] | None) -> Trace:
     except (fx.proxy.TraceError, TypeError) as exc:
         detail = first_line(exc)
         raise ModelError(
-            f"{type(model).__name__} cannot be exported ({detail}): "
-            "its forward must not branch on tensors or their sizes"
+            f"{type(model).__name__} cannot be exported ({detail})",
+            fix="write its forward without branches on tensors or their sizes",
         ) from exc
     module = fx.GraphModule(copied, graph)
     with torch.no_grad():

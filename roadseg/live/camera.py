@@ -19,6 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 
 from roadseg.core.errors import RoadsegError, UsageError
 from roadseg.live.clock import SYSTEM_CLOCK, Clock
@@ -55,6 +56,8 @@ def open_configured(config: SourceConfig) -> Source:
         config.url,
         loop=config.loop,
         timeout_s=config.timeout,
+        # 30000/1001 again, of 29.97.
+        fps=None if config.fps is None else Fraction(config.fps).limit_denominator(1001),
         rtsp_transport=config.rtsp_transport,
         stream=config.stream,
         camera=config.camera_mode,
@@ -196,10 +199,15 @@ class Camera:
         decoder has threads and memory, until somebody collects the ring of references."""
         with self._turn:
             reader, self._reader = self._reader, None
-        error = None if reader is None or reader.error is self._passed_on else reader.error
-        while error is not None:
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+        if reader is None or reader.error is self._passed_on:
+            return
+        errors = [reader.error]
+        while errors:
+            error = errors.pop()
+            # What is met again has no traceback any more.
+            if error is not None and error.__traceback__ is not None:
+                error.__traceback__ = None
+                errors += [error.__cause__, error.__context__]
 
     def _watch(self, reader: Reader) -> None:
         """Follow a connection, through live and stalled, until it ends or is given up."""
@@ -256,7 +264,8 @@ class Camera:
             is_file = is_file or self._numbering.count >= config.max_frames
         if error is None:
             # A live source that simply says that it is over may come back.
-            self._change(CameraState.LOST, LossReason.ENDED)
+            level = logging.INFO if is_file else logging.WARNING
+            self._change(CameraState.LOST, LossReason.ENDED, level=level)
             return None if is_file else LossReason.ENDED
         if isinstance(error, UsageError) and self._on_error is not None:
             self._pass_on(error)
@@ -269,7 +278,9 @@ class Camera:
         message = str(error) if known else f"{config_name(config)}: {type(error).__name__}"
         message = redact_text(message, (config.url,))
         if known and not self.connects and (is_file or not self._patient):
-            self._change(CameraState.LOST, why, message, raised=self._on_error is not None)
+            # What ends the run is said by whoever catches it.
+            level = logging.WARNING if self._on_error is None else logging.DEBUG
+            self._change(CameraState.LOST, why, message, level=level)
             self._pass_on(error)
             return None
         self._change(CameraState.LOST, why, message)
@@ -302,7 +313,7 @@ class Camera:
         message: str = "",
         retry_s: float | None = None,
         *,
-        raised: bool = False,
+        level: int | None = None,
     ) -> StateChange:
         now_s = self._clock()
         if state is CameraState.LIVE:
@@ -313,9 +324,9 @@ class Camera:
             now_s, time.time(), self.config.name, state, reason, message, retry_s, repeated
         )
         self.last = change
-        level = logging.WARNING if state is CameraState.LOST else logging.INFO
-        # What ends the run is said by whoever catches it.
-        _LOG.log(logging.DEBUG if repeated or raised else level, "%s", change)
+        if level is None:
+            level = logging.WARNING if state is CameraState.LOST else logging.INFO
+        _LOG.log(logging.DEBUG if repeated else level, "%s", change)
         self._listener.changed(change)
         return change
 

@@ -87,6 +87,7 @@ class SourceConfig:
         max_fps: at most so many frames a second.
         max_frames: end after so many frames of the source.
         loop: begin a file again at its end.
+        fps: frames a second of what has no rate of its own: images and bare streams.
         camera_size, camera_fps: what a webcam or `csi://` camera is asked for: `"1280x720"`, 30.
         rtsp_transport: how RTSP sends its pictures.
         stream: number of the video stream where there are several, from 1.
@@ -114,6 +115,7 @@ class SourceConfig:
     max_fps: float | None = _above_0(None)
     max_frames: int | None = _key(None, "1 or more", lambda v: v >= 1)
     loop: bool = False
+    fps: float | None = _key(None, "more than 0, at most 1000", lambda v: 0 < v <= 1000)
     camera_size: str | None = _key(
         None, 'width and height, "1280x720"', lambda v: re.fullmatch("[1-9]\\d*x[1-9]\\d*", v)
     )

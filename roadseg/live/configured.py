@@ -176,8 +176,14 @@ def renderer_of(
                 lines=result.lines,
                 shares=() if result.read is None else result.read.shares,
             )
+        guides = None if result.read is None else result.read.guides
         return render(
-            result.frame.image_bgr, result.label_map, shown, result.left_out, result.doubt
+            result.frame.image_bgr,
+            result.label_map,
+            shown,
+            result.left_out,
+            result.doubt,
+            guides,
         )
 
     return picture

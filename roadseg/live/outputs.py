@@ -28,9 +28,9 @@ from roadseg.video.clips import ClipFolder, EventClips, Roll
 from roadseg.video.reading import Read, Row, Timeline
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A frame with its labels.
+    """A frame with its labels. It equals itself alone: arrays have no answer to `==`.
 
     Attributes:
         number: counts the results of a source from 0.

@@ -118,6 +118,8 @@ class Screen:
         return self._stations[self._which]
 
     def _draw_with(self) -> None:
+        if len(self._stations) > 1:
+            self._window.rename(f"roadseg: {self._station.name}")
         self._render = renderer_of(
             self._station, self._config, self._segmenter, self._segmenter.classes
         )
@@ -180,7 +182,7 @@ class Screen:
         path = Path(f"{name}-{time.strftime('%Y-%m-%dT%H-%M-%S')}.png")
         _, data = cv2.imencode(".png", self._picture)
         try:
-            write_bytes(path, data.tobytes(), sync=False)
+            write_bytes(path, data.tobytes(), durable=False)
         except RoadsegError as exc:
             _LOG.warning("no snapshot: %s", exc)
         else:

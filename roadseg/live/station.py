@@ -71,6 +71,7 @@ class Station(CameraListener):
         ages: from the camera to the result, in seconds.
         newest: the latest result; None before the first.
         state: the latest change; None before the start.
+        loss: the latest loss, until there are pictures again; None for none.
         info: size, rate and more of the latest connection.
         events: the latest ones, oldest first, without those that repeat themselves.
         health: what is wrong with the picture now.
@@ -99,6 +100,7 @@ class Station(CameraListener):
         self.ages = Ages(clock)
         self.newest: Result | None = None
         self.state: StateChange | None = None
+        self.loss: StateChange | None = None
         self.info: SourceInfo | None = None
         self.events: deque[LiveEvent] = deque(maxlen=_EVENTS_KEPT)
         self.outputs: tuple[Output, ...] = ()
@@ -122,6 +124,10 @@ class Station(CameraListener):
             is_on = change.state in _GIVES_PICTURES
             if was_on and not is_on:
                 self._dark_since_wall_s = change.wall_s
+            if is_on:
+                self.loss = None
+            elif change.state is CameraState.LOST:
+                self.loss = change
             self.state = change
             self.note(change)
             if change.state is CameraState.LIVE:
@@ -240,6 +246,12 @@ class Station(CameraListener):
         """Whether the camera is there, as far as is known."""
         return self.state is None or self.state.state in _GIVES_PICTURES
 
+    @property
+    def dark_since_wall_s(self) -> float | None:
+        """Since when the camera has given no picture, by `time.time()`; None while it does."""
+        with self._lock:
+            return None if self.gives_pictures else self._dark_since_wall_s
+
     def picture(self, render: Callable[[Result], Image]) -> Image | None:
         """What to show of this camera now: the newest result, or why there is none.
 
@@ -250,11 +262,14 @@ class Station(CameraListener):
             None while the first picture is on its way.
         """
         with self._lock:
-            state, since_wall_s = self.state, self._dark_since_wall_s
+            state, loss, since_wall_s = self.state, self.loss, self._dark_since_wall_s
         if state is None or state.state in _GIVES_PICTURES:
             return None if self.newest is None else render(self.newest)
         if self._last_picture is None and state.state is CameraState.CONNECTING:
             return None
+        if loss is not None:
+            # Also while the next attempt is on its way.
+            state = replace(state, reason=loss.reason)
         return lost_picture(self._last_picture, state, since_wall_s)
 
     def add_output(self, output: Output) -> None:

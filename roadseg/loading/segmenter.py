@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from roadseg.core.backend import Backend, BackendInfo
     from roadseg.core.progress import ShowProgress
+    from roadseg.loading.choice import Choice
 
 
 _ADVICE = "give each thread one of its own, or let them take turns with a lock"
@@ -94,7 +95,35 @@ class Segmenter:
         model = model_text(model)
         if size_hw is not None:
             size_hw = size_pair(size_hw)
-        self.choice = choose(model, backend, size_hw=size_hw, threads=threads)
+        choice = choose(model, backend, size_hw=size_hw, threads=threads)
+        self._begin(choice, keep, scores, progress)
+
+    @classmethod
+    def of(
+        cls,
+        choice: Choice,
+        *,
+        keep: int = 3,
+        scores: bool = False,
+        progress: ShowProgress | None = None,
+    ) -> Segmenter:
+        """One for what is decided already, as by another process; nothing is looked up again.
+
+        Args:
+            choice: of `roadseg.loading.choice.choose`.
+            keep, scores, progress: see `Segmenter`.
+
+        Raises:
+            UsageError: scores of TensorRT, which gives none.
+        """
+        segmenter = cls.__new__(cls)
+        segmenter._begin(choice, keep, scores, progress)
+        return segmenter
+
+    def _begin(
+        self, choice: Choice, keep: int, scores: bool, progress: ShowProgress | None
+    ) -> None:
+        self.choice = choice
         self.size_hw = self.choice.size_hw
         self.classes = self.choice.classes
         if scores and self.choice.backend == "tensorrt":

@@ -8,8 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from roadseg.core.errors import SourceError
-from roadseg.media.container import choose_video, file_url, open_input, reason
+from roadseg.media.container import choose_video, open_video_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -56,10 +55,7 @@ def clip_facts(
     """
     import av
 
-    try:
-        container = open_input(file_url(path) if file is None else file)
-    except (av.error.FFmpegError, OSError) as exc:
-        raise SourceError(f"cannot read {path}: {reason(exc)}") from exc
+    container = open_video_file(path, file)
     video, _others = choose_video(container, str(path), stream)
     with contextlib.closing(container):
         duration_s = None

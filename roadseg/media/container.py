@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from roadseg.core.errors import SourceError
 from roadseg.core.wording import option
@@ -47,6 +48,24 @@ def without_url(exc: BaseException, name: str) -> BaseException:
 def file_url(path: object) -> str:
     """A local path in FFmpeg's terms; without the prefix, `a:b.mp4` would name a protocol."""
     return f"file:{path}"
+
+
+def open_video_file(path: Path | str, file: BinaryIO | None = None) -> InputContainer:
+    """Open a file to read from.
+
+    Args:
+        path: the file; with `file` what messages call it.
+        file: the same, opened, where no local path leads to it.
+
+    Raises:
+        SourceError: FFmpeg cannot open it.
+    """
+    import av
+
+    try:
+        return open_input(file_url(path) if file is None else file)
+    except (av.error.FFmpegError, OSError) as exc:
+        raise SourceError(f"cannot read {path}: {reason(exc)}") from exc
 
 
 def open_input(

@@ -20,7 +20,7 @@ import numpy as np
 
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Labels
-from roadseg.media.container import file_url, open_input, reason, text
+from roadseg.media.container import open_video_file, reason, text
 from roadseg.media.sources.truncation import is_cut_off
 
 if TYPE_CHECKING:
@@ -58,13 +58,8 @@ class MaskVideo:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import av
-
         self.path = Path(path)
-        try:
-            self._container = open_input(file_url(self.path))
-        except (av.error.FFmpegError, OSError) as exc:
-            raise SourceError(f"cannot read {self.path}: {reason(exc)}") from exc
+        self._container = open_video_file(self.path)
         try:
             self._stream = _masks_of(self._container, self.path)
             self._context = self._stream.codec_context

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from roadseg.core.errors import SourceError
 from roadseg.core.types import Image
-from roadseg.media.container import choose_video, file_url, open_input, reason
+from roadseg.media.container import choose_video, open_video_file
 from roadseg.media.pictures.converter import BgrConverter
 
 if TYPE_CHECKING:
@@ -35,12 +34,7 @@ def thumbnails(path: Path, times_s: Sequence[float], width: int = 240) -> list[I
     Raises:
         SourceError: it cannot be opened, or has no video.
     """
-    import av
-
-    try:
-        container = open_input(file_url(path))
-    except (av.error.FFmpegError, OSError) as exc:
-        raise SourceError(f"cannot open {path}: {reason(exc)}") from exc
+    container = open_video_file(path)
     stream, _others = choose_video(container, path.name)
     with contextlib.closing(container):
         convert = BgrConverter(stream.sample_aspect_ratio)

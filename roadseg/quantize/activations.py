@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import _import_openvino, _load_cpu_plugin
-from roadseg.core.errors import BackendError, ModelError, last_line
+from roadseg.backends.openvino.backend import failed, open_core
+from roadseg.core.errors import ModelError
 from roadseg.core.progress import ShowProgress, StageClock
 
 Method = Literal["absmax", "percentile", "mse"]
@@ -148,8 +148,7 @@ def observe_activations(
         ModelError: a tensor is not finite.
         BackendError: OpenVINO is missing, or failed.
     """
-    core = _import_openvino().Core()
-    _load_cpu_plugin(core)
+    core = open_core()
     observed = _with_outputs(onnx_model, tensors)
     histograms = {name: Histogram.empty() for name in tensors}
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -165,7 +164,7 @@ def observe_activations(
                 request = core.compile_model(network, "CPU", options).create_infer_request()
             request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as exc:
-            raise BackendError(f"OpenVINO cannot run the float network: {last_line(exc)}") from exc
+            raise failed(exc, "cannot run the float network") from exc
         for name, histogram in histograms.items():
             histogram.add(request.get_tensor(name).data)
         clock.step(done, len(batches))

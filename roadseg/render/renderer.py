@@ -1,4 +1,4 @@
-"""One picture per frame: view, legend and head-up display."""
+"""One picture per frame: view, lines over the road, legend and head-up display."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from roadseg.core.planes import Planes
 from roadseg.core.types import Image, Labels, Picture, size_of
 from roadseg.core.wording import option
 from roadseg.render.doubt_view import paint_doubt
+from roadseg.render.guides import Guides, draw_guides
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
@@ -44,7 +45,7 @@ class Renderer:
         view: one of `VIEWS`.
         alpha: opacity of the colours in the overlay, 0..1.
         legend: show the names of the classes at the top right, or below the `HudStats`.
-        hud: show the `HudStats` at the top left.
+        hud: show the `HudStats` at the top left, and the `Guides` in the overlay.
         classes: what the label maps name.
 
     Raises:
@@ -81,6 +82,7 @@ class Renderer:
         hud: HudStats | None = None,
         left_out: Labels | None = None,
         doubt: npt.NDArray[np.float32] | None = None,
+        guides: Guides | None = None,
     ) -> Image: ...
 
     @overload
@@ -91,6 +93,7 @@ class Renderer:
         hud: HudStats | None = None,
         left_out: Labels | None = None,
         doubt: npt.NDArray[np.float32] | None = None,
+        guides: Guides | None = None,
     ) -> Planes: ...
 
     def __call__(
@@ -100,6 +103,7 @@ class Renderer:
         hud: HudStats | None = None,
         left_out: Labels | None = None,
         doubt: npt.NDArray[np.float32] | None = None,
+        guides: Guides | None = None,
     ) -> Picture:
         """Render one frame.
 
@@ -112,6 +116,8 @@ class Renderer:
                 there, and the mask is black. None to colour all.
             doubt: (h, w) float32, 0 (sure) to 1, for the view of that name; see
                 `roadseg.road.doubt_maps`. None where nothing is known of it: no colour.
+            guides: lines over the road, in the overlay alone, also in that of side-by-side; none
+                where the picture is left out. None for no lines.
 
         Returns:
             A new picture of `output_hw(view, (H, W))`, of the same kind.
@@ -131,13 +137,15 @@ class Renderer:
                 f"expected labels of a {width}x{height} frame, "
                 f"got those of {label_map.geometry.source_hw[1]}x{label_map.geometry.source_hw[0]}"
             )
+        if self._hud is None:
+            guides = None
         if not isinstance(picture, Planes):
-            return self._in_bgr(picture, label_map, hud, left_out, doubt)
+            return self._in_bgr(picture, label_map, hud, left_out, doubt, guides)
         plain = left_out is None and self.view != "doubt"
         if plain and not self._painter.has_void(label_map):
-            return self._in_planes(picture, label_map, hud)
+            return self._in_planes(picture, label_map, hud, guides)
         # Rare: not worth a second way to draw them.
-        drawn_bgr = self._in_bgr(picture.bgr, label_map, hud, left_out, doubt)
+        drawn_bgr = self._in_bgr(picture.bgr, label_map, hud, left_out, doubt, guides)
         return Planes.of_bgr(drawn_bgr, picture.colours)
 
     def _in_bgr(
@@ -147,6 +155,7 @@ class Renderer:
         hud: HudStats | None,
         left_out: Labels | None,
         doubt: npt.NDArray[np.float32] | None,
+        guides: Guides | None,
     ) -> Image:
         height, width = image_bgr.shape[:2]
         out: Image = np.empty((*output_hw(self.view, (height, width)), 3), np.uint8)
@@ -161,6 +170,8 @@ class Renderer:
                 out[left_out > 0] = 0
         else:
             self._painter.overlay(image_bgr, label_map, self.alpha, right)
+            if guides is not None:
+                draw_guides(right, guides)
             if left_out is not None:
                 cv2.copyTo(image_bgr, left_out, right)
             if self.view == "side-by-side":
@@ -168,7 +179,13 @@ class Renderer:
         self._draw_panels(out[:, :width], right, hud)
         return out
 
-    def _in_planes(self, picture: Planes, label_map: LabelMap, hud: HudStats | None) -> Planes:
+    def _in_planes(
+        self,
+        picture: Planes,
+        label_map: LabelMap,
+        hud: HudStats | None,
+        guides: Guides | None,
+    ) -> Planes:
         """The same in planes; see `roadseg.render.planar`."""
         width = picture.size_hw[1]
         out = Planes.empty(output_hw(self.view, picture.size_hw), picture.colours)
@@ -177,6 +194,8 @@ class Renderer:
             self._planar.mask(label_map, out)
         else:
             self._planar.overlay(picture, label_map, self.alpha, right)
+            if guides is not None:
+                draw_guides(right, guides)
             if self.view == "side-by-side":
                 left.copy_from(picture)
         self._draw_panels(left, right, hud)

@@ -55,8 +55,8 @@ class Drive:
             raise UsageError(f"seed {seed} is negative", fix="use 0 or more")
         if not all(_SMALLEST <= side <= _LARGEST for side in size_hw):
             raise UsageError(
-                f"cannot render {size_hw[0]}x{size_hw[1]}: "
-                f"both sides must be {_SMALLEST} to {_LARGEST} pixels"
+                f"cannot render {size_hw[0]}x{size_hw[1]}",
+                fix=f"use sides of {_SMALLEST} to {_LARGEST} pixels",
             )
         if not fps > 0:
             raise UsageError(f"cannot render {fps} frames a second", fix="use a positive rate")

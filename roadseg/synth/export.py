@@ -51,9 +51,9 @@ def write_clip(
     """
     height, width = drive.size_hw
     if output.suffix.lower() != ".mp4":
-        raise UsageError(f"cannot write {output}: the clip is an MP4, so name it *.mp4")
+        raise UsageError(f"cannot write {output}: the clip is an MP4", fix="name it *.mp4")
     if height % 2 or width % 2:
-        raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides")
+        raise UsageError(f"cannot encode {height}x{width}: H.264 needs even sides", fix="use such")
     stacked: list[Labels] = []
     clock = StageClock("frames", progress)
     with _translated(output):
@@ -129,7 +129,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise SinkError(f"cannot encode {path} as PNG", fix="please report this")
-    write_bytes(path, data.tobytes(), sync=False)
+    write_bytes(path, data.tobytes(), durable=False)
 
 
 @contextlib.contextmanager

@@ -187,6 +187,8 @@ class Window:
     def __init__(self, title: str) -> None:
         self.key = ""
         self._title = title
+        self._says = title
+        self._renamed = False
         self._open = False
         self._closed = False
         self._window_wh = (0, 0)
@@ -209,6 +211,9 @@ class Window:
             if not self._open:
                 self._create((image_bgr.shape[1], image_bgr.shape[0]))
             cv2.imshow(self._title, self._fitted(image_bgr))
+            if self._renamed:
+                self._renamed = False
+                cv2.setWindowTitle(self._title, self._says)
             key = cv2.waitKey(1) & 0xFF
             self.key = "" if key == _NO_KEY else chr(key)
             self._open = True
@@ -224,6 +229,11 @@ class Window:
         if gone or key in _CLOSE_KEYS:
             self.close()
         return not self._closed
+
+    def rename(self, title: str) -> None:
+        """Let the title bar say something else, from the next picture on."""
+        self._renamed = title != self._says
+        self._says = title
 
     def toggle_full_screen(self) -> None:
         """Fill the screen, or go back to a window."""

@@ -279,7 +279,9 @@ class VideoLoop:
         left_out = None if read.left_out is None else read.left_out.mask
         hud = self._hud_stats(read)
         doubt = None if read.doubt is None else read.doubt.pixels
-        picture = self.renderer(read.frame.picture, read.label_map, hud, left_out, doubt)
+        picture = self.renderer(
+            read.frame.picture, read.label_map, hud, left_out, doubt, read.guides
+        )
         return _Result(read, picture)
 
     def _encode(self, results: Iterable[_Result]) -> Iterator[Image]:

@@ -11,10 +11,6 @@ from roadseg.weights.manifest import (
     ManifestEntry,
     RungScores,
     load_manifest,
-    write_ladder,
-    write_leave_one_drive_out,
-    write_manifest_entry,
-    write_temperature,
 )
 from roadseg.weights.resolve import (
     ModelFile,
@@ -34,8 +30,4 @@ __all__ = [
     "model_names",
     "resolve_model",
     "resolve_weights",
-    "write_ladder",
-    "write_leave_one_drive_out",
-    "write_manifest_entry",
-    "write_temperature",
 ]

@@ -22,6 +22,7 @@ from roadseg.archive.remote import fetched, is_remote
 from roadseg.archive.run import process_archive
 from roadseg.archive.spec import ArchiveSpec, ClipSpec
 from roadseg.core.errors import BackendError, SinkError, SourceError
+from roadseg.loading.choice import Choice
 from tests.archive.test_process import digests
 from tests.support.clips import write_clip
 
@@ -115,7 +116,7 @@ def test_an_archive_of_urls_is_done_once_and_again_where_content_changes(
 
         is_free = True
 
-        def __init__(self, spec: ClipSpec, count: int) -> None:
+        def __init__(self, spec: ClipSpec, count: int, choice: Choice) -> None:
             self.clips: tuple[Clip, ...] = ()
 
         def take(self, clip: Clip) -> None:

@@ -23,6 +23,7 @@ from roadseg.archive.spec import ArchiveSpec, ClipSpec
 from roadseg.archive.state import ArchiveState
 from roadseg.archive.workers import Answer, Died, Going
 from roadseg.core.errors import BackendError, RoadsegError, SinkError, SourceError, UsageError
+from roadseg.loading.choice import Choice
 from tests.archive.conftest import BROKEN, GOOD
 from tests.archive.test_process import digests
 
@@ -38,8 +39,8 @@ class InlineWorkers:
     closed: ClassVar[int]
     before: ClassVar[Callable[[str], None] | None]
 
-    def __init__(self, spec: ClipSpec, count: int) -> None:
-        self._spec, self._count = spec, count
+    def __init__(self, spec: ClipSpec, count: int, choice: Choice) -> None:
+        self._spec, self._count, self._choice = spec, count, choice
         self._taken: list[Clip] = []
 
     @property
@@ -64,7 +65,7 @@ class InlineWorkers:
         if self.instead.get(clip.name):
             answer = self.instead[clip.name].pop(0)
             return [answer(clip) if callable(answer) else answer]  # type: ignore[list-item]
-        with ClipWorker(self._spec) as worker:
+        with ClipWorker(self._spec, self._choice) as worker:
             return [Going(clip, 1, 2), worker(clip)]
 
     def withdraw(self) -> tuple[Clip, ...]:

@@ -19,6 +19,7 @@ from roadseg.archive.workers import Answer, Died, Going, Workers, default_worker
 from roadseg.core import processor
 from roadseg.core.errors import RoadsegError, UsageError
 from roadseg.core.wording import naming_options
+from roadseg.loading.choice import choose
 from tests.support import ROOT
 from tests.support.clips import write_clip
 
@@ -93,6 +94,19 @@ def test_workers_that_are_closed_are_gone_whatever_they_do(tmp_path: Path) -> No
     workers.close()
     assert not worker_ids()
     assert not (tmp_path / "out" / "long").exists()
+
+
+def test_workers_do_not_decide_again_what_runs(tmp_path: Path, clips: Path) -> None:
+    # The name says nothing to them: with a choice they look nothing up.
+    spec = ClipSpec(tmp_path / "out", writes=("png-masks",), model="gone", backend="fake")
+    workers = Workers(spec, 1, choose("segnet-lite", "fake"))
+    workers.take(Clip(str(clips / "e.mp4"), "e"))
+    try:
+        (result,) = hear(workers)
+    finally:
+        workers.close()
+    assert isinstance(result, ClipResult)
+    assert (result.state, result.model) == ("done", "segnet-lite")
 
 
 def test_what_no_worker_can_do_is_an_error_that_names_options(tmp_path: Path, clips: Path) -> None:

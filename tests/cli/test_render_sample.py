@@ -37,11 +37,17 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "give either a clip to write, like drive.mp4, or --dataset FOLDER"),
+        (
+            [],
+            2,
+            "nothing says what to write: give either a clip to write, like drive.mp4, or "
+            "--dataset FOLDER",
+        ),
         (
             ["a.mp4", "--dataset", "set"],
             2,
-            "give either a clip to write, like drive.mp4, or --dataset FOLDER",
+            "a clip and --dataset are two runs: give either a clip to write, like drive.mp4, or "
+            "--dataset FOLDER",
         ),
         (
             ["a.mp4", "--size", "360"],
@@ -52,9 +58,9 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["a.mp4", "--size", "8x8"],
             2,
-            "cannot render 8x8: both sides must be 32 to 4096 pixels",
+            "cannot render 8x8: use sides of 32 to 4096 pixels",
         ),
-        (["a.mp4", "--size", "65x96"], 2, "cannot encode 65x96: H.264 needs even sides"),
+        (["a.mp4", "--size", "65x96"], 2, "cannot encode 65x96: H.264 needs even sides: use such"),
         (["a.mp4", "--seed", "-2"], 2, "--seed -2 is negative: use 0 or more"),
         (
             ["a.mp4", "--seconds", "0"],
@@ -62,11 +68,11 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "--seconds 0 is out of range: use more than 0, at most 86400",
         ),
         (["a.mp4", "--fps", "0"], 2, "--fps 0 is out of range: use more than 0, at most 240"),
-        (["a.gif"], 2, "cannot write a.gif: the clip is an MP4, so name it *.mp4"),
+        (["a.gif"], 2, "cannot write a.gif: the clip is an MP4: name it *.mp4"),
         (
             ["--dataset", "set", "--labels", "x"],
             2,
-            "--labels is for a clip; a --dataset always has its labels",
+            "--labels is for a clip, and a --dataset always has its labels: leave it out",
         ),
         (["--dataset", "set", "--count", "0"], 2, "cannot write 0 scenes: use --count 1 or more"),
         (

@@ -12,7 +12,7 @@ from roadseg.core import installing
 from roadseg.core.wording import naming_options
 from roadseg.doctor.checkup import Surroundings
 from roadseg.doctor.probing import Probe
-from roadseg.weights.manifest import write_manifest_entry
+from tools.manifest import write_manifest_entry
 
 GPU = {
     "library": True,

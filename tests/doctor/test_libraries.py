@@ -86,7 +86,7 @@ def test_openvino(machine: Machine, gpu_machine: Machine, probe: Probe, found: A
             Probe({"version": "4.12.0", "gui": None, "obstacle": "no", "gstreamer": None}),
             (
                 "note",
-                "4.12.0 was built without windows: only --output shows the result",
+                "4.12.0 was built without windows: --web and --output show the result",
                 "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python",
             ),
         ),
@@ -123,8 +123,8 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
             "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set",
             (
                 "note",
-                "no window, only --output shows the result: there is no display: neither DISPLAY "
-                "nor WAYLAND_DISPLAY is set",
+                "no window, --web and --output show the result: there is no display: neither "
+                "DISPLAY nor WAYLAND_DISPLAY is set",
                 None,
             ),
         ),
@@ -133,7 +133,7 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
             "the display :9 does not answer",
             (
                 "note",
-                "no window, only --output shows the result: the display :9 does not answer",
+                "no window, --web and --output show the result: the display :9 does not answer",
                 "unset DISPLAY, or log in again with ssh -X",
             ),
         ),
@@ -142,8 +142,8 @@ def test_opencv(machine: Machine, probe: Probe, found: Any) -> None:
             "this OpenCV was built without windows (opencv-python-headless)",
             (
                 "note",
-                "no window, only --output shows the result: this OpenCV was built without windows "
-                "(opencv-python-headless)",
+                "no window, --web and --output show the result: this OpenCV was built without "
+                "windows (opencv-python-headless)",
                 None,
             ),
         ),

@@ -207,12 +207,12 @@ REFUSED = [
     (
         Wraps(_branch),
         "Wraps cannot be exported (symbolically traced variables cannot be used as inputs to "
-        "control flow): its forward must not branch on tensors or their sizes",
+        "control flow): write its forward without branches on tensors or their sizes",
     ),
     (
         Wraps(lambda x: (x, x)),
         "export expected one tensor, got (first, first): "
-        "the network must return its class scores and nothing else",
+        "let the network return its class scores and nothing else",
     ),
     (
         Wraps(lambda x: F.interpolate(x, scale_factor=2, mode="bicubic")),
@@ -273,7 +273,7 @@ def test_an_unpool_to_another_size_is_refused() -> None:
     with pytest.raises(ModelError) as caught:
         build_onnx(UnevenUnpool(), "uneven")
     assert str(caught.value) == (
-        "unpool unpools 32x48 maps to 32x48: it must double them (or one less)"
+        "unpool unpools 32x48 maps to 32x48: give it twice the size, or one less"
     )
 
 

@@ -270,9 +270,12 @@ def test_no_more_than_four_readers_are_left_behind(
     eventually(lambda: s.camera.stuck == 0)
 
 
-def test_a_file_ends_and_its_mailbox_with_it(stage: Callable[..., Stage]) -> None:
+def test_a_file_ends_and_its_mailbox_with_it(
+    stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
+) -> None:
     s = stage(SourceConfig("clip", "clip.mp4"))
     s.comes(FakeSource("file").feed(s.frame(0), None))
+    caplog.set_level(logging.INFO, "roadseg.live")
     s.camera.start()
     frame = s.mailbox.get()
     assert frame is not None
@@ -282,6 +285,7 @@ def test_a_file_ends_and_its_mailbox_with_it(stage: Callable[..., Stage]) -> Non
     assert s.mailbox.finished
     assert s.camera.last is not None
     assert s.camera.last.reason is LossReason.ENDED
+    assert {record.levelname for record in caplog.records} == {"INFO"}, "files end"
 
 
 def test_a_missing_file_is_not_waited_for(stage: Callable[..., Stage]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import textwrap
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -47,6 +50,19 @@ def test_every_state_and_reason_is_explained() -> None:
         assert f"| {state.value} |" in PAGE
     for reason in LossReason:
         assert reason.value in PAGE
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "roadseg.service").read_text(encoding="utf-8")
+    program = "/opt/roadseg/.venv/bin/roadseg"
+    assert f"ExecStart={program} run" in text
+    unit = tmp_path / "roadseg.service"
+    unit.write_text(text.replace(program, "/bin/true"))
+    found = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert [line for line in found.stderr.splitlines() if "roadseg.service" in line] == []
 
 
 def test_the_images_run_what_the_commands_need() -> None:

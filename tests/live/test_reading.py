@@ -10,14 +10,16 @@ import numpy as np
 
 from roadseg.core.geometry import Geometry, LabelMap
 from roadseg.core.labels import CAMVID, class_id
+from roadseg.core.types import Labels
 from roadseg.live.config import EventConfig, LiveConfig, SourceConfig
-from roadseg.live.configured import configured_reader
+from roadseg.live.configured import configured_reader, renderer_of
 from roadseg.live.events import CameraState, LossReason, RoadEvent, StateChange
 from roadseg.live.mailbox import Bell
 from roadseg.live.outputs import Result
 from roadseg.live.station import Station
 from roadseg.live.web.message import encode, unpack
 from roadseg.live.web.status import StatusBoard
+from roadseg.loading.segmenter import Segmenter
 from tests.support.live import PATIENCE_S, FakeSource, make_frame
 
 SECRET = 200
@@ -35,7 +37,7 @@ def station_of(source: SourceConfig | None = None, **options: object) -> Station
     return station
 
 
-def show(station: Station, index: int, ids: int) -> None:
+def show(station: Station, index: int, ids: int | Labels) -> None:
     frame = replace(make_frame(index, time.monotonic(), SECRET), time_s=index / 10)
     station.tally.read += 1
     station.arrived(frame)
@@ -105,6 +107,22 @@ def test_what_is_left_out_is_void_on_the_page(tmp_path) -> None:
     ids = station.newest.network_ids
     assert (ids[:15] == ROAD).all()
     assert (ids[17:] == CAMVID.num_classes).all()
+
+
+def test_lines_of_the_read_outs_are_in_windows_and_recordings() -> None:
+    source = SourceConfig("cam", "0", max_staleness=PATIENCE_S)
+    config = LiveConfig((source,), readouts=True, legend=False)
+    labels = np.full((32, 32), class_id("sky"), np.uint8)
+    labels[24:] = ROAD
+    pictures = []
+    for options in ({"readouts": True}, {}):
+        station = station_of(source, **options)
+        show(station, 0, labels)
+        assert isinstance(station.newest, Result)
+        pictures.append(renderer_of(station, config, Segmenter(backend="fake"))(station.newest))
+    rows = np.flatnonzero((pictures[0] != pictures[1])[:, -8:].any(axis=(1, 2)))
+    assert rows.size
+    assert np.abs(rows - 35.5).max() <= 3, "48 rows of the picture, three quarters of them sky"
 
 
 def test_read_outs_are_on_the_page() -> None:

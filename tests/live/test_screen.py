@@ -29,6 +29,10 @@ class Window:
         self.keys: list[str] = []
         self.open = True
         self.full = 0
+        self.title = ""
+
+    def rename(self, title: str) -> None:
+        self.title = title
 
     def show(self, image_bgr: Image) -> bool:
         self.shown.append(image_bgr)
@@ -102,8 +106,10 @@ def show() -> Iterator[Show]:
 def test_the_first_camera_is_shown_and_n_shows_the_next_around(show: Show) -> None:
     show.press()
     assert show.level() == 50
+    assert show.window.title == "roadseg: front"
     show.press("n")
     assert show.level() == 200
+    assert show.window.title == "roadseg: rear"
     show.press("\t")
     assert show.level() == 50
 

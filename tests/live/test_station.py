@@ -19,6 +19,7 @@ from roadseg.live.lost_picture import lost_picture
 from roadseg.live.mailbox import Bell
 from roadseg.live.outputs import MaskWriter, Output, PictureWriter, Result
 from roadseg.live.station import Station
+from roadseg.live.web.status import health
 from roadseg.media.sources.base import SourceInfo
 from tests.support.live import PATIENCE_S, FakeClock, FakeSource, eventually, make_frame
 
@@ -287,6 +288,27 @@ def test_what_is_shown_of_a_camera(clock: FakeClock) -> None:
     assert lost[0, 0, 0] == 35
     assert station.newest is not None
     assert (station.newest.frame.image_bgr == 100).all()  # the frame itself is as it was
+
+
+def test_a_lost_camera_stays_dark_while_the_next_attempt_is_on_its_way(clock: FakeClock) -> None:
+    station = opened(clock)
+    station.changed(change(CameraState.LIVE, 1))
+    show(station, clock)
+    assert station.dark_since_wall_s is None
+    for state in (CameraState.LOST, CameraState.WAITING):
+        station.changed(change(state, 3, LossReason.TIMEOUT))
+    waiting = health([station], details=True, now_s=clock())["sources"][0]
+    station.changed(change(CameraState.CONNECTING, 9))
+    connecting = health([station], details=True, now_s=clock())["sources"][0]
+    for one in (waiting, connecting):
+        assert one["reason"] == "timeout"
+        assert one["no_picture_since"] == waiting["no_picture_since"] == station.dark_since_wall_s
+    picture = station.picture(lambda r: r.frame.image_bgr)
+    assert picture is not None
+    assert picture[0, 0, 0] == 35
+    station.changed(change(CameraState.LIVE, 10))
+    again = health([station], details=True, now_s=clock())["sources"][0]
+    assert (again["reason"], again["message"], again["no_picture_since"]) == (None, "", None)
 
 
 def test_a_camera_that_never_came_has_a_picture_that_says_so(clock: FakeClock) -> None:

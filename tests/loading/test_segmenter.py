@@ -14,6 +14,7 @@ import roadseg
 from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import network_size
+from roadseg.loading.choice import choose
 from roadseg.loading.segmenter import Segmenter
 
 
@@ -82,6 +83,15 @@ def test_the_package_shows_what_it_offers_and_loads_none_of_it():
     ]
     assert sorted(roadseg.__all__) == sorted([*done.stdout.split(), "__version__"])
     assert all(hasattr(roadseg, name) for name in roadseg.__all__)
+
+
+def test_what_is_decided_already_is_not_looked_up_again(monkeypatch):
+    choice = choose("segnet-lite", "fake", size_hw=(96, 64))
+    monkeypatch.setattr("roadseg.loading.segmenter.choose", None)
+    with Segmenter.of(choice, keep=1) as segmenter:
+        segmenter(gradient(48, 64))
+        assert segmenter.choice is choice
+        assert segmenter.network_hw == segmenter.size_hw == (96, 64)
 
 
 def test_size_is_obeyed():

@@ -131,6 +131,19 @@ def test_a_steady_profile_begins_anew_after_a_jump() -> None:
         assert steady.update(time_s, Profile(np.array(pixels), 20)).pixels.tolist() == pixels
 
 
+@pytest.mark.parametrize("width", [1, 5, 16, 17, 480, 481])
+@pytest.mark.parametrize("count", [1, 7, 16])
+def test_parts_of_a_profile_are_medians_from_left_to_right(width: int, count: int) -> None:
+    rising = np.arange(width) * 16.0
+    parts = Profile(rising, 352).parts(count)
+    assert (parts.pixels.shape, parts.height) == ((count,), 352)
+    middles = (np.arange(count) + 0.5) / count * width - 0.5
+    assert np.abs(parts.pixels - 16 * middles).max() <= 16
+    specks = np.where(np.arange(width) % 7 == 3, 0.0, 50.0)
+    if width >= 7 * count:
+        assert (Profile(specks, 352).parts(count).pixels == 50).all()
+
+
 def test_a_time_constant_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="time constant above 0"):
         SteadyProfile(0.0)

@@ -86,8 +86,8 @@ def test_random_scene_is_deterministic() -> None:
     ("arguments", "message"),
     [
         ({"seed": -1}, "seed -1 is negative: use 0 or more"),
-        ({"size_hw": (16, 64)}, "cannot render 16x64: both sides must be 32 to 4096 pixels"),
-        ({"size_hw": (64, 5000)}, "cannot render 64x5000: both sides must be 32 to 4096 pixels"),
+        ({"size_hw": (16, 64)}, "cannot render 16x64: use sides of 32 to 4096 pixels"),
+        ({"size_hw": (64, 5000)}, "cannot render 64x5000: use sides of 32 to 4096 pixels"),
         ({"fps": 0.0}, "cannot render 0.0 frames a second: use a positive rate"),
     ],
 )

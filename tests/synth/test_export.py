@@ -102,8 +102,8 @@ def test_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "size_hw", "message"),
     [
-        ("a.avi", _SMALL, "cannot write a.avi: the clip is an MP4, so name it *.mp4"),
-        ("a.mp4", (73, 96), "cannot encode 73x96: H.264 needs even sides"),
+        ("a.avi", _SMALL, "cannot write a.avi: the clip is an MP4: name it *.mp4"),
+        ("a.mp4", (73, 96), "cannot encode 73x96: H.264 needs even sides: use such"),
     ],
 )
 def test_clips_that_cannot_be(name: str, size_hw: tuple[int, int], message: str) -> None:

@@ -15,9 +15,10 @@ from roadseg.cli import main
 from roadseg.core.types import Image, Labels
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
-from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, resolve_model, write_ladder
+from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, resolve_model
 from tools import ladder as module
 from tools.ladder import HdScenes, measure_ladder
+from tools.manifest import write_ladder
 
 
 class Few:

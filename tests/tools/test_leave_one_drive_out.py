@@ -12,9 +12,10 @@ import pytest
 from roadseg.cli import main
 from roadseg.core.errors import DataError, ModelError
 from roadseg.training.crossval import RESULT, CrossValidation, Fold
-from roadseg.weights import WEIGHTS_DIR, load_manifest, write_leave_one_drive_out
+from roadseg.weights import WEIGHTS_DIR, load_manifest
 from tools import leave_one_drive_out as module
 from tools.leave_one_drive_out import result_of
+from tools.manifest import write_leave_one_drive_out
 
 
 def crossval(folder: Path, *mious: float, **settings: Any) -> Path:

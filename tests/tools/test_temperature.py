@@ -15,8 +15,9 @@ from roadseg.core.geometry import network_size
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.evaluation.reliability import Reliability
-from roadseg.weights import WEIGHTS_DIR, load_manifest, resolve_model, write_temperature
+from roadseg.weights import WEIGHTS_DIR, load_manifest, resolve_model
 from tools import temperature as module
+from tools.manifest import write_temperature
 from tools.temperature import fit_temperature
 
 

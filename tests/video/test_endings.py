@@ -57,7 +57,7 @@ def test_a_failing_backend_keeps_what_was_segmented():
 def test_a_failing_renderer_keeps_what_was_rendered():
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud, left_out, doubt):
+    def render(image_bgr, label_map, hud, *_):
         if image_bgr[0, 0, 0] == 4:
             raise ZeroDivisionError("a bug")
         return renderer(image_bgr, label_map, hud)

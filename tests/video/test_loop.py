@@ -166,7 +166,7 @@ def test_the_renderer_gets_rate_latency_and_backend():
     seen = []
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud, left_out, doubt):
+    def render(image_bgr, label_map, hud, *_):
         seen.append(hud)
         return renderer(image_bgr, label_map, hud)
 
@@ -183,7 +183,7 @@ def test_read_outs_follow_the_video_and_not_the_clock():
     seen = []
     renderer = Renderer(hud=False, legend=False)
 
-    def render(image_bgr, label_map, hud, left_out, doubt):
+    def render(image_bgr, label_map, hud, *_):
         seen.append(hud)
         return renderer(image_bgr, label_map, hud)
 

@@ -10,13 +10,8 @@ import pytest
 
 from roadseg.core.errors import ModelError, SinkError, UsageError
 from roadseg.core.labels import CLASS_NAMES
-from roadseg.weights import (
-    WEIGHTS_DIR,
-    load_manifest,
-    model_names,
-    resolve_model,
-    write_manifest_entry,
-)
+from roadseg.weights import WEIGHTS_DIR, load_manifest, model_names, resolve_model
+from tools.manifest import write_manifest_entry
 
 
 def digest(data: bytes) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import pickle
 import socket
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 from roadseg.archive.clip import Clip
 from roadseg.archive.process import ClipWorker
 from roadseg.archive.spec import ClipSpec
-from roadseg.archive.workers import process_safely
+from roadseg.archive.workers import now_and_then, process_safely
 from roadseg.core.errors import BackendError, RoadsegError, SinkError
 from roadseg.core.wording import naming_options, option
 from roadseg.video.stats import Progress
@@ -150,16 +149,11 @@ class ClipActor:
 
     def _reporter(self, name: str) -> Callable[[Progress], None]:
         """Sends progress, now and then."""
-        sent_s = time.monotonic()
-
-        def report(progress: Progress) -> None:
-            nonlocal sent_s
-            now_s = time.monotonic()
-            if now_s - sent_s >= _PROGRESS_S:
-                sent_s = now_s
-                self._board.progress.remote(name, progress.frames_out, progress.frame_count)
-
-        return report
+        return now_and_then(
+            lambda progress: self._board.progress.remote(
+                name, progress.frames_out, progress.frame_count
+            )
+        )
 
 
 def _check_folder(spec: ClipSpec, token: str) -> None:

@@ -209,7 +209,7 @@ class Digests:
         if image is None:
             return False
         write_bytes(
-            path, cv2.imencode(".jpg", image, _JPEG_QUALITY)[1].tobytes(), fix=_FIX, sync=False
+            path, cv2.imencode(".jpg", image, _JPEG_QUALITY)[1].tobytes(), fix=_FIX, durable=False
         )
         return True
 

@@ -16,6 +16,7 @@ from roadseg.archive.report.digest import BINS, Digest
 from roadseg.archive.report.totals import Totals
 from roadseg.archive.result import ClipResult
 from roadseg.core.labels import css_colours
+from roadseg.core.page import page_environment
 from roadseg.core.version import __version__
 
 # A share in 1/63 as one character.
@@ -62,14 +63,7 @@ class Figures:
 
 def page(figures: Figures) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("roadseg.archive.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment("roadseg.archive.report")
     totals = figures.totals
     shares = {name: share for name, share in totals.shares.items() if share >= _LEAST_SHARE}
     return environment.get_template("report.html").render(

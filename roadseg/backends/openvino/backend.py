@@ -50,9 +50,7 @@ class OpenVinoBackend:
         threads: int | None = None,
         cache: Path | None = None,
     ) -> None:
-        ov = _import_openvino()
-        core = ov.Core()
-        _load_cpu_plugin(core)
+        core = open_core()
         network = _read(core, model) if isinstance(model, Path) else model.clone()
         shown = str(model) if isinstance(model, Path) else name
         _check_ports(network, shown)
@@ -63,7 +61,7 @@ class OpenVinoBackend:
             self._open_requests()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
-            raise BackendError(f"OpenVINO cannot compile {shown}: {last_line(exc)}") from exc
+            raise failed(exc, f"cannot compile {shown}") from exc
         self.network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
         self.info = BackendInfo(
@@ -125,9 +123,25 @@ class OpenVinoBackend:
         self._request = self._compiled = None
 
 
-def failed(exc: RuntimeError) -> BackendError:
-    """What OpenVINO says about a frame, as one line."""
-    return BackendError(f"OpenVINO failed while inferring: {last_line(exc)}")
+def open_core() -> Any:
+    """An `openvino.Core` whose CPU plugin is loaded.
+
+    Raises:
+        BackendError: OpenVINO is missing, or cannot use the CPU.
+    """
+    core = import_openvino().Core()
+    _load_cpu_plugin(core)
+    return core
+
+
+def failed(exc: RuntimeError, what: str = "failed while inferring") -> BackendError:
+    """What OpenVINO says, as one line.
+
+    Args:
+        exc: its error.
+        what: it could not do: `cannot compile street.xml`.
+    """
+    return BackendError(f"OpenVINO {what}: {last_line(exc)}")
 
 
 def closed() -> BackendError:
@@ -160,7 +174,12 @@ def _load_cpu_plugin(core: Any) -> None:
         ) from errors[0]
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
+    """The module.
+
+    Raises:
+        BackendError: OpenVINO is missing.
+    """
     try:
         import openvino
     except ImportError as exc:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, _import_openvino
+from roadseg.backends.openvino.backend import OpenVinoBackend, import_openvino
 from roadseg.core.errors import ModelError
 from roadseg.core.wording import option
 
@@ -19,7 +19,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
     """
 
     def _with_outputs(self, network: Any, shown: str) -> Any:
-        ov = _import_openvino()
+        ov = import_openvino()
         scores = _scores_behind(network.outputs[0])
         if scores is None:
             raise ModelError(

@@ -29,7 +29,7 @@ _KEYS = (
 )
 _SOURCE_KEYS = (
     *("policy", "max_staleness", "stall_timeout", "max_fps", "stride", "max_frames"),
-    *("loop", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
+    *("loop", "fps", "rtsp_transport", "stream", "corridor", "camera_height", "horizon", "fov"),
     *("ignore_mask", "camera_size", "camera_fps"),
 )
 
@@ -39,10 +39,8 @@ _FILES = ("output", "save_masks", "timeline", "events", "event_clips")
 # What those of several sources are called, behind the source's name.
 _ENDINGS = {"timeline": ".csv", "events": ".jsonl"}
 
-# Options that only the run over one file has.
-_FILE_ONLY = ("fps", "reuse")
-
-_FILE_ON_THE_WEB = re.compile(r"\.(mp4|mov|avi|mkv|ts|webm|m4v|jpe?g|png|bmp|webp|gif)([?#].*)?$")
+# What only the run over one file has.
+_FILE_ONLY = ("reuse",)
 
 
 @dataclass(frozen=True)
@@ -79,28 +77,13 @@ class Typed:
 
 def goes_live(sources: Sequence[str], typed: Typed) -> bool:
     """Whether a run is one of cameras and pages; one file on its own is not."""
+    from roadseg.live.sources import is_live
+
     if typed.only(_LIVE) or len(sources) > 1:
         return True
     if len(sources) != 1 or not is_live(sources[0]):
         return False
     return not typed.only(_FILE_ONLY)
-
-
-def is_live(source: str) -> bool:
-    """Whether a source is a camera or stream by its looks."""
-    from roadseg.core.errors import SourceError
-    from roadseg.media.sources import places
-
-    try:
-        place = places.find(source)
-    except SourceError:
-        return False  # whoever opens it says why
-    if isinstance(place, (places.Camera, places.Csi, places.Pipeline)):
-        return True
-    if not isinstance(place, places.Url):
-        return False
-    url = place.url.lower()
-    return not (url.startswith("http") and _FILE_ON_THE_WEB.search(url))
 
 
 def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
@@ -110,22 +93,29 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
         UsageError: an option or the file is wrong, or there is no source.
         SourceError: there is no file of that name.
     """
+    from roadseg.cli.options import parse_fps
     from roadseg.core.errors import UsageError
     from roadseg.live.config import LiveConfig, SourceConfig
+    from roadseg.live.sources import source_name
     from roadseg.live.toml import check, load_config
     from roadseg.media.sources import places
+    from roadseg.media.sources.opening import check_fps
 
     _refuse_file_only(typed)
     path: Path | None = typed.values.get("config")
     config = LiveConfig(source=()) if path is None else load_config(path)
     config = replace(config, **_checked(LiveConfig, typed.only(_KEYS), typed))
-    own = _checked(SourceConfig, typed.only(_SOURCE_KEYS), typed)
+    own = typed.only(_SOURCE_KEYS)
+    if "fps" in own:
+        fps = parse_fps(own["fps"])
+        own["fps"] = None if fps is None else float(fps)
+    own = _checked(SourceConfig, own, typed)
     if "ignore_mask" in own:
         own["ignore_mask"] = str(own["ignore_mask"])
     names = [each.name for each in config.source]
     more = []
     for spec in sources:
-        names.append(_name(spec, names))
+        names.append(source_name(spec, names))
         more.append(SourceConfig(names[-1], spec))
     config = replace(config, source=tuple(replace(each, **own) for each in (*config.source, *more)))
     if not config.source:
@@ -140,8 +130,11 @@ def assemble(sources: Sequence[str], typed: Typed) -> LiveConfig:
     config = _with_files(config, typed)
     check(config, "the command line" if path is None else str(path))
     for each in config.source:
-        if each.is_file:
-            places.find(each.url)  # a mistyped name does not wait for the network
+        # A mistake does not wait for the network.
+        if each.is_file or each.fps is not None:
+            place = places.find(each.url)
+            if each.fps is not None:
+                check_fps(place)
     if config.web is not None:
         config = _played(config)
     return config
@@ -288,29 +281,7 @@ def _refuse_file_only(typed: Typed) -> None:
     wrong = [typed.option(name) for name in _FILE_ONLY if name in typed.given]
     if wrong:
         raise UsageError(
-            f"{wrong[0]} is for a run over one file", fix="leave it out, or give one file alone"
+            f"{wrong[0]} needs the frames that follow: it is for a run over one file, without the "
+            "page and options of cameras",
+            fix="leave it out; --stride and --max-fps spare the network, too",
         )
-
-
-def _name(spec: str, taken: Sequence[str]) -> str:
-    """A name for a source: `camera-0`, `10.0.0.7-live`, `drive`; a number behind it makes it its
-    own."""
-    from roadseg.media.redaction import redact
-
-    if spec.isdigit():
-        name = f"camera-{spec}"
-    elif spec.lower().startswith("csi://"):
-        name = f"csi-{spec[6:].partition('?')[0] or 0}"
-    else:
-        place = re.sub(r"^[a-z][a-z0-9+.-]*://(\*+@)?", "", redact(spec), flags=re.IGNORECASE)
-        is_url = "://" in spec
-        name = place.partition("?")[0] if is_url else Path(place).stem or place
-        name = re.sub(r"[^\w.]+", "-", name).strip("-.") or "source"
-    name = name[-60:]
-    folded = {each.casefold() for each in taken}
-    number = 1
-    unique = name
-    while unique.casefold() in folded:
-        number += 1
-        unique = f"{name}-{number}"
-    return unique

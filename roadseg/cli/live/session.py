@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from roadseg.live.run import LiveReport
     from roadseg.video.display import Window
 
+_LOG = logging.getLogger("roadseg.live")
+
 
 def run_live(sources: Sequence[str], typed: Typed) -> None:
     """`roadseg run` with cameras, several sources or a page.
@@ -25,7 +28,7 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
         RoadsegError: an option is wrong, or something that is named cannot be opened.
     """
     from roadseg.cli.endings import sigterm_calls
-    from roadseg.cli.lines import lines_as_json
+    from roadseg.cli.lines import print_json
     from roadseg.cli.progress_bar import progress_bar
     from roadseg.core.files import claimed_file, write_json
     from roadseg.live.config import RecordConfig
@@ -34,13 +37,13 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
     from roadseg.live.toml import config_text
 
     values = typed.values
+    if values["log_json"]:
+        print_json()
     config = assemble(sources, typed)
     if values["print_config"]:
         typer.echo(config_text(config), nl=False)
         return
     with ExitStack() as stack:
-        if values["log_json"]:
-            stack.enter_context(lines_as_json())
         window = _window(config, values["show"])
         if window is not None:
             stack.callback(window.close)
@@ -56,11 +59,11 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
                 open_live(config, token=values["web_token"], patient=patient, progress=progress)
             )
         if live.hub is not None:
-            typer.echo(f"the page is at {live.hub.visit_url}", err=True)
+            _LOG.info("the page is at %s", live.hub.visit_url)
         attend = None
         if window is not None:
             attend = Screen(window, live.run.stations, config, live.segmenter, live.recorder).attend
-            typer.echo(HELP, err=True)
+            _LOG.info(HELP)
         stats: Path | None = values["stats_json"]
         if stats is not None:
             stack.enter_context(claimed_file(stats, "--stats-json"))

@@ -17,7 +17,7 @@ from roadseg.core.errors import BackendError
 from roadseg.core.installing import gpu_extra, install
 from roadseg.cuda.api import DeviceBuffer, DeviceInfo, Kernel, PinnedBuffer, Stream
 from roadseg.cuda.driver import check_version
-from roadseg.cuda.failure import cuda_error, no_such_gpu, out_of_memory
+from roadseg.cuda.failure import GpuError, cuda_error, no_such_gpu, out_of_memory
 from roadseg.cuda.pycuda.errors import code_of
 from roadseg.cuda.pycuda.objects import PycudaEvent, PycudaKernel, PycudaStream, host_memory
 
@@ -81,8 +81,8 @@ class PycudaCuda:
         try:
             with self.active(f"allocating device memory, {nbytes} bytes"):
                 allocation = self.pycuda.mem_alloc(nbytes)
-        except BackendError as exc:
-            if "CUDA_ERROR_OUT_OF_MEMORY" in str(exc):
+        except GpuError as exc:
+            if exc.code == "CUDA_ERROR_OUT_OF_MEMORY":
                 raise out_of_memory(nbytes, self.memory_info()[0]) from exc
             raise
 

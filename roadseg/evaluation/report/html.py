@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from roadseg.core.labels import ClassSet, palette_bgr
+from roadseg.core.page import page_environment
 from roadseg.core.version import __version__
 from roadseg.evaluation.corruptions.kinds import KINDS
 from roadseg.evaluation.evaluate import Scores
@@ -70,14 +71,7 @@ class Figures:
 
 def page(figures: Figures) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("roadseg.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment("roadseg.evaluation.report")
     environment.filters["percent"] = percent
     return environment.get_template("report.html").render(
         vars(figures)

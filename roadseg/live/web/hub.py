@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import secrets
@@ -34,7 +35,7 @@ from roadseg.live.web.feed import Feed
 from roadseg.live.web.gate import Gate, is_loopback, known_hosts
 from roadseg.live.web.metrics import CONTENT_TYPE, Metrics
 from roadseg.live.web.mjpeg import Mjpeg
-from roadseg.live.web.recordings import Recorder
+from roadseg.live.web.recordings import Recorder, on_disk
 from roadseg.live.web.status import StatusBoard, health
 from roadseg.live.web.viewer import MAX_MESSAGE_BYTES, Counts, Viewer
 
@@ -46,6 +47,12 @@ _ENDS_S = 5.0
 # Compressing for viewers takes no more of the processor than this, however many cameras there are.
 _ENCODERS = 2
 
+_BIND_ADVICE = {
+    errno.EADDRINUSE: f"free the port, or take another, such as {option('--web', 8090)}",
+    errno.EACCES: f"take a port from 1024 on, such as {option('--web', 8080)}",
+    errno.EADDRNOTAVAIL: "give an address of this machine; 0.0.0.0 is all of them",
+}
+
 _LOG = logging.getLogger("roadseg.live")
 
 
@@ -55,6 +62,7 @@ class Hub:
     Attributes:
         port: that is listened on, from `start` on.
         token: that viewers must know; None where all who reach the address may look.
+        token_is_made: it was made here, rather than given.
         feeds: one a camera.
         counts: of what was sent.
     """
@@ -77,7 +85,8 @@ class Hub:
                 f"the token has fewer than {_SHORTEST_TOKEN} characters",
                 fix="take a longer one, or none and use the one that is made",
             )
-        if token is None and not is_loopback(address):
+        self.token_is_made = token is None and not is_loopback(address)
+        if self.token_is_made:
             token = secrets.token_urlsafe(18)
         self.port = port
         self.token = token
@@ -113,8 +122,9 @@ class Hub:
 
     @property
     def visit_url(self) -> str:
-        """The same with the token, for the first visit: for people, not for logs."""
-        return self.url if self.token is None else f"{self.url}?token={quote(self.token)}"
+        """The same with the token, for the first visit, where it was made here: who has given one
+        knows it, and it has no place in a log."""
+        return f"{self.url}?token={quote(self.token or '')}" if self.token_is_made else self.url
 
     def start(self) -> None:
         """Listen; returns when the page can be opened. Raises `UsageError`."""
@@ -249,7 +259,7 @@ class Hub:
         return mjpeg
 
     async def _recordings(self, _: Request) -> Response:
-        files = [] if self._recorder is None else await asyncio.to_thread(self._recorder.files)
+        files = [] if self._recorder is None else await on_disk(self._recorder.files)
         return JSONResponse(
             [
                 {
@@ -263,7 +273,7 @@ class Hub:
         )
 
     async def _recording(self, request: Request) -> Response:
-        files = [] if self._recorder is None else await asyncio.to_thread(self._recorder.files)
+        files = [] if self._recorder is None else await on_disk(self._recorder.files)
         wanted = request.path_params["name"]
         file = next((file for file in files if file.name == wanted), None)
         if file is None or not file.path.is_file():
@@ -289,7 +299,8 @@ def _listen(address: str, port: int) -> socket.socket:
     except OSError as exc:
         raise UsageError(
             f"the page cannot be served at {address}:{port}: {(exc.strerror or str(exc)).lower()}",
-            fix=f"free it, or take another such as {option('--web', 8090)}",
+            fix=_BIND_ADVICE.get(exc.errno or 0)
+            or f"take another, such as {option('--web', 8090)}",
         ) from exc
     return listening
 

@@ -59,7 +59,10 @@ class Mjpeg:
         finally:
             for job in (gone, pictures):
                 job.cancel()
-            await asyncio.gather(gone, pictures, return_exceptions=True)
+            ends = await asyncio.gather(gone, pictures, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception) and not isinstance(end, OSError):
+                raise end  # a fault of ours, for the log; a viewer that is gone is none
 
     async def _send_all(self, send: Send) -> None:
         news = asyncio.Event()

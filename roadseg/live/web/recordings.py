@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,11 @@ class Recorder(Protocol):
 
     def files(self) -> Sequence[RecordedFile]:
         """The recordings that may be downloaded, newest first; nothing else ever is."""
+
+
+async def on_disk(work: Callable[[], _T]) -> _T:
+    """Do what may wait for a disk, beside the event loop and beside the threads that encode: a disk
+    that hangs keeps nobody else waiting. Raises as `work` does."""
+    from anyio import to_thread  # part of Starlette
+
+    return await to_thread.run_sync(work, abandon_on_cancel=True)

@@ -143,13 +143,17 @@ def _state(station: Station) -> dict[str, Any]:
             "reason": None,
             "message": "",
             "retry_s": None,
+            "no_picture_since": None,
         }
+    # Why a camera was lost holds on while attempts come and go.
+    why = change if change.reason is not None or station.loss is None else station.loss
     return {
         "state": change.state.value,
         "since": change.wall_s,
-        "reason": None if change.reason is None else change.reason.value,
-        "message": change.message,
+        "reason": None if why.reason is None else why.reason.value,
+        "message": change.message or ("" if station.loss is None else station.loss.message),
         "retry_s": change.retry_s,
+        "no_picture_since": station.dark_since_wall_s,
     }
 
 

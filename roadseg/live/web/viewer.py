@@ -25,7 +25,7 @@ from roadseg.live.web.feed import Feed
 from roadseg.live.web.gate import cut
 from roadseg.live.web.ladder import Ladder
 from roadseg.live.web.message import RUNGS
-from roadseg.live.web.recordings import Recorder
+from roadseg.live.web.recordings import Recorder, on_disk
 from roadseg.live.web.status import StatusBoard
 
 MAX_MESSAGE_BYTES = 16 * 1024
@@ -41,6 +41,9 @@ _MOST_MESSAGES = 200
 _MOST_MESSAGES_PER_CAMERA = 120
 
 _DEFAULT_DUE_S = 0.04
+
+# Starts and stops of recordings that may wait for the disk.
+_MOST_WISHES = 8
 
 
 class _Refused(Exception):
@@ -91,6 +94,8 @@ class Viewer:
         self._second = 0
         self._messages = 0
         self._jobs: set[asyncio.Task[None]] = set()
+        self._recorder_turn = asyncio.Lock()
+        self._wishes = 0
         self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -210,10 +215,22 @@ class Viewer:
         if self._recorder is None or not 0 <= camera < len(self._feeds):
             raise _Refused("recordings are not offered here")
         name = self._feeds[camera].station.name
+        act = self._recorder.start if on else self._recorder.stop
+        if self._wishes >= _MOST_WISHES:
+            await self._say({"type": "error", "message": "the recorder is still at work"})
+        else:
+            # Acknowledgements are read meanwhile: a slow disk does not stop the pictures.
+            self._wishes += 1
+            self._start(self._recorded(lambda: act(name)))
+
+    async def _recorded(self, act: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(self._recorder.start if on else self._recorder.stop, name)
+            async with self._recorder_turn:
+                await on_disk(act)
         except RoadsegError as exc:
             await self._say({"type": "error", "message": str(exc)})
+        finally:
+            self._wishes -= 1
 
 
 class _Stream:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import numpy as np
 
 from roadseg.core.errors import SinkError
+from roadseg.core.files import sync
 from roadseg.core.types import Frame, Labels
 from roadseg.core.wording import option
 from roadseg.media.container import file_url
@@ -153,11 +153,7 @@ class MaskVideoSink:
         """Wait until the disk has what was written; any thread may call this."""
         # It is a precaution: a disk that fails is reported by what writes to it.
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._claim.temporary, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(self._claim.temporary)
 
     def close(self, *, ok: bool) -> None:
         """See `Sink.close`. Without a single mask there is nothing to complete, and a file of an

@@ -8,20 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-
 from roadseg.core.errors import SinkError
-from roadseg.core.files import is_special, put_in_place
-from roadseg.core.planes import BT601, Planes
-from roadseg.core.types import Frame, Picture, size_of
+from roadseg.core.files import is_special, put_in_place, sync
+from roadseg.core.types import Frame, Picture
 from roadseg.core.wording import option
 from roadseg.media.container import file_url, reason
 from roadseg.media.sinks.companions import Companions
 from roadseg.media.sinks.encoder import add_video_stream
 from roadseg.media.sinks.leftovers import new_copy
 from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
-from roadseg.media.sinks.pixels import to_planes
 from roadseg.media.sinks.targets import claim_file, write_failure
+from roadseg.media.sinks.yuv_pictures import YuvPictures
 from roadseg.media.sound.reader import sound_errors
 from roadseg.media.sound.track import AudioTrack
 from roadseg.media.sources.base import SourceInfo
@@ -34,9 +31,6 @@ if TYPE_CHECKING:
 
     from roadseg.media.sinks.clips.tap import PacketTap
 
-
-_WALL_CLOCK_BASE = Fraction(1, 90_000)
-_FALLBACK_RATE = Fraction(25)
 
 # The file grows in fragments, so that it plays wherever writing ends; the muxer makes an ordinary
 # file of it when it is closed. A fragment is a second long and goes to the system at once. It
@@ -100,13 +94,7 @@ class Mp4Sink:
         self.frames_out = 0
         self._target = path
         self._source = source
-        self._size_hw = size_hw
-        self._coded_hw: tuple[int, int] | None = None
-        self._colours = BT601
-        self._rate = source.rate or _FALLBACK_RATE
-        self._time_base = source.time_base or _WALL_CLOCK_BASE
-        self._step = max(round(1 / self._rate / self._time_base), 1)
-        self._last_pts: int | None = None
+        self._pictures = YuvPictures(source, size_hw)
         # How long the last picture stands, and whether the source ended with it.
         self._last_stands_s: float | None = None
         self._is_whole = False
@@ -124,19 +112,15 @@ class Mp4Sink:
     def _start(self, picture: Picture) -> VideoStream:
         import av
 
-        height, width = self._size_hw = self._size_hw or size_of(picture)
-        if isinstance(picture, Planes):
-            self._colours = picture.colours
-        self._coded_hw = coded_h, coded_w = height + height % 2, width + width % 2
-        self._planes = np.empty((coded_h * 3 // 2, coded_w), dtype=np.uint8)
+        coded_hw = self._pictures.begin(picture)
         url, options = file_url(self._temporary), dict(_MUXER_OPTIONS)
         self._container = av.open(url, "w", format="mp4", options=options)
         stream, warning = add_video_stream(
             self._container,
-            (coded_h, coded_w),
-            self._rate,
-            self._time_base,
-            self._colours,
+            coded_hw,
+            self._pictures.rate,
+            self._pictures.time_base,
+            self._pictures.colours,
             live=self._live,
             threads=self._threads,
         )
@@ -196,22 +180,15 @@ class Mp4Sink:
         self.frames_out += 1
 
     def _encode(self, stream: VideoStream, picture: Picture, frame: Frame) -> None:
-        from av.video.frame import VideoFrame
-
-        assert self._size_hw is not None
         assert self._container is not None
-        planes = to_planes(picture, self._size_hw, self._colours, out=self._planes)
-        yuv = VideoFrame.from_ndarray(planes.packed, format="yuv420p")
-        pts = round(Fraction(frame.time_s) / self._time_base)
-        if self._last_pts is not None:
-            pts = max(pts, self._last_pts + 1)
-        self._last_pts = pts
-        yuv.pts, yuv.time_base, yuv.duration = pts, self._time_base, self._step
+        yuv = self._pictures.make(picture, frame)
+        assert yuv.pts is not None
+        time_s = yuv.pts * self._pictures.time_base
         self._last_stands_s, self._is_whole = frame.duration_s, frame.is_last
         if self._audio is not None:
-            self._audio.picture(frame.source_s, pts * self._time_base)
+            self._audio.picture(frame.source_s, time_s)
         if self._companions is not None:
-            self._companions.picture(frame.source_s, pts * self._time_base)
+            self._companions.picture(frame.source_s, time_s)
         if self.tap is not None:
             self.tap.before(yuv)
         for packet in stream.encode(yuv):
@@ -242,7 +219,7 @@ class Mp4Sink:
         """Wait until the disk has what was written; any thread may call this."""
         # It is a precaution: a disk that fails is reported by what writes to it.
         with contextlib.suppress(OSError):
-            _sync(self._temporary)
+            sync(self._temporary)
 
     def _fail(self, exc: BaseException) -> NoReturn:
         """Keep what can be played, if anything, and raise what `exc` means."""
@@ -250,8 +227,8 @@ class Mp4Sink:
 
         self._keep_what_plays()
         refused = isinstance(exc, (ValueError, av.error.ExternalError))
-        if refused and self.frames_out == 0 and self._coded_hw is not None:
-            height, width = self._coded_hw
+        if refused and self.frames_out == 0 and self._pictures.coded_hw is not None:
+            height, width = self._pictures.coded_hw
             raise SinkError(
                 f"the H.264 encoder refuses {width}x{height} frames ({reason(exc)})",
                 fix=f"write images instead, {option('--output', self._target.with_suffix(''))}",
@@ -305,7 +282,7 @@ class Mp4Sink:
             SinkError: it cannot be renamed; it stays where it is.
         """
         try:
-            _sync(self._temporary)
+            sync(self._temporary)
             put_in_place(self._temporary, self._target.resolve())
         except OSError as exc:
             self._claim.release()
@@ -339,13 +316,14 @@ class Mp4Sink:
 
         if self._closed:
             return
-        if not ok or self._stream is None or self._container is None or self._last_pts is None:
+        last_pts, time_base = self._pictures.last_pts, self._pictures.time_base
+        if not ok or self._stream is None or self._container is None or last_pts is None:
             self._discard()
             return
         try:
-            end_s = (self._last_pts + self._step) * self._time_base
+            end_s = (last_pts + self._pictures.step) * time_base
             if self._last_stands_s:
-                end_s = self._last_pts * self._time_base + Fraction(self._last_stands_s)
+                end_s = last_pts * time_base + Fraction(self._last_stands_s)
             if self._audio is not None:
                 sound_end_s = self._audio.finish(end_s, whole=self._is_whole)
                 end_s = max(end_s, sound_end_s) if self._is_whole else end_s
@@ -365,11 +343,3 @@ class Mp4Sink:
         if not self._live and can_be_changed:
             self._move_index(place)
         self._claim.release()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from roadseg.core.files import sync
+
 # The pictures come first in our files.
 _VIDEO_TRACK = 1
 _COPY_BYTES = 8 * 2**20
@@ -85,8 +87,7 @@ def move_index_to_front(path: Path, copy: Path) -> bool:
             while rest and (block := file.read(min(rest, _COPY_BYTES))):
                 output.write(block)
                 rest -= len(block)
-            output.flush()
-            os.fsync(output.fileno())
+        sync(copy)
         shutil.copymode(path, copy)
     return True
 

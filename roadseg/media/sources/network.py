@@ -7,8 +7,10 @@ with the same False, whereas FFmpeg's own error tells a wrong password from a cl
 from __future__ import annotations
 
 import errno
+import socket
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from roadseg.core.errors import SourceError
 from roadseg.core.wording import option
@@ -211,7 +213,11 @@ class _Attempt:
         return not isinstance(exc, final) and not self._timed_out(exc)
 
     def _failure(self, exc: BaseException, tried: str = "") -> SourceError:
-        why = f"no answer within {self._timeout_s:g} s" if self._timed_out(exc) else _why(exc)
+        why = (
+            f"no answer within {self._timeout_s:g} s"
+            if self._timed_out(exc)
+            else _why(exc, self.name)
+        )
         hint = password_advice(self._url)
         return SourceError(f"cannot open {self.name}: {why}{tried}", fix=f"{_advice(exc)}{hint}")
 
@@ -224,7 +230,7 @@ def _has_size(container: InputContainer) -> bool:
     return isinstance(stream, VideoStream) and bool(stream.width)
 
 
-def _why(exc: BaseException) -> str:
+def _why(exc: BaseException, name: str) -> str:
     import av
 
     if isinstance(exc, av.error.InvalidDataError):
@@ -233,7 +239,23 @@ def _why(exc: BaseException) -> str:
         return "it refuses this transport"
     if isinstance(exc, av.error.ProtocolNotFoundError):
         return f"{reason(exc)}: FFmpeg as it comes with this PyAV does not speak it"
+    if getattr(exc, "errno", None) == errno.EIO and (host := _unknown_host(name)):
+        return f"the host {host} is not found"
     return reason(exc)
+
+
+def _unknown_host(name: str) -> str:
+    """The host of a redacted URL, if nothing is known by its name: FFmpeg calls that an
+    input/output error, as it does much else."""
+    try:
+        host = urlsplit(name).hostname
+        if host:
+            socket.getaddrinfo(host, None)
+    except socket.gaierror:
+        return host or ""
+    except ValueError:  # no URL that Python reads
+        pass
+    return ""
 
 
 def _advice(exc: BaseException) -> str:

@@ -13,7 +13,7 @@ from roadseg.media.sources import places
 from roadseg.media.sources.base import CameraMode, RtspTransport, Source
 from roadseg.media.sources.places import Images
 
-__all__ = ["open_source"]
+__all__ = ["check_fps", "open_source"]
 
 _MOST_FPS = 1000
 
@@ -57,7 +57,7 @@ def open_source(
     """
     if max_frames is not None and max_frames < 1:
         raise UsageError(
-            f"cannot process {max_frames} frames: {option('--max-frames')} must be 1 or more"
+            f"cannot process {max_frames} frames", fix=f"use {option('--max-frames', 1)} or more"
         )
     if timeout_s <= 0:
         raise UsageError(f"a time limit of {timeout_s:g} s is none", fix="give a positive number")
@@ -78,11 +78,8 @@ def open_source(
             "has no others",
             fix="leave it out",
         )
-    if fps is not None and isinstance(place, (*cameras, places.Url)):
-        raise UsageError(
-            f"{option('--fps')} is for images and bare streams; {place.name} has its own rate",
-            fix="leave it out",
-        )
+    if fps is not None:
+        check_fps(place)
     if isinstance(place, places.Camera):
         from roadseg.media.sources.camera import CameraSource
 
@@ -121,6 +118,15 @@ def open_source(
     )
     source.warnings += place.notes
     return source
+
+
+def check_fps(place: places.Place) -> None:
+    """Refuse a rate for what has its own. Raises `UsageError`."""
+    if isinstance(place, (places.Camera, places.Csi, places.Pipeline, places.Url)):
+        raise UsageError(
+            f"{option('--fps')} is for images and bare streams; {place.name} has its own rate",
+            fix="leave it out",
+        )
 
 
 def _open_images(

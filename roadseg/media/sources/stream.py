@@ -114,8 +114,12 @@ class StreamSource:
             if not pictures:
                 self._check_patience()
         yield from self._pictures_of(None)
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            # Its traceback holds this frame: a circle would keep the decoder and its threads.
+            failure = None
 
     def _pictures_of(self, packet: av.Packet | None) -> list[VideoFrame]:
         import av

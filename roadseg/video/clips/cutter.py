@@ -164,7 +164,7 @@ class Cutter:
             return
         data = cv2.imencode(".jpg", snapshot.picture, _JPEG_QUALITY)[1].tobytes()
         try:
-            write_bytes(self._folder.snapshot(name), data, fix=_FIX, sync=False)
+            write_bytes(self._folder.snapshot(name), data, fix=_FIX, durable=False)
         except SinkError as exc:
             self._warnings.append(str(exc))
 

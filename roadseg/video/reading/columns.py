@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Value: TypeAlias = int | float | str | None
+Values: TypeAlias = tuple[float | None, ...]
+"""Several in one field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +17,11 @@ class Column:
 
     Attributes:
         name: stable from version to version.
-        kind: of its values; each may be empty.
+        kind: of its values; each may be empty. `floats` are several in each row.
     """
 
     name: str
-    kind: Literal["int", "float", "text"]
+    kind: Literal["int", "float", "text", "floats"]
 
 
 _COLUMNS = (
@@ -30,6 +32,8 @@ _COLUMNS = (
     Column("road_share", "float"),
     Column("free_px", "float"),
     Column("free_m", "float"),
+    Column("free_profile_px", "floats"),
+    Column("free_profile_m", "floats"),
     Column("corridor_occupied", "float"),
     Column("corridor_nearest_px", "int"),
     Column("corridor_nearest_m", "float"),
@@ -39,6 +43,9 @@ _COLUMNS = (
     Column("doubtful", "int"),
     Column("hidden", "text"),
 )
+
+LISTS = tuple(column.name for column in _COLUMNS if column.kind == "floats")
+"""Names of the columns that have several numbers in each row."""
 
 
 def columns(names: Sequence[str]) -> tuple[Column, ...]:

@@ -9,19 +9,18 @@ reads them.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadseg.core.files import new_part, put_in_place, writing
+from roadseg.core.files import new_part, put_in_place, sync, writing
 from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 
 if TYPE_CHECKING:
     import pyarrow
 
-    from roadseg.video.reading.columns import Column, Value
+    from roadseg.video.reading.columns import Column, Value, Values
 
 
 # Few enough that a run that is cut loses little.
@@ -46,16 +45,18 @@ class ParquetTable:
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         import pyarrow as pa
 
-        kinds = {"int": pa.int64(), "float": pa.float64(), "text": pa.string()}
+        number = pa.float64()
+        kinds = {"int": pa.int64(), "float": number, "text": pa.string()}
+        kinds["floats"] = pa.list_(number)
         self._schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
         self.warnings = _settle(path)
         self._path, self._part = path, new_part(path)
-        self._rows: list[Sequence[Value]] = []
+        self._rows: list[Sequence[Value | Values]] = []
         self._flushed_s = time.monotonic()
         self._writer: Any = None
         self._has_failed = self._closed = False
 
-    def write(self, row: Sequence[Value]) -> None:
+    def write(self, row: Sequence[Value | Values]) -> None:
         """Take a row.
 
         Raises:
@@ -68,11 +69,7 @@ class ParquetTable:
     def sync(self) -> None:
         """Wait until the disk has what was written."""
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._part, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(self._part)
 
     def close(self, *, ok: bool) -> None:
         """Finish the file under its name; a second call does nothing.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from roadseg.core.geometry import LabelMap
 from roadseg.core.types import Frame, Labels
+from roadseg.render import Guides
 from roadseg.road.doubt import Scores
 from roadseg.video.clips import Cues
 from roadseg.video.reading.doubts import DoubtReading
@@ -46,6 +47,11 @@ class Read:
     def shares(self) -> tuple[float, ...]:
         """Of the classes and the user's groups, 0 to 1; empty without read-outs."""
         return () if self.reading is None else self.reading.shares
+
+    @property
+    def guides(self) -> Guides | None:
+        """Lines over the picture; None without read-outs."""
+        return None if self.reading is None else self.reading.guides
 
     @property
     def ids(self) -> Labels:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.types import Labels
-from roadseg.render import HudLine
-from roadseg.road import SteadyProfile, free_space, share_of, shares
+from roadseg.render import Guides, HudLine
+from roadseg.road import Profile, SteadyProfile, free_space, share_of, shares
+from roadseg.road.areas import Points
 from roadseg.video.reading.scene import Scene
 
+PARTS = 16
+"""Values of a profile in a timeline."""
+
+_COLUMNS_OF_A_LINE = 3  # a speck of one column bends no line
 _FARTHEST_M = 99.5  # beyond, a display of metres pretends to know what it cannot
 
 
@@ -32,6 +37,10 @@ class Reading:
         nearest_px: rows to the nearest thing in the way; None without one.
         nearest_m: the same in metres.
         nearest_class: its class.
+        free_parts_px, free_parts_m: free space as `free_px` and `free_m`, from left to right in
+            `PARTS` equally wide parts of the picture: the median of each.
+        profile: free space in each column, steadied; None where it was not kept.
+        corridor: its corners.
     """
 
     shares: tuple[float, ...]
@@ -42,6 +51,18 @@ class Reading:
     nearest_px: int | None
     nearest_m: float | None
     nearest_class: str | None
+    free_parts_px: tuple[float, ...] = ()
+    free_parts_m: tuple[float, ...] = ()
+    profile: Profile | None = field(default=None, compare=False, repr=False)
+    corridor: Points = ()
+
+    @property
+    def guides(self) -> Guides | None:
+        """The same as lines over the picture; None without a profile."""
+        if self.profile is None:
+            return None
+        lines = self.profile.parts(math.ceil(self.profile.pixels.size / _COLUMNS_OF_A_LINE))
+        return Guides(1 - lines.pixels / lines.height, self.corridor)
 
 
 class Readouts:
@@ -86,6 +107,7 @@ class Readouts:
         columns = self._columns((network_ids.shape[0], network_ids.shape[1]))
         free_px = float(np.median(profile.pixels[columns]))
         edge = np.array(profile.height - free_px)
+        parts = profile.parts(PARTS)
         inside = scene.corridor.read(network_ids, words, ignore)
         return Reading(
             shares=tuple(float(each[ids].sum()) for ids in self._ids),
@@ -96,6 +118,10 @@ class Readouts:
             nearest_px=inside.nearest_px,
             nearest_m=inside.nearest_m(scene.camera),
             nearest_class=inside.nearest_class,
+            free_parts_px=tuple(parts.pixels.tolist()),
+            free_parts_m=tuple(parts.metres(scene.camera).tolist()),
+            profile=profile,
+            corridor=scene.corridor.points,
         )
 
     def _columns(self, size_hw: tuple[int, int]) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import Any
 from roadseg.core.errors import SourceError, UsageError, os_reason
 from roadseg.core.installing import require
 from roadseg.core.wording import option
-from roadseg.video.reading.columns import Value
+from roadseg.video.reading.columns import LISTS, Value
 
 _TIME = "time_s"
 _TEXTS = ("model", "corridor_nearest_class", "events", "hidden")
@@ -25,7 +25,7 @@ class Table:
 
     Attributes:
         columns: the values of each column by name, None where unknown; `time_s` never is, and
-            rises.
+            rises. Columns with several numbers in each row are left out.
         notes: what was wrong with the file, one line each.
     """
 
@@ -86,7 +86,7 @@ def read_timeline(path: Path) -> Table:
         lines = "1 row" if damaged == 1 else f"{damaged} rows"
         notes.append(f"{lines} of {path.name} cannot be read and are left out")
     whole.sort(key=lambda row: float(row[_TIME]))
-    names = list(dict.fromkeys(name for row in whole for name in row))
+    names = [name for name in dict.fromkeys(n for row in whole for n in row) if name not in LISTS]
     return Table(
         {name: [_value(name, row.get(name)) for row in whole] for name in names}, tuple(notes)
     )

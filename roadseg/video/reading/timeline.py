@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from roadseg.video.reading.columns import Column, Value, columns
+from roadseg.video.reading.columns import Column, Value, Values, columns
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.read import Read
 
@@ -25,7 +25,7 @@ class _Table(Protocol):
 
     warnings: list[str]
 
-    def write(self, row: Sequence[Value]) -> None: ...
+    def write(self, row: Sequence[Value | Values]) -> None: ...
 
     def sync(self) -> None: ...
 
@@ -82,6 +82,8 @@ class Timeline:
             reading.road_share,
             reading.free_px,
             reading.free_m,
+            _tenths(reading.free_parts_px),
+            _tenths(reading.free_parts_m),
             reading.occupied,
             reading.nearest_px,
             reading.nearest_m,
@@ -107,7 +109,13 @@ class Timeline:
         self._table.close(ok=ok)
 
 
-def _plain(value: Value) -> Value:
+def _tenths(numbers: Sequence[float]) -> Values | None:
+    """One digit behind the point; None for what no number can say, and for none at all."""
+    values = tuple(round(number, 1) if math.isfinite(number) else None for number in numbers)
+    return values or None
+
+
+def _plain(value: Value | Values) -> Value | Values:
     """Six digits behind the point; None for what no number can say."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
@@ -125,13 +133,13 @@ def _table(path: Path, header: tuple[Column, ...]) -> _Table:
 
 
 class _Csv(LinesFile):
-    """A header and comma-separated rows; what is unknown is empty."""
+    """A header and comma-separated rows; what is unknown is empty, `nan` among several."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         super().__init__(path, _csv_line(names))
 
-    def write(self, row: Sequence[Value]) -> None:
-        self.append(_csv_line(row))
+    def write(self, row: Sequence[Value | Values]) -> None:
+        self.append(_csv_line([_words(v) if isinstance(v, tuple) else v for v in row]))
 
 
 class _JsonLines(LinesFile):
@@ -141,8 +149,13 @@ class _JsonLines(LinesFile):
         super().__init__(path)
         self._names = names
 
-    def write(self, row: Sequence[Value]) -> None:
+    def write(self, row: Sequence[Value | Values]) -> None:
         self.append(json.dumps(dict(zip(self._names, row, strict=True))) + "\n")
+
+
+def _words(values: Values) -> str:
+    """Several numbers in one field, as `float` reads them."""
+    return " ".join("nan" if value is None else str(value) for value in values)
 
 
 def _csv_line(values: Sequence[Value]) -> str:

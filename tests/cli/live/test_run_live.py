@@ -86,6 +86,29 @@ def test_a_page_beyond_this_machine_has_a_token_that_is_printed_once(folders, ca
     assert len(re.findall(r"\?token=[\w-]{20,}", capsys.readouterr().err)) == 1
 
 
+def test_a_token_that_was_given_is_printed_nowhere(folders, capsys):
+    token = ("--web-token", "correct horse battery")
+    assert run(*TWO, "--web", "0.0.0.0:0", *token, "--stats-json", "stats.json") == 0
+    captured = capsys.readouterr()
+    assert re.search(r"the page is at http://[^?\s]+/\n", captured.err)
+    assert "horse" not in captured.err + captured.out + Path("stats.json").read_text()
+
+
+def test_images_play_at_the_rate_that_is_typed(folders, capsys):
+    assert run(*TWO, "--fps", "30000/1001", "--output", "out") == 0
+    import av
+
+    with av.open(str(next((folders / "out").glob("front-*.mp4")))) as container:
+        times_s = [frame.time for frame in container.decode(video=0)]
+    assert np.diff(times_s) == pytest.approx(1001 / 30000, abs=1e-4)
+
+
+def test_a_camera_has_a_rate_of_its_own(folders, capsys):
+    assert run(*TWO, "--source", "rtsp://127.0.0.1:9/x", "--fps", "5") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --fps is for images and bare streams; rtsp://127.0.0.1:9/x has")
+
+
 def test_what_was_typed_becomes_a_configuration(folders, capsys):
     options = ("--web", "0.0.0.0:9000", "--max-staleness", 0.5, "--stride", 2, "--view", "mask")
     camera = ("--source", "rtsp://me:secret@10.0.0.7/live")
@@ -138,7 +161,8 @@ def test_a_configuration_runs(folders, capsys):
         ((*TWO, "--camera-size", "big"), "--camera-size big is out of range: give width and", 2),
         ((*TWO, "--stride", "0"), "--stride 0 is out of range: give 1 or more", 2),
         ((*TWO, "--view", "x", "--web", "0"), "unknown view 'x'", 2),
-        ((*TWO, "--fps", "5"), "--fps is for a run over one file", 2),
+        ((*TWO, "--fps", "0"), "--fps 0 is not a number above 0 and at most 1000", 2),
+        ((*TWO, "--reuse", "2"), "--reuse needs the frames that follow: it is for a run over o", 2),
         (
             (*TWO, "--timeline", "a.csv"),
             "2 sources cannot share --timeline a.csv: give a folder",
@@ -186,6 +210,19 @@ def test_lines_as_json(folders, capsys):
     live = [line for line in lines if line["message"] == "front: live"]
     assert live[0]["level"] == "info"
     assert live[0]["StateChange"]["state"] == "live"
+
+
+def test_the_page_and_a_mistake_are_lines_of_json_too(folders, capsys):
+    assert run(*TWO, "--web", "0", "--log-json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert any(line["message"].startswith("the page is at http://") for line in lines)
+    assert run(*TWO, "--log-json", "--policy", "newest") == 2
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert line["level"] == "error"
+    assert line["message"] == "unknown policy 'newest': use --policy latest|every"
+    # The next command of the same process is back to plain lines.
+    assert run(*TWO, "--policy", "newest") == 2
+    assert capsys.readouterr().err.startswith("error: unknown policy")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")

@@ -28,7 +28,7 @@ UNKNOWN_BACKEND = "unknown backend 'x': use --backend auto|tensorrt|openvino|tor
         (["--view", "x"], "unknown view 'x': use --view overlay|mask|side-by-side", 2),
         (["--palette", "x"], "unknown palette 'x': use --palette street|colorblind|camvid", 2),
         (["--threads", "0"], "cannot use 0 threads: use --threads 1 or more", 2),
-        (["--max-frames", "0"], "cannot process 0 frames: --max-frames must be 1 or more", 2),
+        (["--max-frames", "0"], "cannot process 0 frames: use --max-frames 1 or more", 2),
         (["--show"], "cannot show a window: there is no display", 2),
         (["--backend", "x"], UNKNOWN_BACKEND, 2),
         (["--alpha", "thick"], "Invalid value for '--alpha'", 2),

@@ -172,6 +172,12 @@ def test_cameras_are_chosen_and_lost_ones_say_so(
     page.keyboard.press("Enter")
     page.wait_for_selector("#large .tile[data-camera=rear]")
     assert "lost (login) since" in page.inner_text("#large .note")
+    # Neither the next attempt nor its end makes the picture bright, or starts the time anew.
+    note = page.inner_text("#large .note")
+    for state in (CameraState.WAITING, CameraState.CONNECTING):
+        cameras[1].change(state, LossReason.LOGIN if state is CameraState.WAITING else None)
+        page.wait_for_selector(f"#large .tile.dark[data-state={state.value}]")
+        assert page.inner_text("#large .note") == note
     page.wait_for_selector("#events li[data-kind=lost]:has-text('rear')")
     page.keyboard.press("1")
     page.wait_for_selector("#large .tile[data-camera=front]")
@@ -208,6 +214,9 @@ def test_it_works_on_a_phone(hub: Hub, cameras: list[Camera], open_it: Open, sch
     box = page.locator("#large canvas").bounding_box()
     assert box["width"] == pytest.approx(PHONE["width"], abs=1)
     assert box["y"] + box["height"] < PHONE["height"] / 2
+    heights = page.eval_on_selector_all("#views button", "all => all.map((b) => b.offsetHeight)")
+    assert len(set(heights)) == 1
+    assert max(heights) <= 44, "their names fit"
     page.tap("[data-view=mask]")
     assert pixel(page) == [45, 35, 90]
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -170,6 +170,12 @@ def test_beyond_this_machine_a_token_is_made(cameras: list[Camera]) -> None:
     assert one.token not in one.url
 
 
+def test_an_address_for_people_holds_no_token_that_they_have_given(cameras: list[Camera]) -> None:
+    hub = Hub([camera.station for camera in cameras], "0.0.0.0", 8080, token=TOKEN)
+    assert hub.token == TOKEN
+    assert hub.visit_url == hub.url
+
+
 def test_on_this_machine_none_is_needed(hub: Hub) -> None:
     assert hub.token is None
     assert hub.visit_url == f"http://127.0.0.1:{hub.port}/"

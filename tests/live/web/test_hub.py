@@ -349,12 +349,14 @@ def test_results_go_on_when_the_page_is_gone(serve: Serve, cameras: list[Camera]
 
 
 def test_a_port_that_is_taken_is_named(hub: Hub, serve: Serve) -> None:
-    with pytest.raises(UsageError, match=f"127.0.0.1:{hub.port}: address already in use: free it"):
+    with pytest.raises(
+        UsageError, match=f"127.0.0.1:{hub.port}: address already in use: free the port"
+    ):
         serve(port=hub.port)
 
 
 def test_an_address_of_another_machine_is_refused(serve: Serve) -> None:
-    with pytest.raises(UsageError, match="cannot be served at 192.0.2.1"):
+    with pytest.raises(UsageError, match="at 192.0.2.1:0: .*: give an address of this"):
         serve(address="192.0.2.1")
 
 
@@ -394,13 +396,18 @@ def test_the_stream_is_finished_pictures_made_while_watched(
     assert live.shape == (96, 160, 3)
     # Half of the frame, half of a car's colour.
     assert np.abs(live[80, 20].astype(int) - [178, 96, 67]).max() < 8
+    for number, shade in enumerate((200, 50, 120), 2):
+        cameras[0].show(shade=shade, class_id=8)
+        # One picture more where the one before was repeated meanwhile.
+        assert any(abs(int(picture()[80, 20, 0]) - shade / 2 - 128) < 8 for _ in range(60))
+        assert drawn.drawn == number
     cameras[0].change(CameraState.LOST, LossReason.REFUSED)
     lost = picture()
     while lost.mean() > 60:
         lost = picture()
-    assert drawn.drawn == 2
+    assert drawn.drawn == 5
     picture()  # repeated, not drawn again
-    assert drawn.drawn == 2
+    assert drawn.drawn == 5
     connection.sock.close()
     answer.close()
     connection.close()
@@ -525,6 +532,37 @@ def test_recordings_are_started_stopped_listed_and_downloaded(serve: Serve, tmp_
     assert "attachment" in headers["content-disposition"]
     for name in ("secret.txt", "gone.mp4", "..%2Fsecret.txt", "%2e%2e/secret.txt", "front.mp4/"):
         assert get(hub, f"/recordings/{name}")[0] in (404, 307), name
+
+
+def test_a_disk_that_hangs_stops_no_pictures(
+    serve: Serve, cameras: list[Camera], tmp_path: Path
+) -> None:
+    """Several viewers wait for it, more than there are threads that encode."""
+    free, waiting = threading.Event(), threading.Semaphore(0)
+
+    class Hanging(Recorder):
+        def stop(self, source: str) -> None:
+            waiting.release()
+            assert free.wait(PATIENCE_S)
+
+    hub = serve(recorder=Hanging(tmp_path))
+    with contextlib.ExitStack() as stack:
+        pages = [stack.enter_context(Page(hub)) for _ in range(4)]
+        stack.callback(free.set)
+        for page in pages:
+            page.watch(0)
+            page.say(type="record", camera=0, on=False)
+            assert waiting.acquire(timeout=PATIENCE_S)
+        for shade in (50, 100, 150):
+            cameras[0].show(shade=shade)
+            for page in pages:
+                frame = page.frame()
+                assert abs(int(frame.image_bgr.mean()) - shade) < 3
+                page.ack(frame)
+                page.settle()
+        for _ in range(viewer._MOST_WISHES):
+            pages[0].say(type="record", camera=0, on=False)
+        assert pages[0].told("error")["message"] == "the recorder is still at work"
 
 
 def test_nothing_is_listed_without_a_recorder(hub: Hub) -> None:

@@ -370,7 +370,7 @@ class TestRefusals:
     def test_no_frames_wanted(self, make_clip: MakeClip, limit: int) -> None:
         with pytest.raises(UsageError) as caught:
             open_source(str(make_clip(frames=1)), max_frames=limit)
-        assert str(caught.value) == (f"cannot process {limit} frames: max_frames must be 1 or more")
+        assert str(caught.value) == f"cannot process {limit} frames: use max_frames=1 or more"
 
 
 def test_real_clip(video_dir: Path) -> None:

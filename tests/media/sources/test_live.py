@@ -124,6 +124,16 @@ def test_closed_port(scheme: str) -> None:
     )
 
 
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_host_that_nobody_knows(scheme: str) -> None:
+    tried = " (tried RTSP over TCP and UDP)" if scheme == "rtsp" else ""
+    assert refused(f"{scheme}://u:{_SECRET}@no-such-host.invalid/live") == (
+        f"cannot open {scheme}://***@no-such-host.invalid/live: "
+        f"the host no-such-host.invalid is not found{tried}: "
+        "check the address, the port and that the camera is on"
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "why", "advice"),
     [

@@ -110,7 +110,7 @@ def test_what_a_run_hid_is_not_shown_from_its_source(tmp_path: Path) -> None:
         (["drive.csv", "--html", "page.txt"], 2, "use --html page.html"),
         (["none.csv", "--html", "page.html"], 3, "cannot read none.csv"),
         (["drive.csv", "--html", "page.html", "--video", "no.mp4"], 3, "there is no video no.mp4"),
-        (["drive.csv", "--html", "page.html", "--video", "drive.csv"], 3, "cannot open drive.csv"),
+        (["drive.csv", "--html", "page.html", "--video", "drive.csv"], 3, "cannot read drive.csv"),
         (["drive.csv", "--html", "folder.html"], 4, "it is a folder"),
         (["drive.csv"], 2, "--html"),
     ],

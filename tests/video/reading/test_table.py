@@ -45,6 +45,7 @@ def test_what_was_written_is_read(tmp_path: Path, kind: str) -> None:
     assert read.columns["corridor_nearest_class"] == ["traffic light", "traffic light", None] * 2
     assert read.columns["events"][2] == "walker;close, very"
     assert read.numbers("nonsense") is None
+    assert "free_profile_m" not in read.columns, "one number a row is what a column has"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -33,6 +33,8 @@ def row(index: int, **changes: object) -> Row:
         "nearest_px": 30,
         "nearest_m": 12.5,
         "nearest_class": "traffic light",
+        "free_parts_px": (30.04, 12.0),
+        "free_parts_m": (12.3456789, math.inf),
     }
     events = changes.pop("events", ())
     values.update(changes)
@@ -82,6 +84,8 @@ def test_csv(tmp_path: Path) -> None:
         "road_share",
         "free_px",
         "free_m",
+        "free_profile_px",
+        "free_profile_m",
         "corridor_occupied",
         "corridor_nearest_px",
         "corridor_nearest_m",
@@ -94,10 +98,25 @@ def test_csv(tmp_path: Path) -> None:
         "share_traffic_light",
     ]
     assert first == [
-        *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679", "0.125"),
-        *("30", "12.5", "traffic light", "", "", "", "", "0.5", "0.25"),
+        *("0", "0.0", "40.0", "segnet-lite", "0.5", "30.0", "12.345679"),
+        *(
+            "30.0 12.0",
+            "12.3 nan",
+            "0.125",
+            "30",
+            "12.5",
+            "traffic light",
+            "",
+            "",
+            "",
+            "",
+            "0.5",
+            "0.25",
+        ),
     ]
-    assert second[:1] + second[6:12] == ["7", "", "", "", "", "", "walker;close, very"]
+    assert second[:1] + second[6:7] + second[9:14] == ["7", *[""] * 5, "walker;close, very"]
+    profile = [float(word) for word in second[8].split()]
+    assert profile == pytest.approx([12.3, math.nan], nan_ok=True)
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -110,6 +129,8 @@ def test_json_lines(tmp_path: Path) -> None:
     assert first["corridor_nearest_class"] == "traffic light"
     assert (first["frame"], first["share_traffic_light"], first["events"]) == (0, 0.25, None)
     assert (second["free_m"], second["corridor_occupied"]) == (None, None)
+    assert first["free_profile_px"] == [30.0, 12.0]
+    assert first["free_profile_m"] == [12.3, None]
 
 
 def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +153,11 @@ def test_parquet_has_types_and_all_rows(tmp_path: Path, monkeypatch: pytest.Monk
     table = pq.read_table(path)
     assert table["frame"].to_pylist() == [0, 1, 2, 3, 4]
     assert table["free_m"].to_pylist()[3:] == [12.345679, None]
+    assert table["free_profile_px"].to_pylist() == [[30.0, 12.0]] * 5
+    assert table["free_profile_m"].to_pylist() == [[12.3, None]] * 5
     types = {field.name: str(field.type) for field in table.schema}
     assert (types["frame"], types["time_s"], types["events"]) == ("int64", "double", "string")
+    assert table.schema.field("free_profile_m").type.value_type == "double"
 
 
 def test_parquet_without_a_row_is_a_table(tmp_path: Path) -> None:
@@ -274,7 +298,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows(
     from roadseg.video.reading import lines_file
 
     class SmallDisk(lines_file.FileIO):
-        room = 500
+        room = 600
 
         def write(self, data: object) -> int:
             part = memoryview(data)[: self.room]  # type: ignore[arg-type]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from roadseg.core.errors import SinkError
-from roadseg.core.files import claim_file, hidden_beside, new_part, writing
+from roadseg.core.files import claim_file, hidden_beside, new_part, sync, writing
 from roadseg.core.wording import option
 from roadseg.engine.manifest import EngineManifest, manifest_path, write_manifest
 
@@ -56,10 +55,9 @@ class Draft:
             for left in self._path.parent.iterdir():
                 if left.name.startswith(start) and left.suffix == ".part":
                     left.unlink(missing_ok=True)
-        with writing(self._path, _fix()), self.plan_path.open("wb") as file:
-            file.write(plan)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self._path, _fix()):
+            self.plan_path.write_bytes(plan)
+            sync(self.plan_path)
 
     def publish(self, manifest: EngineManifest) -> EngineManifest:
         """Give the engine its name, and write its manifest.

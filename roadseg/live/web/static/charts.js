@@ -8,6 +8,23 @@ function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+function clock(time, seconds) {
+  const parts = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (seconds) parts.second = "2-digit";
+  return new Date(time * 1000).toLocaleTimeString([], parts);
+}
+
+/** A class's colour where it can be told from the panel: the road is nearly black in some palettes. */
+function seen(rgb) {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  const to = dark ? 255 : 0;
+  const light = (c) => (0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2]) / 255;
+  let share = 0;
+  const mixed = () => rgb.map((value) => Math.round(value + (to - value) * share));
+  while (share < 0.8 && (dark ? light(mixed()) < 0.4 : light(mixed()) > 0.6)) share += 0.1;
+  return `rgb(${mixed().join(" ")})`;
+}
+
 /** What was measured of one camera: columns by name, newest last. */
 export class History {
   times = [];
@@ -80,7 +97,7 @@ export class Charts {
     ));
     this.#plots.push(this.#plot("Share of the picture, %", top.map((id) => ({
       label: names[id],
-      stroke: `rgb(${colours[id].join(" ")})`,
+      stroke: seen(colours[id]),
       column: `class ${id}`,
     }))));
   }
@@ -107,7 +124,7 @@ export class Charts {
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
       axes: [
-        { ...axis, size: 22, space: 90, grid: { show: false }, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, size: 22, space: 90, grid: { show: false }, values: (_, times, _axis, _space, step) => times.map((time) => clock(time, step < 60)) },
         { ...axis, size: 44, space: 28 },
       ],
       series: [{}, ...lines.map((line) => ({ stroke: line.stroke, width: 1.5, points: { show: false } }))],

@@ -8,6 +8,8 @@ import { painterKind } from "./painter.js";
 import { clockTime, percent, Tile } from "./tile.js";
 
 const $ = (id) => document.getElementById(id);
+// Drops that are no loss.
+const ASKED_FOR = new Set(["skipped", "paused", "stopped"]);
 const VIEWS = ["overlay", "mask", "both", "camera"];
 const link = new Link();
 const events = new EventList($("events"), $("no-events"));
@@ -94,7 +96,8 @@ link.addEventListener("frame", async ({ detail }) => {
   own.drawn += 1;
   own.bytes += frame.bytes;
   const now = link.now();
-  if (now !== null) own.ages.push(now - frame.captured);
+  // The last picture of a camera that gives none is shown as such, and is as old as it is.
+  if (now !== null && frame.state === "live") own.ages.push(now - frame.captured);
 });
 
 link.addEventListener("status", ({ detail }) => {
@@ -234,7 +237,8 @@ function measure(status) {
     const own = figures[i];
     const ages = own.ages.sort((a, b) => a - b);
     const at = (share) => (ages.length ? ages[Math.min(Math.floor(share * ages.length), ages.length - 1)] * 1000 : null);
-    const dropped = Object.values(camera.dropped).reduce((a, b) => a + b, 0);
+    const dropped = Object.entries(camera.dropped)
+      .reduce((sum, [cause, number]) => sum + (ASKED_FOR.has(cause) ? 0 : number), 0);
     own.age = { median: at(0.5), p95: at(0.95) };
     own.here = own.drawn;
     own.rate = own.bytes;
@@ -263,8 +267,9 @@ function drawFigures() {
   const ms = (value) => (value === null || value === undefined ? "-" : `${Math.round(value)} ms`);
   const drops = Object.entries(camera.dropped).filter(([, number]) => number);
   const why = camera.reason ? ` (${camera.reason})` : "";
+  const since = camera.no_picture_since ?? camera.since;
   const rows = [
-    ["State", `${camera.state}${why}${camera.since ? ` since ${clockTime(camera.since)}` : ""}`],
+    ["State", `${camera.state}${why}${since ? ` since ${clockTime(since)}` : ""}`],
     ["Size", camera.size ? camera.size.join(" x ") : "-"],
     ["Frames a second", `${camera.shown_fps.toFixed(1)} of ${camera.arriving_fps.toFixed(1)}`],
     ["Age here", `${ms(own.age?.median)}, p95 ${ms(own.age?.p95)}`],

@@ -3,8 +3,6 @@
 import { paint } from "./painter.js";
 import { shares } from "./message.js";
 
-const DARK = new Set(["lost", "waiting"]);
-
 export function percent(share) {
   return share >= 0.0995 ? `${Math.round(share * 100)}%` : `${(share * 100).toFixed(1)}%`;
 }
@@ -97,11 +95,14 @@ export class Tile {
   setStatus(status) {
     this.status = status;
     this.element.dataset.state = status.state;
-    const why = status.reason ? ` (${status.reason})` : "";
-    const since = this.large && status.since ? ` since ${clockTime(status.since)}` : "";
+    // Also while the next attempt is on its way: the picture is as old as before.
+    const lost = status.no_picture_since !== null && (status.reason !== null || this.frame !== null);
+    this.element.classList.toggle("dark", lost);
     let note = "";
-    if (status.state === "stalled") note = "no new picture";
-    else if (DARK.has(status.state)) note = `${status.state}${why}${since}`;
+    if (lost) {
+      const why = status.reason === null ? "no picture" : `lost (${status.reason})`;
+      note = `${why} since ${clockTime(status.no_picture_since)}`;
+    } else if (status.state === "stalled") note = `no new picture since ${clockTime(status.since)}`;
     else if (status.too_slow) note = "too late to be shown: the network is too slow here";
     else if (!this.frame) note = "connecting";
     else if (status.health.length) note = status.health.join(", ");

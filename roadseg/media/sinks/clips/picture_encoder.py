@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import io
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from roadseg.core.errors import SinkError
-from roadseg.core.planes import BT601, Planes
 from roadseg.core.types import Frame, Picture, size_of
 from roadseg.media.container import reason
 from roadseg.media.sinks.clips.tap import PacketTap
 from roadseg.media.sinks.encoder import add_video_stream
-from roadseg.media.sinks.pixels import to_planes
+from roadseg.media.sinks.yuv_pictures import YuvPictures
 from roadseg.media.sources.base import SourceInfo
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
-
-
-_WALL_CLOCK_BASE = Fraction(1, 90_000)
-_FALLBACK_RATE = Fraction(25)
 
 
 class PictureEncoder:
@@ -40,12 +32,7 @@ class PictureEncoder:
     def __init__(self, source: SourceInfo, tap: PacketTap) -> None:
         self.warnings: list[str] = []
         self._tap = tap
-        self._rate = source.rate or _FALLBACK_RATE
-        self._time_base = source.time_base or _WALL_CLOCK_BASE
-        self._step = max(round(1 / self._rate / self._time_base), 1)
-        self._last_pts: int | None = None
-        self._size_hw = (0, 0)
-        self._colours = BT601
+        self._pictures = YuvPictures(source)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
@@ -56,23 +43,16 @@ class PictureEncoder:
             SinkError: the encoder refuses it.
         """
         import av
-        from av.video.frame import VideoFrame
 
         try:
             if self._stream is None:
                 self._stream = self._start(picture)
-            planes = to_planes(picture, self._size_hw, self._colours, out=self._planes)
-            yuv = VideoFrame.from_ndarray(planes.packed, format="yuv420p")
-            pts = round(Fraction(frame.time_s) / self._time_base)
-            if self._last_pts is not None:
-                pts = max(pts, self._last_pts + 1)
-            self._last_pts = pts
-            yuv.pts, yuv.time_base, yuv.duration = pts, self._time_base, self._step
+            yuv = self._pictures.make(picture, frame)
             self._tap.before(yuv)
             for packet in self._stream.encode(yuv):
                 self._tap.take(packet)
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as exc:
-            height, width = self._size_hw
+            height, width = self._pictures.size_hw or size_of(picture)
             raise SinkError(
                 f"the encoder of event clips refuses {width}x{height} frames ({reason(exc)})",
                 fix="watch for events without clips",
@@ -89,14 +69,11 @@ class PictureEncoder:
     def _start(self, picture: Picture) -> VideoStream:
         import av
 
-        self._size_hw = height, width = size_of(picture)
-        if isinstance(picture, Planes):
-            self._colours = picture.colours
-        coded_h, coded_w = height + height % 2, width + width % 2
-        self._planes = np.empty((coded_h * 3 // 2, coded_w), np.uint8)
+        coded_hw = self._pictures.begin(picture)
         self._container = av.open(io.BytesIO(), "w", format="mp4")
+        pictures = self._pictures
         stream, warning = add_video_stream(
-            self._container, (coded_h, coded_w), self._rate, self._time_base, self._colours
+            self._container, coded_hw, pictures.rate, pictures.time_base, pictures.colours
         )
         if warning:
             self.warnings.append(warning)

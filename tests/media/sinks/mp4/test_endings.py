@@ -13,6 +13,7 @@ import pytest
 
 from roadseg.core.errors import SinkError
 from roadseg.media.sinks import mp4 as mp4_sink
+from roadseg.media.sinks import yuv_pictures
 from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.video.outputs import Outputs
 from tests.support.mp4 import INFO, frame_at, grey, leftovers, read_back
@@ -150,7 +151,7 @@ class TestEnds:
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr(mp4_sink, "to_planes", fail)
+        monkeypatch.setattr(yuv_pictures, "to_planes", fail)
         with pytest.raises((SinkError, RuntimeError), match="broken|bug"):
             sink.write(grey(40), frame_at(40))
         sink.close(ok=False)
