@@ -302,7 +302,7 @@ def test_what_is_left_out_without_its_package(
             "not: use --model segnet",
         ),
         (["--resume"], 5, "run: start without --resume"),
-        (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
+        (["--extra", "nowhere"], 7, "error: no data set at nowhere: give a folder with"),
     ],
 )
 def test_unusable_options(
