@@ -44,7 +44,7 @@ ROOMS_OF_LIBRARIES = {
     "ray": ("archive/cluster/",),
     "fsspec": ("archive/remote.py",),
     "mapillary_tools": ("media/gps/recorded.py",),
-    "openvino": ("backends/openvino/", "export/", "doctor/probes.py"),
+    "openvino": ("core/openvino.py", "export/ir.py", "doctor/probes.py"),
     "onnx": ("export/", "quantize/", "backends/tensorrt/builder/", "testing/"),
     "torch": (
         "models/",

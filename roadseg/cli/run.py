@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roadseg.cli.live.assembling import Typed, goes_live
 from roadseg.cli.live.options import (
     CameraFpsOption,
     CameraSizeOption,
@@ -29,6 +28,7 @@ from roadseg.cli.live.options import (
     WebTokenOption,
 )
 from roadseg.cli.live.session import run_live
+from roadseg.cli.live.typed import Typed, goes_live
 from roadseg.cli.options import (
     BackendOption,
     RtspTransportOption,

@@ -118,13 +118,14 @@ _CURES = {
 }
 
 
-def unreadable(kind: type[E], what: object, exc: OSError | ValueError) -> E:
+def unreadable(kind: type[E], what: object, exc: BaseException, reason: str = "") -> E:
     """The error to raise where the system cannot read something, or it is not text.
 
     Args:
         kind: of the error.
         what: cannot be read: a path, with what it is where that is not plain.
         exc: what the system says, or what is wrong with the file's text.
+        reason: what it says in other words.
 
     >>> str(unreadable(DataError, "val.txt", FileNotFoundError(errno.ENOENT, "No such file")))
     'cannot read val.txt (No such file): check the path'
@@ -132,10 +133,10 @@ def unreadable(kind: type[E], what: object, exc: OSError | ValueError) -> E:
     if isinstance(exc, UnicodeDecodeError):
         return kind(f"cannot read {what} (it is not text)", fix="save it as text in UTF-8")
     cure = _CURES.get(getattr(exc, "errno", None) or 0, "check it, and copy or write it again")
-    return kind(f"cannot read {what} ({os_reason(exc)})", fix=cure)
+    return kind(f"cannot read {what} ({reason or os_reason(exc)})", fix=cure)
 
 
-def os_reason(exc: OSError | ValueError) -> str:
+def os_reason(exc: BaseException) -> str:
     """Why a file cannot be read or written, without number and path: `No space left on device`.
 
     Args:

@@ -137,12 +137,17 @@ class MaskVideo:
             frames = [] if packet is None else self._context.decode(packet)
         except (av.error.FFmpegError, OSError) as exc:
             self._following = None
-            raise SourceError(f"{self.path} is damaged at mask {number}: {reason(exc)}") from exc
+            raise self._damaged(number, f" ({reason(exc)})") from exc
         self._at = number + 1
         if not frames or packet is None or not _is_undamaged(bytes(packet)):
             self._following = None
-            raise SourceError(f"{self.path} is damaged at mask {number}")
+            raise self._damaged(number)
         return np.asarray(frames[0].to_ndarray(), np.uint8)
+
+    def _damaged(self, number: int, why: str = "") -> SourceError:
+        return SourceError(
+            f"{self.path} is damaged at mask {number}{why}", fix="copy or write it again"
+        )
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -192,7 +192,10 @@ class VideoLoop:
         if self._errors.error is not None:
             raise self._errors.error
         if self._captured.accepted == 0 and not self._stopped:
-            raise SourceError(f"no frame could be read from {self.source.info.name}")
+            raise SourceError(
+                f"no frame could be read from {self.source.info.name}",
+                fix="check that a player shows it",
+            )
         return self.stats()
 
     def stop(self) -> None:

@@ -242,7 +242,12 @@ def test_int8_from_a_calibration(
             2,
             "unknown lowering 'magic': use --lowering native|plugin",
         ),
-        ("absent/x.onnx", [], 4, "cannot write absent/x.onnx: there is no folder absent"),
+        (
+            "absent/x.onnx",
+            [],
+            4,
+            "cannot write absent/x.onnx: there is no folder absent: create it",
+        ),
     ],
 )
 def test_refusals(

@@ -117,7 +117,9 @@ def test_a_source_that_fails_at_once_leaves_no_file():
 
 def test_a_source_without_frames():
     sink = FakeSink()
-    with pytest.raises(SourceError, match="^no frame could be read from fake$"):
+    with pytest.raises(
+        SourceError, match="^no frame could be read from fake: check that a player shows it$"
+    ):
         make_loop(FakeSource(0), sink=sink).run()
     assert sink.closed == [False]
 

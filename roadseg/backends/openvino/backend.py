@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from roadseg.backends.openvino.compiling import compile_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
-from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
-from roadseg.core.installing import install, upgrade
+from roadseg.core.errors import BackendError, ModelError, UsageError
+from roadseg.core.installing import upgrade
+from roadseg.core.openvino import import_openvino, inference_failure, openvino_failure
 from roadseg.core.wording import option
 
 
@@ -61,7 +62,9 @@ class OpenVinoBackend:
             self._open_requests()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
-            raise failed(exc, f"cannot compile {shown}") from exc
+            raise openvino_failure(
+                exc, f"OpenVINO cannot compile {shown}", "see 'roadseg doctor'", BackendError
+            ) from exc
         self.network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
         self.info = BackendInfo(
@@ -115,7 +118,7 @@ class OpenVinoBackend:
             try:
                 results = self._request.infer([frame], share_inputs=True, share_outputs=True)
             except RuntimeError as exc:
-                raise failed(exc) from exc
+                raise inference_failure(exc) from exc
             yield results[0][0]
 
     def close(self) -> None:
@@ -132,16 +135,6 @@ def open_core() -> Any:
     core = import_openvino().Core()
     _load_cpu_plugin(core)
     return core
-
-
-def failed(exc: RuntimeError, what: str = "failed while inferring") -> BackendError:
-    """What OpenVINO says, as one line.
-
-    Args:
-        exc: its error.
-        what: it could not do: `cannot compile street.xml`.
-    """
-    return BackendError(f"OpenVINO {what}: {last_line(exc)}")
 
 
 def closed() -> BackendError:
@@ -169,34 +162,20 @@ def _load_cpu_plugin(core: Any) -> None:
     thread.start()
     thread.join()
     if errors:
-        raise BackendError(
-            f"OpenVINO cannot use the CPU ({last_line(errors[0])})", fix=upgrade("openvino")
+        raise openvino_failure(
+            errors[0], "OpenVINO cannot use the CPU", upgrade("openvino"), BackendError
         ) from errors[0]
-
-
-def import_openvino() -> Any:
-    """The module.
-
-    Raises:
-        BackendError: OpenVINO is missing.
-    """
-    try:
-        import openvino
-    except ImportError as exc:
-        raise BackendError(
-            f"the openvino backend needs OpenVINO, which cannot be loaded ({last_line(exc)})",
-            fix=install(),
-        ) from exc
-    return openvino
 
 
 def _read(core: Any, path: Path) -> Any:
     try:
         return core.read_model(str(path))
     except RuntimeError as exc:
-        raise ModelError(
-            f"{path} is damaged or no model for OpenVINO ({last_line(exc)})",
-            fix="copy it again or write it with 'roadseg export'",
+        raise openvino_failure(
+            exc,
+            f"{path} is damaged or no model for OpenVINO",
+            "copy it again or write it with 'roadseg export'",
+            ModelError,
         ) from exc
 
 
@@ -238,4 +217,9 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
     try:
         network.reshape([1, h, w, 3])
     except RuntimeError as exc:
-        raise ModelError(f"{shown} does not take {h}x{w} frames: {last_line(exc)}") from exc
+        raise openvino_failure(
+            exc,
+            f"{shown} does not take {h}x{w} frames",
+            f"use another {option('--size')}, or write it again with 'roadseg export'",
+            ModelError,
+        ) from exc

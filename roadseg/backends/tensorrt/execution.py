@@ -98,7 +98,10 @@ class LoadedEngine:
                 f"{self._file.path.name})",
                 fix=f"close other programs that use the GPU, or use a smaller {option('--size')}",
             )
-        return BackendError(f"TensorRT {what}: {first_reason(messages)}")
+        return BackendError(
+            f"TensorRT {what} ({first_reason(messages)})",
+            fix="see 'roadseg doctor', or build the engine again with 'roadseg build-engine'",
+        )
 
     def close(self) -> None:
         """Give the engine back, after its contexts; a second call does nothing."""

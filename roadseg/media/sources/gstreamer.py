@@ -36,6 +36,8 @@ _PIPE_BYTES = 1 << 20
 
 _ENDS_S = 2.0
 
+_FIX = "check that the camera is connected and that no other program uses it"
+
 
 def csi_elements(place: Csi) -> str:
     """The pipeline of a Jetson's camera, up to raw pictures in memory of the processor."""
@@ -176,7 +178,7 @@ class GstSource:
         while left:
             if not select.select([self._pipe], [], [], max(due_s - time.monotonic(), 0))[0]:
                 raise SourceError(
-                    f"{self._place.name} gives no picture for {self._timeout_s:g} s"
+                    f"{self._place.name} gives no picture for {self._timeout_s:g} s", fix=_FIX
                 ) from TimeoutError()
             count = os.readv(self._pipe, [left])
             if not count:
@@ -193,10 +195,7 @@ class GstSource:
         lines = self._said.read().decode(errors="replace").splitlines()
         wrong = [line for line in lines if re.match(r"(ERROR|WARNING: erroneous)", line)]
         text = (wrong or lines or ["it has ended"])[0].strip()
-        return SourceError(
-            f"{self._place.name}: GStreamer says: {text}",
-            fix="check that the camera is connected and that no other program uses it",
-        )
+        return SourceError(f"{self._place.name}: GStreamer says: {text}", fix=_FIX)
 
     def read(self) -> Frame | None:
         """See `Source.read`."""

@@ -297,13 +297,23 @@ def test_nothing_is_left_where_memory_ends_half_way(rig: Any, tmp_path: Path) ->
 # Failures.
 
 
+AGAIN = "see 'roadseg doctor', or build the engine again with 'roadseg build-engine'"
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("context", "TensorRT cannot prepare the engine: Cuda Runtime (an illegal access)"),
-        ("address", "TensorRT refuses the memory of its tensors: Cuda Runtime (an illegal access)"),
-        ("shape", "TensorRT refuses a batch of 1: Cuda Runtime (an illegal access)"),
-        ("execute", "TensorRT failed while inferring: Cuda Runtime (an illegal access)"),
+        (
+            "context",
+            f"TensorRT cannot prepare the engine (Cuda Runtime (an illegal access)): {AGAIN}",
+        ),
+        (
+            "address",
+            f"TensorRT refuses the memory of its tensors (Cuda Runtime (an illegal "
+            f"access)): {AGAIN}",
+        ),
+        ("shape", f"TensorRT refuses a batch of 1 (Cuda Runtime (an illegal access)): {AGAIN}"),
+        ("execute", f"TensorRT failed while inferring (Cuda Runtime (an illegal access)): {AGAIN}"),
         (
             "runtime",
             "TensorRT 10.13.0 cannot start (Cuda Runtime (an illegal access)): "
@@ -403,7 +413,9 @@ def test_the_reason_of_a_plugin_is_told(bench: Bench, monkeypatch: pytest.Monkey
     bench.world.fail.add("execute")
     with pytest.raises(BackendError) as caught:
         bench.open(manifest={"lowering": "plugin"})
-    assert str(caught.value) == "TensorRT failed while inferring: MaxPoolIndex.enqueue: no kernel"
+    assert str(caught.value) == (
+        f"TensorRT failed while inferring (MaxPoolIndex.enqueue: no kernel): {AGAIN}"
+    )
     assert registered == [bench.trt]
     registered.clear()
     bench.world.fail.clear()

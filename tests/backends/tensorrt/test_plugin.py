@@ -480,7 +480,8 @@ def test_a_refused_registration_is_an_error() -> None:
     with pytest.raises(BackendError) as caught:
         register_plugins(trt)
     assert str(caught.value) == (
-        "TensorRT 10.3.0 refused the plugin roadseg::MaxPoolIndex; its message above says why"
+        "TensorRT 10.3.0 refused the plugin roadseg::MaxPoolIndex: see its message above, "
+        "and install another release of it"
     )
 
 
