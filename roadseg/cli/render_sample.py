@@ -50,8 +50,6 @@ def render_sample(
             "nothing says what to write" if output is None else "a clip and --dataset are two runs",
             fix="give either a clip to write, like drive.mp4, or --dataset FOLDER",
         )
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is negative", fix="use 0 or more")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
             raise UsageError(
@@ -68,8 +66,6 @@ def render_sample(
         raise UsageError(
             f"--seconds {seconds:g} is out of range", fix="use more than 0, at most 86400"
         )
-    if not 0 < fps <= 240:
-        raise UsageError(f"--fps {fps:g} is out of range", fix="use more than 0, at most 240")
     drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
     with progress_bar() as progress:
         write_clip(drive, output, labels, labels_npz, progress)

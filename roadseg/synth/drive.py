@@ -9,6 +9,7 @@ import numpy as np
 
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
 from roadseg.synth.camera import NEAR_M, Camera, Points
 from roadseg.synth.canvas import Canvas, Veil
 from roadseg.synth.car_shapes import car_model
@@ -29,6 +30,7 @@ from roadseg.synth.traffic import Mover, Traffic
 
 _SIGHT_M = 170.0
 _SMALLEST, _LARGEST = 32, 4096
+_MOST_FPS = 240
 
 
 class Drive:
@@ -37,11 +39,11 @@ class Drive:
     Args:
         seed: non-negative; everything follows from it.
         size_hw: picture size in pixels, 32 to 4096 each.
-        fps: frames a second.
+        fps: frames a second, at most 240.
         frames: how long the drive is meant to be; any frame may be asked for all the same.
 
     Raises:
-        UsageError: a negative seed, a size out of range, a frame rate that is not positive.
+        UsageError: a negative seed, a size out of range, a frame rate that is out of range.
     """
 
     def __init__(
@@ -52,14 +54,17 @@ class Drive:
         frames: int = 150,
     ) -> None:
         if seed < 0:
-            raise UsageError(f"seed {seed} is negative", fix="use 0 or more")
+            raise UsageError(f"{option('--seed', seed)} is negative", fix="use 0 or more")
         if not all(_SMALLEST <= side <= _LARGEST for side in size_hw):
             raise UsageError(
                 f"cannot render {size_hw[0]}x{size_hw[1]}",
                 fix=f"use sides of {_SMALLEST} to {_LARGEST} pixels",
             )
-        if not fps > 0:
-            raise UsageError(f"cannot render {fps} frames a second", fix="use a positive rate")
+        if not 0 < fps <= _MOST_FPS:
+            raise UsageError(
+                f"{option('--fps', fps)} is out of range",
+                fix=f"use more than 0, at most {_MOST_FPS}",
+            )
         self.seed = seed
         self.size_hw = size_hw
         self.fps = fps

@@ -85,10 +85,10 @@ def test_random_scene_is_deterministic() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed -1 is negative: use 0 or more"),
+        ({"seed": -1}, "seed=-1 is negative: use 0 or more"),
         ({"size_hw": (16, 64)}, "cannot render 16x64: use sides of 32 to 4096 pixels"),
         ({"size_hw": (64, 5000)}, "cannot render 64x5000: use sides of 32 to 4096 pixels"),
-        ({"fps": 0.0}, "cannot render 0.0 frames a second: use a positive rate"),
+        ({"fps": 0.0}, "fps=0.0 is out of range: use more than 0, at most 240"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
