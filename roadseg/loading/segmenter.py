@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.backend import PipelinedBackend, ScoringBackend
+from roadseg.core.closing import Closing
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
 from roadseg.core.planes import Planes
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _ADVICE = "give each thread one of its own, or let them take turns with a lock"
 
 
-class Segmenter:
+class Segmenter(Closing):
     """Labels the pixels of road scenes: with the 11 CamVid classes, or those of your own model.
 
     >>> import cv2
@@ -403,12 +404,6 @@ class Segmenter:
             self._pipelined = None
             while self._backends:
                 self._backends.popitem()[1].close()
-
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
         if self.choice.auto:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Labels
 from roadseg.media.container import open_video_file, reason, text
@@ -37,7 +38,7 @@ CLASSES_TAG = "ROADSEG_CLASSES"
 """Of the container: what the ids mean, a JSON list by id."""
 
 
-class MaskVideo:
+class MaskVideo(Closing):
     """Class ids of the frames of a video, one mask each.
 
     A file that a killed run left or a copy that was cut off is read to its last whole mask. To
@@ -152,12 +153,6 @@ class MaskVideo:
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._container.close()
-
-    def __enter__(self) -> MaskVideo:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _is_undamaged(mask: bytes) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
 from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.types import Frame, Image
@@ -41,7 +42,7 @@ def open_animation(path: Path, *, loop: bool, max_frames: int | None) -> Source:
     return AnimationSource(path, loop=loop, max_frames=max_frames)
 
 
-class AnimationSource:
+class AnimationSource(Closing):
     """An animated WebP or AVIF; see `roadseg.media.sources.base.Source`.
 
     Raises:
@@ -131,12 +132,6 @@ class AnimationSource:
         self._loop = False
         self._pending = None
         self._pictures = iter(())
-
-    def __enter__(self) -> AnimationSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _webp_count(data: bytes) -> int | None:

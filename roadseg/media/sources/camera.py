@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame, Image
@@ -26,7 +27,7 @@ _FALLBACK_RATE = Fraction(25)
 _FIX = "check that it is plugged in and that no other program uses it"
 
 
-class CameraSource:
+class CameraSource(Closing):
     """A webcam by its index; see `roadseg.media.sources.base.Source`.
 
     Args:
@@ -138,12 +139,6 @@ class CameraSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
-
-    def __enter__(self) -> CameraSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _devices() -> list[int]:

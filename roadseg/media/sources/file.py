@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError, UsageError, unreadable
 from roadseg.core.planes import Planes
 from roadseg.core.types import Frame, Image
@@ -141,7 +142,7 @@ def _unreadable(path: Path, exc: BaseException) -> SourceError:
     )
 
 
-class FileSource:
+class FileSource(Closing):
     """See `roadseg.media.sources.base.Source`. Takes over the container and closes it.
 
     With `reopen`, which opens the same file once more, the file starts again at its end, and
@@ -432,9 +433,3 @@ class FileSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._reader.close()
-
-    def __enter__(self) -> FileSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

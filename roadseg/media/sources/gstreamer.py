@@ -23,6 +23,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame, Image
 from roadseg.media.sources.base import CameraMode, Source, SourceInfo
@@ -104,7 +105,7 @@ def _raw(place: Csi) -> str:
     return f"video/x-raw,format=BGRx,width={place.width},height={place.height}"
 
 
-class GstSource:
+class GstSource(Closing):
     """Raw pictures out of a `gst-launch-1.0` process; see `roadseg.media.sources.base.Source`.
 
     Args:
@@ -219,9 +220,3 @@ class GstSource:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._said.close()
-
-    def __enter__(self) -> GstSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

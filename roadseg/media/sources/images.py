@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
 from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.types import Frame, Image
@@ -86,7 +87,7 @@ def _decode(data: bytes, path: Path) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
-class ImageSource:
+class ImageSource(Closing):
     """See `roadseg.media.sources.base.Source`. Frame i is image i; one that cannot be read
     leaves a gap in the numbers, is counted in `frames_lost` and named in `warnings`.
 
@@ -208,9 +209,3 @@ class ImageSource:
         self._pending = None
         self._next = len(self._paths)
         self._loop = False
-
-    def __enter__(self) -> ImageSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
