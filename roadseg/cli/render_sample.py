@@ -62,11 +62,7 @@ def render_sample(
     assert output is not None
     from roadseg.synth.drive import Drive
 
-    if not 0 < seconds <= 86400:
-        raise UsageError(
-            f"--seconds {seconds:g} is out of range", fix="use more than 0, at most 86400"
-        )
-    drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
+    drive = Drive.lasting(seconds, seed, size_hw, fps)
     with progress_bar() as progress:
         write_clip(drive, output, labels, labels_npz, progress)
     typer.echo(f"{output}: {drive.frames} frames of {size_hw[0]}x{size_hw[1]}")

@@ -31,6 +31,7 @@ from roadseg.synth.traffic import Mover, Traffic
 _SIGHT_M = 170.0
 _SMALLEST, _LARGEST = 32, 4096
 _MOST_FPS = 240
+_DAY_S = 86400
 
 
 class Drive:
@@ -83,6 +84,22 @@ class Drive:
         self._scenery = Scenery(seed, self.street, self.light)
         self._signs = SignTextures(stream(seed, 16), self._mirrored)
         self._fences = FenceTextures(stream(seed, 17))
+
+    @classmethod
+    def lasting(cls, seconds: float, seed: int, size_hw: tuple[int, int], fps: float) -> Drive:
+        """A drive of so many seconds, at most a day.
+
+        Raises:
+            UsageError: see `Drive`; or it lasts no time, or too long.
+        """
+        if not 0 < seconds <= _DAY_S:
+            raise UsageError(
+                f"{option('--seconds', seconds)} is out of range",
+                fix=f"use more than 0, at most {_DAY_S}",
+            )
+        drive = cls(seed, size_hw, fps)
+        drive.frames = max(1, round(seconds * fps))
+        return drive
 
     def __len__(self) -> int:
         return self.frames

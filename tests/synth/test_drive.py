@@ -95,3 +95,14 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Drive(**arguments)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(2.0, 20), (0.01, 1)])
+def test_a_drive_lasts_as_long_as_is_asked_for(seconds: float, frames: int) -> None:
+    assert Drive.lasting(seconds, 0, _SMALL, 10.0).frames == frames
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 86401.0, float("nan")])
+def test_no_drive_lasts_no_time_or_for_ever(seconds: float) -> None:
+    with pytest.raises(UsageError, match="is out of range: use more than 0, at most 86400"):
+        Drive.lasting(seconds, 0, _SMALL, 10.0)
