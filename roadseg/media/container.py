@@ -166,7 +166,7 @@ def _choose_video(
         there = "1 video stream" if len(streams) == 1 else f"video streams 1 to {len(streams)}"
         raise SourceError(
             f"{name} has {there}, and {option('--stream', number)} is asked for",
-            fix=f"use {option('--stream', len(streams))}",
+            fix=f"use {option('--stream', *range(1, len(streams) + 1))}",
         )
     if stream.codec_context is None:
         raise SourceError(
