@@ -20,6 +20,7 @@ from roadseg.backends.fake import FakeBackend
 from roadseg.backends.tensorrt.backend import TensorRtBackend
 from roadseg.core.backend import Backend, PipelinedBackend
 from roadseg.core.errors import BackendError, EngineError
+from roadseg.engine.store import read_plan
 from roadseg.testing.cuda import SimulatedCuda
 
 SIZE_HW = (64, 96)
@@ -362,7 +363,7 @@ def test_a_failure_in_one_batch_leaves_the_others(bench: Bench) -> None:
     backend = bench.open((1, 2))
     bench.world.fail.add("context")  # a batch of two has not been prepared yet
     backend.submit(frames(1, 0))
-    with pytest.raises(BackendError, match="^TensorRT cannot prepare the engine: Cuda Runtime"):
+    with pytest.raises(BackendError, match=r"^TensorRT cannot prepare the engine \(Cuda Runtime"):
         backend.submit(frames(2, 1))
     bench.world.fail.clear()
     backend.submit(frames(2, 2))
@@ -455,8 +456,8 @@ def test_a_truncated_plan(bench: Bench) -> None:
     with pytest.raises(EngineError) as caught:
         TensorRtBackend(engine, runtime=bench.runtime(), cuda=bench.cuda)
     assert str(caught.value) == (
-        f"{engine.path} has {size - 10} bytes, and its manifest says {size}: it is truncated or "
-        f"not the engine that was built: build it again: {engine.manifest.build_command()}"
+        f"{engine.path} cannot be used: the file is truncated ({size - 10} of {size} bytes): copy "
+        f"it again, or build it again: {engine.manifest.build_command()}"
     )
 
 
@@ -466,9 +467,18 @@ def test_a_damaged_plan(bench: Bench) -> None:
     with pytest.raises(EngineError) as caught:
         TensorRtBackend(engine, runtime=bench.runtime(), cuda=bench.cuda)
     assert str(caught.value) == (
-        f"{engine.path} is damaged (its sha256 is not the one in its manifest): build it again: "
-        f"{engine.manifest.build_command()}"
+        f"{engine.path} cannot be used: the file is damaged (its sha256 is not the one in its "
+        f"manifest): copy it again, or build it again: {engine.manifest.build_command()}"
     )
+
+
+def test_a_plan_that_was_read_before_is_not_read_again(bench: Bench) -> None:
+    engine = bench.engine()
+    plan = read_plan(engine)
+    engine.path.unlink()
+    backend = TensorRtBackend(engine, runtime=bench.runtime(), cuda=bench.cuda, plan=plan)
+    np.testing.assert_array_equal(backend.infer(frames(1, 0)), labels_of(frames(1, 0)))
+    backend.close()
 
 
 def test_an_engine_of_another_version_or_gpu(bench: Bench) -> None:
