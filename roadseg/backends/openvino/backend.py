@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.compiling import compile_network
+from roadseg.backends.openvino.importing import import_openvino
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
-from roadseg.core.installing import install, upgrade
+from roadseg.core.installing import upgrade
 from roadseg.core.wording import option
 
 
@@ -172,22 +173,6 @@ def _load_cpu_plugin(core: Any) -> None:
         raise BackendError(
             f"OpenVINO cannot use the CPU ({last_line(errors[0])})", fix=upgrade("openvino")
         ) from errors[0]
-
-
-def import_openvino() -> Any:
-    """The module.
-
-    Raises:
-        BackendError: OpenVINO is missing.
-    """
-    try:
-        import openvino
-    except ImportError as exc:
-        raise BackendError(
-            f"the openvino backend needs OpenVINO, which cannot be loaded ({last_line(exc)})",
-            fix=install(),
-        ) from exc
-    return openvino
 
 
 def _read(core: Any, path: Path) -> Any:

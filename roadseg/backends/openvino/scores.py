@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, import_openvino
+from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.openvino.importing import import_openvino
 from roadseg.core.errors import ModelError
 from roadseg.core.wording import option
 
