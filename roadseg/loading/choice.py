@@ -32,6 +32,7 @@ from roadseg.loading.ladder.pick import Pick
 from roadseg.weights import ModelFile, is_engine, load_manifest, resolve_model
 
 if TYPE_CHECKING:
+    from roadseg.backends.openvino.reading import ReadAhead
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
 
@@ -106,12 +107,21 @@ class Choice:
         """What the network's scores are divided by before softmax: 1 for all but what ships."""
         return self.file.temperature if isinstance(self.file, ModelFile) else 1.0
 
+    def read_ahead(self) -> ReadAhead | None:
+        """Begin to read the file, for `open`; None where that would save nothing."""
+        if self.backend != "openvino" or self.file is None:
+            return None
+        from roadseg.backends.openvino.reading import ReadAhead
+
+        return ReadAhead(self.file.path)
+
     def open(
         self,
         network_hw: SizeHW,
         *,
         scores: bool = False,
         progress: ShowProgress | None = None,
+        ahead: ReadAhead | None = None,
     ) -> Backend:
         """Load the network for frames of one size.
 
@@ -120,6 +130,7 @@ class Choice:
             scores: a `ScoringBackend`, where the runtime can be one: OpenVINO and PyTorch, which
                 then runs in FP32, and the fake backend. TensorRT's engines hold labels alone.
             progress: shows how far the building of an engine is.
+            ahead: of `read_ahead`.
 
         Raises:
             UsageError: the engine takes another size.
@@ -164,6 +175,7 @@ class Choice:
             precision=self.file.precision,
             threads=threads,
             cache=user_cache_dir() / "compiled" if is_worth_keeping(path) else None,
+            ahead=ahead,
         )
 
 

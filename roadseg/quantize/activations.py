@@ -16,7 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import failed, open_core
+from roadseg.backends.openvino.backend import failed
+from roadseg.backends.openvino.reading import open_core
 from roadseg.core.errors import ModelError
 from roadseg.core.progress import ShowProgress, StageClock
 
