@@ -18,6 +18,7 @@ from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
 from roadseg.cli.lines import log_printed, print_details, print_error
 from roadseg.core.errors import RoadsegError
+from roadseg.core.garbage import whole_program
 from roadseg.core.wording import naming_options
 
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
@@ -122,7 +123,13 @@ def main(
     global _debug
     _debug = False
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with naming_options(), lasting_streams(), log_printed(), signals_as_ctrl_c() as signals:
+    with (
+        whole_program(),
+        naming_options(),
+        lasting_streams(),
+        log_printed(),
+        signals_as_ctrl_c() as signals,
+    ):
         try:
             code = _run(program or _for_arguments(arguments), name, arguments)
         except KeyboardInterrupt:
