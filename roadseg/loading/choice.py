@@ -26,7 +26,6 @@ from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
-from roadseg.engine.store import EngineFile, read_engine
 from roadseg.loading.classes import classes_of_file, require_torch
 from roadseg.loading.ladder.pick import Pick
 from roadseg.weights import ModelFile, is_engine, load_manifest, resolve_model
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from roadseg.backends.openvino.reading import ReadAhead
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
+    from roadseg.engine.store import EngineFile
 
 AUTO = "auto"
 """The model that means: the best rung that keeps up."""
@@ -98,9 +98,9 @@ class Choice:
         Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the weights that
         it was built from. None for the fake backend, which has no weights.
         """
-        if isinstance(self.file, EngineFile):
-            return self.file.path.name, self.file.manifest.plan_sha256
-        return None if self.file is None else self.file.weights()
+        if self.file is None or isinstance(self.file, ModelFile):
+            return None if self.file is None else self.file.weights()
+        return self.file.path.name, self.file.manifest.plan_sha256
 
     @property
     def temperature(self) -> float:
@@ -138,14 +138,14 @@ class Choice:
             BackendError: the runtime is missing or cannot run the model.
             EngineError: an engine cannot be built, or the one given cannot be used.
         """
-        if isinstance(self.file, EngineFile):
-            from roadseg.loading.tensorrt import open_engine
-
-            return open_engine(self.file, network_hw)
         if self.file is None:
             from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 
             return (FakeScoringBackend if scores else FakeBackend)(network_hw)
+        if not isinstance(self.file, ModelFile):
+            from roadseg.loading.tensorrt import open_engine
+
+            return open_engine(self.file, network_hw)
         if self.backend == "tensorrt":
             from roadseg.loading.tensorrt import find_or_build
 
@@ -213,10 +213,14 @@ def choose(
     file: ModelFile | EngineFile | None = None
     classes = CAMVID
     precision: str | None = None
+    own_hw: SizeHW | None = None
     if name == "tensorrt" and is_engine(model):
+        from roadseg.engine.store import read_engine
+
         file = read_engine(Path(model))
         classes = known_class_set(file.manifest.classes, file.manifest.palette_rgb)
         precision = file.manifest.precision
+        own_hw = file.manifest.size_hw
     elif name != "fake":
         file = resolve_model(model, name)
         classes = file.classes or classes_of_file(file.path)
@@ -224,9 +228,7 @@ def choose(
     if size_hw is not None:
         # Engines are built for one size, whatever it is.
         _check_size(size_hw, 1 if name == "tensorrt" else SIDE_MULTIPLE)
-    elif isinstance(file, EngineFile):
-        size_hw = file.manifest.size_hw
-    return Choice(model, name, file, classes, size_hw, precision, threads, auto=auto)
+    return Choice(model, name, file, classes, size_hw or own_hw, precision, threads, auto=auto)
 
 
 def choose_backend(model: str, backend: str = "auto") -> str:
