@@ -27,13 +27,14 @@ pytestmark = pytest.mark.usefixtures("as_typed")
 Array = npt.NDArray[Any]
 Runner = Callable[[Any, Array], Array]
 
-NETWORKS = ["segnet", "segnet-basic", "segnet-lite"]
+NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-nano"]
 LAYERS = {
     # Convolutions, pools, unpools. The first convolution works on pixels and stays float, and so
-    # does segnet-lite's on means over the whole map.
+    # do segnet-lite's and segnet-nano's on means over the whole map.
     "segnet": (25, 5, 5),
     "segnet-basic": (8, 4, 4),
     "segnet-lite": (25, 3, 3),
+    "segnet-nano": (19, 3, 3),
 }
 SCALES = {
     "first.2:0": 0.02,
@@ -403,6 +404,7 @@ UNSIGNED = {
     "segnet": (26, 0),
     "segnet-basic": (9, 4),
     "segnet-lite": (26, 0),
+    "segnet-nano": (20, 0),
 }
 
 
