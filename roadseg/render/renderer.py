@@ -76,9 +76,11 @@ class Renderer:
         self._hud = Hud() if hud else None
 
     def prepare(self, source_hw: tuple[int, int]) -> None:
-        """Get ready for frames of one size, so that the first one need not wait for OpenCV's font.
+        """Load OpenCV's font, so that the first frame need not wait for it.
 
-        Any thread may call this, beside others that draw."""
+        Args:
+            source_hw: size of the frames; they are drawn by the thread that calls this.
+        """
         if self._hud is not None or self._legend is not None:
             load_font(source_hw)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -207,10 +206,7 @@ def open_video(
                 segmenter.fit(
                     source.info.size_hw, rate, waits=waits, every=options.reuse, planar=planar
                 )
-            with ThreadPoolExecutor(1, "roadseg-font") as pool:
-                font = pool.submit(renderer.prepare, source.info.size_hw)
-                segmenter.prepare(source.info.size_hw)
-            font.result()
+            segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure
         yield VideoLoop(
