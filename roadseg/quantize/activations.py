@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import open_core
+from roadseg.backends.openvino.reading import open_core
 from roadseg.core.errors import BackendError, ModelError
 from roadseg.core.openvino import openvino_failure
 from roadseg.core.progress import ShowProgress, StageClock

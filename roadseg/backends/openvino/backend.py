@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.compiling import compile_network
+from roadseg.backends.openvino.reading import ReadAhead, open_core, read_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError
-from roadseg.core.installing import upgrade
-from roadseg.core.openvino import import_openvino, inference_failure, openvino_failure
+from roadseg.core.openvino import inference_failure, openvino_failure
 from roadseg.core.wording import option
 
 
@@ -34,6 +33,7 @@ class OpenVinoBackend:
         precision: `int8`, `fp32`..., for reports.
         threads: CPU threads; default: OpenVINO's choice, one per core.
         cache: folder for what is compiled; None for nowhere.
+        ahead: reads the file already; None: it is read now.
 
     Raises:
         BackendError: OpenVINO is missing or cannot compile the network.
@@ -50,9 +50,9 @@ class OpenVinoBackend:
         precision: str,
         threads: int | None = None,
         cache: Path | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
-        core = open_core()
-        network = _read(core, model) if isinstance(model, Path) else model.clone()
+        core, network = _opened(model, ahead)
         shown = str(model) if isinstance(model, Path) else name
         _check_ports(network, shown)
         _set_size(network, network_hw, shown)
@@ -126,57 +126,20 @@ class OpenVinoBackend:
         self._request = self._compiled = None
 
 
-def open_core() -> Any:
-    """An `openvino.Core` whose CPU plugin is loaded.
-
-    Raises:
-        BackendError: OpenVINO is missing, or cannot use the CPU.
-    """
-    core = import_openvino().Core()
-    _load_cpu_plugin(core)
-    return core
-
-
 def closed() -> BackendError:
     """What is said to whoever goes on after `close`."""
     return BackendError("the openvino backend is closed", fix="create another one")
 
 
-def _load_cpu_plugin(core: Any) -> None:
-    """Load the CPU plugin on a thread of its own.
-
-    Where the processor has AMX, the plugin gives the thread that loads it a stack for signal
-    handlers. That stack is too small for what Ctrl-C does in Python (a signal frame with AMX
-    state takes 11 kB of its 20), and the process would die of a segmentation fault instead of
-    finishing its file. Signals are handled on the main thread: keep the stack away from it.
-    """
-    errors: list[RuntimeError] = []
-
-    def load() -> None:
-        try:
-            core.get_property("CPU", "FULL_DEVICE_NAME")
-        except RuntimeError as exc:
-            errors.append(exc)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    thread.join()
-    if errors:
-        raise openvino_failure(
-            errors[0], "OpenVINO cannot use the CPU", upgrade("openvino"), BackendError
-        ) from errors[0]
-
-
-def _read(core: Any, path: Path) -> Any:
-    try:
-        return core.read_model(str(path))
-    except RuntimeError as exc:
-        raise openvino_failure(
-            exc,
-            f"{path} is damaged or no model for OpenVINO",
-            "copy it again or write it with 'roadseg export'",
-            ModelError,
-        ) from exc
+def _opened(model: Path | Any, ahead: ReadAhead | None) -> tuple[Any, Any]:
+    """An `openvino.Core`, and the network, which nobody else has."""
+    if not isinstance(model, Path):
+        return open_core(), model.clone()
+    read = None if ahead is None else ahead.take(model)
+    if read is not None:
+        return read
+    core = open_core()
+    return core, read_network(core, model)
 
 
 def _check_ports(network: Any, shown: str) -> None:
