@@ -33,6 +33,7 @@ def choose_for(
     *,
     every: int = 1,
     planar: bool = False,
+    scores: bool = False,
 ) -> Choice:
     """Choose the rung for a source, where it is still to be chosen; which and why is logged.
 
@@ -43,6 +44,8 @@ def choose_for(
         source_hw: size of the frames.
         rate: frames a second; None: the source does not say; 0: it need not be kept up with.
         every, planar: see `Pace`.
+        scores: they are wanted as well: one network at all its inputs, since what scores mean
+            (temperature, limits of doubt) is each network's own.
 
     Raises:
         BackendError, EngineError, ModelError: a network cannot be opened, or fails.
@@ -50,6 +53,8 @@ def choose_for(
     if not choice.auto:
         return choice
     rungs = ladder(choice, source_hw)
+    if scores:
+        rungs = tuple(rung for rung in rungs if rung.model == choice.model)
     if not rungs:
         return replace(choice, auto=False)
     sha256 = {

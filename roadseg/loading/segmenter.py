@@ -196,7 +196,9 @@ class Segmenter:
         """
         with self._one_at_a_time:
             choice = replace(self.choice, throughput=waits)
-            self.choice = choose_for(choice, source_hw, rate, every=every, planar=planar)
+            self.choice = choose_for(
+                choice, source_hw, rate, every=every, planar=planar, scores=self._wants_scores
+            )
 
     def step_down(self) -> str | None:
         """Go on with the next faster network or input, where `model` is `auto`.

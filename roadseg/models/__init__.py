@@ -25,6 +25,7 @@ from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
 from roadseg.models.segnet_lite import SegNetLite
+from roadseg.models.segnet_nano import SegNetNano
 
 __all__ = [
     "COMPARISON_NAMES",
@@ -32,6 +33,7 @@ __all__ = [
     "SegNet",
     "SegNetBasic",
     "SegNetLite",
+    "SegNetNano",
     "build_model",
     "load_weights",
     "save_weights",
@@ -43,6 +45,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "segnet": SegNet,
     "segnet-basic": SegNetBasic,
     "segnet-lite": SegNetLite,
+    "segnet-nano": SegNetNano,
 }
 
 MODEL_NAMES = tuple(_BUILDERS)

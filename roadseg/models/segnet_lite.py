@@ -16,7 +16,8 @@ from roadseg.models.blocks import ContextBlock, ResidualBlock, conv_bn_relu, ini
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
 
 
-def _stage(c_in: int, c_out: int, dilations: tuple[int, ...]) -> nn.Sequential:
+def residual_stage(c_in: int, c_out: int, dilations: tuple[int, ...]) -> nn.Sequential:
+    """Residual blocks in a row, one for each dilation; the first changes the channels."""
     channels = (c_in,) + (c_out,) * len(dilations)
     return nn.Sequential(
         *(ResidualBlock(channels[i], c_out, dilation) for i, dilation in enumerate(dilations))
@@ -33,9 +34,9 @@ class SegNetLite(nn.Module):
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.stem = conv_bn_relu(3, 32, stride=2)  # 1/2
-        self.stage4 = _stage(32, 64, (1,))  # 1/4
-        self.stage8 = _stage(64, 128, (1, 1, 1))  # 1/8
-        self.stage16 = _stage(128, 256, (1, 2, 4))  # 1/16
+        self.stage4 = residual_stage(32, 64, (1,))  # 1/4
+        self.stage8 = residual_stage(64, 128, (1, 1, 1))  # 1/8
+        self.stage16 = residual_stage(128, 256, (1, 2, 4))  # 1/16
         self.context = ContextBlock(256, 128)
         self.decoder8 = nn.Sequential(conv_bn_relu(128, 128), conv_bn_relu(128, 64))
         self.decoder4 = nn.Sequential(conv_bn_relu(64, 64), conv_bn_relu(64, 32))

@@ -180,8 +180,8 @@ def centre_scores(model: nn.Module, num_classes: int) -> None:
 
     No loss and no label depends on what is added to all scores of a pixel alike, so nothing keeps
     it small, and Adam, which gives every weight a rate of its own, lets it grow. It takes up the
-    digits of half-precision scores: docs/training.md, "Why the recipe gpu clips". Networks whose
-    scores several layers make are left as they are.
+    digits of half-precision scores: docs/training.md, "Why gradients are clipped on a GPU".
+    Networks whose scores several layers make are left as they are.
 
     Args:
         model: its `classifier`, and segnet-lite's `auxiliary`, are changed in place.

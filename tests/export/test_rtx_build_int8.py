@@ -18,11 +18,11 @@ trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install -e '.[test]'"
 )
 
-NETWORKS = ["segnet", "segnet-basic", "segnet-lite"]
+NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-nano"]
 SIZE_HW = (64, 96)
-# All but the first. Of segnet-lite, the one on means is float, too, and the classifier is
-# transposed, about which TensorRT says nothing.
-INT8_CONVOLUTIONS = {"segnet": 25, "segnet-basic": 8, "segnet-lite": 24}
+# All but the first. Of segnet-lite and segnet-nano, the one on means is float, too, and the
+# classifier is transposed, about which TensorRT says nothing.
+INT8_CONVOLUTIONS = {"segnet": 25, "segnet-basic": 8, "segnet-lite": 24, "segnet-nano": 18}
 
 
 @cache

@@ -94,14 +94,15 @@ def test_the_papers_networks(name: str) -> None:
 
 
 def test_memory_comes_back(lite: Network) -> None:
-    def reserved() -> int:
+    def allocated() -> int:
         torch.cuda.synchronize()
-        torch.cuda.empty_cache()
+        # PyTorch keeps 32 MB for cuBLAS for each stream that ever multiplied; those are its own.
+        torch._C._cuda_clearCublasWorkspaces()
         return torch.cuda.memory_allocated()
 
-    before = reserved()
+    before = allocated()
     backend = TorchCudaBackend(lite.module, SETTINGS.size_hw, name=lite.name)
-    assert reserved() > before
+    assert allocated() > before
     backend.close()
     del backend
-    assert reserved() <= before + 2**20
+    assert allocated() <= before + 2**20

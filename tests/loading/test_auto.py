@@ -69,15 +69,15 @@ def test_the_rung_that_keeps_up_and_one_line_why(
     networks(0.25)
     with naming_options():
         chosen = choose_for(choose(AUTO), (540, 960), 25)
-    assert (chosen.model, chosen.backend, chosen.auto) == ("segnet-lite", "openvino", False)
+    assert (chosen.backend, chosen.auto) == ("openvino", False)
     height, width = chosen.network_hw((540, 960))
     assert height * width * 0.25 / 1e3 < 1e3 / 25
     assert chosen.pick is not None
     assert chosen.pick.keeps_up
     assert caplog.messages == [
-        f"segnet-lite at {height}x{width}: the most accurate that keeps up with 25 frames a second "
-        f"here ({chosen.pick.network_ms:.0f} ms of the {chosen.pick.pace.network_ms:.0f} that the "
-        "network has); --model segnet-lite --size HxW takes another"
+        f"{chosen.model} at {height}x{width}: the most accurate that keeps up with 25 frames a "
+        f"second here ({chosen.pick.network_ms:.0f} ms of the {chosen.pick.pace.network_ms:.0f} "
+        f"that the network has); --model {chosen.model} --size HxW takes another"
     ]
 
 
@@ -115,6 +115,18 @@ def test_what_is_asked_for_is_not_overruled(networks: Callable[[float], Networks
         assert choose_for(asked, (360, 480), 60) == asked
         assert asked.network_hw((360, 480)) == (352, 480)
     assert made.opened == []
+
+
+def test_where_scores_count_one_network_takes_all_inputs(
+    networks: Callable[[float], Networks],
+) -> None:
+    made = networks(0.1)
+    models = {rung.model for rung in ladder(choose(AUTO), (360, 480))}
+    assert models > {"segnet-lite"}
+    chosen = choose_for(choose(AUTO), (360, 480), 60, scores=True)
+    assert chosen.pick is not None
+    assert {rung.model for rung in chosen.pick.rungs} == {"segnet-lite"}
+    assert {model for model, _ in made.opened} == {"segnet-lite"}
 
 
 def test_backends_without_a_ladder_take_the_default(networks: Callable[[float], Networks]) -> None:

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 Runner = Callable[[Any, Array], Array]
 
-NETWORKS = ["segnet", "segnet-basic", "segnet-lite"]
+NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-nano"]
 
 SCALES = {
     "first.2:0": 0.02,

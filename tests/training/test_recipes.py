@@ -29,7 +29,16 @@ def refusal(folder: Path, text: str) -> str:
 
 
 def test_shipped_recipes_load() -> None:
-    assert recipe_names() == ("cpu", "gpu", "lite", "paper", "paper-large", "refine")
+    assert recipe_names() == (
+        "cpu",
+        "gpu",
+        "gpu-lite",
+        "gpu-nano",
+        "lite",
+        "paper",
+        "paper-large",
+        "refine",
+    )
     for name in recipe_names():
         assert load_recipe(name).name == name
 
@@ -55,8 +64,8 @@ def test_recipes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as unknown:
         load_recipe("nope")
     assert str(unknown.value) == (
-        "unknown recipe 'nope': use --recipe cpu|gpu|lite|paper|paper-large|refine or the path "
-        "of a .toml file"
+        "unknown recipe 'nope': use --recipe cpu|gpu|gpu-lite|gpu-nano|lite|paper|paper-large|"
+        "refine or the path of a .toml file"
     )
     with pytest.raises(UsageError) as missing:
         load_recipe(str(tmp_path / "none.toml"))

@@ -5,6 +5,7 @@ What runs where TensorRT is not installed. See `torch_cuda_rewrite` for what bec
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict, deque
 from contextlib import AbstractContextManager
 from typing import Any
@@ -170,7 +171,11 @@ class TorchCudaBackend:
         while self._in_flight:
             self._in_flight.popleft().wait()
         self._slots.clear()
-        self._network = None
+        if self._network is not None:
+            self._network = None
+            # A traced network and its graph refer to each other: without this its weights would
+            # stay on the device until Python happens to look for such rings.
+            gc.collect()
 
     def _check_open(self) -> None:
         if self._network is None:

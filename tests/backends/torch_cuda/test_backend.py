@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,17 @@ def test_a_closed_backend(backend: TorchCudaBackend) -> None:
             call()
         assert str(caught.value) == "the torch backend is closed: create another one"
     assert backend.convolutions() == {}
+
+
+def test_closing_gives_the_network_back_at_once(backend: TorchCudaBackend) -> None:
+    assert backend._network is not None
+    network = weakref.ref(backend._network)
+    gc.disable()
+    try:
+        backend.close()
+        assert network() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -62,8 +62,10 @@ def test_one_line_says_what_is_taken_and_the_statistics_name_it(
     height, width = stats["size_hw"]
     assert height * width < 352 * 480
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"segnet-lite at {height}x{width}: the most accurate that keeps up with")
-    assert line.endswith("; --model segnet-lite --size HxW takes another")
+    assert line.startswith(
+        f"{how['model']} at {height}x{width}: the most accurate that keeps up with"
+    )
+    assert line.endswith(f"; --model {how['model']} --size HxW takes another")
 
 
 def test_where_nothing_keeps_up_the_fastest_is_taken(

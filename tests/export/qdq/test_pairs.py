@@ -16,10 +16,11 @@ pytestmark = pytest.mark.usefixtures("as_typed")
 
 LAYERS = {
     # Convolutions, pools, unpools. The first convolution works on pixels and stays float, and so
-    # does segnet-lite's on means over the whole map.
+    # do segnet-lite's and segnet-nano's on means over the whole map.
     "segnet": (25, 5, 5),
     "segnet-basic": (8, 4, 4),
     "segnet-lite": (25, 3, 3),
+    "segnet-nano": (19, 3, 3),
 }
 
 
@@ -147,6 +148,7 @@ UNSIGNED = {
     "segnet": (26, 0),
     "segnet-basic": (9, 4),
     "segnet-lite": (26, 0),
+    "segnet-nano": (20, 0),
 }
 
 

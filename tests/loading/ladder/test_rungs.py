@@ -78,6 +78,8 @@ def test_the_shipped_ladder_leads_down_from_the_best() -> None:
     costs = [rung.cost_ms or 0 for rung in rungs]
     assert mious == sorted(mious, reverse=True)
     assert costs == sorted(costs, reverse=True), "more accuracy always costs more"
-    assert {rung.model for rung in rungs} == {"segnet-lite"}
+    assert rungs[0].model == "segnet-lite"
+    assert rungs[-1].model == "segnet-nano"
+    assert {rung.model for rung in rungs} == {"segnet-lite", "segnet-nano"}
     large = cpu_rungs(load_manifest().values(), (720, 1280))
     assert large[0].pixels > PIXEL_BUDGET == rungs[0].pixels
