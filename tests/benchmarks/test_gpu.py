@@ -185,7 +185,7 @@ keep("ok")
 
 def test_children_that_end_badly_cost_only_themselves(tmp_path):
     names = ("wild", "slow", "half", "fine")
-    steps = [Step(name, 3.0 if name == "slow" else 30.0, ok) for name in names]
+    steps = [Step(name, 6.0 if name == "slow" else 30.0, ok) for name in names]
     seen = []
     outcomes = run_steps(
         steps,
@@ -205,7 +205,7 @@ def test_children_that_end_badly_cost_only_themselves(tmp_path):
     assert all(outcomes[name]["results"] == {"name": name} for name in names)
     assert outcomes["wild"]["detail"].splitlines()[0] == "this is wild"
     assert outcomes["wild"]["detail"].splitlines()[-1] == "exit code -6"
-    assert outcomes["slow"]["detail"] == "killed after 3 s"
+    assert outcomes["slow"]["detail"] == "killed after 6 s"
     assert outcomes["half"]["detail"].splitlines()[-1] == "exit code 0"
     assert seen == [list(names[: end + 1]) for end in range(4)]
     assert [path.name for path in tmp_path.iterdir()] == ["gpu.log"]

@@ -138,9 +138,7 @@ def test_signals_end_it_without_leftovers(
 ) -> None:
     (tmp_path / "in").mkdir()
     for number in range(4):
-        # Long enough for the second signal to find it under way, where there is one.
-        frames = 400 if finishes or number else 2000
-        write_clip(tmp_path / "in" / f"{number}.mp4", frames=frames)
+        write_clip(tmp_path / "in" / f"{number}.mp4", frames=400)
     output = tmp_path / "out"
     batch = start(tmp_path / "in", "--output", output, *OPTIONS, "--workers", 1)
     batch.wait_for(output, ".unfinished/*/masks/*.png", 20)
