@@ -20,7 +20,6 @@ from roadseg.core.geometry import network_size
 from roadseg.core.weights_file import read_header
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
-from roadseg.export.network import TrainedNetwork
 from roadseg.quantize.search import calibrate_network
 from roadseg.training.loop import train
 from roadseg.training.recipes import load_recipe
@@ -49,32 +48,6 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
-@pytest.fixture(scope="module")
-def ranges() -> list[Calibration]:
-    """OpenVINO's INT8 ranges for `trained`, once they have been measured."""
-    return []
-
-
-@pytest.fixture
-def ranges_once(ranges: list[Calibration], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network, the data and the frames are those of every test: their ranges are, too.
-
-    TensorRT's are measured each time.
-    """
-
-    def calibrate(
-        network: TrainedNetwork, *given: Any, unsigned: bool = False, **options: Any
-    ) -> Calibration:
-        if not unsigned:
-            return calibrate_network(network, *given, **options)
-        if not ranges:
-            ranges.append(calibrate_network(network, *given, unsigned=True, **options))
-        # Of the file of weights, to which each release adds how it was trained.
-        return dataclasses.replace(ranges[0], weights_sha256=network.weights_sha256)
-
-    monkeypatch.setattr(module, "calibrate_network", calibrate)
-
-
 @pytest.fixture
 def calibration(tmp_path: Path) -> Path:
     path = tmp_path / "frames.txt"
@@ -82,7 +55,6 @@ def calibration(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("ranges_once")
 def test_what_ships_scores_what_its_manifest_says(
     tiny_camvid: Path,
     run: Path,
@@ -203,7 +175,6 @@ def test_a_refused_network_leaves_the_folder_alone(
     assert list(shipped.iterdir()) == []
 
 
-@pytest.mark.usefixtures("ranges_once")
 def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     tiny_camvid: Path,
     run: Path,
@@ -214,11 +185,9 @@ def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     shipped, scales = tmp_path / "weights", tmp_path / "scales"
     shipped.mkdir()
 
-    calibrate = module.calibrate_network
-
     def refuse(*given: Any, unsigned: bool = False, **options: Any) -> Calibration:
         if unsigned:
-            return calibrate(*given, unsigned=True, **options)
+            return calibrate_network(*given, unsigned=True, **options)
         raise QualityGateError("too much")
 
     def go() -> None:
@@ -245,7 +214,6 @@ def test_scales_for_tensorrt_come_with_the_weights_or_neither_does(
     assert [frame.name for frame in written.frames] == ["train/0.png", "train/1.png"]
 
 
-@pytest.mark.usefixtures("ranges_once")
 def test_int8_is_made_again_of_the_weights_that_ship(
     tiny_camvid: Path, run: Path, calibration: Path, tmp_path: Path
 ) -> None:
