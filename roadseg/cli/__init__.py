@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from functools import cache
+from typing import Any
 
 import typer
 
@@ -71,7 +72,7 @@ def _global(
         raise typer.Exit
 
 
-@cache
+@functools.cache
 def with_commands(names: tuple[str, ...] = _COMMANDS) -> typer.Typer:
     """The program, with these of its commands; their modules are loaded here."""
     program = typer.Typer(
@@ -143,9 +144,14 @@ def main(
 
 
 def _run(program: typer.Typer, name: str, arguments: list[str]) -> int:
-    command = typer.main.get_command(program)
-    result = command.main(args=arguments, prog_name=name, standalone_mode=False)
+    result = _built(program).main(args=arguments, prog_name=name, standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+@functools.cache
+def _built(program: typer.Typer) -> Any:
+    """The commands as click runs them; building them takes longer than a short command does."""
+    return typer.main.get_command(program)
 
 
 def _report(exc: Exception, arguments: Sequence[str]) -> int:

@@ -62,6 +62,7 @@ def test_train_then_resume(
     assert "of 2, " in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_resuming_keeps_the_run_s_own_number_of_epochs(
     tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
