@@ -200,7 +200,9 @@ def _label_agreement(options: RunOptions, network: PlainNetwork) -> float:
     with open_source(options.source) as source:
         frame = source.read()
     if frame is None:
-        raise SourceError(f"no frame could be read from {options.source}")
+        raise SourceError(
+            f"no frame could be read from {options.source}", fix="check that a player shows it"
+        )
     with Segmenter(
         options.model, options.backend, size_hw=network.network_hw, threads=options.threads
     ) as segmenter:

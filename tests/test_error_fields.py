@@ -113,9 +113,22 @@ def test_what_must_be_is_advised() -> None:
     assert found == []
 
 
-def test_most_errors_advise_something() -> None:
-    made = [call for _, call in calls()]
-    assert sum(argument(call, "fix", 1) is not None for call in made) > 0.75 * len(made)
+# Errors of several lines, each of which names its own fix.
+WITHOUT_A_FIX = ("roadseg/live/toml.py",)
+
+
+def test_every_error_advises_something() -> None:
+    found = [
+        where
+        for where, call in calls()
+        if not where.startswith(WITHOUT_A_FIX)
+        and not any(isinstance(given, ast.Starred) for given in call.args)
+        and (
+            (fix := argument(call, "fix", 1)) is None
+            or (isinstance(fix, ast.Constant) and not fix.value)
+        )
+    ]
+    assert found == []
 
 
 def test_no_message_is_taken_apart() -> None:

@@ -23,6 +23,7 @@ from roadseg.weights import ManifestEntry
 
 _END = "<!-- / -->"
 _PAGES = ("README.md", "docs/accuracy.md", "docs/performance.md")
+_FIX = "free some space, or check the permissions"
 _DATA = {"val": "validation", "sample": "`samples/drive.mp4`"}
 
 
@@ -113,7 +114,7 @@ def refresh_documents(entry: ManifestEntry, run: Path | None, checkout: Path) ->
             shutil.copyfile(curves, target)
             written.append(target)
     except OSError as exc:
-        raise SinkError(f"cannot refresh the documentation: {exc}") from exc
+        raise SinkError(f"cannot refresh the documentation ({exc})", fix=_FIX) from exc
     return written
 
 
@@ -141,7 +142,7 @@ def refresh_figures(entry: ManifestEntry, checkout: Path) -> list[Path]:
                 path.write_text(renewed, encoding="utf-8")
                 written.append(path)
     except OSError as exc:
-        raise SinkError(f"cannot refresh the documentation: {exc}") from exc
+        raise SinkError(f"cannot refresh the documentation ({exc})", fix=_FIX) from exc
     return written
 
 
@@ -166,4 +167,4 @@ def write_picture(path: Path, frame_bgr: Image, model: str) -> None:
             raise OSError("no JPEG encoder")
         path.write_bytes(encoded.tobytes())
     except OSError as exc:
-        raise SinkError(f"cannot write {path}: {os_reason(exc)}") from exc
+        raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix=_FIX) from exc

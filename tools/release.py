@@ -319,5 +319,7 @@ def read_run(run: Path) -> dict[str, Any]:
         lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
         last = json.loads(lines[-1])
     except (OSError, ValueError, IndexError) as exc:
-        raise DataError(f"{run} is not the folder of a training run ({exc})") from exc
+        raise DataError(
+            f"{run} is not the folder of a training run ({exc})", fix="check the path"
+        ) from exc
     return config | {"epochs": last["epoch"], "minutes": round(last["elapsed_s"] / 60, 1)}

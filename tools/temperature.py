@@ -37,7 +37,7 @@ def fit_temperature(model: Path | Any, name: str, frames: LabelledFrames) -> flo
     """
     first = next(iter(frames), None)
     if first is None:
-        raise DataError("no frames to fit a temperature on")
+        raise DataError("no frames to fit a temperature on", fix="add some")
     network_hw = network_size((first[0].shape[0], first[0].shape[1]))
     fit = TemperatureFit()
     backend = OpenVinoScoringBackend(model, network_hw, name=name, precision="int8")

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.identity import size_of
 from roadseg.archive.remote import find_remote, is_remote
-from roadseg.core.errors import SourceError, UsageError, os_reason
+from roadseg.core.errors import SourceError, UsageError, os_reason, unreadable
 from roadseg.core.wording import option
 from roadseg.media.sources.images import images_in, natural_key
 
@@ -227,11 +227,9 @@ def read_list(path: Path) -> list[str]:
         SourceError: it cannot be read, or is not text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as exc:
-        raise SourceError(f"cannot read the list {path} ({os_reason(exc)})") from exc
-    except ValueError as exc:
-        raise SourceError(f"the list {path} is not text in UTF-8") from exc
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise unreadable(SourceError, f"the list {path}", exc) from exc
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -252,7 +250,7 @@ def _match(search: _Search, pattern: str) -> None:
         raise _output_inside(search.output, pattern)
     matches = sorted((Path(each) for each in glob.glob(expanded, recursive=True)), key=natural_key)
     if not matches:
-        raise SourceError(f"nothing matches {pattern}")
+        raise SourceError(f"nothing matches {pattern}", fix="check the folder and the pattern")
     for path in matches:
         # `**` matches folders, too: their files are matched themselves.
         if "**" in pattern and (path.is_dir() or path.suffix.lower() not in VIDEO_SUFFIXES):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from roadseg.archive.remote import is_remote, opened
-from roadseg.core.errors import SourceError, os_reason
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.media.sources.images import images_in
 
 _PART_BYTES = 256 * 1024
@@ -51,7 +51,7 @@ def identity(path: Path, *, full: bool = False) -> str:
         else:
             digest = _digest(path, full)
     except OSError as exc:
-        raise SourceError(f"cannot read {path} ({os_reason(exc)})") from exc
+        raise unreadable(SourceError, path, exc) from exc
     return f"{'full' if full else 'quick'}-{digest.hexdigest()}"
 
 

@@ -14,9 +14,9 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
 
 from roadseg.archive.result import CLIP_FILE, ClipResult, Output, read_clip_file
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.wording import option
 
@@ -79,7 +79,7 @@ def ledgers_in(output: Path) -> list[Path]:
     return [path for path in (ledger_path(output), *shards) if path.is_file()]
 
 
-class Ledger:
+class Ledger(Closing):
     """An open ledger; a context manager that closes it.
 
     Args:
@@ -165,17 +165,6 @@ class Ledger:
     def close(self) -> None:
         """Close it; a second call does nothing."""
         self._base.close()
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _select(self, condition: str, values: tuple[str, ...]) -> Iterator[ClipResult]:
         with _errors(self.path):

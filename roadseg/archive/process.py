@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TypeAlias
 
 from roadseg.archive.clip import Clip, printable
@@ -31,6 +30,7 @@ from roadseg.archive.remote import fetched
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
 from roadseg.archive.work import work_of
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.errors import RoadsegError, SourceError
 from roadseg.loading.choice import Choice, choose
@@ -43,7 +43,7 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class ClipWorker:
+class ClipWorker(Closing):
     """Processes clips, one after the other, with a network that is opened once.
 
     A context manager, or to be closed.
@@ -96,17 +96,6 @@ class ClipWorker:
     def close(self) -> None:
         """Close the network."""
         self._segmenter.close()
-
-    def __enter__(self) -> ClipWorker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _identity(self, clip: Clip) -> str:
         full = self.spec.full_hash

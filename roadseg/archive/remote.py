@@ -212,7 +212,7 @@ def _system(url: str) -> tuple[Any, str]:
             fix=f"pip install {package}" if package else "install it",
         ) from exc
     except ValueError as exc:
-        raise SourceError(f"cannot read {url} ({first_line(exc)})") from exc
+        raise SourceError(f"cannot read {url} ({first_line(exc)})", fix="check the URL") from exc
 
 
 @contextmanager
@@ -220,9 +220,12 @@ def _errors(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise SourceError(f"no such file: {url}") from exc
+        raise SourceError(f"no such file: {url}", fix="check the URL") from exc
     except (SourceError, _NoRoomError):
         raise
     except Exception as exc:
         # Each service has errors of its own: no credentials, no bucket, no network.
-        raise SourceError(f"cannot read {url} ({first_line(exc)})") from exc
+        raise SourceError(
+            f"cannot read {url} ({first_line(exc)})",
+            fix="check the network, and what you may read there",
+        ) from exc

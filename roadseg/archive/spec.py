@@ -176,7 +176,9 @@ class Cluster:
         """
         for name, share in (("--worker-cpus", self.cpus), ("--worker-gpus", self.gpus)):
             if share is not None and not 0 <= share < math.inf:
-                raise UsageError(f"{option(name, share, parameter=name[9:])} is not 0 or more")
+                raise UsageError(
+                    f"{option(name, share, parameter=name[9:])} cannot be", fix="give 0 or more"
+                )
         known = self.address in (LOCAL_CLUSTER, AUTO_CLUSTER)
         if not known and not re.fullmatch(r"(?!.*://).+:[0-9]{1,5}", self.address):
             raise UsageError(
@@ -233,7 +235,7 @@ class ArchiveSpec:
             ("--limit", self.limit),
         ):
             if number is not None and number < 1:
-                raise UsageError(f"{option(name, number)} is not 1 or more")
+                raise UsageError(f"{option(name, number)} cannot be", fix="give 1 or more")
         if self.cluster is not None:
             self.cluster.check()
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:

@@ -1,12 +1,17 @@
-"""The command line: one file per command, registered here, where errors become exit codes."""
+"""The command line: one file per command, registered here, where errors become exit codes.
+
+`app` is the program with all of its commands.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -14,6 +19,7 @@ from roadseg.cli.endings import lasting_streams, signals_as_ctrl_c
 from roadseg.cli.help_page import RoadsegCommand, RoadsegGroup, flowing, usage_message
 from roadseg.cli.lines import log_printed, print_details, print_error
 from roadseg.core.errors import RoadsegError
+from roadseg.core.garbage import whole_program
 from roadseg.core.wording import naming_options
 
 _EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
@@ -44,19 +50,9 @@ _COMMANDS = (
 # As shells count: 128 and the number of the signal.
 _INTERRUPTED = 128 + signal.SIGINT
 
-app = typer.Typer(
-    name="roadseg",
-    cls=RoadsegGroup,
-    help="Real-time road-scene video segmentation.",
-    epilog=flowing(_EXIT_CODES),
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 _debug = False
 
 
-@app.callback(invoke_without_command=True)
 def _global(
     context: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
@@ -76,25 +72,50 @@ def _global(
         raise typer.Exit
 
 
-def _register() -> None:
-    for name in _COMMANDS:
+@functools.cache
+def with_commands(names: tuple[str, ...] = _COMMANDS) -> typer.Typer:
+    """The program, with these of its commands; their modules are loaded here."""
+    program = typer.Typer(
+        name="roadseg",
+        cls=RoadsegGroup,
+        help="Real-time road-scene video segmentation.",
+        epilog=flowing(_EXIT_CODES),
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    program.callback(invoke_without_command=True)(_global)
+    for name in names:
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"roadseg.cli.{module_name}")
         function = getattr(module, module_name, None) or getattr(module, f"{module_name}_")
-        app.command(name, cls=RoadsegCommand, help=flowing(function.__doc__))(function)
+        program.command(name, cls=RoadsegCommand, help=flowing(function.__doc__))(function)
+    return program
 
 
-_register()
+def __getattr__(name: str) -> typer.Typer:
+    if name == "app":
+        return with_commands()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _for_arguments(arguments: Sequence[str]) -> typer.Typer:
+    """The program with the command that is typed; with all of them where none is.
+
+    No command waits for the other fifteen. The program's own options take no value, so the first
+    word without a dash is the command.
+    """
+    word = next((each for each in arguments if not each.startswith("-")), None)
+    return with_commands((word,)) if word in _COMMANDS else with_commands()
 
 
 def main(
-    argv: Sequence[str] | None = None, program: typer.Typer = app, name: str = "roadseg"
+    argv: Sequence[str] | None = None, program: typer.Typer | None = None, name: str = "roadseg"
 ) -> int:
     """Run one command.
 
     Args:
         argv: arguments after the program's name; those of the process when None.
-        program: the commands; those in `tools/` bring their own.
+        program: the commands, default roadseg's; those in `tools/` bring their own.
         name: of the program, for its help.
 
     Returns:
@@ -103,9 +124,15 @@ def main(
     global _debug
     _debug = False
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with naming_options(), lasting_streams(), log_printed(), signals_as_ctrl_c() as signals:
+    with (
+        whole_program(),
+        naming_options(),
+        lasting_streams(),
+        log_printed(),
+        signals_as_ctrl_c() as signals,
+    ):
         try:
-            code = _run(program, name, arguments)
+            code = _run(program or _for_arguments(arguments), name, arguments)
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except Exception as exc:
@@ -117,9 +144,14 @@ def main(
 
 
 def _run(program: typer.Typer, name: str, arguments: list[str]) -> int:
-    command = typer.main.get_command(program)
-    result = command.main(args=arguments, prog_name=name, standalone_mode=False)
+    result = _built(program).main(args=arguments, prog_name=name, standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+@functools.cache
+def _built(program: typer.Typer) -> Any:
+    """The commands as click runs them; building them takes longer than a short command does."""
+    return typer.main.get_command(program)
 
 
 def _report(exc: Exception, arguments: Sequence[str]) -> int:

@@ -67,10 +67,6 @@ def bench(
     from roadseg.run.bench import bench as run_bench
     from roadseg.run.video import RunOptions
 
-    if frames < 1:
-        from roadseg.core.errors import UsageError
-
-        raise UsageError(f"cannot measure {frames} frames", fix="use --frames 1 or more")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,
@@ -101,12 +97,9 @@ def _bench_all(options: RunOptions, *, encode: bool, json_path: Path | None) -> 
     from rich.console import Console
 
     from roadseg.cli.progress_bar import progress_bar
-    from roadseg.core.errors import UsageError
     from roadseg.core.files import write_json
     from roadseg.run.ladder import bench_ladder
 
-    if options.size_hw is not None:
-        raise UsageError("--all measures sizes of its own", fix="leave --size out")
     with progress_bar() as progress:
         result = bench_ladder(options, encode=encode, progress=progress)
     Console().print(_ladder_table(result, encode=encode))

@@ -60,17 +60,12 @@ def compare(
     Started again, the command goes on where it was interrupted.
     """
     from roadseg.cli.progress import training_progress
-    from roadseg.core.errors import UsageError
     from roadseg.core.installing import require
     from roadseg.core.size import parse_size
     from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 
-    if time_budget is not None and time_budget <= 0:
-        raise UsageError(f"--time-budget {time_budget:g}", fix="give the minutes to train, above 0")
-    if recipe is None:
-        recipe = "paper-large" if table in (3, 6) else "paper"
-    settings, size_hw = load_recipe(recipe), parse_size(size)
+    size_hw = parse_size(size)
     keep_freed_memory()
     require("comparing networks", ("torch",), "train")
     from roadseg.comparison import run as library
@@ -78,7 +73,7 @@ def compare(
     names = library.choose_models(table, models)
     plan = library.ComparisonPlan(
         data=data,
-        recipe=settings,
+        recipe=load_recipe(recipe or library.usual_recipe(table)),
         split=split,
         size_hw=size_hw,
         weights=weights,
@@ -96,6 +91,6 @@ def compare(
     if result.failures:
         failed = ", ".join(failure.model for failure in result.failures)
         raise result.failures[0].error(
-            f"{len(result.failures)} of {len(names)} networks could not be measured ({failed}): "
-            f"see {output}/compare.md; started again, the command tries them again"
+            f"{len(result.failures)} of {len(names)} networks could not be measured ({failed})",
+            fix=f"see {output}/compare.md; started again, the command tries them again",
         )

@@ -10,6 +10,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from roadseg.core.garbage import making_what_stays
+
 # What stands beside an option that names nothing better. Versions of typer differ in their words.
 _METAVARS = {
     "text": "NAME",
@@ -26,6 +28,11 @@ class _Named:
 
     An argument has its name beside it already.
     """
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes the arguments apart; some versions of typer load much for that."""
+        with making_what_stays():
+            return super().make_context(*args, **kwargs)  # type: ignore[misc]
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]

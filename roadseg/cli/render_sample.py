@@ -50,8 +50,6 @@ def render_sample(
             "nothing says what to write" if output is None else "a clip and --dataset are two runs",
             fix="give either a clip to write, like drive.mp4, or --dataset FOLDER",
         )
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is negative", fix="use 0 or more")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
             raise UsageError(
@@ -64,13 +62,7 @@ def render_sample(
     assert output is not None
     from roadseg.synth.drive import Drive
 
-    if not 0 < seconds <= 86400:
-        raise UsageError(
-            f"--seconds {seconds:g} is out of range", fix="use more than 0, at most 86400"
-        )
-    if not 0 < fps <= 240:
-        raise UsageError(f"--fps {fps:g} is out of range", fix="use more than 0, at most 240")
-    drive = Drive(seed, size_hw, fps, frames=max(1, round(seconds * fps)))
+    drive = Drive.lasting(seconds, seed, size_hw, fps)
     with progress_bar() as progress:
         write_clip(drive, output, labels, labels_npz, progress)
     typer.echo(f"{output}: {drive.frames} frames of {size_hw[0]}x{size_hw[1]}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roadseg.cli.live.assembling import Typed, goes_live
 from roadseg.cli.live.options import (
     CameraFpsOption,
     CameraSizeOption,
@@ -29,6 +28,7 @@ from roadseg.cli.live.options import (
     WebTokenOption,
 )
 from roadseg.cli.live.session import run_live
+from roadseg.cli.live.typed import Typed, goes_live
 from roadseg.cli.options import (
     BackendOption,
     RtspTransportOption,
@@ -57,6 +57,7 @@ from roadseg.cli.reading_options import (
     SmoothOption,
     ViewOption,
 )
+from roadseg.core.garbage import making_what_stays
 
 if TYPE_CHECKING:
     from roadseg.media.sources.base import RtspTransport
@@ -217,14 +218,15 @@ def run(
     if goes_live(given, typed):
         run_live(given, typed)
         return
-    from roadseg.cli.progress_bar import progress_bar
-    from roadseg.cli.run_report import report, run_progress
-    from roadseg.core.files import claimed_file
-    from roadseg.core.size import parse_size
-    from roadseg.run.video import RunOptions, open_loop
-    from roadseg.video.clips import Roll
-    from roadseg.video.meters import Meters
-    from roadseg.video.reading import ReadingOptions
+    with making_what_stays():
+        from roadseg.cli.progress_bar import progress_bar
+        from roadseg.cli.run_report import report, run_progress
+        from roadseg.core.files import claimed_file
+        from roadseg.core.size import parse_size
+        from roadseg.run.video import RunOptions, open_loop
+        from roadseg.video.clips import Roll
+        from roadseg.video.meters import Meters
+        from roadseg.video.reading import ReadingOptions
 
     only = one_source(given, None, "run")
     options = RunOptions(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,32 @@ if TYPE_CHECKING:
 
 @contextmanager
 def run_progress(video_loop: VideoLoop) -> Iterator[None]:
-    """Show progress of the loop while it runs, where stderr is a terminal."""
+    """Show progress of the loop while it runs, where stderr is a terminal.
+
+    It appears with the first frame, which does not wait for rich.
+    """
+    with ExitStack() as stack:
+
+        def begin(progress: Progress) -> None:
+            if not progress.frames_out:
+                return
+            video_loop.on_progress = show = stack.enter_context(_bar(video_loop))
+            if show is not None:
+                show(progress)
+
+        video_loop.on_progress = begin
+        yield
+
+
+@contextmanager
+def _bar(video_loop: VideoLoop) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar, and what moves it; None where stderr is no terminal."""
     from rich import progress as widgets
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield None
         return
     total = video_loop.source.info.frame_count
     rates = widgets.TextColumn("{task.fields[rates]}")
@@ -43,8 +62,7 @@ def run_progress(video_loop: VideoLoop) -> Iterator[None]:
         def show(progress: Progress) -> None:
             bar.update(task, completed=progress.frames_out, rates=_rates(progress), refresh=True)
 
-        video_loop.on_progress = show
-        yield
+        yield show
 
 
 def report(video_loop: VideoLoop, stats_json: Path | None) -> None:

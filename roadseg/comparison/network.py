@@ -26,7 +26,7 @@ from roadseg.training.loop import train
 from roadseg.training.progress import ShowTraining
 from roadseg.training.recipes import Recipe
 from roadseg.training.record import check_schedule
-from roadseg.training.spec import RunSpec
+from roadseg.training.spec import RunSpec, check_budget
 
 QUICK_STEPS = 4
 """Training steps of a network under `quick`, of two crops each; fewer with few frames."""
@@ -48,6 +48,9 @@ class ComparisonPlan:
         time_budget_s: of training, for each network.
         quick: a few steps, to show the machinery.
         seed: of initialisation, order and augmentation.
+
+    Raises:
+        UsageError: there is no time to train.
     """
 
     data: Path
@@ -58,6 +61,9 @@ class ComparisonPlan:
     time_budget_s: float | None = None
     quick: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_budget(self.time_budget_s)
 
 
 def measure_network(

@@ -56,6 +56,11 @@ def choose_models(table: int | None, models: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def usual_recipe(table: int | None) -> str:
+    """The recipe of the paper for a table: its larger networks stand in tables 3 and 6."""
+    return "paper-large" if table in (3, 6) else "paper"
+
+
 def compare(
     models: Sequence[str],
     plan: ComparisonPlan,

@@ -12,6 +12,9 @@ Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
 
 from __future__ import annotations
 
+import errno
+from typing import TypeVar
+
 __all__ = [
     "BackendError",
     "DataError",
@@ -25,6 +28,7 @@ __all__ = [
     "first_line",
     "last_line",
     "os_reason",
+    "unreadable",
 ]
 
 
@@ -34,7 +38,7 @@ class RoadsegError(Exception):
     Attributes:
         what: is wrong, for people who read it on one line: `no weights at a.pt`.
         fix: what to type, give, copy or install, as an order in lower case without a full stop:
-            `train some with 'roadseg train'`; empty where nothing can be advised.
+            `train some with 'roadseg train'`.
 
     >>> str(ModelError("no weights at a.pt", fix="train some with 'roadseg train'"))
     "no weights at a.pt: train some with 'roadseg train'"
@@ -99,7 +103,40 @@ class EngineError(RoadsegError):
     exit_code = 9
 
 
-def os_reason(exc: OSError | ValueError) -> str:
+E = TypeVar("E", bound=RoadsegError)
+
+# What helps where something cannot be read.
+_NO_SUCH_PLACE = "check the path"
+_NOT_ALLOWED = "change its permissions, or run as somebody who may read it"
+_CURES = {
+    errno.ENOENT: _NO_SUCH_PLACE,
+    errno.ENOTDIR: _NO_SUCH_PLACE,
+    errno.ENAMETOOLONG: _NO_SUCH_PLACE,
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EISDIR: "give a file, not a folder",
+}
+
+
+def unreadable(kind: type[E], what: object, exc: BaseException, reason: str = "") -> E:
+    """The error to raise where the system cannot read something, or it is not text.
+
+    Args:
+        kind: of the error.
+        what: cannot be read: a path, with what it is where that is not plain.
+        exc: what the system says, or what is wrong with the file's text.
+        reason: what it says in other words.
+
+    >>> str(unreadable(DataError, "val.txt", FileNotFoundError(errno.ENOENT, "No such file")))
+    'cannot read val.txt (No such file): check the path'
+    """
+    if isinstance(exc, UnicodeDecodeError):
+        return kind(f"cannot read {what} (it is not text)", fix="save it as text in UTF-8")
+    cure = _CURES.get(getattr(exc, "errno", None) or 0, "check it, and copy or write it again")
+    return kind(f"cannot read {what} ({reason or os_reason(exc)})", fix=cure)
+
+
+def os_reason(exc: BaseException) -> str:
     """Why a file cannot be read or written, without number and path: `No space left on device`.
 
     Args:

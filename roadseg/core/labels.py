@@ -343,5 +343,5 @@ def class_id(name: str) -> int:
         return CLASS_NAMES.index(name)
     except ValueError:
         raise UsageError(
-            f"unknown class {name!r}: the classes are {', '.join(CLASS_NAMES)}"
+            f"unknown class {name!r}", fix=f"use one of {', '.join(CLASS_NAMES)}"
         ) from None

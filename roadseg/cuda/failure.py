@@ -142,7 +142,8 @@ def driver_too_old(driver_cuda: tuple[int, int]) -> GpuError:
 def no_such_gpu(index: int, count: int) -> GpuError:
     """The error for a GPU number that there is not."""
     known = "GPU 0" if count == 1 else f"GPUs 0 to {count - 1}"
-    return GpuError(f"there is no GPU {index}: this process sees {known} ('nvidia-smi -L')", "")
+    what = f"there is no GPU {index}: this process sees {known}"
+    return GpuError(what, "name one that 'nvidia-smi -L' lists")
 
 
 def _or_cpu(what: str, repair: str, link: str = _OR, *, code: str = "") -> GpuError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadseg.core.errors import DataError, os_reason
+from roadseg.core.errors import DataError, unreadable
 from roadseg.datasets.labelled import CAMVID_CODE, LabelledSet
 
 
@@ -38,18 +38,18 @@ class CamVid(LabelledSet):
 def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     layout = f"{split}.txt with one 'IMAGE LABEL' pair per line, relative to that folder"
     if not root.is_dir():
-        raise DataError(f"no data set at {root}: expected a folder with {layout}")
+        raise DataError(f"no data set at {root}", fix=f"give a folder with {layout}")
     list_path = root / f"{split}.txt"
     if not list_path.is_file():
         found = camvid_splits(root)
         what = f"{root} has no split {split!r}"
         if not found:
-            raise DataError(f"{what}: expected {layout}")
+            raise DataError(what, fix=f"write {layout}")
         raise DataError(what, fix=f"use one of its splits: {', '.join(found)}")
     try:
         lines = list_path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {list_path}: {os_reason(exc)}") from exc
+        raise unreadable(DataError, list_path, exc) from exc
     pairs: list[tuple[Path, Path]] = []
     for number, line in enumerate(lines, start=1):
         fields = line.split()
@@ -57,19 +57,19 @@ def _read_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
             continue
         if len(fields) != 2:
             raise DataError(
-                f"{list_path} line {number} has {len(fields)} fields: expected 'IMAGE LABEL', "
-                f"got {line.strip()!r}"
+                f"{list_path} line {number} has {len(fields)} fields: {line.strip()!r}",
+                fix="write 'IMAGE LABEL', two paths without spaces",
             )
         image, label = (_locate(root, field) for field in fields)
         for path in (image, label):
             if not path.is_file():
                 raise DataError(
-                    f"{list_path} line {number} names {path}, which does not exist: "
-                    f"paths are relative to {root}"
+                    f"{list_path} line {number} names {path}, which does not exist",
+                    fix=f"write paths relative to {root}",
                 )
         pairs.append((image, label))
     if not pairs:
-        raise DataError(f"{list_path} lists no frames: expected {layout}")
+        raise DataError(f"{list_path} lists no frames", fix=f"write {layout}")
     _check_names(list_path, pairs)
     return pairs
 

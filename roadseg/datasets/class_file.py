@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import DataError, os_reason
+from roadseg.core.errors import DataError, unreadable
 from roadseg.core.labels import MAX_CLASSES, RGB, ClassSet, distinct_colours
 
 CLASS_FILES = ("classes.txt", "classes.json")
@@ -36,18 +36,21 @@ def read_class_file(path: Path) -> ClassSet:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(DataError, path, exc) from exc
     rows = _from_json(path, text) if path.suffix.lower() == ".json" else _from_lines(path, text)
     if not rows:
         raise DataError(
-            f"{path} names no classes: expected one per line, such as 'road 128 64 128'"
+            f"{path} names no classes", fix="write one per line, such as 'road 128 64 128'"
         )
     if len(rows) > MAX_CLASSES:
-        raise DataError(f"{path} names {len(rows)} classes: at most {MAX_CLASSES} fit into 8 bits")
+        raise DataError(
+            f"{path} names {len(rows)} classes",
+            fix=f"leave {MAX_CLASSES}, which is what fits into the 8 bits of a label",
+        )
     names = tuple(name for name, _ in rows)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path} names {twice!r} twice: every class has one line")
+        raise DataError(f"{path} names {twice!r} twice", fix="give every class one line")
     return ClassSet(path.resolve().parent.name, names, _colours([colour for _, colour in rows]))
 
 
@@ -67,8 +70,8 @@ def _from_lines(path: Path, text: str) -> list[tuple[str, RGB | None]]:
         colour = _rgb(values)
         if values and colour is None:
             raise DataError(
-                f"{path} line {number}: expected 'name' or 'name red green blue' (0..255, no "
-                f"spaces in the name), got {' '.join(fields)!r}"
+                f"{path} line {number} does not name a class: {' '.join(fields)!r}",
+                fix="write 'name' or 'name red green blue' (0..255, no spaces in the name)",
             )
         rows.append((name, colour))
     return rows
@@ -82,7 +85,7 @@ def _from_json(path: Path, text: str) -> list[tuple[str, RGB | None]]:
         if not isinstance(names, list) or not isinstance(colours, (list, type(None))):
             raise TypeError("not a list")
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise DataError(f"{path} is no class file: expected {form}") from exc
+        raise DataError(f"{path} is not a class file", fix=f"write {form}") from exc
     if colours is None:
         colours = [None] * len(names)
     rows = []
@@ -90,7 +93,7 @@ def _from_json(path: Path, text: str) -> list[tuple[str, RGB | None]]:
         colour = None if value is None else _rgb(value)
         good = isinstance(name, str) and name and (value is None or colour is not None)
         if not good:
-            raise DataError(f"{path} has {name!r} with the colour {value!r}: expected {form}")
+            raise DataError(f"{path} has {name!r} with the colour {value!r}", fix=f"write {form}")
         rows.append((name, colour))
     if len(rows) != len(names):
         raise DataError(

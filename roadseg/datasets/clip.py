@@ -15,7 +15,7 @@ import numpy as np
 from roadseg.core.errors import DataError
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image, Labels
-from roadseg.datasets.labelled import CAMVID_CODE, LabelCode, plain_code, read_labels
+from roadseg.datasets.labelled import CAMVID_CODE, SIZE_FIX, LabelCode, plain_code, read_labels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,21 +74,25 @@ class LabelledClip:
         with open_source(self.clip) as source:
             while (frame := source.read()) is not None:
                 if frame.index != count:  # a picture was passed over, and all behind it move up
-                    raise DataError(f"frame {count} of {self.clip}: {source.warnings[0]}")
+                    raise DataError(
+                        f"frame {count} of {self.clip}: {source.warnings[0]}",
+                        fix="give a clip that can be read whole",
+                    )
                 if count < len(self):
                     labels = self._labels.read(count)
                     if labels.shape != frame.size_hw:
                         raise DataError(
                             f"frame {count} of {self.clip} is {_size(frame.size_hw)} and its "
-                            f"label is {_size(labels.shape)}: labels need the size of their frame"
+                            f"label is {_size(labels.shape)}",
+                            fix=SIZE_FIX,
                         )
                     yield frame.image_bgr, labels
                 count += 1
             lost = "".join(f" ({warning})" for warning in source.warnings)
         if count != len(self):
             raise DataError(
-                f"{self.clip} has {count} frames and {len(self)} labels: every frame needs one"
-                f"{lost}"
+                f"{self.clip} has {count} frames and {len(self)} labels{lost}",
+                fix="give every frame one label",
             )
 
 
@@ -97,7 +101,7 @@ class _Folder:
         self._code = code
         self._paths = sorted(path.glob("*.png"), key=_natural)
         if not self._paths:
-            raise DataError(f"no label PNGs in {path}")
+            raise DataError(f"no label PNGs in {path}", fix="give a folder with one per frame")
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -111,8 +115,8 @@ class _Array:
         self._array, self._code, self._name = _load(path), code, f"labels {path}"
         if self._array.ndim != 3 or self._array.dtype != np.uint8:
             raise DataError(
-                f"labels in {path} are {self._array.shape} {self._array.dtype}: "
-                "expected an (N, H, W) uint8 array of class ids"
+                f"labels in {path} are {self._array.shape} {self._array.dtype}",
+                fix="save them as one (N, H, W) uint8 array of class ids",
             )
         # At once, not in the ninth minute; one by one, since counting takes eight times the memory.
         for index in range(len(self)):
@@ -139,8 +143,12 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
                 array = loaded["labels" if "labels" in names else names[0]]
                 return array
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TokenError) as exc:
-        raise DataError(f"cannot read labels from {path}: the file is damaged") from exc
-    raise DataError(f"{path} holds the arrays {', '.join(names)}: none is called 'labels'")
+        raise DataError(
+            f"cannot read labels from {path}: the file is damaged", fix="save or copy it again"
+        ) from exc
+    raise DataError(
+        f"{path} holds the arrays {', '.join(names)}", fix="name that of the labels 'labels'"
+    )
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

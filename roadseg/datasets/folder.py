@@ -62,18 +62,27 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     for folder in (images, labels):
         if not folder.is_dir():
             found = sorted(p.parent.name for p in root.glob(f"*/{_IMAGES}"))
-            hint = f"; there is {', '.join(found)}" if found and split not in found else ""
-            raise DataError(f"{root} has no split {split!r}: expected pictures in {folder}{hint}")
+            there = f"use one of its splits ({', '.join(found)}), or " if found else ""
+            there = "" if split in found else there
+            raise DataError(
+                f"{root} has no split {split!r}: there is no folder {folder}",
+                fix=f"{there}put its pictures into {images} and its labels into {labels}",
+            )
     pictures = _by_stem(images, _PICTURES)
     answers = _by_stem(labels, (".png",))
     if not pictures:
-        raise DataError(f"{images} holds no pictures: expected PNG or JPEG files")
+        raise DataError(f"{images} holds no pictures", fix="put PNG or JPEG files there")
     for stem, picture in pictures.items():
         if stem not in answers:
-            raise DataError(f"{picture} has no label: expected {labels / stem}.png")
+            raise DataError(
+                f"{picture} has no label", fix=f"add {labels / stem}.png, or remove the picture"
+            )
     for stem, label in answers.items():
         if stem not in pictures:
-            raise DataError(f"{label} has no picture: expected {images / stem}.png or .jpg")
+            raise DataError(
+                f"{label} has no picture",
+                fix=f"add {images / stem}.png or .jpg, or remove the label",
+            )
     return [(picture, answers[stem]) for stem, picture in pictures.items()]
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import DataError, os_reason
+from roadseg.core.errors import DataError, unreadable
 from roadseg.core.geometry import network_size, preprocess
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.size import SizeHW
@@ -114,7 +114,7 @@ def _from_folder(
         try:
             images = images_in(root)
         except OSError as exc:
-            raise DataError(f"cannot read {root}: {os_reason(exc)}") from exc
+            raise unreadable(DataError, root, exc) from exc
         if not images:
             raise DataError(
                 f"no images in {root} to {purpose}",
@@ -207,7 +207,7 @@ def read_frame_list(path: Path) -> list[str]:
             fix=f"give one with {option('--frame-list')}, one frame per line",
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(DataError, path, exc) from exc
     frames = [text for line in lines if (text := line.partition("#")[0].strip())]
     if not frames:
         raise DataError(f"{path} lists no frames", fix="write one path per line")

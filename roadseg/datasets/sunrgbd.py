@@ -25,7 +25,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadseg.core.errors import DataError, os_reason
+from roadseg.core.errors import DataError, unreadable
 from roadseg.core.labels import SUNRGBD
 from roadseg.datasets.labelled import LabelCode, LabelledSet
 
@@ -33,7 +33,7 @@ _LISTS = {"train": "sunrgbd_training_images.txt", "test": "sunrgbd_testing_image
 _LABELS = "sunrgbd_train_test_labels"
 _SPLITS = ("train", "val", "trainval", "test")
 _SOURCE = (
-    "pictures from https://rgbd.cs.princeton.edu, lists and label PNGs from "
+    "take pictures from https://rgbd.cs.princeton.edu, lists and label PNGs from "
     "https://github.com/ankurhanda/sunrgbd-meta-data"
 )
 _CODE = LabelCode(
@@ -81,7 +81,8 @@ class SunRgbd(LabelledSet):
             chosen = [pair for i, pair in enumerate(every) if _held_out(i, len(every), split)]
         if not chosen:
             raise DataError(
-                f"{split} of {root} is empty: there are {len(every)} pictures in {part}"
+                f"{split} of {root} is empty: there are {len(every)} pictures in {part}",
+                fix="use another split, or add pictures",
             )
         super().__init__(root, split, chosen, _CODE)
 
@@ -120,7 +121,7 @@ def _read_list(root: Path, part: str) -> list[str]:
             f"{root} is SUN RGB-D without {path.name}, the official split", fix=_SOURCE
         ) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(DataError, path, exc) from exc
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -136,12 +137,13 @@ def _repacked(root: Path, part: str) -> Pairs:
     for number, image in images.items():
         if number + shift not in labels:
             raise DataError(
-                f"{image} has no label: expected number {number + shift} in "
-                f"{root / 'label37' / part}"
+                f"{image} has no label: number {number + shift} is missing in "
+                f"{root / 'label37' / part}",
+                fix=_SOURCE,
             )
     if len(labels) > len(images):
         extra = next(labels[n] for n in labels if n - shift not in images)
-        raise DataError(f"{extra} has no picture: expected one in {root / 'image' / part}")
+        raise DataError(f"{extra} has no picture in {root / 'image' / part}", fix=_SOURCE)
     return [(image, labels[number + shift]) for number, image in images.items()]
 
 

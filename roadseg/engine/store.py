@@ -6,9 +6,11 @@ manifest alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,7 @@ __all__ = [
     "find_engine",
     "list_engines",
     "read_engine",
+    "read_plan",
     "stale_reasons",
 ]
 
@@ -276,15 +279,44 @@ def checksum_problem(engine: EngineFile, *, quick: bool = False) -> str | None:
         engine: a plan and its manifest.
         quick: look at the size alone.
     """
-    expected = engine.manifest
     try:
-        size = engine.path.stat().st_size
-        if size != expected.plan_bytes:
-            return f"the file is truncated ({size} of {expected.plan_bytes} bytes)"
-        if not quick and sha256_of(engine.path) != expected.plan_sha256:
-            return "the file is damaged (its sha256 is not the one in its manifest)"
+        digest = None if quick else partial(sha256_of, engine.path)
+        return _plan_problem(engine.manifest, engine.path.stat().st_size, digest)
     except OSError as exc:
         return f"the file cannot be read ({os_reason(exc)})"
+
+
+def read_plan(engine: EngineFile) -> bytes:
+    """The engine's file, which is what its manifest says: TensorRT trusts what it is given, and a
+    damaged plan can take the process with it.
+
+    Raises:
+        EngineError: it cannot be read, or is damaged.
+    """
+    manifest = engine.manifest
+    try:
+        plan = engine.path.read_bytes()
+    except OSError as exc:
+        raise EngineError(
+            f"cannot read the engine {engine.path} ({os_reason(exc)})",
+            fix=f"build it: {manifest.build_command()}",
+        ) from exc
+    problem = _plan_problem(manifest, len(plan), lambda: hashlib.sha256(plan).hexdigest())
+    if problem is not None:
+        raise EngineError(
+            f"{engine.path} cannot be used: {problem}",
+            fix=f"copy it again, or build it again: {manifest.build_command()}",
+        )
+    return plan
+
+
+def _plan_problem(
+    manifest: EngineManifest, size: int, digest: Callable[[], str] | None
+) -> str | None:
+    if size != manifest.plan_bytes:
+        return f"the file is truncated ({size} of {manifest.plan_bytes} bytes)"
+    if digest is not None and digest() != manifest.plan_sha256:
+        return "the file is damaged (its sha256 is not the one in its manifest)"
     return None
 
 

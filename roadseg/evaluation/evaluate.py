@@ -16,6 +16,7 @@ from roadseg.core.geometry import Geometry, postprocess, preprocess
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
 from roadseg.metrics.boundary import BoundaryF1
 from roadseg.metrics.confusion import ConfusionMatrix
 
@@ -98,6 +99,14 @@ class Scores:
         return {name: _or_none(value) for name, value in pairs}
 
 
+def no_frames() -> DataError:
+    """The error to raise where there is nothing to evaluate."""
+    return DataError(
+        "nothing to evaluate: the data set has no frames",
+        fix=f"use another {option('--split')}, or add frames",
+    )
+
+
 def evaluate_backend(
     backend: Backend,
     dataset: LabelledFrames,
@@ -154,9 +163,11 @@ def evaluate_backend(
             observe(result)
         clock.step(done, total)
     if boundary.images == 0:
-        raise DataError("nothing to evaluate: the data set has no frames")
+        raise no_frames()
     if not confusion.matrix.any():
-        raise DataError("nothing to evaluate: every pixel of the labels is void")
+        raise DataError(
+            "nothing to evaluate: every pixel of the labels is void", fix="label some of them"
+        )
     return Scores(
         images=boundary.images,
         global_accuracy=confusion.global_accuracy,

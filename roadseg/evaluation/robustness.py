@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.backend import Backend, ScoringBackend
-from roadseg.core.errors import DataError
 from roadseg.core.geometry import Geometry, postprocess, preprocess
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Image, Labels
 from roadseg.evaluation.corruptions.kinds import KINDS, check_kinds, check_severities, corrupt
-from roadseg.evaluation.evaluate import LabelledFrames
+from roadseg.evaluation.evaluate import LabelledFrames, no_frames
 from roadseg.evaluation.reliability import Reliability
 from roadseg.metrics.confusion import ConfusionMatrix
 
@@ -181,7 +180,7 @@ def evaluate_corruptions(
             counting.add(tally, *corrupted)
         clock.step(done, total)
     if not done:
-        raise DataError("nothing to evaluate: the data set has no frames")
+        raise no_frames()
     figures = {key: tally.figures() for key, tally in sums.items()}
     return Robustness(clean.figures(), figures, classes.names)
 

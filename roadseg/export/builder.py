@@ -201,7 +201,8 @@ class GraphBuilder:
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
             detail = first_line(exc)
             raise ModelError(
-                f"the exported graph is not valid ONNX ({detail}): "
-                "the network uses an operation in a way that export does not cover"
+                f"the exported graph is not valid ONNX ({detail})",
+                fix="use another operation in the network, or add this one to "
+                "roadseg/export/operators.py",
             ) from exc
         return model

@@ -101,7 +101,9 @@ def export_network(
     if size_hw is not None:
         check_network_size(size_hw)
     if not output.parent.is_dir():
-        raise SinkError(f"cannot write {output}: there is no folder {output.parent}")
+        raise SinkError(
+            f"cannot write {output}: there is no folder {output.parent}", fix="create it"
+        )
     network = load_network(model)
     name, digest = network.architecture, network.weights_sha256
     from roadseg.export.onnx import build_onnx, save_onnx

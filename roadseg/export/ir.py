@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SinkError, last_line
+from roadseg.core.errors import SinkError
 from roadseg.core.files import whole_files, write_json, writing
+from roadseg.core.openvino import import_openvino, openvino_failure
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]
@@ -17,9 +18,7 @@ _FIX = "free some space, or give another path"
 
 def from_onnx(onnx_model: Any) -> Any:
     """An `openvino.Model` of an `onnx.ModelProto`, its metadata included."""
-    import openvino as ov
-
-    model = ov.Core().read_model(onnx_model.SerializeToString())
+    model = import_openvino().Core().read_model(onnx_model.SerializeToString())
     for entry in onnx_model.metadata_props:
         model.set_rt_info(entry.value, ["roadseg", entry.key])
     return model
@@ -82,15 +81,13 @@ def save_ir(
     Raises:
         SinkError: the files cannot be written.
     """
-    import openvino as ov
-
     sidecar = path.with_name(f"{path.name}.json")
     if model.has_rt_info(["roadseg"]):
         model.set_rt_info(precision, ["roadseg", "precision"])
     try:
         with writing(path, _FIX), whole_files(path.parent, last=sidecar.name) as staging:
             staged = staging / path.name
-            ov.save_model(model, str(staged), compress_to_fp16=precision == "fp16")
+            import_openvino().save_model(model, str(staged), compress_to_fp16=precision == "fp16")
             facts = {
                 "precision": precision,
                 "sha256": sha256_of(staged),
@@ -100,5 +97,4 @@ def save_ir(
             write_json(staging / sidecar.name, facts)
             sidecar.unlink(missing_ok=True)  # never beside files that it does not describe
     except RuntimeError as exc:
-        detail = last_line(exc)
-        raise SinkError(f"cannot write {path} ({detail})", fix=_FIX) from exc
+        raise openvino_failure(exc, f"cannot write {path}", _FIX, SinkError) from exc

@@ -141,7 +141,8 @@ def _compile(nvrtc: Any, compute_capability: tuple[int, int], output: str, unit:
         (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise BackendError(
-                f"NVRTC cannot compile the kernels for {architecture}: {_reason(nvrtc, program)}"
+                f"NVRTC cannot compile the kernels for {architecture} ({_reason(nvrtc, program)})",
+                fix="install another release of NVRTC; 'roadseg doctor' shows the one in use",
             )
         if output == "cubin":
             (size,) = _call(nvrtc, nvrtc.nvrtcGetCUBINSize(program))

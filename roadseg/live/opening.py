@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cv2_check import one_opencv_thread
-from roadseg.core.errors import UsageError, os_reason
+from roadseg.core.errors import UsageError, unreadable
 from roadseg.core.labels import DEFAULT_PALETTE
 from roadseg.core.size import parse_size
 from roadseg.live.config import LiveConfig, RecordConfig, WebConfig
@@ -175,7 +175,7 @@ def _token_of(web: WebConfig) -> str | None:
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the token in {path}: {os_reason(exc)}") from exc
+        raise unreadable(UsageError, f"the token in {path}", exc) from exc
     if not token:
         raise UsageError(f"{path} holds no token", fix="write one of 8 or more characters into it")
     return token

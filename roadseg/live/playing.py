@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from roadseg.core.closing import Closing
 from roadseg.core.types import Frame
 from roadseg.media.sources.base import Source
 
@@ -12,7 +13,7 @@ from roadseg.media.sources.base import Source
 _BEHIND_S = 0.5
 
 
-class InRealTime:
+class InRealTime(Closing):
     """A source at its own rate, its frames stamped as they come.
 
     Without it a file under `latest` is read as fast as it can be decoded: it takes the processor
@@ -44,9 +45,3 @@ class InRealTime:
     def close(self) -> None:
         """See `Source.close`."""
         self._source.close()
-
-    def __enter__(self) -> InRealTime:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

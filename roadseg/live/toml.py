@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from roadseg.core.errors import UsageError, os_reason
+from roadseg.core.errors import UsageError, unreadable
+from roadseg.core.shipped import page
 from roadseg.live.config import LiveConfig, SourceConfig, only_given
 from roadseg.media.redaction import redact_text
 
@@ -36,7 +37,7 @@ def load_config(path: Path) -> LiveConfig:
     except FileNotFoundError as exc:
         raise UsageError(f"no configuration at {path}", fix="check the path") from exc
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(UsageError, path, exc) from exc
     return parse_config(text, str(path))
 
 
@@ -49,7 +50,9 @@ def parse_config(text: str, name: str) -> LiveConfig:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{name} is not TOML: {exc}") from exc
+        raise UsageError(
+            f"{name} is not TOML ({exc})", fix=f"correct it; {page('live.md')} shows one"
+        ) from exc
     reader = _Reader(name)
     config: LiveConfig = reader.table(LiveConfig, table, "")
     _raise(reader.mistakes)

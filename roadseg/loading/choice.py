@@ -26,14 +26,15 @@ from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
-from roadseg.engine.store import EngineFile, read_engine
 from roadseg.loading.classes import classes_of_file, require_torch
 from roadseg.loading.ladder.pick import Pick
 from roadseg.weights import ModelFile, is_engine, load_manifest, resolve_model
 
 if TYPE_CHECKING:
+    from roadseg.backends.openvino.reading import ReadAhead
     from roadseg.core.backend import Backend
     from roadseg.core.progress import ShowProgress
+    from roadseg.engine.store import EngineFile
 
 AUTO = "auto"
 """The model that means: the best rung that keeps up."""
@@ -97,14 +98,22 @@ class Choice:
         Of OpenVINO's two files that is the `.bin`; of an engine built for a model, the weights that
         it was built from. None for the fake backend, which has no weights.
         """
-        if isinstance(self.file, EngineFile):
-            return self.file.path.name, self.file.manifest.plan_sha256
-        return None if self.file is None else self.file.weights()
+        if self.file is None or isinstance(self.file, ModelFile):
+            return None if self.file is None else self.file.weights()
+        return self.file.path.name, self.file.manifest.plan_sha256
 
     @property
     def temperature(self) -> float:
         """What the network's scores are divided by before softmax: 1 for all but what ships."""
         return self.file.temperature if isinstance(self.file, ModelFile) else 1.0
+
+    def read_ahead(self) -> ReadAhead | None:
+        """Begin to read the file, for `open`; None where that would save nothing."""
+        if self.backend != "openvino" or self.file is None:
+            return None
+        from roadseg.backends.openvino.reading import ReadAhead
+
+        return ReadAhead(self.file.path)
 
     def open(
         self,
@@ -112,6 +121,7 @@ class Choice:
         *,
         scores: bool = False,
         progress: ShowProgress | None = None,
+        ahead: ReadAhead | None = None,
     ) -> Backend:
         """Load the network for frames of one size.
 
@@ -120,6 +130,7 @@ class Choice:
             scores: a `ScoringBackend`, where the runtime can be one: OpenVINO and PyTorch, which
                 then runs in FP32, and the fake backend. TensorRT's engines hold labels alone.
             progress: shows how far the building of an engine is.
+            ahead: of `read_ahead`.
 
         Raises:
             UsageError: the engine takes another size.
@@ -127,14 +138,14 @@ class Choice:
             BackendError: the runtime is missing or cannot run the model.
             EngineError: an engine cannot be built, or the one given cannot be used.
         """
-        if isinstance(self.file, EngineFile):
-            from roadseg.loading.tensorrt import open_engine
-
-            return open_engine(self.file, network_hw)
         if self.file is None:
             from roadseg.backends.fake import FakeBackend, FakeScoringBackend
 
             return (FakeScoringBackend if scores else FakeBackend)(network_hw)
+        if not isinstance(self.file, ModelFile):
+            from roadseg.loading.tensorrt import open_engine
+
+            return open_engine(self.file, network_hw)
         if self.backend == "tensorrt":
             from roadseg.loading.tensorrt import find_or_build
 
@@ -164,6 +175,7 @@ class Choice:
             precision=self.file.precision,
             threads=threads,
             cache=user_cache_dir() / "compiled" if is_worth_keeping(path) else None,
+            ahead=ahead,
         )
 
 
@@ -201,10 +213,14 @@ def choose(
     file: ModelFile | EngineFile | None = None
     classes = CAMVID
     precision: str | None = None
+    own_hw: SizeHW | None = None
     if name == "tensorrt" and is_engine(model):
+        from roadseg.engine.store import read_engine
+
         file = read_engine(Path(model))
         classes = known_class_set(file.manifest.classes, file.manifest.palette_rgb)
         precision = file.manifest.precision
+        own_hw = file.manifest.size_hw
     elif name != "fake":
         file = resolve_model(model, name)
         classes = file.classes or classes_of_file(file.path)
@@ -212,9 +228,7 @@ def choose(
     if size_hw is not None:
         # Engines are built for one size, whatever it is.
         _check_size(size_hw, 1 if name == "tensorrt" else SIDE_MULTIPLE)
-    elif isinstance(file, EngineFile):
-        size_hw = file.manifest.size_hw
-    return Choice(model, name, file, classes, size_hw, precision, threads, auto=auto)
+    return Choice(model, name, file, classes, size_hw or own_hw, precision, threads, auto=auto)
 
 
 def choose_backend(model: str, backend: str = "auto") -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.core.backend import PipelinedBackend, ScoringBackend
+from roadseg.core.closing import Closing
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
 from roadseg.core.planes import Planes
@@ -27,6 +28,7 @@ from roadseg.loading.choice import choose
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from roadseg.backends.openvino.reading import ReadAhead
     from roadseg.core.backend import Backend, BackendInfo
     from roadseg.core.progress import ShowProgress
     from roadseg.loading.choice import Choice
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 _ADVICE = "give each thread one of its own, or let them take turns with a lock"
 
 
-class Segmenter:
+class Segmenter(Closing):
     """Labels the pixels of road scenes: with the 11 CamVid classes, or those of your own model.
 
     >>> import cv2
@@ -135,6 +137,7 @@ class Segmenter:
         self._wants_scores = scores
         self._progress = progress
         self._keep = keep
+        self._ahead: ReadAhead | None = None
         self.backend_info: BackendInfo | None = None
         self.network_hw: tuple[int, int] | None = None
         # By model, which `auto` may change, size, and whether throughput counts.
@@ -227,6 +230,19 @@ class Segmenter:
         """How network and input were chosen where `model` is `auto`, as plain values; else None."""
         pick = self.choice.pick
         return None if pick is None else pick.to_json()
+
+    def read_ahead(self) -> None:
+        """Begin to read the network's file, in a thread, where OpenVINO runs it.
+
+        For programs that have something else to do before the first frame. What is wrong with the
+        file is raised where the network is compiled.
+
+        Raises:
+            RuntimeError: another thread uses this instance right now.
+        """
+        with self._one_at_a_time:
+            if self._ahead is None and not self._backends:
+                self._ahead = self.choice.read_ahead()
 
     def prepare(self, source_hw: tuple[int, int]) -> None:
         """Compile the network for frames of this size now, rather than at the first frame.
@@ -403,14 +419,11 @@ class Segmenter:
         with self._one_at_a_time:
             self._in_flight.clear()
             self._pipelined = None
+            if self._ahead is not None:
+                self._ahead.wait()
+                self._ahead = None
             while self._backends:
                 self._backends.popitem()[1].close()
-
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
         if self.choice.auto:
@@ -424,8 +437,9 @@ class Segmenter:
         if backend is None:
             if len(self._backends) >= self._keep:
                 self._backends.popitem(last=False)[1].close()
+            ahead, self._ahead = self._ahead, None
             backend = self.choice.open(
-                network_hw, scores=self._wants_scores, progress=self._progress
+                network_hw, scores=self._wants_scores, progress=self._progress, ahead=ahead
             )
             self._backends[key] = backend
         if is_new or key != next(reversed(self._backends)):

@@ -16,7 +16,7 @@ from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 from roadseg.engine.runtime import load_runtime
 from roadseg.engine.spec import EngineSpec, usual_lowering
-from roadseg.engine.store import EngineFile, checksum_problem, find_engine, stale_reasons
+from roadseg.engine.store import EngineFile, find_engine, read_plan, stale_reasons
 
 if TYPE_CHECKING:
     from roadseg.core.progress import ShowProgress
@@ -117,13 +117,7 @@ def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
             f"{path} takes {own_hw[0]}x{own_hw[1]} frames only",
             fix=f"use {option('--size', own_hw)}",
         )
-    # Before the GPU is asked for: a damaged file is damaged everywhere.
-    damage = checksum_problem(engine)
-    if damage is not None:
-        raise EngineError(
-            f"{path} cannot be used: {damage}",
-            fix=f"copy it again, or build it again: {engine.manifest.build_command()}",
-        )
+    plan = read_plan(engine)  # before the GPU is asked for: a damaged file is damaged everywhere
     manifest = engine.manifest
     try:
         cuda, runtime = shared_cuda(), load_runtime(manifest.target)
@@ -147,7 +141,7 @@ def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
             f"{path} does not fit: {'; '.join(reasons)}",
             fix=f"build it again: {engine.manifest.build_command()}",
         )
-    return TensorRtBackend(engine, runtime=runtime, cuda=cuda)
+    return TensorRtBackend(engine, runtime=runtime, cuda=cuda, plan=plan)
 
 
 def _find(spec: EngineSpec, runtime: Runtime, cuda: Cuda, weights: ModelFile) -> EngineFile | None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from roadseg.core.errors import SourceError
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.wording import option
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def open_video_file(path: Path | str, file: BinaryIO | None = None) -> InputCont
     try:
         return open_input(file_url(path) if file is None else file)
     except (av.error.FFmpegError, OSError) as exc:
-        raise SourceError(f"cannot read {path}: {reason(exc)}") from exc
+        raise unreadable(SourceError, path, exc, reason(exc)) from exc
 
 
 def open_input(
@@ -164,7 +164,10 @@ def _choose_video(
         stream = streams[number - 1]
     else:
         there = "1 video stream" if len(streams) == 1 else f"video streams 1 to {len(streams)}"
-        raise SourceError(f"{name} has {there}: there is no {option('--stream', number)}")
+        raise SourceError(
+            f"{name} has {there}, and {option('--stream', number)} is asked for",
+            fix=f"use {option('--stream', *range(1, len(streams) + 1))}",
+        )
     if stream.codec_context is None:
         raise SourceError(
             f"{name}: there is no decoder for its video codec", fix="convert it to H.264"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Labels
 from roadseg.media.container import open_video_file, reason, text
@@ -37,7 +38,7 @@ CLASSES_TAG = "ROADSEG_CLASSES"
 """Of the container: what the ids mean, a JSON list by id."""
 
 
-class MaskVideo:
+class MaskVideo(Closing):
     """Class ids of the frames of a video, one mask each.
 
     A file that a killed run left or a copy that was cut off is read to its last whole mask. To
@@ -137,22 +138,21 @@ class MaskVideo:
             frames = [] if packet is None else self._context.decode(packet)
         except (av.error.FFmpegError, OSError) as exc:
             self._following = None
-            raise SourceError(f"{self.path} is damaged at mask {number}: {reason(exc)}") from exc
+            raise self._damaged(number, f" ({reason(exc)})") from exc
         self._at = number + 1
         if not frames or packet is None or not _is_undamaged(bytes(packet)):
             self._following = None
-            raise SourceError(f"{self.path} is damaged at mask {number}")
+            raise self._damaged(number)
         return np.asarray(frames[0].to_ndarray(), np.uint8)
+
+    def _damaged(self, number: int, why: str = "") -> SourceError:
+        return SourceError(
+            f"{self.path} is damaged at mask {number}{why}", fix="copy or write it again"
+        )
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._container.close()
-
-    def __enter__(self) -> MaskVideo:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _is_undamaged(mask: bytes) -> bool:

@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import failed, open_core
-from roadseg.core.errors import ModelError
+from roadseg.backends.openvino.reading import open_core
+from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.openvino import openvino_failure
 from roadseg.core.progress import ShowProgress, StageClock
 
 Method = Literal["absmax", "percentile", "mse"]
@@ -164,7 +165,8 @@ def observe_activations(
                 request = core.compile_model(network, "CPU", options).create_infer_request()
             request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as exc:
-            raise failed(exc, "cannot run the float network") from exc
+            what = "OpenVINO cannot run the float network"
+            raise openvino_failure(exc, what, "see 'roadseg doctor'", BackendError) from exc
         for name, histogram in histograms.items():
             histogram.add(request.get_tensor(name).data)
         clock.step(done, len(batches))

@@ -69,7 +69,8 @@ def predict_without_vnni(
         if done.returncode:
             last_words = (done.stderr.strip() or f"code {done.returncode}").splitlines()[-1]
             raise BackendError(
-                f"the network cannot be run as on a processor without VNNI: {last_words}"
+                f"the network cannot be run as on a processor without VNNI ({last_words})",
+                fix="see 'roadseg doctor', and free some memory",
             )
         return list(np.load(Path(folder) / "labels.npy"))
 

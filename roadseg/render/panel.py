@@ -16,7 +16,15 @@ import numpy.typing as npt
 from roadseg.core.planes import Colours, Planes
 from roadseg.core.types import Picture
 
-__all__ = ["SMALLEST_CAPITAL_PX", "Colour", "Panel", "advance", "capital_px", "text_width"]
+__all__ = [
+    "SMALLEST_CAPITAL_PX",
+    "Colour",
+    "Panel",
+    "advance",
+    "capital_px",
+    "load_font",
+    "text_width",
+]
 
 Colour = tuple[int, int, int]
 """Blue, green, red, 0..255."""
@@ -156,6 +164,11 @@ class _Blend:
         np.add(self._scratch, self._add, out=self._scratch)
         np.right_shift(self._scratch, 8, out=self._scratch)
         np.copyto(region, self._scratch, casting="unsafe")
+
+
+def load_font(size_hw: tuple[int, int]) -> None:
+    """Have OpenCV load its font, for pictures of one size: 20 ms, in each thread that writes."""
+    text_width("H", capital_px(size_hw))
 
 
 def text_width(text: str, capital_px: int) -> int:

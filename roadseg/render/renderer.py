@@ -19,6 +19,7 @@ from roadseg.render.guides import Guides, draw_guides
 from roadseg.render.hud import Hud, HudStats
 from roadseg.render.legend import Legend
 from roadseg.render.overlay import Painter
+from roadseg.render.panel import load_font
 from roadseg.render.planar import PlanarPainter
 
 VIEWS = ("overlay", "mask", "side-by-side", "doubt")
@@ -73,6 +74,15 @@ class Renderer:
         self._planar = PlanarPainter(colours)
         self._legend = Legend(colours, classes.names) if legend else None
         self._hud = Hud() if hud else None
+
+    def prepare(self, source_hw: tuple[int, int]) -> None:
+        """Load OpenCV's font, so that the first frame need not wait for it.
+
+        Args:
+            source_hw: size of the frames; they are drawn by the thread that calls this.
+        """
+        if self._hud is not None or self._legend is not None:
+            load_font(source_hw)
 
     @overload
     def __call__(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roadseg.core.errors import UsageError
 from roadseg.core.machine import Machine, describe_machine
+from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.run.video import RunOptions, open_loop
 from roadseg.video.inference import FrameSegmenter
@@ -74,6 +76,11 @@ def bench(
     Raises:
         RoadsegError: something cannot be opened or fails while running.
     """
+    if options.max_frames is not None and options.max_frames < 1:
+        raise UsageError(
+            f"cannot measure {options.max_frames} frames",
+            fix=f"use {option('--frames', 1, parameter='max_frames')} or more",
+        )
     with tempfile.TemporaryDirectory(prefix="roadseg-bench-") as folder:
         options = replace(
             options,

@@ -14,7 +14,7 @@ from roadseg.core.wording import option
 from roadseg.datasets.clip import LabelledClip
 from roadseg.datasets.labelled import LabelledSet
 from roadseg.datasets.opening import open_dataset
-from roadseg.evaluation.evaluate import Scores, evaluate_backend
+from roadseg.evaluation.evaluate import Scores, evaluate_backend, no_frames
 from roadseg.evaluation.flicker import Flicker
 from roadseg.evaluation.report.report import PAGE, Report
 from roadseg.evaluation.robustness import Corruptions, Robustness, evaluate_corruptions
@@ -200,6 +200,6 @@ def _open(
 def _first_hw(frames: LabelledSet | LabelledClip) -> SizeHW:
     first = next(iter(frames), None)
     if first is None:
-        raise DataError("nothing to evaluate: the data set has no frames")
+        raise no_frames()
     height, width = first[0].shape[:2]
     return height, width

@@ -68,14 +68,18 @@ def bench_ladder(
     """Run the pipeline with each rung in turn; see `bench`.
 
     Args:
-        options: as for `bench`; `model` and `size_hw` are those of the rungs.
+        options: as for `bench`, without `size_hw`: it and `model` are those of the rungs.
         encode: encode the pictures to H.264, into a file that is thrown away.
         progress: see `roadseg.Segmenter`.
 
     Raises:
-        UsageError: there is no ladder for this backend.
+        UsageError: there is no ladder for this backend, or a size is given.
         RoadsegError: something cannot be opened or fails while running.
     """
+    if options.size_hw is not None:
+        raise UsageError(
+            f"{option('--all')} measures sizes of its own", fix=f"leave {option('--size')} out"
+        )
     with open_source(
         options.source, rtsp_transport=options.rtsp_transport, fps=options.fps
     ) as source:

@@ -84,6 +84,7 @@ def open_loop(
             progress=progress,
         ) as segmenter,
     ):
+        segmenter.read_ahead()  # while the source is opened
         calm = replace(options.reading, temperature=segmenter.choice.temperature)
         with open_video(replace(options, reading=calm), segmenter, meters=meters) as loop:
             yield loop

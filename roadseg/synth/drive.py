@@ -9,6 +9,7 @@ import numpy as np
 
 from roadseg.core.errors import UsageError
 from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
 from roadseg.synth.camera import NEAR_M, Camera, Points
 from roadseg.synth.canvas import Canvas, Veil
 from roadseg.synth.car_shapes import car_model
@@ -29,6 +30,8 @@ from roadseg.synth.traffic import Mover, Traffic
 
 _SIGHT_M = 170.0
 _SMALLEST, _LARGEST = 32, 4096
+_MOST_FPS = 240
+_DAY_S = 86400
 
 
 class Drive:
@@ -37,11 +40,11 @@ class Drive:
     Args:
         seed: non-negative; everything follows from it.
         size_hw: picture size in pixels, 32 to 4096 each.
-        fps: frames a second.
+        fps: frames a second, at most 240.
         frames: how long the drive is meant to be; any frame may be asked for all the same.
 
     Raises:
-        UsageError: a negative seed, a size out of range, a frame rate that is not positive.
+        UsageError: a negative seed, a size out of range, a frame rate that is out of range.
     """
 
     def __init__(
@@ -52,14 +55,17 @@ class Drive:
         frames: int = 150,
     ) -> None:
         if seed < 0:
-            raise UsageError(f"seed {seed} is negative", fix="use 0 or more")
+            raise UsageError(f"{option('--seed', seed)} is negative", fix="use 0 or more")
         if not all(_SMALLEST <= side <= _LARGEST for side in size_hw):
             raise UsageError(
                 f"cannot render {size_hw[0]}x{size_hw[1]}",
                 fix=f"use sides of {_SMALLEST} to {_LARGEST} pixels",
             )
-        if not fps > 0:
-            raise UsageError(f"cannot render {fps} frames a second", fix="use a positive rate")
+        if not 0 < fps <= _MOST_FPS:
+            raise UsageError(
+                f"{option('--fps', fps)} is out of range",
+                fix=f"use more than 0, at most {_MOST_FPS}",
+            )
         self.seed = seed
         self.size_hw = size_hw
         self.fps = fps
@@ -78,6 +84,22 @@ class Drive:
         self._scenery = Scenery(seed, self.street, self.light)
         self._signs = SignTextures(stream(seed, 16), self._mirrored)
         self._fences = FenceTextures(stream(seed, 17))
+
+    @classmethod
+    def lasting(cls, seconds: float, seed: int, size_hw: tuple[int, int], fps: float) -> Drive:
+        """A drive of so many seconds, at most a day.
+
+        Raises:
+            UsageError: see `Drive`; or it lasts no time, or too long.
+        """
+        if not 0 < seconds <= _DAY_S:
+            raise UsageError(
+                f"{option('--seconds', seconds)} is out of range",
+                fix=f"use more than 0, at most {_DAY_S}",
+            )
+        drive = cls(seed, size_hw, fps)
+        drive.frames = max(1, round(seconds * fps))
+        return drive
 
     def __len__(self) -> int:
         return self.frames

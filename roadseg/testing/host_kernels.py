@@ -99,7 +99,9 @@ def compile_host(text: str) -> ctypes.CDLL:
         try:
             return ctypes.CDLL(str(built))
         except OSError as exc:
-            raise BackendError(f"cannot load the kernels that g++ compiled: {exc}") from exc
+            raise BackendError(
+                f"cannot load the kernels that g++ compiled ({exc})", fix=_FIX
+            ) from exc
 
 
 def host_frame_kernels() -> Mapping[str, HostKernel]:
@@ -122,16 +124,19 @@ def host_source() -> str:
     return "\n".join((shim, source(), *runners, "OFFSET_RUNNERS", ""))
 
 
+_FIX = "install another release of g++"
+
+
 def _compile(compiler: str, text: str, output: Path) -> None:
     command = [compiler, *_OPTIONS, "-x", "c++", "-", "-o", str(output)]
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     except OSError as exc:
-        raise BackendError(f"cannot run {compiler}: {os_reason(exc)}") from exc
+        raise BackendError(f"cannot run {compiler} ({os_reason(exc)})", fix=_FIX) from exc
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         reason = lines[0] if lines else f"exit code {done.returncode}"
-        raise BackendError(f"g++ cannot compile the kernels: {reason}")
+        raise BackendError(f"g++ cannot compile the kernels ({reason})", fix=_FIX)
 
 
 def run_host(

@@ -175,7 +175,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     if name_or_path.endswith(".toml"):
         file: Any = Path(name_or_path)
         if not file.is_file():
-            raise UsageError(f"no recipe at {file}")
+            raise UsageError(f"no recipe at {file}", fix="check the path")
         name = file.stem
     else:
         if name_or_path not in recipe_names():
@@ -188,7 +188,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     try:
         values = msgspec.toml.decode(file.read_bytes())
     except (OSError, ValueError) as exc:
-        raise UsageError(f"recipe {name!r} cannot be read: {exc}") from exc
+        raise UsageError(f"recipe {name!r} cannot be read ({exc})", fix="correct it") from exc
     what = f"recipe {name!r}"
     table = values.pop("augmentation", {})
     if not isinstance(table, dict):

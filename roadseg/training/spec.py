@@ -66,7 +66,7 @@ class RunSpec:
     keep_last: bool = False
 
     def __post_init__(self) -> None:
-        _check_budget(self.time_budget_s)
+        check_budget(self.time_budget_s)
         _refuse_both(option("--init"), option("--encoder-weights"), self.init, self.encoder_weights)
         for other in (self.validation, self.extra):
             if other is not None and not other.classes.same_classes(self.classes):
@@ -119,7 +119,7 @@ class RunSpec:
             ModelError: there is no run to resume, or the manifest of what ships is damaged.
             DataError: a data set is missing or incomplete, or they differ in their classes.
         """
-        _check_budget(time_budget_s)
+        check_budget(time_budget_s)
         _refuse_both(option("--epochs"), budget_option(), epochs, time_budget_s)
         _refuse_both(option("--init"), option("--encoder-weights"), init, encoder_weights)
         settings = load_recipe(recipe) if isinstance(recipe, str) else recipe
@@ -156,7 +156,8 @@ def budget_option(seconds: float | None = None) -> str:
     return option(" ".join(typed), parameter="=".join(written))
 
 
-def _check_budget(seconds: float | None) -> None:
+def check_budget(seconds: float | None) -> None:
+    """Refuse a training time that is not above 0. Raises `UsageError`."""
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(
             budget_option(seconds),

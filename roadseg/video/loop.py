@@ -192,7 +192,10 @@ class VideoLoop:
         if self._errors.error is not None:
             raise self._errors.error
         if self._captured.accepted == 0 and not self._stopped:
-            raise SourceError(f"no frame could be read from {self.source.info.name}")
+            raise SourceError(
+                f"no frame could be read from {self.source.info.name}",
+                fix="check that a player shows it",
+            )
         return self.stats()
 
     def stop(self) -> None:
@@ -265,6 +268,8 @@ class VideoLoop:
         if self.reader is None and self.renderer is None:
             yield from map(_Result, segmented)
             return
+        if self.renderer is not None and self.source.info.size_hw is not None:
+            self.renderer.prepare(self.source.info.size_hw)  # while the network has the first frame
         for each in segmented:
             with self.meters.render:
                 ready = [each] if self.reader is None else self.reader.push(*each.segmented)

@@ -180,9 +180,7 @@ def open_video(
                 sink = open_default_sink(source.info)
             except SinkError as exc:
                 another = f"({option('--output')} chooses another place)"
-                if exc.fix:
-                    raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
-                raise SinkError(f"{exc.what} {another}") from exc
+                raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
             stack.callback(sink.close, ok=False)
             _log.info(
                 f"no window ({_why_no_window(options)}): writing {sink.path}; "

@@ -65,7 +65,8 @@ class RunStats:
         peak_rss_mb: most memory the process held, in MiB; None where the system cannot tell.
         frames_lost: frames of a damaged file that could not be decoded.
         warnings: one line each, for people.
-        first_frame_s: from the start of the program to the first frame delivered.
+        first_frame_s: from the beginning of the command, once its options were taken apart, to the
+            first frame delivered.
         names: for picture files, which result is whose; empty where results are numbered or none
             were written.
         road: means of the read-outs; None, and not written, for a run without. docs/road.md has

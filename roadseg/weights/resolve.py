@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadseg.core.errors import ModelError, UsageError, os_reason
+from roadseg.core.errors import ModelError, UsageError, unreadable
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.records import read_record
 from roadseg.core.weights_file import SUFFIXES, is_weights
@@ -201,7 +201,7 @@ def _digest(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as exc:
-        raise ModelError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(ModelError, path, exc) from exc
 
 
 def _check_sum(path: Path, expected: str, fix: str) -> str:

@@ -207,8 +207,8 @@ def test_more_than_the_cluster_has_is_refused(archive: ArchiveSpec) -> None:
     [
         (Cluster("ray://host:10001"), UsageError, "not the address of a Ray cluster: use HOST"),
         (Cluster("host"), UsageError, "not the address of a Ray cluster: use HOST"),
-        (Cluster(cpus=-1), UsageError, "cpus=-1 is not 0 or more"),
-        (Cluster(gpus=float("nan")), UsageError, "gpus=nan is not 0 or more"),
+        (Cluster(cpus=-1), UsageError, "cpus=-1 cannot be: give 0 or more"),
+        (Cluster(gpus=float("nan")), UsageError, "gpus=nan cannot be: give 0 or more"),
     ],
 )
 def test_bad_clusters_are_refused(

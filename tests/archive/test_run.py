@@ -430,7 +430,7 @@ def test_ctrl_c_lets_clips_end_and_a_second_one_gives_them_up(
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
-        ({"workers": 0}, UsageError, "workers=0 is not 1 or more"),
+        ({"workers": 0}, UsageError, "workers=0 cannot be: give 1 or more"),
         ({"limit": 0}, UsageError, "limit=0"),
         ({"attempts": 0}, UsageError, "attempts=0"),
         ({"shard": (5, 4)}, UsageError, "there is no shard 5 of 4"),

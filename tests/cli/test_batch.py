@@ -198,7 +198,7 @@ def test_a_summary_in_words_and_in_json(
         (["in", "--model", "auto"], 2, "--model auto follows the speed"),
         (["in", "--shard", "2"], 2, "--shard 2 is not I/N"),
         (["in", "--shard", "3/2"], 2, "there is no shard 3 of 2"),
-        (["in", "--workers", "0"], 2, "--workers 0 is not 1 or more"),
+        (["in", "--workers", "0"], 2, "--workers 0 cannot be: give 1 or more"),
         (["in", "--list", "none.txt"], 3, "cannot read the list none.txt"),
         (["in", "--event", "a: ufo > 1%"], 2, "ufo"),
         (["in", "--json", "in"], 4, "it is a folder"),

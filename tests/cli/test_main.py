@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import re
@@ -204,3 +205,10 @@ def test_shells_complete_commands_and_options(words: str, offered: set[str]) -> 
     )
     assert done.stderr == ""
     assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--help"], ["run", "--bogus"], ["fly"]])
+def test_garbage_is_collected_afterwards_as_before(words: list[str]) -> None:
+    cli.main(words)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -34,6 +34,7 @@ def run(*command: str) -> None:
     assert cli.main([*command, "--threads", "1"]) == 0
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_trained_scored_exported_and_timed_by_the_same_commands(
     tiny_camvid: Path, tmp_path: Path, name: str

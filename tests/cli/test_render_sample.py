@@ -65,9 +65,9 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["a.mp4", "--seconds", "0"],
             2,
-            "--seconds 0 is out of range: use more than 0, at most 86400",
+            "--seconds 0.0 is out of range: use more than 0, at most 86400",
         ),
-        (["a.mp4", "--fps", "0"], 2, "--fps 0 is out of range: use more than 0, at most 240"),
+        (["a.mp4", "--fps", "0"], 2, "--fps 0.0 is out of range: use more than 0, at most 240"),
         (["a.gif"], 2, "cannot write a.gif: the clip is an MP4: name it *.mp4"),
         (
             ["--dataset", "set", "--labels", "x"],

@@ -62,6 +62,7 @@ def test_train_then_resume(
     assert "of 2, " in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_resuming_keeps_the_run_s_own_number_of_epochs(
     tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,7 +303,7 @@ def test_what_is_left_out_without_its_package(
             "not: use --model segnet",
         ),
         (["--resume"], 5, "run: start without --resume"),
-        (["--extra", "nowhere"], 7, "error: no data set at nowhere: expected a folder with"),
+        (["--extra", "nowhere"], 7, "error: no data set at nowhere: give a folder with"),
     ],
 )
 def test_unusable_options(

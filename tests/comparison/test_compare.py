@@ -22,18 +22,16 @@ from roadseg.comparison.table import Comparison
 from roadseg.core.errors import BackendError, ModelError, RoadsegError, SinkError, UsageError
 from roadseg.models import build_model, save_weights
 from roadseg.training.loop import TrainingResult
-from roadseg.training.recipes import Recipe, load_recipe
+from roadseg.training.recipes import load_recipe
 from roadseg.training.spec import RunSpec
+from tests.support.datasets import write_tiny_camvid
+
+RECIPE = dataclasses.replace(load_recipe("lite"), crop_hw=(32, 32), batch_size=3, epochs=1)
 
 
 @pytest.fixture
-def recipe() -> Recipe:
-    return dataclasses.replace(load_recipe("lite"), crop_hw=(32, 32), batch_size=3, epochs=1)
-
-
-@pytest.fixture
-def plan(tiny_camvid: Path, recipe: Recipe) -> ComparisonPlan:
-    return ComparisonPlan(data=tiny_camvid, recipe=recipe, size_hw=(64, 96))
+def plan(tiny_camvid: Path, unpainted: None) -> ComparisonPlan:
+    return ComparisonPlan(data=tiny_camvid, recipe=RECIPE, size_hw=(64, 96))
 
 
 def run(
@@ -62,6 +60,21 @@ class Lines(logging.Handler):
 
 
 SMALL = ("bilinear-interpolation", "fcn-basic")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> ComparisonPlan:
+    """What one network was measured by, for tests that only go on; see `begun`."""
+    data = write_tiny_camvid(tmp_path_factory.mktemp("measured"))
+    plan = ComparisonPlan(data=data, recipe=RECIPE, size_hw=(64, 96))
+    run(plan, data / "out", SMALL[:1])
+    return plan
+
+
+@pytest.fixture
+def begun(measured: ComparisonPlan, tmp_path: Path) -> Path:
+    """The folder of `measured`, to be changed."""
+    return Path(shutil.copytree(measured.data / "out", tmp_path / "out"))
 
 
 def test_trained_scored_timed_and_not_again(plan: ComparisonPlan, tmp_path: Path) -> None:
@@ -102,12 +115,11 @@ def test_trained_scored_timed_and_not_again(plan: ComparisonPlan, tmp_path: Path
     assert other.rows[0].training_minutes == row.training_minutes
 
 
-def test_a_run_of_another_seed_does_not_go_on(plan: ComparisonPlan, tmp_path: Path) -> None:
-    run(plan, tmp_path / "out", SMALL[:1])
+def test_a_run_of_another_seed_does_not_go_on(measured: ComparisonPlan, begun: Path) -> None:
     with pytest.raises(UsageError) as error:
-        run(dataclasses.replace(plan, seed=1), tmp_path / "out", SMALL[:1])
+        run(dataclasses.replace(measured, seed=1), begun, SMALL[:1])
     assert str(error.value) == (
-        f"{tmp_path}/out/runs/bilinear-interpolation was started with another seed: give the "
+        f"{begun}/runs/bilinear-interpolation was started with another seed: give the "
         "same one to resume, or choose another folder"
     )
 
@@ -121,20 +133,19 @@ def test_a_run_of_another_seed_does_not_go_on(plan: ComparisonPlan, tmp_path: Pa
     ],
 )  # fmt: skip
 def test_a_run_over_another_distance_does_not_go_on(
-    plan: ComparisonPlan, tmp_path: Path, changes: dict[str, float], complaint: str
+    measured: ComparisonPlan, begun: Path, changes: dict[str, float], complaint: str
 ) -> None:
-    run(plan, tmp_path / "out", SMALL[:1])
     if "epochs" in changes:
-        recipe = dataclasses.replace(plan.recipe, epochs=9)
-        other = dataclasses.replace(plan, recipe=recipe)
+        recipe = dataclasses.replace(measured.recipe, epochs=9)
+        other = dataclasses.replace(measured, recipe=recipe)
     else:
-        other = dataclasses.replace(plan, time_budget_s=300.0)
+        other = dataclasses.replace(measured, time_budget_s=300.0)
     with pytest.raises(UsageError) as error:
-        run(other, tmp_path / "out", SMALL[:1])
+        run(other, begun, SMALL[:1])
     assert str(error.value) == (
-        f"{tmp_path}/out/runs/bilinear-interpolation {complaint}, or choose another folder"
+        f"{begun}/runs/bilinear-interpolation {complaint}, or choose another folder"
     )
-    rows = json.loads((tmp_path / "out/rows.json").read_text())["rows"]
+    rows = json.loads((begun / "rows.json").read_text())["rows"]
     assert [entry["configuration"]["time_budget_s"] for entry in rows] == [None]
 
 
@@ -296,7 +307,7 @@ def test_folder_that_cannot_be_written(plan: ComparisonPlan, tmp_path: Path) -> 
 
 
 def test_networks_on_classes_of_your_own(
-    tmp_path: Path, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "farm"
     for split, count in (("train", 3), ("val", 2)):
@@ -312,7 +323,7 @@ def test_networks_on_classes_of_your_own(
             )
             cv2.imwrite(str(root / split / f"labels/{i}.png"), labels)
     (root / "classes.txt").write_text("soil\nwheat\nhay&straw\n")
-    plain = dataclasses.replace(recipe, class_weighting="none", extra_share=0.0)
+    plain = dataclasses.replace(RECIPE, class_weighting="none", extra_share=0.0)
     plan = ComparisonPlan(data=root, recipe=plain, size_hw=(64, 96))
     result, _ = run(plan, tmp_path / "out", SMALL[1:])
     assert result.rows[0].images == 2

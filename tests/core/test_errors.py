@@ -69,6 +69,29 @@ def test_the_reason_of_a_system_error_is_without_number_and_path() -> None:
     assert errors.os_reason(ValueError("no number")) == "no number"
 
 
+@pytest.mark.parametrize(
+    ("exc", "said"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file"), "(No such file): check the path"),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "(Permission denied): change its permissions, or run as somebody who may read it",
+        ),
+        (IsADirectoryError(errno.EISDIR, "It is one"), "(It is one): give a file, not a folder"),
+        (OSError(errno.EIO, "I/O error"), "(I/O error): check it, and copy or write it again"),
+        (OSError("no number"), "(no number): check it, and copy or write it again"),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+            "(it is not text): save it as text in UTF-8",
+        ),
+    ],
+)
+def test_what_cannot_be_read_says_what_helps(exc: OSError | ValueError, said: str) -> None:
+    error = errors.unreadable(errors.DataError, "val.txt", exc)
+    assert type(error) is errors.DataError
+    assert str(error) == f"cannot read val.txt {said}"
+
+
 def test_a_librarys_error_is_shortened_to_one_line() -> None:
     error = RuntimeError(" Check failed at a.cpp:1:\n\n the file is damaged \n")
     assert errors.first_line(error) == "Check failed at a.cpp:1:"
@@ -83,7 +106,9 @@ def test_all_lists_everything_public_of_the_module() -> None:
         if value.__module__ == errors.__name__
     ]
     assert sorted(classes) == sorted(EXIT_CODES)
-    assert sorted(errors.__all__) == sorted([*classes, "first_line", "last_line", "os_reason"])
+    assert sorted(errors.__all__) == sorted(
+        [*classes, "first_line", "last_line", "os_reason", "unreadable"]
+    )
 
 
 def test_the_module_docstring_states_every_exit_code() -> None:

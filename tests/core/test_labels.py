@@ -39,7 +39,7 @@ def test_unknown_class() -> None:
     with pytest.raises(UsageError) as error:
         class_id("lorry")
     assert str(error.value) == (
-        "unknown class 'lorry': the classes are sky, building, pole, road, pavement, tree, sign, "
+        "unknown class 'lorry': use one of sky, building, pole, road, pavement, tree, sign, "
         "fence, car, pedestrian, bicyclist"
     )
 

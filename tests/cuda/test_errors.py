@@ -147,7 +147,7 @@ def test_out_of_memory_gives_sizes(needed: int, free: int, sizes: str) -> None:
 
 def test_several_gpus() -> None:
     assert str(failure.no_such_gpu(4, 4)) == (
-        "there is no GPU 4: this process sees GPUs 0 to 3 ('nvidia-smi -L')"
+        "there is no GPU 4: this process sees GPUs 0 to 3: name one that 'nvidia-smi -L' lists"
     )
 
 

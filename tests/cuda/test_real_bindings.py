@@ -127,8 +127,16 @@ LOAD = (
     ("index", "version", "message"),
     [
         (0, "12000", "cuda-bindings"),
-        (1, "13000", "there is no GPU 1: this process sees GPU 0 ('nvidia-smi -L')"),
-        (-1, "13000", "there is no GPU -1: this process sees GPU 0 ('nvidia-smi -L')"),
+        (
+            1,
+            "13000",
+            "there is no GPU 1: this process sees GPU 0: name one that 'nvidia-smi -L' lists",
+        ),
+        (
+            -1,
+            "13000",
+            "there is no GPU -1: this process sees GPU 0: name one that 'nvidia-smi -L' lists",
+        ),
         (
             0,
             "11080",

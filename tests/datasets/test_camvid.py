@@ -93,7 +93,7 @@ def test_missing_root_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(tmp_path / "nowhere", "train")
     assert str(error.value) == (
-        f"no data set at {tmp_path}/nowhere: expected a folder with train.txt with one "
+        f"no data set at {tmp_path}/nowhere: give a folder with train.txt with one "
         "'IMAGE LABEL' pair per line, relative to that folder"
     )
 
@@ -112,7 +112,7 @@ def test_folder_without_any_list(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(tmp_path, "val")
     assert str(error.value) == (
-        f"{tmp_path} has no split 'val': expected val.txt with one 'IMAGE LABEL' pair per line, "
+        f"{tmp_path} has no split 'val': write val.txt with one 'IMAGE LABEL' pair per line, "
         "relative to that folder"
     )
 
@@ -122,14 +122,16 @@ def test_empty_split(camvid: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")
     assert str(error.value) == (
-        f"{camvid}/val.txt lists no frames: expected val.txt with one 'IMAGE LABEL' pair per "
+        f"{camvid}/val.txt lists no frames: write val.txt with one 'IMAGE LABEL' pair per "
         "line, relative to that folder"
     )
 
 
 def test_list_that_is_not_text(camvid: Path) -> None:
     (camvid / "val.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"^cannot read .*val\.txt: .*utf-8"):
+    with pytest.raises(
+        DataError, match=r"^cannot read .*val\.txt \(it is not text\): save it as text in UTF-8$"
+    ):
         CamVid(camvid, "val")
 
 
@@ -141,7 +143,8 @@ def test_line_that_is_not_a_pair(camvid: Path, line: str, fields: int) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")
     assert str(error.value) == (
-        f"{camvid}/val.txt line 2 has {fields} fields: expected 'IMAGE LABEL', got {line!r}"
+        f"{camvid}/val.txt line 2 has {fields} fields: {line!r}: write 'IMAGE LABEL', two paths "
+        "without spaces"
     )
 
 
@@ -151,7 +154,7 @@ def test_file_that_the_list_names_but_is_absent(camvid: Path) -> None:
         CamVid(camvid, "val")
     assert str(error.value) == (
         f"{camvid}/val.txt line 3 names {camvid}/valannot/0.png, which does not exist: "
-        f"paths are relative to {camvid}"
+        f"write paths relative to {camvid}"
     )
 
 
@@ -181,7 +184,10 @@ def test_file_removed_after_the_list_was_read(camvid: Path) -> None:
     (camvid / "val/1.png").unlink()
     with pytest.raises(DataError) as error:
         data[0]
-    assert str(error.value) == f"cannot read {camvid}/val/1.png: No such file or directory"
+    assert (
+        str(error.value)
+        == f"cannot read {camvid}/val/1.png (No such file or directory): check the path"
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 7, 60, -8])
@@ -206,8 +212,8 @@ def test_sizes_that_differ(camvid: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
-        f"sizes differ: {camvid}/val/1.png is 6x4 and its label {label} is 4x6; "
-        "a label needs the size of its frame"
+        f"sizes differ: {camvid}/val/1.png is 6x4 and its label {label} is 4x6: "
+        "make each label as large as its frame"
     )
 
 
@@ -226,8 +232,8 @@ def test_coloured_label(camvid: Path) -> None:
     with pytest.raises(DataError) as error:
         CamVid(camvid, "val")[0]
     assert str(error.value) == (
-        f"label {label} has 3 channels: a label is a grey PNG of class ids "
-        "(0..10, 11 = void), not a coloured or paletted picture"
+        f"label {label} has 3 channels: save it as a grey PNG of class ids "
+        "(0..10, 11 = void), not as a coloured or paletted picture"
     )
 
 

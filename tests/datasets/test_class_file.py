@@ -57,30 +57,30 @@ def test_camvid_written_out_is_camvid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "{path} names no classes: expected one per line, such as 'road 128 64 128'"),
+        ("", "{path} names no classes: write one per line, such as 'road 128 64 128'"),
         (
             "# nothing\n",
-            "{path} names no classes: expected one per line, such as 'road 128 64 128'",
+            "{path} names no classes: write one per line, such as 'road 128 64 128'",
         ),
-        ("car\nroad\ncar 1 2 3", "{path} names 'car' twice: every class has one line"),
+        ("car\nroad\ncar 1 2 3", "{path} names 'car' twice: give every class one line"),
         (
             "car\nstop sign",
-            "{path} line 2: expected 'name' or 'name red green blue' (0..255, no spaces in the "
-            "name), got 'stop sign'",
+            "{path} line 2 does not name a class: 'stop sign': write 'name' or 'name red green "
+            "blue' (0..255, no spaces in the name)",
         ),
         (
             "car 1 2 256",
-            "{path} line 1: expected 'name' or 'name red green blue' (0..255, no spaces in the "
-            "name), got 'car 1 2 256'",
+            "{path} line 1 does not name a class: 'car 1 2 256': write 'name' or 'name red green "
+            "blue' (0..255, no spaces in the name)",
         ),
         (
             "car 1 -2 3",
-            "{path} line 1: expected 'name' or 'name red green blue' (0..255, no spaces in the "
-            "name), got 'car 1 -2 3'",
+            "{path} line 1 does not name a class: 'car 1 -2 3': write 'name' or 'name red green "
+            "blue' (0..255, no spaces in the name)",
         ),
         (
             "\n".join(f"c{i}" for i in range(255)),
-            "{path} names 255 classes: at most 254 fit into 8 bits",
+            "{path} names 255 classes: leave 254, which is what fits into the 8 bits of a label",
         ),
     ],
 )
@@ -97,15 +97,15 @@ FORM = '{"classes": ["road", ...], "palette_rgb": [[128, 64, 128], ...]}'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", f"is no class file: expected {FORM}"),
-        ("[]", f"is no class file: expected {FORM}"),
-        ("{}", f"is no class file: expected {FORM}"),
-        ('{"classes": {"0": "road", "1": "verge"}}', f"is no class file: expected {FORM}"),
-        ('{"classes": "road"}', f"is no class file: expected {FORM}"),
-        ('{"classes": [1]}', f"has 1 with the colour None: expected {FORM}"),
+        ("{", f"is not a class file: write {FORM}"),
+        ("[]", f"is not a class file: write {FORM}"),
+        ("{}", f"is not a class file: write {FORM}"),
+        ('{"classes": {"0": "road", "1": "verge"}}', f"is not a class file: write {FORM}"),
+        ('{"classes": "road"}', f"is not a class file: write {FORM}"),
+        ('{"classes": [1]}', f"has 1 with the colour None: write {FORM}"),
         (
             '{"classes": ["a"], "palette_rgb": [[1, 2]]}',
-            f"has 'a' with the colour [1, 2]: expected {FORM}",
+            f"has 'a' with the colour [1, 2]: write {FORM}",
         ),
         (
             '{"classes": ["a", "b"], "palette_rgb": [[1, 2, 3]]}',
@@ -121,8 +121,14 @@ def test_unusable_json(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_or_binary(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^cannot read .*classes\.txt: .*No such file"):
+    with pytest.raises(
+        DataError,
+        match=r"^cannot read .*classes\.txt \(No such file or directory\): check the path$",
+    ):
         read_class_file(tmp_path / "classes.txt")
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"^cannot read .*classes\.txt: .*utf-8"):
+    with pytest.raises(
+        DataError,
+        match=r"^cannot read .*classes\.txt \(it is not text\): save it as text in UTF-8$",
+    ):
         read_class_file(tmp_path / "classes.txt")

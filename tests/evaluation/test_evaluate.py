@@ -99,7 +99,9 @@ def test_progress_is_told_after_every_frame() -> None:
 
 
 def test_no_frames() -> None:
-    with pytest.raises(DataError, match=r"^nothing to evaluate: the data set has no frames$"):
+    with pytest.raises(
+        DataError, match=r"^nothing to evaluate: the data set has no frames: use another"
+    ):
         evaluate_backend(FakeBackend((32, 32)), Frames())
 
 
@@ -109,7 +111,9 @@ def test_nothing_but_void() -> None:
     frames = Frames((picture_of(labels), void), (picture_of(labels), void))
     with pytest.raises(DataError) as error:
         evaluate_backend(FakeBackend((64, 96)), frames)
-    assert str(error.value) == "nothing to evaluate: every pixel of the labels is void"
+    assert str(error.value) == (
+        "nothing to evaluate: every pixel of the labels is void: label some of them"
+    )
     # Beside other frames, one that is all void counts for nothing.
     frames = Frames((picture_of(labels), void), (picture_of(labels), labels))
     scores = evaluate_backend(FakeBackend((64, 96)), frames)

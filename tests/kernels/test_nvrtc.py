@@ -177,8 +177,9 @@ def test_the_compilers_first_error_is_told(installed: Any) -> None:
     with pytest.raises(BackendError) as caught:
         compile_kernels((8, 9), text=broken)
     assert str(caught.value) == (
-        "NVRTC cannot compile the kernels for sm_89: "
-        'roadseg_kernels.cu(2): error: identifier "undeclared" is undefined'
+        "NVRTC cannot compile the kernels for sm_89 "
+        '(roadseg_kernels.cu(2): error: identifier "undeclared" is undefined): '
+        "install another release of NVRTC; 'roadseg doctor' shows the one in use"
     )
 
 

@@ -217,7 +217,7 @@ def test_a_process_that_fails(tmp_path: Path) -> None:
     with pytest.raises(BackendError) as caught:
         predict_without_vnni(damaged, [np.zeros((1, *HW, 3), np.uint8)], HW)
     assert str(caught.value).startswith(
-        "the network cannot be run as on a processor without VNNI: "
+        "the network cannot be run as on a processor without VNNI ("
     )
     assert str(damaged) in str(caught.value)
 

@@ -29,6 +29,26 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are put together and not painted, which takes longer than to train a tiny network.
+
+    What is painted is looked at in tests/training/test_curves.py and tests/comparison.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+
+    def save(_figure: Figure, to: Any, **_options: Any) -> None:
+        if isinstance(to, Path):
+            to.touch()
+        else:
+            to.write(b"a chart")
+
+    monkeypatch.setattr(Figure, "savefig", save)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> nn.Module:
     import torch

@@ -140,6 +140,18 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+class WatchedRenderer(Renderer):
+    """A plain one that shows what it is given to `look(picture, hud)` first."""
+
+    def __init__(self, look) -> None:
+        super().__init__(hud=False, legend=False)
+        self._look = look
+
+    def __call__(self, picture, label_map, hud=None, *more):
+        self._look(picture, hud)
+        return super().__call__(picture, label_map, hud, *more)
+
+
 def make_loop(source, segmenter=None, sink=None, renderer=None, **kwargs) -> VideoLoop:
     return VideoLoop(
         source,

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from roadseg.core.geometry import Geometry, LabelMap
@@ -113,3 +115,17 @@ def get(hub: Hub, path: str, **headers: str) -> tuple[int, dict[str, str], bytes
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
     finally:
         connection.close()
+
+
+def drain(page: Page) -> None:
+    """Read until the connection ends."""
+    while True:
+        page.socket.recv(PATIENCE_S)
+
+
+def closed(page: Page) -> int:
+    """The code that the server gave when it closed the connection."""
+    with pytest.raises(ConnectionClosed) as info:
+        drain(page)
+    assert info.value.rcvd is not None
+    return info.value.rcvd.code

@@ -85,13 +85,24 @@ def test_random_scene_is_deterministic() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed -1 is negative: use 0 or more"),
+        ({"seed": -1}, "seed=-1 is negative: use 0 or more"),
         ({"size_hw": (16, 64)}, "cannot render 16x64: use sides of 32 to 4096 pixels"),
         ({"size_hw": (64, 5000)}, "cannot render 64x5000: use sides of 32 to 4096 pixels"),
-        ({"fps": 0.0}, "cannot render 0.0 frames a second: use a positive rate"),
+        ({"fps": 0.0}, "fps=0.0 is out of range: use more than 0, at most 240"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Drive(**arguments)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(2.0, 20), (0.01, 1)])
+def test_a_drive_lasts_as_long_as_is_asked_for(seconds: float, frames: int) -> None:
+    assert Drive.lasting(seconds, 0, _SMALL, 10.0).frames == frames
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 86401.0, float("nan")])
+def test_no_drive_lasts_no_time_or_for_ever(seconds: float) -> None:
+    with pytest.raises(UsageError, match="is out of range: use more than 0, at most 86400"):
+        Drive.lasting(seconds, 0, _SMALL, 10.0)

@@ -65,7 +65,7 @@ def test_the_compilers_first_error_is_told() -> None:
     with pytest.raises(BackendError) as caught:
         compile_host.__wrapped__("int f() { return undeclared; }\n")
     message = str(caught.value)
-    assert message.startswith("g++ cannot compile the kernels: <stdin>:1:18: error: ")
+    assert message.startswith("g++ cannot compile the kernels (<stdin>:1:18: error: ")
     assert "undeclared" in message
     assert "\n" not in message
 

@@ -43,7 +43,10 @@ def test_what_it_is_told_to_be() -> None:
     assert cuda.memory_info() == (123, 123)
     with pytest.raises(BackendError) as error:
         SimulatedCuda(index=1)
-    assert str(error.value) == "there is no GPU 1: this process sees GPU 0 ('nvidia-smi -L')"
+    assert (
+        str(error.value)
+        == "there is no GPU 1: this process sees GPU 0: name one that 'nvidia-smi -L' lists"
+    )
 
 
 def test_results_that_nobody_waited_for_are_not_there(cuda: SimulatedCuda) -> None:

@@ -78,7 +78,7 @@ def test_documents_are_refreshed_with_the_curves(tmp_path: Path) -> None:
         f"<!-- segnet-lite:miou -->{miou:.3f}<!-- / -->"
     )
     assert curves.read_bytes() == b"picture"
-    with pytest.raises(SinkError, match=r"cannot refresh the documentation: .*nowhere"):
+    with pytest.raises(SinkError, match=r"cannot refresh the documentation \(.*nowhere"):
         refresh_documents(entry, run, tmp_path / "nowhere")
 
 

@@ -61,7 +61,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def run(tiny_camvid: Path) -> Callable[..., loop.TrainingResult]:
+def run(tiny_camvid: Path, unpainted: None) -> Callable[..., loop.TrainingResult]:
     """Trains segnet-lite, or another network, into a folder.
 
     `on_step` and `on_epoch` get the two kinds of states; other keywords are those of `RunSpec`.

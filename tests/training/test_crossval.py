@@ -43,7 +43,7 @@ def drives(tiny_camvid: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spec(drives: Path, tmp_path: Path, recipe: Callable[..., Recipe]) -> RunSpec:
+def spec(drives: Path, tmp_path: Path, recipe: Callable[..., Recipe], unpainted: None) -> RunSpec:
     return RunSpec(
         model="segnet-lite",
         data=CamVid(drives, "train"),

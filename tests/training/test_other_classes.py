@@ -102,6 +102,7 @@ def test_a_network_learns_the_classes_of_its_data(tiny_farm: Path, tmp_path: Pat
     }
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_resuming_on_other_classes(tiny_farm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(tiny_farm, folder, recipe())
@@ -120,6 +121,7 @@ def test_resuming_on_other_classes(tiny_farm: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_runs_of_earlier_versions_are_runs_on_camvid(tiny_camvid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(tiny_camvid, folder, recipe())
@@ -191,6 +193,7 @@ def test_as_many_other_classes_start_anew_as_well(
     assert "classifier and auxiliary start anew for" in caplog.messages[0]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_the_shipped_weights_help_a_small_set_of_other_classes(
     tiny_farm: Path, tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_recipes_that_are_not_there(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError) as missing:
         load_recipe(str(tmp_path / "none.toml"))
-    assert str(missing.value) == f"no recipe at {tmp_path / 'none.toml'}"
+    assert str(missing.value) == f"no recipe at {tmp_path / 'none.toml'}: check the path"
 
 
 def test_what_most_networks_do_not_need_may_be_left_out(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_values_that_cannot_be_used(tmp_path: Path, line: str, complaint: str) -
             TEXT.partition("[augmentation]")[0] + "augmentation = 3\n",
             ": augmentation = 3: make it a table of its own",
         ),
-        ("epochs = = 3", " cannot be read: Invalid value (at line 1, column 10)"),
+        ("epochs = = 3", " cannot be read (Invalid value (at line 1, column 10)): correct it"),
     ],
     ids=["missing", "missing-augmentation", "misspelt", "unknown", "no-table", "no-toml"],
 )

@@ -16,6 +16,7 @@ from tests.support.video import (
     FakeSource,
     FakeWindow,
     GatedSegmenter,
+    WatchedRenderer,
     fail_with,
     interrupt,
     make_loop,
@@ -55,16 +56,13 @@ def test_a_failing_backend_keeps_what_was_segmented():
 
 
 def test_a_failing_renderer_keeps_what_was_rendered():
-    renderer = Renderer(hud=False, legend=False)
-
-    def render(image_bgr, label_map, hud, *_):
+    def look(image_bgr, _hud):
         if image_bgr[0, 0, 0] == 4:
             raise ZeroDivisionError("a bug")
-        return renderer(image_bgr, label_map, hud)
 
     sink = FakeSink()
     with pytest.raises(ZeroDivisionError, match="^a bug$"):
-        make_loop(FakeSource(None), sink=sink, renderer=render).run()
+        make_loop(FakeSource(None), sink=sink, renderer=WatchedRenderer(look)).run()
     assert sink.indices == [0, 1, 2, 3]
     assert sink.closed == [True]
 
@@ -117,7 +115,9 @@ def test_a_source_that_fails_at_once_leaves_no_file():
 
 def test_a_source_without_frames():
     sink = FakeSink()
-    with pytest.raises(SourceError, match="^no frame could be read from fake$"):
+    with pytest.raises(
+        SourceError, match="^no frame could be read from fake: check that a player shows it$"
+    ):
         make_loop(FakeSource(0), sink=sink).run()
     assert sink.closed == [False]
 

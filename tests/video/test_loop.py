@@ -22,6 +22,7 @@ from tests.support.video import (
     FakeSource,
     FakeWindow,
     GatedSegmenter,
+    WatchedRenderer,
     make_loop,
     wait,
 )
@@ -164,33 +165,36 @@ def test_statistics_and_progress():
 
 def test_the_renderer_gets_rate_latency_and_backend():
     seen = []
-    renderer = Renderer(hud=False, legend=False)
-
-    def render(image_bgr, label_map, hud, *_):
-        seen.append(hud)
-        return renderer(image_bgr, label_map, hud)
-
+    renderer = WatchedRenderer(lambda _picture, hud: seen.append(hud))
     ticks = count()
     meters = Meters(clock=lambda: next(ticks) * 0.01)
-    make_loop(FakeSource(60), sink=FakeSink(), renderer=render, meters=meters).run()
+    make_loop(FakeSource(60), sink=FakeSink(), renderer=renderer, meters=meters).run()
     assert math.isnan(seen[0].fps)
     assert seen[-1].fps > 0
     assert {stats.backend for stats in seen} == {"fake"}
     assert len({id(stats) for stats in seen}) < len(seen), "digits must stand long enough to read"
 
 
+def test_the_thread_that_draws_loads_the_font_before_its_first_picture(monkeypatch):
+    """OpenCV 5 loads it anew in each thread."""
+    done = []
+    monkeypatch.setattr(
+        "roadseg.render.renderer.load_font",
+        lambda size_hw: done.append((size_hw, threading.current_thread().name)),
+    )
+    with Segmenter(backend="fake") as segmenter:
+        for renderer in (Renderer(hud=True, legend=False), Renderer(hud=False, legend=False)):
+            VideoLoop(FakeSource(2), segmenter, renderer, sink=FakeSink()).run()
+    assert done == [(SIZE_HW, "roadseg-render")], "once, and not where nothing is written"
+
+
 def test_read_outs_follow_the_video_and_not_the_clock():
     seen = []
-    renderer = Renderer(hud=False, legend=False)
-
-    def render(image_bgr, label_map, hud, *_):
-        seen.append(hud)
-        return renderer(image_bgr, label_map, hud)
-
+    renderer = WatchedRenderer(lambda _picture, hud: seen.append(hud))
     # Frames are worked on in no time at all, and play for 25 in a second.
     meters = Meters(clock=lambda: 0.0)
     source = FakeSource(60)
-    make_loop(source, sink=FakeSink(), renderer=render, meters=meters).run()
+    make_loop(source, sink=FakeSink(), renderer=renderer, meters=meters).run()
     assert 60 / 25 / 0.25 - 1 <= len({id(stats) for stats in seen}) <= 60 / 25 / 0.25 + 1
 
 

@@ -136,7 +136,10 @@ def _greet(connection: socket.socket) -> None:
 
 def _unreachable(address: str, reason: str) -> BackendError:
     if address == LOCAL_CLUSTER:
-        return BackendError(f"Ray cannot be started here ({reason})")
+        return BackendError(
+            f"Ray cannot be started here ({reason})",
+            fix=f"leave {option('--ray')} out: the workers of one machine do not need it",
+        )
     where = "on this machine" if address == AUTO_CLUSTER else f"at {address} ({reason})"
     return BackendError(
         f"no Ray cluster answers {where}",

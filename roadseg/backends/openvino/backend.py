@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.openvino.compiling import compile_network
+from roadseg.backends.openvino.reading import ReadAhead, open_core, read_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
-from roadseg.core.errors import BackendError, ModelError, UsageError, last_line
-from roadseg.core.installing import install, upgrade
+from roadseg.core.errors import BackendError, ModelError, UsageError
+from roadseg.core.openvino import inference_failure, openvino_failure
 from roadseg.core.wording import option
 
 
@@ -33,6 +33,7 @@ class OpenVinoBackend:
         precision: `int8`, `fp32`..., for reports.
         threads: CPU threads; default: OpenVINO's choice, one per core.
         cache: folder for what is compiled; None for nowhere.
+        ahead: reads the file already; None: it is read now.
 
     Raises:
         BackendError: OpenVINO is missing or cannot compile the network.
@@ -49,9 +50,9 @@ class OpenVinoBackend:
         precision: str,
         threads: int | None = None,
         cache: Path | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
-        core = open_core()
-        network = _read(core, model) if isinstance(model, Path) else model.clone()
+        core, network = _opened(model, ahead)
         shown = str(model) if isinstance(model, Path) else name
         _check_ports(network, shown)
         _set_size(network, network_hw, shown)
@@ -61,7 +62,9 @@ class OpenVinoBackend:
             self._open_requests()
             used = self._compiled.get_property("INFERENCE_NUM_THREADS")
         except RuntimeError as exc:
-            raise failed(exc, f"cannot compile {shown}") from exc
+            raise openvino_failure(
+                exc, f"OpenVINO cannot compile {shown}", "see 'roadseg doctor'", BackendError
+            ) from exc
         self.network_hw = network_hw
         count = f"{used} thread" if used == 1 else f"{used} threads"
         self.info = BackendInfo(
@@ -115,7 +118,7 @@ class OpenVinoBackend:
             try:
                 results = self._request.infer([frame], share_inputs=True, share_outputs=True)
             except RuntimeError as exc:
-                raise failed(exc) from exc
+                raise inference_failure(exc) from exc
             yield results[0][0]
 
     def close(self) -> None:
@@ -123,81 +126,20 @@ class OpenVinoBackend:
         self._request = self._compiled = None
 
 
-def open_core() -> Any:
-    """An `openvino.Core` whose CPU plugin is loaded.
-
-    Raises:
-        BackendError: OpenVINO is missing, or cannot use the CPU.
-    """
-    core = import_openvino().Core()
-    _load_cpu_plugin(core)
-    return core
-
-
-def failed(exc: RuntimeError, what: str = "failed while inferring") -> BackendError:
-    """What OpenVINO says, as one line.
-
-    Args:
-        exc: its error.
-        what: it could not do: `cannot compile street.xml`.
-    """
-    return BackendError(f"OpenVINO {what}: {last_line(exc)}")
-
-
 def closed() -> BackendError:
     """What is said to whoever goes on after `close`."""
     return BackendError("the openvino backend is closed", fix="create another one")
 
 
-def _load_cpu_plugin(core: Any) -> None:
-    """Load the CPU plugin on a thread of its own.
-
-    Where the processor has AMX, the plugin gives the thread that loads it a stack for signal
-    handlers. That stack is too small for what Ctrl-C does in Python (a signal frame with AMX
-    state takes 11 kB of its 20), and the process would die of a segmentation fault instead of
-    finishing its file. Signals are handled on the main thread: keep the stack away from it.
-    """
-    errors: list[RuntimeError] = []
-
-    def load() -> None:
-        try:
-            core.get_property("CPU", "FULL_DEVICE_NAME")
-        except RuntimeError as exc:
-            errors.append(exc)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    thread.join()
-    if errors:
-        raise BackendError(
-            f"OpenVINO cannot use the CPU ({last_line(errors[0])})", fix=upgrade("openvino")
-        ) from errors[0]
-
-
-def import_openvino() -> Any:
-    """The module.
-
-    Raises:
-        BackendError: OpenVINO is missing.
-    """
-    try:
-        import openvino
-    except ImportError as exc:
-        raise BackendError(
-            f"the openvino backend needs OpenVINO, which cannot be loaded ({last_line(exc)})",
-            fix=install(),
-        ) from exc
-    return openvino
-
-
-def _read(core: Any, path: Path) -> Any:
-    try:
-        return core.read_model(str(path))
-    except RuntimeError as exc:
-        raise ModelError(
-            f"{path} is damaged or no model for OpenVINO ({last_line(exc)})",
-            fix="copy it again or write it with 'roadseg export'",
-        ) from exc
+def _opened(model: Path | Any, ahead: ReadAhead | None) -> tuple[Any, Any]:
+    """An `openvino.Core`, and the network, which nobody else has."""
+    if not isinstance(model, Path):
+        return open_core(), model.clone()
+    read = None if ahead is None else ahead.take(model)
+    if read is not None:
+        return read
+    core = open_core()
+    return core, read_network(core, model)
 
 
 def _check_ports(network: Any, shown: str) -> None:
@@ -238,4 +180,9 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
     try:
         network.reshape([1, h, w, 3])
     except RuntimeError as exc:
-        raise ModelError(f"{shown} does not take {h}x{w} frames: {last_line(exc)}") from exc
+        raise openvino_failure(
+            exc,
+            f"{shown} does not take {h}x{w} frames",
+            f"use another {option('--size')}, or write it again with 'roadseg export'",
+            ModelError,
+        ) from exc

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, closed, failed
+from roadseg.backends.openvino.backend import OpenVinoBackend, closed
 from roadseg.core.backend import check_batch
 from roadseg.core.errors import BackendError
+from roadseg.core.openvino import inference_failure
 
 STREAMS = 2
 """Into so many the threads are divided; docs/speed.md has the figures."""
@@ -94,7 +95,7 @@ class OpenVinoPipelinedBackend(OpenVinoBackend):
             except RuntimeError as exc:
                 while batch.frames:
                     self._finish_oldest()
-                raise failed(exc) from exc
+                raise inference_failure(exc) from exc
             self._started += 1
             batch.frames += 1
             self._in_flight.append(_InFlight(request, batch, labels))
@@ -144,7 +145,7 @@ class OpenVinoPipelinedBackend(OpenVinoBackend):
             oldest.request.wait()
         except RuntimeError as exc:
             # It belongs to the batch, which may not be the one that the caller asks for now.
-            batch.error = batch.error or failed(exc)
+            batch.error = batch.error or inference_failure(exc)
             batch.error.__cause__ = exc
             return
         np.copyto(oldest.labels, oldest.request.get_output_tensor().data[0])

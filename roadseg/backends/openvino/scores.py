@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend, import_openvino
+from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.errors import ModelError
+from roadseg.core.openvino import import_openvino
 from roadseg.core.wording import option
 
 

@@ -68,6 +68,7 @@ class TensorRtBackend:
         engine: a plan file and its manifest.
         runtime: the TensorRT that runs it.
         cuda: CUDA on the GPU to use; the caller closes it, after this.
+        plan: what `read_plan` read, where it was read before.
 
     Raises:
         EngineError: the engine is damaged, or was built for another TensorRT or GPU.
@@ -76,11 +77,13 @@ class TensorRtBackend:
 
     depth = _SLOTS
 
-    def __init__(self, engine: EngineFile, *, runtime: Runtime, cuda: Cuda) -> None:
+    def __init__(
+        self, engine: EngineFile, *, runtime: Runtime, cuda: Cuda, plan: bytes | None = None
+    ) -> None:
         cuda.make_current()  # TensorRT loads onto the GPU that is current
         self._cuda = cuda
         with ExitStack() as stack:
-            loaded = LoadedEngine(engine, runtime)
+            loaded = LoadedEngine(engine, runtime, plan)
             stack.callback(loaded.close)
             rtx = None
             if runtime.target == "tensorrt-rtx":

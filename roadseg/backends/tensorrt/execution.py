@@ -1,18 +1,17 @@
-"""An engine in memory: its plan file read, checked against its manifest, and deserialised."""
+"""An engine in memory: its plan, read and checked, deserialised."""
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from roadseg.core.errors import BackendError, EngineError, os_reason
+from roadseg.core.errors import BackendError, EngineError
 from roadseg.core.wording import option
 from roadseg.engine.messages import first_reason, is_out_of_memory, listen
+from roadseg.engine.store import EngineFile, read_plan
 
 if TYPE_CHECKING:
     from roadseg.engine.runtime import Runtime
-    from roadseg.engine.store import EngineFile
 
 
 class LoadedEngine:
@@ -21,6 +20,7 @@ class LoadedEngine:
     Args:
         file: the plan and its manifest.
         runtime: the TensorRT that runs it.
+        plan: what `read_plan` read, where it was read before.
 
     Attributes:
         trt: TensorRT's Python module.
@@ -34,11 +34,11 @@ class LoadedEngine:
         BackendError: TensorRT cannot start, or the GPU has not enough memory.
     """
 
-    def __init__(self, file: EngineFile, runtime: Runtime) -> None:
+    def __init__(self, file: EngineFile, runtime: Runtime, plan: bytes | None = None) -> None:
         self.trt: Any = runtime.trt
         self._file = file
         self._runtime = runtime
-        plan = _read_plan(file)
+        plan = read_plan(file) if plan is None else plan
         if file.manifest.target != runtime.target:
             raise EngineError(
                 f"{file.path} is for {file.manifest.target}, and {runtime.target} is what runs",
@@ -98,7 +98,10 @@ class LoadedEngine:
                 f"{self._file.path.name})",
                 fix=f"close other programs that use the GPU, or use a smaller {option('--size')}",
             )
-        return BackendError(f"TensorRT {what}: {first_reason(messages)}")
+        return BackendError(
+            f"TensorRT {what} ({first_reason(messages)})",
+            fix="see 'roadseg doctor', or build the engine again with 'roadseg build-engine'",
+        )
 
     def close(self) -> None:
         """Give the engine back, after its contexts; a second call does nothing."""
@@ -170,27 +173,3 @@ class LoadedEngine:
                 fix=f"build it again: {self._file.manifest.build_command()}",
             )
         return (smallest[0], largest[0]), (h, w)
-
-
-def _read_plan(file: EngineFile) -> bytes:
-    manifest = file.manifest
-    try:
-        plan: bytes = file.path.read_bytes()
-    except OSError as exc:
-        raise EngineError(
-            f"cannot read the engine {file.path} ({os_reason(exc)})",
-            fix=f"build it: {manifest.build_command()}",
-        ) from exc
-    # TensorRT trusts what it is given: a damaged plan can take the process with it.
-    if len(plan) != manifest.plan_bytes:
-        raise EngineError(
-            f"{file.path} has {len(plan)} bytes, and its manifest says {manifest.plan_bytes}: "
-            "it is truncated or not the engine that was built",
-            fix=f"build it again: {manifest.build_command()}",
-        )
-    if hashlib.sha256(plan).hexdigest() != manifest.plan_sha256:
-        raise EngineError(
-            f"{file.path} is damaged (its sha256 is not the one in its manifest)",
-            fix=f"build it again: {manifest.build_command()}",
-        )
-    return plan

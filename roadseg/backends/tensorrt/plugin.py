@@ -113,8 +113,8 @@ def register_plugins(trt: Any, cuda: Cuda | None = None, *, image: bytes | None 
         creator = _creator_class(trt, behaviour, name)()
         if not registry.register_creator(creator, NAMESPACE):
             raise BackendError(
-                f"TensorRT {trt.__version__} refused the plugin {NAMESPACE}::{name};"
-                " its message above says why"
+                f"TensorRT {trt.__version__} refused the plugin {NAMESPACE}::{name}",
+                fix="see its message above, and install another release of it",
             )
         STATE.creators[name] = creator
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from roadseg.core.backend import BackendInfo, check_batch
 from roadseg.core.errors import BackendError, first_line
 from roadseg.core.installing import install
+from roadseg.core.wording import option
 
 if TYPE_CHECKING:
     from roadseg.core.backend import Backend
@@ -151,7 +152,10 @@ class TorchBackend:
                 scores = self._model(frames.permute(0, 3, 1, 2).float().div_(255))
                 return finish(scores).cpu().numpy()
         except RuntimeError as exc:
-            raise BackendError(f"PyTorch failed while inferring: {first_line(exc)}") from exc
+            raise BackendError(
+                f"PyTorch failed while inferring ({first_line(exc)})",
+                fix=f"use a smaller {option('--size')}, or another {option('--backend')}",
+            ) from exc
 
     def close(self) -> None:
         """Give the network back; a second call does nothing."""

@@ -220,4 +220,7 @@ class _Translated(AbstractContextManager[None]):
                 fix=f"use a smaller {option('--size')}, or close other programs that use it",
             ) from exc
         if isinstance(exc, RuntimeError):
-            raise BackendError(f"PyTorch failed while inferring: {first_line(exc)}") from exc
+            raise BackendError(
+                f"PyTorch failed while inferring ({first_line(exc)})",
+                fix=f"see 'roadseg doctor', or use another {option('--backend')}",
+            ) from exc

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from roadseg.cli.live.assembling import Typed, assemble
+from roadseg.cli.live.typed import Typed, typed_config
 
 if TYPE_CHECKING:
     from roadseg.live.config import LiveConfig
@@ -31,6 +31,7 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
     from roadseg.cli.lines import print_json
     from roadseg.cli.progress_bar import progress_bar
     from roadseg.core.files import claimed_file, write_json
+    from roadseg.live.assembling import seen_or_kept
     from roadseg.live.config import RecordConfig
     from roadseg.live.opening import open_live
     from roadseg.live.screen import HELP, Screen
@@ -39,7 +40,7 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
     values = typed.values
     if values["log_json"]:
         print_json()
-    config = assemble(sources, typed)
+    config = typed_config(sources, typed)
     if values["print_config"]:
         typer.echo(config_text(config), nl=False)
         return
@@ -49,9 +50,9 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
             stack.callback(window.close)
         if window is not None and config.record is None:
             config = replace(config, record=RecordConfig(start=False))
-        config = _seen_or_kept(
-            config, enough=window is not None or values["stats_json"] is not None
-        )
+        stats: Path | None = values["stats_json"]
+        if window is None and stats is None:
+            config = seen_or_kept(config)
         # A camera that is typed and was never there is a mistake; a service waits for its cameras.
         patient = bool(typed.given & {"web", "config"}) or len(config.source) > 1
         with progress_bar() as progress:
@@ -64,7 +65,6 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
         if window is not None:
             attend = Screen(window, live.run.stations, config, live.segmenter, live.recorder).attend
             _LOG.info(HELP)
-        stats: Path | None = values["stats_json"]
         if stats is not None:
             stack.enter_context(claimed_file(stats, "--stats-json"))
         try:
@@ -85,24 +85,6 @@ def _window(config: LiveConfig, show: bool | None) -> Window | None:
         return None
     names = ", ".join(each.name for each in config.source)
     return open_window(f"roadseg: {names}", required=show is True)
-
-
-def _seen_or_kept(config: LiveConfig, *, enough: bool) -> LiveConfig:
-    """With the page, where results would otherwise be lost."""
-    from roadseg.live.config import WebConfig
-
-    written = any(
-        each.output
-        or each.raw_output
-        or each.save_masks
-        or each.timeline
-        or each.events
-        or each.event_clips
-        for each in config.source
-    )
-    if enough or config.web is not None or config.record is not None or written:
-        return config
-    return replace(config, web=WebConfig())
 
 
 def _report(report: LiveReport) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from roadseg.core.errors import SinkError, UsageError, os_reason
+from roadseg.core.errors import SinkError, UsageError
 from roadseg.core.types import Image
 from roadseg.live.config import RecordConfig
 from roadseg.live.events import RecordChange
@@ -20,6 +20,7 @@ from roadseg.live.run import LiveRun
 from roadseg.live.station import Station
 from roadseg.live.web.recordings import RecordedFile
 from roadseg.media.sinks.leftovers import settle_recordings
+from roadseg.media.sinks.targets import write_failure
 
 _LOG = logging.getLogger("roadseg.live")
 
@@ -127,7 +128,7 @@ class StationRecorder:
             for warning in settle_recordings(self._folder):
                 _LOG.warning("%s", warning)
         except OSError as exc:
-            raise SinkError(f"cannot record into {self._folder}: {os_reason(exc)}") from exc
+            raise write_failure(self._folder, exc) from exc
         self._room = Room(
             self._folder, self._stations, config.keep_gb, config.min_free_gb, time.monotonic
         )

@@ -10,7 +10,7 @@ from operator import xor
 from pathlib import Path
 from xml.etree import ElementTree
 
-from roadseg.core.errors import SourceError, os_reason
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.media.gps.track import Fix
 
 _SUFFIXES = (".gpx", ".nmea", ".gps", ".GPX", ".NMEA", ".GPS")
@@ -39,9 +39,9 @@ def read_sidecar(path: Path) -> list[Fix]:
             return list(_gpx(path))
         return list(nmea(path.read_text(encoding="ascii", errors="replace").splitlines()))
     except OSError as exc:
-        raise SourceError(f"cannot read {path} ({os_reason(exc)})") from exc
+        raise unreadable(SourceError, path, exc) from exc
     except (ElementTree.ParseError, ValueError) as exc:
-        raise SourceError(f"{path} is not GPX ({exc})") from exc
+        raise SourceError(f"{path} is not GPX ({exc})", fix="replace or remove it") from exc
 
 
 def nmea(lines: Iterable[str]) -> Iterator[Fix]:

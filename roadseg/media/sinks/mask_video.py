@@ -23,7 +23,7 @@ from roadseg.core.types import Frame, Labels
 from roadseg.core.wording import option
 from roadseg.media.container import file_url
 from roadseg.media.mask_video import CLASSES_TAG
-from roadseg.media.sinks.targets import claim_file, replace_file, write_failure
+from roadseg.media.sinks.targets import claim_file, closed_before, replace_file, write_failure
 from roadseg.media.sources.base import SourceInfo
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class MaskVideoSink:
         if ids.ndim != 2 or ids.dtype != np.uint8:
             raise ValueError(f"expected (H, W) uint8 class ids, got {ids.shape} {ids.dtype}")
         if self._closed:
-            raise SinkError(f"cannot write {self._target}: it was closed before")
+            raise closed_before(self._target)
         height, width = ids.shape
         try:
             if self._stream is None:

@@ -17,7 +17,7 @@ from roadseg.media.sinks.companions import Companions
 from roadseg.media.sinks.encoder import add_video_stream
 from roadseg.media.sinks.leftovers import new_copy
 from roadseg.media.sinks.mp4_boxes import keep_whole_fragments, move_index_to_front
-from roadseg.media.sinks.targets import claim_file, write_failure
+from roadseg.media.sinks.targets import claim_file, closed_before, write_failure
 from roadseg.media.sinks.yuv_pictures import YuvPictures
 from roadseg.media.sound.reader import sound_errors
 from roadseg.media.sound.track import AudioTrack
@@ -167,7 +167,7 @@ class Mp4Sink:
         import av
 
         if self._closed:
-            raise SinkError(f"cannot write {self._target}: it was closed before")
+            raise closed_before(self._target)
         try:
             if self._stream is None:
                 self._stream = self._start(picture)

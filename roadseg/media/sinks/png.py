@@ -21,6 +21,10 @@ __all__ = ["PngFileSink", "PngFolderSink", "PngMaskSink", "PngSink"]
 _PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
+def _unencoded(name: str, why: str) -> SinkError:
+    return SinkError(f"cannot encode {name} ({why})", fix="free some memory, or write a video")
+
+
 class PngSink:
     """Writes PNG files into a folder.
 
@@ -52,9 +56,9 @@ class PngSink:
         try:
             good, data = cv2.imencode(".png", pixels, _PNG_OPTIONS)
         except cv2.error as exc:
-            raise SinkError(f"cannot encode {name} ({pixels.shape}): {exc.err}") from exc
+            raise _unencoded(name, f"{pixels.shape}: {exc.err}") from exc
         if not good:
-            raise SinkError(f"cannot encode {name} ({pixels.shape})")
+            raise _unencoded(name, str(pixels.shape))
         try:
             temporary.write_bytes(data.tobytes())
         except OSError as exc:

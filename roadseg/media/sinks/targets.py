@@ -206,7 +206,12 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
             f"no permission to write {path}",
             fix="give a folder that you own, or change its permissions",
         )
-    return SinkError(f"cannot write {path}: {reason(exc)}")
+    return SinkError(f"cannot write {path} ({reason(exc)})", fix="give another place")
+
+
+def closed_before(path: Path) -> SinkError:
+    """The error for whoever writes on after `close`."""
+    return SinkError(f"cannot write {path}: it was closed before", fix="open another sink")
 
 
 def _same(one: Path, other: Path) -> bool:

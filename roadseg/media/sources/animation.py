@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import SourceError, os_reason
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.types import Frame, Image
 from roadseg.media.picture_file import PNG_SIGNATURE, is_cut_off
 from roadseg.media.sources.base import Source, SourceInfo
@@ -41,7 +42,7 @@ def open_animation(path: Path, *, loop: bool, max_frames: int | None) -> Source:
     return AnimationSource(path, loop=loop, max_frames=max_frames)
 
 
-class AnimationSource:
+class AnimationSource(Closing):
     """An animated WebP or AVIF; see `roadseg.media.sources.base.Source`.
 
     Raises:
@@ -54,7 +55,7 @@ class AnimationSource:
         try:
             data = path.read_bytes()
         except OSError as exc:
-            raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
+            raise unreadable(SourceError, path, exc) from exc
         if is_cut_off(data):
             raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
         # One row: OpenCV 4 takes no column here.
@@ -66,7 +67,9 @@ class AnimationSource:
         self._pictures = self._decode()
         first = next(self._pictures, None)
         if first is None:
-            raise SourceError(f"cannot read {path}: it is damaged or not an image")
+            raise SourceError(
+                f"cannot read {path}: it is damaged or not an image", fix="replace or remove it"
+            )
         self._pending: tuple[Image, int] | None = first
         image, first_ms = first
         count = None if loop else _webp_count(data)
@@ -129,12 +132,6 @@ class AnimationSource:
         self._loop = False
         self._pending = None
         self._pictures = iter(())
-
-    def __enter__(self) -> AnimationSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _webp_count(data: bytes) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame, Image
@@ -23,9 +24,10 @@ from roadseg.media.sources.timeline import WALL_TIME_BASE, Timeline
 __all__ = ["CameraSource"]
 
 _FALLBACK_RATE = Fraction(25)
+_FIX = "check that it is plugged in and that no other program uses it"
 
 
-class CameraSource:
+class CameraSource(Closing):
     """A webcam by its index; see `roadseg.media.sources.base.Source`.
 
     Args:
@@ -113,12 +115,9 @@ class CameraSource:
                 captured_s = time.monotonic()
                 good, image = self._capture.retrieve() if good else (False, None)
             except cv2.error as exc:
-                raise SourceError(f"{self._name} failed: {exc.err}") from exc
+                raise SourceError(f"{self._name} failed ({exc.err})", fix=_FIX) from exc
         if not good or image is None:
-            raise SourceError(
-                f"{self._name} gives no picture",
-                fix="check that it is plugged in and that no other program uses it",
-            )
+            raise SourceError(f"{self._name} gives no picture", fix=_FIX)
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         return np.asarray(image, dtype=np.uint8), captured_s
@@ -140,12 +139,6 @@ class CameraSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
-
-    def __enter__(self) -> CameraSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _devices() -> list[int]:
@@ -176,6 +169,6 @@ def _no_camera(index: int) -> SourceError:
             fix="add yourself to the group video and log in again",
         )
     return SourceError(
-        f"webcam {index} (/dev/video{index}) cannot be opened: "
-        "it is in use by another program, or not a camera"
+        f"webcam {index} (/dev/video{index}) cannot be opened",
+        fix="close the program that uses it, or name another one: this may not be a camera",
     )

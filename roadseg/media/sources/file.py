@@ -13,7 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.closing import Closing
+from roadseg.core.errors import SourceError, UsageError, unreadable
 from roadseg.core.planes import Planes
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
@@ -126,7 +127,7 @@ def _unreadable(path: Path, exc: BaseException) -> SourceError:
     import av
 
     if not isinstance(exc, av.error.InvalidDataError):
-        return SourceError(f"cannot read {path}: {reason(exc)}")
+        return unreadable(SourceError, path, exc, reason(exc))
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
@@ -141,7 +142,7 @@ def _unreadable(path: Path, exc: BaseException) -> SourceError:
     )
 
 
-class FileSource:
+class FileSource(Closing):
     """See `roadseg.media.sources.base.Source`. Takes over the container and closes it.
 
     With `reopen`, which opens the same file once more, the file starts again at its end, and
@@ -362,7 +363,8 @@ class FileSource:
         except (ValueError, MemoryError, OSError) as exc:
             raise SourceError(
                 f"{self._name}: cannot convert a {frame.width}x{frame.height} "
-                f"{frame.format.name} frame ({reason(exc)})"
+                f"{frame.format.name} frame ({reason(exc)})",
+                fix="convert it to H.264",
             ) from exc
 
     def _again(self, reopen: Callable[[], InputContainer]) -> None:
@@ -373,7 +375,7 @@ class FileSource:
         try:
             container = reopen()
         except (av.error.FFmpegError, OSError) as exc:
-            raise SourceError(f"cannot loop {self._name}: {reason(exc)}") from exc
+            raise unreadable(SourceError, f"{self._name} again", exc, reason(exc)) from exc
         self._reader = self._open(container)
         self._in_pass = 0
         self._timeline.restart()
@@ -431,9 +433,3 @@ class FileSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._reader.close()
-
-    def __enter__(self) -> FileSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

@@ -23,6 +23,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame, Image
 from roadseg.media.sources.base import CameraMode, Source, SourceInfo
@@ -35,6 +36,8 @@ GST_LAUNCH = "gst-launch-1.0"
 _PIPE_BYTES = 1 << 20
 
 _ENDS_S = 2.0
+
+_FIX = "check that the camera is connected and that no other program uses it"
 
 
 def csi_elements(place: Csi) -> str:
@@ -102,7 +105,7 @@ def _raw(place: Csi) -> str:
     return f"video/x-raw,format=BGRx,width={place.width},height={place.height}"
 
 
-class GstSource:
+class GstSource(Closing):
     """Raw pictures out of a `gst-launch-1.0` process; see `roadseg.media.sources.base.Source`.
 
     Args:
@@ -176,7 +179,7 @@ class GstSource:
         while left:
             if not select.select([self._pipe], [], [], max(due_s - time.monotonic(), 0))[0]:
                 raise SourceError(
-                    f"{self._place.name} gives no picture for {self._timeout_s:g} s"
+                    f"{self._place.name} gives no picture for {self._timeout_s:g} s", fix=_FIX
                 ) from TimeoutError()
             count = os.readv(self._pipe, [left])
             if not count:
@@ -193,10 +196,7 @@ class GstSource:
         lines = self._said.read().decode(errors="replace").splitlines()
         wrong = [line for line in lines if re.match(r"(ERROR|WARNING: erroneous)", line)]
         text = (wrong or lines or ["it has ended"])[0].strip()
-        return SourceError(
-            f"{self._place.name}: GStreamer says: {text}",
-            fix="check that the camera is connected and that no other program uses it",
-        )
+        return SourceError(f"{self._place.name}: GStreamer says: {text}", fix=_FIX)
 
     def read(self) -> Frame | None:
         """See `Source.read`."""
@@ -220,9 +220,3 @@ class GstSource:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._said.close()
-
-    def __enter__(self) -> GstSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

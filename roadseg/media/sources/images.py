@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import quiet_opencv
-from roadseg.core.errors import SourceError, os_reason
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.types import Frame, Image
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated, is_cut_off
@@ -61,12 +62,15 @@ def read_image(path: Path) -> Image:
     return _decode(_read(path), path)
 
 
+_FIX = "replace or remove it"
+
+
 def _read(path: Path) -> bytes:
     # By Python: OpenCV cannot open paths outside the code page on Windows.
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(SourceError, path, exc) from exc
 
 
 def _decode(data: bytes, path: Path) -> Image:
@@ -76,14 +80,14 @@ def _decode(data: bytes, path: Path) -> Image:
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as exc:
-        raise SourceError(f"cannot read {path}: it is too large or damaged") from exc
+        raise SourceError(f"cannot read {path}: it is too large or damaged", fix=_FIX) from exc
     if image is None:
         what = "it is damaged or not an image" if data else "it is empty (0 bytes)"
-        raise SourceError(f"cannot read {path}: {what}")
+        raise SourceError(f"cannot read {path}: {what}", fix=_FIX)
     return np.asarray(image, dtype=np.uint8)
 
 
-class ImageSource:
+class ImageSource(Closing):
     """See `roadseg.media.sources.base.Source`. Frame i is image i; one that cannot be read
     leaves a gap in the numbers, is counted in `frames_lost` and named in `warnings`.
 
@@ -205,9 +209,3 @@ class ImageSource:
         self._pending = None
         self._next = len(self._paths)
         self._loop = False
-
-    def __enter__(self) -> ImageSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

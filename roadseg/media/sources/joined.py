@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame
 from roadseg.media.clip_facts import ClipFacts, clip_facts
@@ -40,7 +41,7 @@ class _Part:
     begins_s: Fraction
 
 
-class JoinedSource:
+class JoinedSource(Closing):
     """See `roadseg.media.sources.base.Source`.
 
     A gap between two clips is not shown: the first picture of a clip follows the last one of the
@@ -190,12 +191,6 @@ class JoinedSource:
         self._following = iter(())
         if now is not None:
             self._take_over(now[1])
-
-    def __enter__(self) -> JoinedSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _duration_s(facts: ClipFacts) -> Fraction:

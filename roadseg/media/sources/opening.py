@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
-from roadseg.core.errors import SourceError, UsageError, os_reason
+from roadseg.core.errors import SourceError, UsageError, unreadable
 from roadseg.core.wording import option
 from roadseg.media.picture_file import is_animated
 from roadseg.media.sources import places
@@ -63,7 +63,8 @@ def open_source(
         raise UsageError(f"a time limit of {timeout_s:g} s is none", fix="give a positive number")
     if fps is not None and not 0 < fps <= _MOST_FPS:
         raise UsageError(
-            f"{option('--fps', round(float(fps), 6))} is not above 0 and at most {_MOST_FPS}"
+            f"{option('--fps', round(float(fps), 6))} cannot be",
+            fix=f"give a rate above 0 and at most {_MOST_FPS}",
         )
     if rtsp_transport not in get_args(RtspTransport):
         raise UsageError(
@@ -161,4 +162,4 @@ def _animated(path: Path) -> bool:
         with path.open("rb") as file:
             return is_animated(file)
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(SourceError, path, exc) from exc

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from roadseg.core.errors import SourceError, os_reason
+from roadseg.core.errors import SourceError, unreadable
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sources.images import images_in, is_image, natural_key
@@ -128,7 +128,7 @@ def find(spec: str) -> Place:
         if path.exists():
             return _existing(spec, path)
     except OSError as exc:
-        raise SourceError(f"cannot read {redact(spec)}: {os_reason(exc)}") from exc
+        raise unreadable(SourceError, redact(spec), exc) from exc
     if re.fullmatch("[0-9]+", spec):
         return _numbered(spec)
     if " ! " in spec:
@@ -195,8 +195,8 @@ def _existing(spec: str, path: Path) -> Images | Video:
 def _missing(spec: str, path: Path) -> SourceError:
     if spec.startswith(f"{_DEVICES}/v4l/"):
         found = sorted(str(p) for p in path.parent.glob("*")) if path.parent.is_dir() else []
-        there = f"; found {', '.join(found)}" if found else ": no camera is plugged in"
-        return SourceError(f"no such camera: {spec}{there}")
+        fix = f"use one of {', '.join(found)}" if found else "plug one in"
+        return SourceError(f"no such camera: {spec}", fix=fix)
     shown = redact(spec)
     if shown != spec:
         return SourceError(f"no such file: {shown}", fix="a URL begins with rtsp:// or http(s)://")
@@ -225,7 +225,9 @@ def _matching(spec: str, path: Path) -> Images:
         )
     folder = _literal_folder(path)
     if not folder.is_dir():
-        raise SourceError(f"nothing matches {shown}: there is no folder {folder}")
+        raise SourceError(
+            f"nothing matches {shown}: there is no folder {folder}", fix="check the path"
+        )
     raise SourceError(
         f"no such file: {shown}, and nothing in {folder} matches it as a pattern",
         fix='a pattern of images is for example "drive/*.png"',

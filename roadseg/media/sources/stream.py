@@ -11,6 +11,7 @@ from collections.abc import Generator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from roadseg.core.closing import Closing
 from roadseg.core.errors import SourceError
 from roadseg.core.types import Frame
 from roadseg.media.container import choose_video, nominal_rate, reason, without_url
@@ -36,7 +37,7 @@ _LATEST_S = 1.0
 _UNTIMED_FORMATS = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "mjpeg_2000"})
 
 
-class StreamSource:
+class StreamSource(Closing):
     """A live network stream; see `roadseg.media.sources.base.Source`.
 
     Raises (also `read`):
@@ -198,9 +199,3 @@ class StreamSource:
         # It holds the source, and the source it: unbroken, the ring keeps the decoder's threads.
         self._pictures.close()
         self._container.close()
-
-    def __enter__(self) -> StreamSource:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

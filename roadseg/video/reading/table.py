@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadseg.core.errors import SourceError, UsageError, os_reason
+from roadseg.core.errors import SourceError, UsageError, unreadable
 from roadseg.core.installing import require
 from roadseg.core.wording import option
 from roadseg.video.reading.columns import LISTS, Value
@@ -70,7 +70,7 @@ def read_timeline(path: Path) -> Table:
             text = path.read_bytes().decode("utf-8-sig", errors="replace")
             rows, notes = _csv(text) if suffix == ".csv" else _json_lines(text)
     except OSError as exc:
-        raise SourceError(f"cannot read {path}: {os_reason(exc)}") from exc
+        raise unreadable(SourceError, path, exc) from exc
     except ValueError as exc:
         raise SourceError(
             f"cannot read {path}: it is damaged or no Parquet", fix="give another timeline"

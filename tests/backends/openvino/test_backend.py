@@ -165,8 +165,8 @@ def test_missing_openvino(monkeypatch: pytest.MonkeyPatch, xml_file: Path) -> No
     with pytest.raises(BackendError) as caught:
         create(xml_file)
     assert str(caught.value) == (
-        "the openvino backend needs OpenVINO, which cannot be loaded (import of openvino halted; "
-        "None in sys.modules): pip install roadseg"
+        "OpenVINO cannot be loaded (import of openvino halted; None in "
+        "sys.modules): pip install roadseg"
     )
 
 
@@ -200,7 +200,9 @@ def test_a_runtime_failure_is_translated(xml_file: Path) -> None:
     backend._request = FailingRequest()
     with pytest.raises(BackendError) as caught:
         backend.infer(frames((64, 96)))
-    assert str(caught.value) == "OpenVINO failed while inferring: no memory"
+    assert str(caught.value) == (
+        "OpenVINO failed while inferring (no memory): see 'roadseg doctor', or use another backend"
+    )
 
 
 def test_a_compiler_failure_is_translated(xml_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,10 @@ def test_a_compiler_failure_is_translated(xml_file: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(ov.Core, "compile_model", fail)
     with pytest.raises(BackendError) as caught:
         create(xml_file)
-    assert str(caught.value) == f"OpenVINO cannot compile {xml_file}: unsupported processor"
+    assert (
+        str(caught.value)
+        == f"OpenVINO cannot compile {xml_file} (unsupported processor): see 'roadseg doctor'"
+    )
 
 
 @pytest.mark.parametrize(("threads", "pinned"), [(1, False), (2, False), (None, True)])

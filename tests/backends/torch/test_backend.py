@@ -107,4 +107,6 @@ def test_a_runtime_failure_is_translated(pt_file: Path) -> None:
     backend._model = fail
     with pytest.raises(BackendError) as caught:
         backend.infer(frames((32, 32)))
-    assert str(caught.value) == "PyTorch failed while inferring: out of memory"
+    assert str(caught.value) == (
+        "PyTorch failed while inferring (out of memory): use a smaller size_hw, or another backend"
+    )

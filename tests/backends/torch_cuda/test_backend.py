@@ -144,7 +144,8 @@ class Failing(TorchOperations):
     [
         (
             RuntimeError("CUDA error: launch failure\nmore"),
-            "PyTorch failed while inferring: CUDA error: launch failure",
+            "PyTorch failed while inferring (CUDA error: launch failure): see 'roadseg "
+            "doctor', or use another backend",
         ),
         (
             torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

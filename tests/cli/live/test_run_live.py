@@ -256,14 +256,14 @@ def test_sigterm_finishes_files_and_is_no_failure(folders):
 
 def test_every_option_of_run_is_taken_or_refused():
     """None is ignored in silence: --blur least of all."""
-    from roadseg.cli.live import assembling
+    from roadseg.cli.live import typed
+    from roadseg.live import assembling
 
     command = typer.main.get_command(app).get_command(None, "run")
     names = {each.name for each in command.params} - {"sources", "source", "help"}
     taken = {
-        *(*assembling._KEYS, *assembling._SOURCE_KEYS, *assembling._FILES),
-        *(*assembling._FILE_ONLY, *assembling._LIVE),
-        *("show", "stats_json", "event", "pre_roll", "post_roll", "group"),
+        *(*assembling.KEYS, *assembling.SOURCE_KEYS, *assembling.FILES, *assembling.RECORDING),
+        *(*assembling.OTHERS, *typed.FILE_ONLY, *typed.AROUND),
     }
     assert names - taken == set()
     assert taken - names == set()

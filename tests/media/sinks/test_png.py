@@ -133,7 +133,7 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     target = tmp_path / "file" / "folder"
     with pytest.raises(SinkError) as caught:
         open_sink(target, INFO)
-    assert str(caught.value).startswith(f"cannot write {target}: ")
+    assert str(caught.value).startswith(f"cannot write {target} (")
 
 
 def test_full_disk_leaves_only_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

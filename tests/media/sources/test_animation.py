@@ -109,7 +109,7 @@ def test_many_animations_in_a_folder_get_one_line(tmp_path: Path) -> None:
     assert source.warnings == [
         "a.apng and 2 more are animated: in a series only the first picture is taken; "
         f'for all of it, spec="{tmp_path}/a.apng"',
-        f"cannot read {tmp_path / 'b.png'}: it is damaged or not an image",
+        f"cannot read {tmp_path / 'b.png'}: it is damaged or not an image: replace or remove it",
     ]
 
 

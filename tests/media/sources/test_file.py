@@ -357,7 +357,10 @@ class TestRefusals:
             raise PermissionError(13, "Permission denied", str(path))
 
         monkeypatch.setattr(av, "open", deny)
-        assert self.refused(path) == f"cannot read {path}: permission denied"
+        assert self.refused(path) == (
+            f"cannot read {path} (permission denied): change its permissions, or run as somebody "
+            "who may read it"
+        )
 
     def test_colon_in_a_name_is_no_protocol(
         self, tmp_path: Path, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch

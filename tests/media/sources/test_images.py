@@ -38,7 +38,7 @@ def greys(frames: list[Frame]) -> list[int]:
 def test_folder_in_natural_order_at_25_per_second(tmp_path: Path) -> None:
     for number in (10, 2, 1):
         save(tmp_path / f"frame{number}.png", number)
-    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "notes.txt").write_text("not an image: replace or remove it")
     (tmp_path / "._frame1.png").write_bytes(b"what macOS archives leave behind")
 
     source = open_source(str(tmp_path))
@@ -129,8 +129,8 @@ def test_unreadable_image_among_many_is_counted_and_leaves_a_gap(tmp_path: Path)
     assert [f.time_s for f in frames] == [0.0, 0.12]
     assert source.frames_lost == 2
     assert source.warnings == [
-        f"cannot read {tmp_path / '1.png'}: it is damaged or not an image",
-        f"cannot read {tmp_path / '2.png'}: it is empty (0 bytes)",
+        f"cannot read {tmp_path / '1.png'}: it is damaged or not an image: replace or remove it",
+        f"cannot read {tmp_path / '2.png'}: it is empty (0 bytes): replace or remove it",
     ]
 
 
@@ -177,14 +177,17 @@ class TestRefusals:
     def test_single_image_damaged(self, tmp_path: Path) -> None:
         path = tmp_path / "broken.png"
         path.write_bytes(b"no image")
-        assert self.refused(path) == f"cannot read {path}: it is damaged or not an image"
+        assert (
+            self.refused(path)
+            == f"cannot read {path}: it is damaged or not an image: replace or remove it"
+        )
 
     def test_all_images_damaged(self, tmp_path: Path) -> None:
         for name in ("1.png", "2.png"):
             (tmp_path / name).write_bytes(b"no image")
         assert self.refused(tmp_path) == (
             f"none of the 2 images in {tmp_path} can be read; the first: "
-            f"cannot read {tmp_path / '1.png'}: it is damaged or not an image"
+            f"cannot read {tmp_path / '1.png'}: it is damaged or not an image: replace or remove it"
         )
 
 

@@ -372,8 +372,8 @@ class TestWebcam:
             ),
             (
                 True,
-                "webcam 1 (/dev/video1) cannot be opened: it is in use by another program, or "
-                "not a camera",
+                "webcam 1 (/dev/video1) cannot be opened: close the program that uses it, or name "
+                "another one: this may not be a camera",
             ),
         ],
     )

@@ -67,10 +67,10 @@ class TestCameras:
     def test_links_that_are_missing_name_those_that_there_are(self, devices: Path) -> None:
         (devices / "v4l" / "by-id").mkdir(parents=True)
         missing = devices / "v4l" / "by-id" / "none"
-        assert refused(missing) == f"no such camera: {missing}: no camera is plugged in"
+        assert refused(missing) == f"no such camera: {missing}: plug one in"
         link = devices / "v4l" / "by-id" / "usb"
         link.symlink_to("../../video2")
-        assert refused(missing) == f"no such camera: {missing}; found {link}"
+        assert refused(missing) == f"no such camera: {missing}: use one of {link}"
 
     def test_a_folder_or_file_wins_over_a_number(self, here: Path) -> None:
         save(here / "0" / "a.png")
@@ -187,7 +187,7 @@ class TestPatterns:
         )
         spec = tmp_path / "none" / "x" / "*.png"
         assert refused(spec) == (
-            f"nothing matches {spec}: there is no folder {tmp_path / 'none' / 'x'}"
+            f"nothing matches {spec}: there is no folder {tmp_path / 'none' / 'x'}: check the path"
         )
 
     def test_a_typing_error(self, here: Path) -> None:

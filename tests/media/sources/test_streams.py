@@ -75,14 +75,22 @@ def test_any_of_them_can_be_chosen(tmp_path: Path, number: int, level: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("count", "number", "there"),
-    [(1, 2, "1 video stream"), (2, 3, "video streams 1 to 2"), (2, 0, "video streams 1 to 2")],
+    ("count", "number", "there", "use"),
+    [
+        (1, 2, "1 video stream", "1"),
+        (2, 3, "video streams 1 to 2", "1|2"),
+        (2, 0, "video streams 1 to 2", "1|2"),
+    ],
 )
-def test_one_that_is_not_there(tmp_path: Path, count: int, number: int, there: str) -> None:
+def test_one_that_is_not_there(
+    tmp_path: Path, count: int, number: int, there: str, use: str
+) -> None:
     path = several(tmp_path / "a.mp4", [50] * count)
     with pytest.raises(SourceError) as caught:
         level_of(path, number)
-    assert str(caught.value) == f"{path} has {there}: there is no stream={number}"
+    assert str(caught.value) == (
+        f"{path} has {there}, and stream={number} is asked for: use stream={use}"
+    )
 
 
 def test_a_small_preview_is_not_the_default(tmp_path: Path) -> None:

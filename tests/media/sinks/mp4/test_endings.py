@@ -51,7 +51,7 @@ class TestEnds:
         sink.close(ok=True)
         with pytest.raises(SinkError) as caught:
             sink.write(grey(9), frame_at(0))
-        assert str(caught.value) == f"cannot write {out}: it was closed before"
+        assert str(caught.value) == f"cannot write {out}: it was closed before: open another sink"
 
     def test_full_disk_at_renaming(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         out = tmp_path / "out.mp4"

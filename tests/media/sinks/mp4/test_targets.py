@@ -68,7 +68,7 @@ class TestTargets:
     def test_folder_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         out = tmp_path / "file" / "out.mp4"
-        assert self.refused(out).startswith(f"cannot write {out}: ")
+        assert self.refused(out).startswith(f"cannot write {out} (")
 
     @pytest.mark.parametrize(
         ("code", "text"),

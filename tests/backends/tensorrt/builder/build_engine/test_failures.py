@@ -27,6 +27,7 @@ from roadseg.engine.manifest import (
 )
 from roadseg.engine.spec import EngineSpec
 from roadseg.engine.store import checksum_problem
+from roadseg.weights import model_names
 from tests.support.tensorrt.building import names, no_gpu
 
 pytestmark = pytest.mark.usefixtures("as_typed")
@@ -136,7 +137,7 @@ def test_no_such_model(workshop: Callable[..., Any], spec: EngineSpec, tmp_path:
     with pytest.raises(UsageError) as caught:
         build_engine(replace(spec, model="x.onnx"), **workshop().options())
     assert str(caught.value) == (
-        "x.onnx is an ONNX file, no weights: use --model segnet-lite|segnet-basic, or a "
+        f"x.onnx is an ONNX file, no weights: use --model {'|'.join(model_names())}, or a "
         ".safetensors file of 'roadseg train'"
     )
     missing = str(tmp_path / "none.safetensors")
