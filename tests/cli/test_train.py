@@ -267,7 +267,7 @@ def test_what_is_left_out_without_its_package(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe cpu|gpu|lite|paper"),
+        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe cpu|gpu|gpu-lite|"),
         (["--model", "vnet"], 2, "error: unknown model 'vnet': use --model segnet|"),
         (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
         (

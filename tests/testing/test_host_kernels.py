@@ -87,4 +87,6 @@ def test_a_compiler_that_cannot_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", denied)
     with pytest.raises(BackendError) as caught:
         compile_host.__wrapped__(TINY)
-    assert str(caught.value) == "cannot run /usr/bin/g++: Permission denied"
+    assert str(caught.value) == (
+        "cannot run /usr/bin/g++ (Permission denied): install another release of g++"
+    )

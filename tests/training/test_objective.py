@@ -16,7 +16,9 @@ from roadseg.training.recipes import load_recipe
 
 CPU = torch.device("cpu")
 WEIGHTS = np.ones(11, np.float32)
-GPU_RECIPE = dataclasses.replace(load_recipe("gpu"), hard_share=0.5)
+GPU_RECIPE = dataclasses.replace(
+    load_recipe("gpu"), jaccard_weight=0.5, label_smoothing=0.05, hard_share=0.5
+)
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
