@@ -1,7 +1,7 @@
 """segnet-nano: segnet-lite once more, for processors that are twice as slow.
 
 Channels and blocks were chosen by timing candidates in INT8 with AVX2 and with AVX-512 VNNI
-(docs/performance.md): layers at half resolution are bound by memory, so 16 channels there; stages
+(docs/speed.md): layers at half resolution are bound by memory, so 16 channels there; stages
 at 1/8 and 1/16 keep most of the arithmetic, in multiples of 16 channels.
 """
 
