@@ -89,5 +89,5 @@ def _finding_lines(finding: Finding, width: int) -> Iterator[Text]:
             text.append(" " * _INDENT)
         text.append(line, "dim" if style == "dim" else None)
         yield text
-    for number, fix in enumerate(finding.fix.split(", or ") if finding.fix else []):
-        yield Text.assemble(" " * (_MARK_WIDTH + 1), ("or:  " if number else "fix: ", "bold"), fix)
+    if finding.fix:  # in one line, which a terminal folds: a command in it can be copied whole
+        yield Text.assemble(" " * (_MARK_WIDTH + 1), ("fix: ", "bold"), finding.fix)

@@ -56,8 +56,8 @@ def test_all_is_well(found: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         "note GPU             no NVIDIA GPU: frames run on the CPU\n"
         "note Video           PyAV 17.0.0 has no H.264 encoder: browsers do not play its\n"
         "                     MPEG-4 part 2\n"
-        "     fix: pip install --force-reinstall av\n"
-        "     or:  a longer command that stays whole although it does not fit on 80 columns\n"
+        "     fix: pip install --force-reinstall av, or a longer command that stays whole although "
+        "it does not fit on 80 columns\n"
         "\n"
         "'roadseg run' works, with the backend openvino.\n"
     )
