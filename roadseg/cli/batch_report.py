@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from roadseg.cli.progress_bar import shown
+
 if TYPE_CHECKING:
     from roadseg.archive.result import ClipResult
     from roadseg.archive.state import ArchiveState
@@ -76,7 +78,8 @@ def archive_progress() -> Iterator[ArchiveProgress]:
         widgets.TextColumn("{task.fields[going]}", style="dim", markup=False),
     )
     # Lines appear above the bar.
-    with widgets.Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+    bar = widgets.Progress(*columns, console=console, transient=True, auto_refresh=False)
+    with shown(bar):
         yield ArchiveProgress(bar)
 
 

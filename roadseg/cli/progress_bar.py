@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from roadseg.core.progress import Progress, ShowProgress
 
 
@@ -44,6 +46,26 @@ def progress_bar() -> Iterator[ShowProgress]:
             yield on_progress
         finally:
             ended = True
+
+
+@contextmanager
+def shown(bar: Bar) -> Iterator[Bar]:
+    """Shows a bar inside the block.
+
+    As a context manager of rich's own, where Ctrl-C or a closed terminal comes while it starts, it
+    would keep stdout and stderr, which it leads around itself, and hide the cursor.
+    """
+    streams = sys.stdout, sys.stderr
+    try:
+        bar.start()
+    except BaseException:
+        sys.stdout, sys.stderr = streams
+        bar.console.show_cursor()
+        raise
+    try:
+        yield bar
+    finally:
+        bar.stop()
 
 
 @contextmanager
@@ -84,7 +106,7 @@ def _display() -> Iterator[ShowProgress]:
     )
     # Lines appear above the bar where both are on the terminal.
     both = sys.stdout.isatty()
-    with Bar(*columns, console=console, transient=True, redirect_stdout=both) as bar:
+    with shown(Bar(*columns, console=console, transient=True, redirect_stdout=both)) as bar:
         task = bar.add_task("", total=1.0, end_s=0.0, detail="")
         stage = ""
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from roadseg.cli.progress_bar import shown
+
 if TYPE_CHECKING:
     from roadseg.video.loop import VideoLoop
     from roadseg.video.stats import Progress, RunStats
@@ -56,7 +58,8 @@ def _bar(video_loop: VideoLoop) -> Iterator[Callable[[Progress], None] | None]:
         columns = [widgets.BarColumn(), count, rates, widgets.TextColumn("ETA"), eta]
     # Refreshed by hand: the video loop calls often enough, and rich's own thread would compete
     # with inference for the interpreter.
-    with widgets.Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+    bar = widgets.Progress(*columns, console=console, transient=True, auto_refresh=False)
+    with shown(bar):
         task = bar.add_task("run", total=total, rates="")
 
         def show(progress: Progress) -> None:

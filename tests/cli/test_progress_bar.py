@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress as Bar
 
 from roadseg.cli import progress_bar as display_module
-from roadseg.cli.progress_bar import progress_bar
+from roadseg.cli.progress_bar import progress_bar, shown
 from roadseg.core.progress import Progress
 
 STATE = Progress("building", 0.5, "tactics", 10.0, 10.0)
@@ -56,3 +60,30 @@ def test_it_is_taken_down_when_the_build_fails(display: list[object]) -> None:
     with pytest.raises(KeyboardInterrupt):
         build()
     assert display == ["opened", STATE, "closed"]
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_bar_that_is_interrupted_while_it_starts_leaves_the_streams(
+    monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    class Terminal(io.StringIO):
+        left = writes
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    terminal, stdout = Terminal(), io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = Bar(console=Console(stderr=True), auto_refresh=False)
+    with pytest.raises(KeyboardInterrupt), shown(bar):
+        pytest.fail("it has not started")
+    assert (sys.stdout, sys.stderr) == (stdout, terminal)
+    assert terminal.getvalue().endswith("\x1b[?25h"), "the cursor is shown"
