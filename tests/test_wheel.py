@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.core.shipped import page, shipped_file
+from roadseg.core.errors import DataError, SourceError
+from roadseg.core.shipped import page, shipped_copy, shipped_file
+from roadseg.datasets.clip import LabelledClip
+from roadseg.media.sources.places import find
 from tests.support import ROOT
 
 pytest.importorskip("setuptools", "77", reason="building a wheel needs setuptools 77 or newer")
@@ -106,6 +109,26 @@ def test_a_checkout_has_them_beside_the_package(monkeypatch: pytest.MonkeyPatch)
     assert page("data.md") == str(Path("docs/data.md"))
     monkeypatch.chdir(ROOT / "tests")
     assert page("data.md") == str(ROOT / "docs" / "data.md")
+
+
+def test_the_commands_of_the_documentation_find_them_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError) as source:
+        find("samples/drive.mp4")
+    assert str(source.value) == (
+        f"no such file: samples/drive.mp4: the one of the documentation is {ROOT}/samples/drive.mp4"
+    )
+    with pytest.raises(DataError) as labels:
+        LabelledClip("samples/drive.mp4", "samples/drive_labels.npz")
+    assert str(labels.value) == (
+        "no labels at samples/drive_labels.npz: those of the documentation are "
+        f"{ROOT}/samples/drive_labels.npz"
+    )
+    assert shipped_copy("samples/dirve.mp4") is None
+    assert shipped_copy("samples/../pyproject.toml") is None
+    assert shipped_copy("pyproject.toml") is None
 
 
 def test_every_page_that_a_message_names_is_there() -> None:

@@ -22,7 +22,9 @@ from roadseg.core.errors import RoadsegError
 from roadseg.core.garbage import whole_program
 from roadseg.core.wording import naming_options
 
-_EXIT_CODES = """Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
+_BELOW = """'roadseg doctor' says where the pages of docs/ and a sample clip lie.
+
+Exit codes: 0 success, 1 unexpected error, 2 usage, 3 source, 4 sink, 5 model,
 6 backend, 7 data set, 8 quality gate refused, 9 engine, 130 interrupted by Ctrl-C, 143 by SIGTERM,
 129 by SIGHUP."""
 
@@ -79,7 +81,7 @@ def with_commands(names: tuple[str, ...] = _COMMANDS) -> typer.Typer:
         name="roadseg",
         cls=RoadsegGroup,
         help="Real-time road-scene video segmentation.",
-        epilog=flowing(_EXIT_CODES),
+        epilog=flowing(_BELOW),
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

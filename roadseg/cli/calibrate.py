@@ -23,8 +23,8 @@ def calibrate(
         Path,
         typer.Option(
             metavar="DIR|VIDEO",
-            help="Frames to measure ranges on: a folder of images or a video of yours. A folder in "
-            "the CamVid layout (train.txt, val.txt) tells what INT8 costs as well.",
+            help="Frames to measure ranges on: a folder of images or a video of yours. Labelled "
+            "frames in a layout of docs/data.md tell what INT8 costs as well.",
         ),
     ],
     model: WeightsOption = "segnet-lite",
@@ -39,7 +39,7 @@ def calibrate(
         typer.Option(
             metavar="N",
             min=1,
-            help="How many frames to use; by default every 4th of train.txt, 100 of others.",
+            help="How many frames to use; by default every 4th of train, 100 of others.",
         ),
     ] = None,
     size: SizeOption = None,

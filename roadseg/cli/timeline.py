@@ -32,6 +32,7 @@ def timeline(
     page = write_timeline_page(file, html, video)
     for note in page.notes:
         typer.echo(f"warning: {note}", err=True)
+    rows = "1 row" if page.rows == 1 else f"{page.rows} rows"
     events = "1 event" if page.events == 1 else f"{page.events} events"
     plays = "" if page.video is None else f", plays {page.video}"
-    typer.echo(f"{html}: {page.rows} rows, {events}{plays}")
+    typer.echo(f"{html}: {rows}, {events}{plays}")

@@ -47,6 +47,9 @@ class FileLock:
         try:
             self._lock.acquire(blocking=False)
         except filelock.Timeout:
+            # To filelock a file that cannot be made and one that another holds are the same.
+            if not self.path.exists():
+                self.path.touch()
             return False
         except OSError as exc:
             if exc.errno in _NO_LOCKS:  # then it is nobody's

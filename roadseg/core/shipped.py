@@ -27,6 +27,22 @@ def shipped_file(name: str) -> Path:
     return (copies if copies.is_dir() else PACKAGE.parent) / name
 
 
+def shipped_copy(path: str | Path) -> Path | None:
+    """Where a file lies that the documentation calls like this, and that is not there; or None.
+
+    >>> shipped_copy("samples/dirve.mp4") is None
+    True
+
+    Args:
+        path: as typed: `samples/drive.mp4`, in any folder but a checkout's.
+    """
+    parts = Path(path).parts
+    if parts[:1] not in (("samples",), ("calibration",)) or ".." in parts:
+        return None
+    copy = shipped_file(str(Path(path)))
+    return copy if copy.exists() else None
+
+
 def page(name: str) -> str:
     """A page of the documentation, as a path from here if it lies below, for messages.
 

@@ -45,6 +45,9 @@ def load_cuda(index: int = 0) -> Cuda:
     # pycuda is linked to the driver's library, and so cannot even be imported without it.
     if pycuda_problem is not None and "libcuda" in str(pycuda_problem):
         raise no_driver() from pycuda_problem
+    # Without a driver no package helps.
+    if not _has_driver():
+        raise no_driver()
     problem = bindings_problem or pycuda_problem
     if problem is not None:
         raise BackendError(
@@ -62,6 +65,14 @@ def _import(module: str) -> tuple[Any, ImportError | None]:
         return None, None if missing else exc
     except ImportError as exc:
         return None, exc
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL(LIBCUDA)
+    except OSError:
+        return False
+    return True
 
 
 def _version(distribution: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from roadseg.core.errors import DataError
 from roadseg.core.labels import CAMVID, ClassSet
+from roadseg.core.shipped import shipped_copy
 from roadseg.core.types import Image, Labels
 from roadseg.datasets.labelled import CAMVID_CODE, SIZE_FIX, LabelCode, plain_code, read_labels
 
@@ -53,9 +54,12 @@ class LabelledClip:
         elif path.suffix in (".npz", ".npy") and path.is_file():
             self._labels = _Array(path, code)
         else:
+            copy = shipped_copy(path)
             raise DataError(
                 f"no labels at {path}",
-                fix="use a folder of PNGs, or an .npz file with one (N, H, W) array of class ids",
+                fix=f"those of the documentation are {copy}"
+                if copy
+                else "use a folder of PNGs, or an .npz file with one (N, H, W) array of class ids",
             )
 
     def __len__(self) -> int:

@@ -31,13 +31,16 @@ class TrainedNetwork:
     classes: ClassSet = CAMVID
 
 
-def check_libraries() -> None:
+def check_libraries(purpose: str = "exporting") -> None:
     """Make sure that PyTorch and ONNX are there, before anything that takes long.
+
+    Args:
+        purpose: what needs them, to begin a sentence with.
 
     Raises:
         BackendError: one is not.
     """
-    require("export", ("torch", "onnx"), "export")
+    require(purpose, ("torch", "onnx"), "export")
 
 
 def load_network(model: str | ModelFile) -> TrainedNetwork:
@@ -53,13 +56,14 @@ def load_network(model: str | ModelFile) -> TrainedNetwork:
         BackendError: PyTorch or ONNX is missing.
     """
     file = model if isinstance(model, ModelFile) else resolve_weights(model)
+    check_libraries()
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as exc:
-        detail = first_line(exc)
         raise BackendError(
-            f"export needs PyTorch and ONNX ({detail})", fix=install("export")
+            f"exporting needs PyTorch and ONNX, and one cannot be loaded ({first_line(exc)})",
+            fix=install("export"),
         ) from exc
     from roadseg.models import load_weights, weights_classes
 

@@ -257,7 +257,9 @@ def choose_backend(model: str, backend: str = "auto") -> str:
         return "tensorrt"
     on_cpu = "openvino"
     if is_weights(model):
-        require_torch(model)
+        # PyTorch does not help where there is no file.
+        if Path(model).is_file():
+            require_torch(model)
         on_cpu = "torch"
     if not has_nvidia_driver() or not _has_weights(model):
         return on_cpu

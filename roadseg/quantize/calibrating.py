@@ -85,7 +85,7 @@ def calibrate_model(
         raise UsageError(f"unknown method {method!r}", fix=f"use {option('--method', *METHODS)}")
     check_drop(max_drop_points)
     weights = resolve_weights(model)
-    check_libraries()
+    check_libraries("calibrating")
     is_file = output.suffix == ".json"
     if is_file:
         check_not_shipped(output)
@@ -100,6 +100,8 @@ def calibrate_model(
         network,
         inputs.frames,
         inputs.validation,
+        # As the frames are called; the other layouts have no lists.
+        validation_name="val.txt" if (data / "val.txt").is_file() else "val",
         method=method,
         max_drop_points=max_drop_points,
         force=force,

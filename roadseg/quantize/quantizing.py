@@ -87,7 +87,7 @@ def quantize_model(
             fix=f"use {option('--output', 'out')}, or 'make weights' to replace what ships",
         )
     weights = resolve_weights(model)
-    check_libraries()
+    check_libraries("quantising")
     claim_file(path)
     inputs = load_inputs(
         model,

@@ -12,6 +12,7 @@ import torch
 
 from roadseg.cli import main
 from roadseg.core.shipped import shipped_file
+from roadseg.datasets.opening import open_dataset
 from roadseg.export.network import load_network
 from roadseg.export.onnx import build_onnx
 from roadseg.export.qdq import insert_qdq
@@ -31,6 +32,23 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calibrate(weights: Path, data: Path, output: Path, *options: str) -> int:
     given = ["--model", str(weights), "--data", str(data), "--output", str(output)]
     return main(["calibrate", *given, "--size", "64x96", "--threads", "1", *options])
+
+
+def test_labelled_frames_of_your_own(
+    tiny_farm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "farm.safetensors"
+    classes = open_dataset(tiny_farm, "val").classes
+    torch.manual_seed(0)
+    save_weights(weights, build_model("segnet-lite", 3), "segnet-lite", classes=classes)
+    path = tmp_path / "farm.json"
+    assert calibrate(weights, tiny_farm, path, "--max-drop", "100") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " frames of train at 64x96" in lines[0]
+    assert lines[1].startswith("val (")
+    gate = read_calibration(path).gate
+    assert gate is not None
+    assert gate.measured_on == "val"
 
 
 def test_labelled_frames(

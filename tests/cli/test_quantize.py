@@ -189,6 +189,6 @@ def test_libraries_are_looked_for_before_any_frame_is_read(
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert quantize(weights, data, tmp_path / "out") == 6
     assert capsys.readouterr().err == (
-        "error: export needs ONNX, which is not installed: pip install 'roadseg[export]'\n"
+        "error: quantising needs ONNX, which is not installed: pip install 'roadseg[export]'\n"
     )
     assert not (tmp_path / "out").exists()

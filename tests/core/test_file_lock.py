@@ -26,6 +26,12 @@ def test_one_has_it_and_another_does_not(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where nobody makes files")
+def test_a_file_that_cannot_be_made_is_nobodys() -> None:
+    with pytest.raises(FileNotFoundError):
+        FileLock(Path("/proc/roadseg.lock")).take()
+
+
 def test_a_file_that_was_left_is_used_again(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("a process of long ago, 4711")

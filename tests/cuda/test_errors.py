@@ -285,6 +285,7 @@ class Libraries:
         self.found: dict[str, Any] = {}
         monkeypatch.setattr(load.importlib, "import_module", self)
         monkeypatch.setattr(load, "shadowing_path", lambda package: None)
+        monkeypatch.setattr(load, "_has_driver", lambda: True)
 
     def __call__(self, name: str) -> Any:
         thing = self.found.get(name)
@@ -365,6 +366,17 @@ def test_libraries_that_are_not_there(
     with pytest.raises(BackendError) as error:
         load_cuda()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("bindings", [None, ImportError("undefined symbol: PyLong_Type")])
+def test_without_a_driver_no_package_is_asked_for(
+    bindings: Any, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libraries.found["cuda.bindings.driver"] = bindings
+    monkeypatch.setattr(load, "_has_driver", lambda: False)
+    with pytest.raises(BackendError) as error:
+        load_cuda()
+    assert str(error.value) == str(failure.no_driver())
 
 
 def test_no_driver_under_pycuda(libraries: Libraries, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from roadseg.backends.openvino.pipelined import OpenVinoPipelinedBackend
 from roadseg.backends.torch import gpu as torch_gpu
 from roadseg.backends.torch.backend import TorchBackend
 from roadseg.core.backend import PipelinedBackend
-from roadseg.core.errors import BackendError, EngineError, UsageError
+from roadseg.core.errors import BackendError, EngineError, ModelError, UsageError
 from roadseg.engine.runtime import Runtime
 from roadseg.loading import choice
 from roadseg.loading.choice import BACKEND_NAMES, choose, choose_backend
@@ -159,6 +159,14 @@ def test_pytorch_takes_its_files_where_tensorrt_cannot(
         "or turn it into a file for OpenVINO where PyTorch is: 'roadseg export --model "
         f"{pt_file} --output lite.onnx'"
     )
+
+
+def test_weights_that_are_not_there_are_no_reason_for_pytorch(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelError, match="no model file at"):
+        choose(str(tmp_path / "typo.pt"))
 
 
 @pytest.mark.parametrize("name", BACKEND_NAMES[1:])

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from roadseg.live.web.recordings import Recorder
 
 
+def check_libraries() -> None:
+    """Make sure that what the page needs is there.
+
+    Raises:
+        BackendError: the extra `web` is missing.
+    """
+    require("the page", ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
+
+
 @contextmanager
 def serve(
     stations: Sequence[Station],
@@ -52,7 +61,7 @@ def serve(
         BackendError: the extra `web` is missing.
         UsageError: the address or port cannot be had, or the token is too short.
     """
-    require("the page", ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
+    check_libraries()
     from roadseg.live.web.hub import Hub
 
     hub = Hub(

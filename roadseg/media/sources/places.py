@@ -12,6 +12,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from roadseg.core.errors import SourceError, unreadable
+from roadseg.core.shipped import shipped_copy
 from roadseg.core.wording import option
 from roadseg.media.redaction import redact
 from roadseg.media.sources.images import images_in, is_image, natural_key
@@ -200,6 +201,8 @@ def _missing(spec: str, path: Path) -> SourceError:
     shown = redact(spec)
     if shown != spec:
         return SourceError(f"no such file: {shown}", fix="a URL begins with rtsp:// or http(s)://")
+    if copy := shipped_copy(spec):
+        return SourceError(f"no such file: {shown}", fix=f"the one of the documentation is {copy}")
     return SourceError(
         f"no such file: {shown}", fix=f"{option('--source')} takes {_WHAT_IT_TAKES} or a glob"
     )

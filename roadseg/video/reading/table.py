@@ -83,8 +83,8 @@ def read_timeline(path: Path) -> Table:
         )
     damaged = len(rows) - len(whole)
     if damaged:
-        lines = "1 row" if damaged == 1 else f"{damaged} rows"
-        notes.append(f"{lines} of {path.name} cannot be read and are left out")
+        lines, are = ("1 row", "is") if damaged == 1 else (f"{damaged} rows", "are")
+        notes.append(f"{lines} of {path.name} cannot be read and {are} left out")
     whole.sort(key=lambda row: float(row[_TIME]))
     names = [name for name in dict.fromkeys(n for row in whole for n in row) if name not in LISTS]
     return Table(
