@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -61,7 +62,20 @@ def writing(path: Path, fix: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise SinkError(f"cannot write {path} ({os_reason(exc)})", fix=fix) from exc
+        raise unwritable(path, exc, fix) from exc
+
+
+def unwritable(path: Path | str, exc: OSError, fix: str) -> SinkError:
+    """The error for a file that cannot be written.
+
+    Args:
+        path: of the file.
+        exc: what the system says.
+        fix: what to do about it, unless the disk takes nothing at all.
+    """
+    if exc.errno == errno.EROFS:  # neither room nor another name in the folder helps
+        return SinkError(f"the disk of {path} is read-only", fix="give a folder on another one")
+    return SinkError(f"cannot write {path} ({os_reason(exc)})", fix=fix)
 
 
 def is_special(path: Path) -> bool:

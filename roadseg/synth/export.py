@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.errors import SinkError, UsageError, os_reason
-from roadseg.core.files import claim_file, whole_file, write_bytes, write_text
+from roadseg.core.files import claim_file, unwritable, whole_file, write_bytes, write_text
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Labels
 from roadseg.core.wording import option
@@ -122,7 +122,7 @@ def _translated(place: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         where = exc.filename or place
-        raise SinkError(f"cannot write {where} ({os_reason(exc)})", fix=_FIX) from exc
+        raise unwritable(where, exc, _FIX) from exc
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from roadseg.core.files import (
     whole_files,
     write_bytes,
     write_json,
+    writing,
 )
 
 
@@ -192,3 +194,14 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
         os.close(reader)
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_room_does_not_help_on_a_disk_that_takes_nothing() -> None:
+    path = Path("/media/stick/a.json")
+    for code, message in (
+        (errno.EROFS, f"the disk of {path} is read-only: give a folder on another one"),
+        (errno.ENOSPC, f"cannot write {path} (No space left on device): free some space"),
+    ):
+        with pytest.raises(SinkError) as caught, writing(path, "free some space"):
+            raise OSError(code, os.strerror(code))
+        assert str(caught.value) == message

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from roadseg.archive.result import ClipResult
 from roadseg.core.errors import RoadsegError, SinkError, SourceError
-from roadseg.core.files import write_bytes, write_json
+from roadseg.core.files import unwritable, write_bytes, write_json
 from roadseg.core.records import read_record
 from roadseg.media.gps.clip import driven_m
 from roadseg.media.gps.sidecar import sidecar_of
@@ -84,7 +84,7 @@ class Digests:
         try:
             folder.mkdir(exist_ok=True)
         except OSError as exc:
-            raise SinkError(f"cannot write {folder} ({exc.strerror})", fix=_FIX) from exc
+            raise unwritable(folder, exc, _FIX) from exc
 
     def of(self, result: ClipResult) -> Digest:
         """What is known of a clip that is done.

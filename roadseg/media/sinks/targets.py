@@ -11,7 +11,7 @@ from pathlib import Path
 
 from roadseg.core.errors import SinkError
 from roadseg.core.file_lock import FileLock, TargetTakenError, lock_target
-from roadseg.core.files import hidden_beside, is_special, new_part, put_in_place
+from roadseg.core.files import hidden_beside, is_special, new_part, put_in_place, unwritable
 from roadseg.core.wording import option
 from roadseg.media.container import reason
 from roadseg.media.sinks.leftovers import settle_folder, settle_parts
@@ -199,8 +199,8 @@ def write_failure(path: Path, exc: BaseException) -> SinkError:
         return SinkError(
             f"cannot write {path}: this system has no names of that length", fix="shorten it"
         )
-    if code == errno.EROFS:
-        return SinkError(f"the disk of {path} is read-only", fix="give a folder on another one")
+    if isinstance(exc, OSError) and code == errno.EROFS:
+        return unwritable(path, exc, "")
     if code in (errno.EACCES, errno.EPERM):
         return SinkError(
             f"no permission to write {path}",
