@@ -84,7 +84,7 @@ def quantize_model(
     if path.parent.resolve() == WEIGHTS_DIR:
         raise UsageError(
             f"{path.parent} holds what ships, under checksums",
-            fix=f"use {option('--output', 'out')}, or 'make weights' to replace what ships",
+            fix=f"use {option('--output', 'out')}; in a checkout 'make weights' replaces it",
         )
     weights = resolve_weights(model)
     check_libraries("quantising")

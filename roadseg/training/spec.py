@@ -135,9 +135,9 @@ class RunSpec:
             recipe=settings,
             output=folder,
             extra=None if extra is None else open_dataset(extra, "train"),
-            init=_weights_file(init),
+            init=_weights_file(init, "--init"),
             encoder_weights=None if encoder_weights is None else Path(encoder_weights),
-            teacher=_weights_file(teacher),
+            teacher=_weights_file(teacher, "--teacher"),
             seed=seed,
             time_budget_s=time_budget_s,
             resume=resume,
@@ -170,10 +170,16 @@ def _refuse_both(first: str, second: str, *given: object) -> None:
         raise UsageError(f"{first} and {second} exclude each other", fix="give one of them")
 
 
-def _weights_file(name_or_path: Path | str | None) -> Path | None:
-    """The weights that a shipped model's name, or a path, stands for."""
+def _weights_file(name_or_path: Path | str | None, asked: str) -> Path | None:
+    """The weights that a shipped model's name, or a path, stands for; `asked` is the option."""
     if name_or_path is None:
         return None
     if name_or_path in model_names():
         return resolve_model(str(name_or_path), "torch").path
-    return Path(name_or_path)
+    path = Path(name_or_path)
+    if not path.suffix and not path.exists():
+        raise UsageError(
+            f"there are no weights called {str(name_or_path)!r}",
+            fix=f"use {option(asked, *model_names())}, or a file of 'roadseg train'",
+        )
+    return path

@@ -160,7 +160,7 @@ def check_not_shipped(path: Path) -> None:
         raise UsageError(
             f"{path} comes with roadseg",
             fix=f"give another name with {option('--output', parameter='path')}, or a folder; "
-            "'make weights' replaces what ships",
+            "in a checkout 'make weights' replaces what ships",
         )
 
 

@@ -137,7 +137,7 @@ def test_what_ships_is_never_replaced(
     assert calibrate(weights, tmp_path, shipped, "--force") == 2
     assert capsys.readouterr().err == (
         f"error: {shipped} comes with roadseg: give another name with --output, or a folder; "
-        "'make weights' replaces what ships\n"
+        "in a checkout 'make weights' replaces what ships\n"
     )
     assert shipped.read_bytes() == before
 

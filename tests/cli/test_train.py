@@ -297,6 +297,16 @@ def test_what_is_left_out_without_its_package(
             "error: no weights at nowhere.safetensors: train some with",
         ),
         (
+            ["--init", "segnet-light"],
+            2,
+            "error: there are no weights called 'segnet-light': use --init segnet-lite|",
+        ),
+        (
+            ["--teacher", "segnet-light"],
+            2,
+            "error: there are no weights called 'segnet-light': use --teacher segnet-lite|",
+        ),
+        (
             ["--encoder-weights", "vgg.pth"],
             2,
             "error: --encoder-weights is for networks with VGG16's encoder, which segnet-lite has "

@@ -98,7 +98,8 @@ def _report(report: LiveReport) -> None:
             if age.p50 is None or age.p95 is None
             else f", age {age.p50 * 1e3:.0f} ms median, {age.p95 * 1e3:.0f} ms p95"
         )
+        connections = "1 connection" if each.connects == 1 else f"{each.connects} connections"
         typer.echo(
             f"{each.name}: {each.shown} of {each.read} frames shown{ages}; "
-            f"dropped: {dropped or 'none'}; {each.connects} connections"
+            f"dropped: {dropped or 'none'}; {connections}"
         )

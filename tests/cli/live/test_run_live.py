@@ -65,7 +65,7 @@ def test_several_sources_have_files_of_their_own(folders, capsys):
     assert [recordings(folders / "out", name) for name in ("front", "rear")] == [[7], [7]]
     assert len(os.listdir(folders / "masks" / "front")) == FRAMES
     out = capsys.readouterr().out
-    assert re.search("^front: 7 of 7 frames shown, .*; dropped: none; 1 connections$", out, re.M)
+    assert re.search("^front: 7 of 7 frames shown, .*; dropped: none; 1 connection$", out, re.M)
 
 
 def test_max_frames_is_of_each_source(folders, capsys):
