@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from roadseg.live.web.recordings import Recorder
 
 
+def check_installed(what: str = "the page") -> None:
+    """Make sure that there is all that the page needs.
+
+    Args:
+        what: needs it, for a message.
+
+    Raises:
+        BackendError: the extra `web` is missing.
+    """
+    require(what, ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
+
+
 @contextmanager
 def serve(
     stations: Sequence[Station],
@@ -52,7 +64,7 @@ def serve(
         BackendError: the extra `web` is missing.
         UsageError: the address or port cannot be had, or the token is too short.
     """
-    require("the page", ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
+    check_installed()
     from roadseg.live.web.hub import Hub
 
     hub = Hub(
