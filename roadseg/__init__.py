@@ -85,10 +85,21 @@ _HOMES = {
     "train": "training.loop",
 }
 
+# What begins with PyTorch, so that Python would only say that there is no module of that name.
+_TRAINING = {
+    "compare": "comparing networks",
+    "cross_validate": "cross-validation",
+    "train": "training",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name in ("errors", "labels"):
         return import_module(f"{__name__}.{name}")
+    if name in _TRAINING:
+        from roadseg.core.installing import require
+
+        require(_TRAINING[name], ("torch",), "train")
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import pytest
 
 import roadseg
+from roadseg import errors
 
 
 @pytest.mark.parametrize("name", ["errors", "labels"])
@@ -22,3 +24,13 @@ def test_every_public_name_is_there() -> None:
     assert set(roadseg.__all__) <= set(dir(roadseg))
     for name in roadseg.__all__:
         assert getattr(roadseg, name) is not None
+
+
+@pytest.mark.parametrize("name", ["compare", "cross_validate", "train"])
+def test_without_pytorch_training_names_what_to_install(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(errors.BackendError, match="needs PyTorch, which is") as caught:
+        getattr(roadseg, name)
+    assert caught.value.fix == "pip install 'roadseg[train]'"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from roadseg.doctor import Finding, Report
 
-_TITLE_WIDTH = 15
+_TITLE_WIDTH = 16
 _MARK_WIDTH = 4
 _INDENT = _MARK_WIDTH + 1 + _TITLE_WIDTH + 1
 

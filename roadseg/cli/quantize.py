@@ -35,7 +35,8 @@ def quantize(
     frame_list: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A file that names those frames instead, a path in --data a line."
+            metavar="FILE",
+            help="A file that names those frames instead: on each line a path below --data.",
         ),
     ] = None,
     max_drop: MaxDropOption = 0.5,

@@ -29,15 +29,23 @@ CorridorOption = Annotated[
 ]
 CameraHeightOption = Annotated[
     float | None,
-    typer.Option(metavar="METRES", help="How high the camera is above the road; 1.3 m."),
+    typer.Option(
+        metavar="METRES", show_default="1.3", help="How high the camera is above the road."
+    ),
 ]
 HorizonOption = Annotated[
     float | None,
-    typer.Option(metavar="ROW", help="Row of the picture where the horizon lies; the middle."),
+    typer.Option(
+        metavar="ROW",
+        show_default="the middle",
+        help="Row of the picture where the horizon lies.",
+    ),
 ]
 FovOption = Annotated[
     float | None,
-    typer.Option(metavar="DEGREES", help="Horizontal field of view of the camera; 60."),
+    typer.Option(
+        metavar="DEGREES", show_default="60", help="Horizontal field of view of the camera."
+    ),
 ]
 IgnoreMaskOption = Annotated[
     str | None,
@@ -59,7 +67,9 @@ BlurOption = Annotated[
         "does not find is not hidden.",
     ),
 ]
-BlurStyleOption = Annotated[str, typer.Option(metavar="NAME", help="How: blur, pixelate or fill.")]
+BlurStyleOption = Annotated[
+    str, typer.Option(metavar="NAME", help="How --blur hides them: blur, pixelate or fill.")
+]
 DoubtOption = Annotated[
     bool,
     typer.Option(
@@ -70,7 +80,9 @@ DoubtOption = Annotated[
 ]
 DoubtLimitOption = Annotated[
     float | None,
-    typer.Option(metavar="NUMBER", help="Doubt above which not to trust a picture; 0.105."),
+    typer.Option(
+        metavar="NUMBER", show_default="0.105", help="Doubt above which not to trust a picture."
+    ),
 ]
 EventOption = Annotated[
     list[str] | None,

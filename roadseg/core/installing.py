@@ -70,8 +70,9 @@ def require(purpose: str, packages: tuple[str, ...], extra: str) -> None:
     missing = [_NAMES.get(name, name) for name in packages if not is_installed(name)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
+        names = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
         raise BackendError(
-            f"{purpose} needs {' and '.join(missing)}, which {verb} not installed",
+            f"{purpose} needs {names}, which {verb} not installed",
             fix=install(extra),
         )
 

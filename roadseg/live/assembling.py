@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from roadseg.core.errors import BackendError, UsageError
+from roadseg.core.errors import UsageError
 from roadseg.core.wording import option
 from roadseg.live.config import (
     EventConfig,
@@ -20,7 +20,6 @@ from roadseg.live.config import (
 )
 from roadseg.live.sources import source_name
 from roadseg.live.toml import check
-from roadseg.live.web import check_libraries
 from roadseg.media.sources import places
 from roadseg.media.sources.opening import check_fps
 
@@ -109,22 +108,10 @@ def assemble(
 
 
 def seen_or_kept(config: LiveConfig) -> LiveConfig:
-    """With the page, where results would otherwise be lost: nothing shows or writes them.
-
-    Raises:
-        BackendError: the page is needed, and the extra `web` is missing.
-    """
+    """With the page, where results would otherwise be lost: nothing shows or writes them."""
     written = any(getattr(each, name) for each in config.source for name in (*FILES, "raw_output"))
     if config.web is not None or config.record is not None or written:
         return config
-    try:
-        check_libraries()
-    except BackendError as exc:
-        # Nobody asked for the page, so it is not the only way out.
-        raise BackendError(
-            f"there is no window, and {exc.what}",
-            fix=f"{exc.fix}, or give {option('--output', 'FILE.mp4')}",
-        ) from exc
     return replace(config, web=WebConfig())
 
 

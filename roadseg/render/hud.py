@@ -96,13 +96,14 @@ def format_value(value: float) -> str:
 
 
 def format_latency(latency_ms: float) -> tuple[str, str]:
-    """Value and unit.
+    """Value and unit. Up to 99.9 s the value is no wider than `99.9`, which there is room for.
 
     >>> format_latency(26.93), format_latency(1234.0), format_latency(12340.0)
-    (('26.9', 'ms'), ('1234', 'ms'), ('12.3', 's'))
+    (('26.9', 'ms'), ('1.23', 's'), ('12.3', 's'))
     """
-    if math.isfinite(latency_ms) and latency_ms >= 9999.5:
-        return format_value(latency_ms / 1000), "s"
+    if math.isfinite(latency_ms) and latency_ms >= 999.5:
+        seconds = latency_ms / 1000
+        return (f"{seconds:.2f}" if seconds < 9.995 else format_value(seconds)), "s"
     return format_value(latency_ms), "ms"
 
 

@@ -19,12 +19,13 @@ from roadseg.core.records import read_record
 from roadseg.core.weights_file import best_weights
 from roadseg.core.wording import option
 from roadseg.datasets.drives import DRIVE_PATTERN, drives_of
+from roadseg.models import load_weights
 from roadseg.training.folder import LAST
-from roadseg.training.log import read_log
 from roadseg.training.loop import TrainingResult, train
 from roadseg.training.progress import ShowTraining
 from roadseg.training.record import run_record
 from roadseg.training.spec import RunSpec
+from roadseg.training.validation import confusion
 
 RESULT = "crossval.json"
 """The folds that are done, in the folder of a cross-validation."""
@@ -168,15 +169,17 @@ def _run_fold(
         keep_last=True,
     )
     result = _go_on_or_start(own, progress)
-    last = [line for line in read_log(own.output) if "iou" in line][-1]
-    names = spec.classes.names
+    # The weights as they were written: the log has scores from before the class biases.
+    model, _ = load_weights(result.weights, spec.classes)
+    matrix = confusion(model, list(own.validation), spec.classes.num_classes)
+    iou = [None if math.isnan(value) else round(float(value), 4) for value in matrix.per_class_iou]
     fold = Fold(
         drive,
         len(rest),
         len(held_out),
         result.epochs,
-        result.best_miou,
-        dict(zip(names, last["iou"], strict=True)),
+        matrix.miou,
+        dict(zip(spec.classes.names, iou, strict=True)),
     )
     write_json(own.output / _FOLD, dataclasses.asdict(fold))
     return fold

@@ -76,12 +76,20 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
         SinkError: the picture cannot be written.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+        figure = _figure(read_log(folder), names)
     except ImportError:
         return None
-    lines = read_log(folder)
+    path = folder / "curves.png"
+    with writing(path, "free some space"):
+        figure.savefig(path, dpi=120)
+    return path
+
+
+def _figure(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes: dict[str, Any] = figure.subplot_mosaic(
@@ -90,12 +98,13 @@ def draw_curves(folder: Path, names: Sequence[str] = CLASS_NAMES) -> Path | None
     _draw_loss(axes["loss"], lines)
     _draw_rate(axes["rate"], lines)
     _draw_iou(axes["iou"], lines, names)
+    epochs = [line["epoch"] for line in lines] or [1]
+    last = epochs[-1] + max(0.5, (epochs[-1] - epochs[0]) / 40)
     for each in axes.values():
-        each.xaxis.set_major_locator(MaxNLocator(integer=True))
-    path = folder / "curves.png"
-    with writing(path, "free some space"):
-        figure.savefig(path, dpi=120)
-    return path
+        # All epochs in each: a single validation has no range of its own.
+        each.set_xlim(epochs[0] - 0.5, last)
+        each.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
 
 
 def _draw_loss(axes: Any, lines: Sequence[Mapping[str, Any]]) -> None:

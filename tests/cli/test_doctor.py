@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roadseg.cli import main
+from roadseg.cli import doctor, main
 from roadseg.doctor import Finding, Level, Report
 
 WORKING = (
@@ -52,10 +52,10 @@ def test_all_is_well(found: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert main(["doctor"]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        HEAD + "ok   OpenVINO        2026.4.1 on CPU\n"
-        "note GPU             no NVIDIA GPU: frames run on the CPU\n"
-        "note Video           PyAV 17.0.0 has no H.264 encoder: browsers do not play its\n"
-        "                     MPEG-4 part 2\n"
+        HEAD + "ok   OpenVINO         2026.4.1 on CPU\n"
+        "note GPU              no NVIDIA GPU: frames run on the CPU\n"
+        "note Video            PyAV 17.0.0 has no H.264 encoder: browsers do not play its\n"
+        "                      MPEG-4 part 2\n"
         "     fix: pip install --force-reinstall av, or a longer command that stays whole although "
         "it does not fit on 80 columns\n"
         "\n"
@@ -77,7 +77,7 @@ def test_a_run_would_fail(
     shown(found, *[BROKEN[-1]] * problems)
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
-    lines = "FAIL OpenCV          not installed\n     fix: pip install opencv-python\n"
+    lines = "FAIL OpenCV           not installed\n     fix: pip install opencv-python\n"
     assert out == HEAD + lines * problems + "\n" + last
     assert err == ""
 
@@ -175,6 +175,8 @@ def test_this_machine(tmp_path: Path) -> None:
     assert result.stderr == ""
     assert result.returncode == int(value["run_would_fail"])
     assert list(dict.fromkeys(finding["check"] for finding in value["findings"])) == CHECKS
+    # Two spaces at least before what was found.
+    assert max(len(finding["title"]) for finding in value["findings"]) < doctor._TITLE_WIDTH
     levels = {finding["check"]: finding["level"] for finding in value["findings"]}
     assert levels["openvino"] == levels["weights"] == "ok"
     texts = [finding["text"] for finding in value["findings"]]

@@ -12,9 +12,13 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
 
 from roadseg import __version__, cli
 from roadseg.core.errors import ModelError, SourceError
+from roadseg.live.config import SourceConfig
+from roadseg.road.doubt import Trust
+from roadseg.road.flat_road import FlatRoad
 
 COMMANDS = (
     "run",
@@ -94,6 +98,25 @@ def test_help_fits_80_columns_and_says_what_options_take(
     assert "…" not in out, "something was cut off"
     assert not re.search("<[a-z]", out), "a type instead of a name"
     assert "[[" not in out
+
+
+@pytest.mark.parametrize("command", ["run", "batch"])
+def test_defaults_of_the_library_are_those_that_help_shows(command: str) -> None:
+    road, camera = FlatRoad(), SourceConfig("camera", "0")
+    defaults = {
+        "camera_height": road.camera_height_m,
+        "fov": road.fov_deg,
+        "doubt_limit": Trust().most_entropy,
+        "max_staleness": camera.max_staleness,
+        "stall_timeout": camera.stall_timeout,
+    }
+    group = typer.main.get_command(cli.app)
+    found = group.get_command(None, command)  # type: ignore[attr-defined]
+    shown = {each.name: each.show_default for each in found.params if each.name in defaults}
+    assert len(shown) == {"run": 5, "batch": 3}[command]
+    assert {name: float(text) for name, text in shown.items()} == {
+        name: defaults[name] for name in shown
+    }
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_all(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackendError, match="needs ONNX and PyTorch, which are not installed"):
         require("quantising", ("onnx", "torch"), "export")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BackendError, match="needs ONNX, PyTorch and Matplotlib, which are not"):
+        require("training", ("onnx", "torch", "matplotlib"), "train")
 
 
 def extras() -> dict[str, list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roadseg.core.errors import BackendError, SourceError, UsageError
+from roadseg.core.errors import SourceError, UsageError
 from roadseg.live.assembling import assemble, seen_or_kept
 from roadseg.live.config import EventConfig, LiveConfig, RecordConfig, SourceConfig, WebConfig
 
@@ -125,13 +124,3 @@ def test_the_page_shows_what_nothing_else_would() -> None:
     assert seen_or_kept(kept) is kept
     recorded = assemble(TWO, {"output": Path("out")})
     assert seen_or_kept(recorded) is recorded
-
-
-def test_the_page_is_not_the_only_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "starlette", None)
-    with pytest.raises(BackendError) as caught:
-        seen_or_kept(assemble(TWO))
-    assert str(caught.value) == (
-        "there is no window, and the page needs starlette, which is not installed: "
-        "pip install 'roadseg[web]', or give output=\"FILE.mp4\""
-    )

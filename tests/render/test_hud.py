@@ -8,7 +8,7 @@ import pytest
 
 from roadseg.render import hud as hud_module
 from roadseg.render.hud import Hud, HudLine, HudStats, format_latency, format_value
-from roadseg.render.panel import capital_px
+from roadseg.render.panel import advance, capital_px
 
 STATS = HudStats(fps=37.24, latency_ms=26.93, dropped=0, backend="openvino")
 
@@ -40,7 +40,11 @@ def test_values(value: float, expected: str) -> None:
     ("latency_ms", "expected"),
     [
         (26.93, ("26.9", "ms")),
-        (9999.0, ("9999", "ms")),
+        (999.0, ("999", "ms")),
+        (999.6, ("1.00", "s")),
+        (1923.0, ("1.92", "s")),
+        (9994.0, ("9.99", "s")),
+        (9996.0, ("10.0", "s")),
         (12340.0, ("12.3", "s")),
         (float("nan"), ("--", "ms")),
         (float("inf"), ("--", "ms")),
@@ -50,6 +54,14 @@ def test_latency_changes_its_unit_when_it_grows_long(
     latency_ms: float, expected: tuple[str, str]
 ) -> None:
     assert format_latency(latency_ms) == expected
+
+
+@pytest.mark.parametrize("capital", [8, 11, 20])
+def test_a_latency_leaves_a_gap_behind_the_unit_before_it(capital: int) -> None:
+    room = sum(advance(character, capital) for character in "99.9")
+    for latency_ms in (1, 99.97, 999.4, 999.5, 1923, 9994, 9996, 12340, 99940):
+        value, _unit = format_latency(latency_ms)
+        assert sum(advance(character, capital) for character in value) <= room
 
 
 def test_examples_in_docstrings() -> None:

@@ -11,7 +11,8 @@ import cv2
 import pytest
 
 from roadseg.core.errors import SinkError
-from roadseg.training.curves import Board, draw_curves
+from roadseg.core.labels import CLASS_NAMES
+from roadseg.training.curves import Board, _figure, draw_curves
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
@@ -124,10 +125,27 @@ def black_in_right_half(lines: list[dict[str, Any]], folder: Path) -> int:
 
 
 def test_one_validation_is_a_point(tmp_path: Path) -> None:
-    # An empty plot is not all white: ticks. The point of the mean is some 40 pixels more.
-    one = [line | {"iou": [0.2] * 11} if "iou" in line else line for line in LINES]
-    nothing = [one[0], one[1] | {"miou": None}]
+    # An empty plot is not all white: ticks. The point of the mean is some 40 pixels more; it is in
+    # the middle of three epochs.
+    last = LINES[0] | {"epoch": 3}
+    one = [line | {"iou": [0.2] * 11} if "iou" in line else line for line in [*LINES, last]]
+    nothing = [one[0], one[1] | {"miou": None}, last]
     assert black_in_right_half(one, tmp_path) >= black_in_right_half(nothing, tmp_path) + 20
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 250])
+def test_all_show_the_same_epochs_and_no_halves(count: int) -> None:
+    """A single validation would have a range of its own."""
+    lines = [LINES[0] | {"epoch": epoch} for epoch in range(1, count + 1)]
+    lines[-1] |= {"miou": 0.5, "iou": [0.5] * 11}
+    figure = _figure(lines, CLASS_NAMES)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert 0 < low < 1
+        assert count < high <= count + 7
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks
+        assert all(tick == int(tick) for tick in ticks)
 
 
 def test_before_the_first_validation_the_picture_says_so(tmp_path: Path) -> None:

@@ -54,12 +54,16 @@ PolicyOption = Annotated[
 MaxStalenessOption = Annotated[
     float | None,
     typer.Option(
-        metavar="SECONDS", help="Under latest no frame is shown that is older than this; 0.3."
+        metavar="SECONDS",
+        show_default="0.3",
+        help="With --policy latest no frame is shown that is older than this.",
     ),
 ]
 StallTimeoutOption = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="A camera that is silent for so long is stalled; 2."),
+    typer.Option(
+        metavar="SECONDS", show_default="2", help="A camera that is silent for so long is stalled."
+    ),
 ]
 MaxFpsOption = Annotated[
     float | None,
@@ -72,17 +76,19 @@ SegmentMinutesOption = Annotated[
     float | None,
     typer.Option(
         metavar="MINUTES",
-        help="Record into the folder of --output, a new file every so often; 5 with several "
-        "sources.",
+        show_default="5 with several sources",
+        help="Record into the folder of --output, a new file every so often.",
     ),
 ]
 KeepGbOption = Annotated[
     float | None,
-    typer.Option(metavar="GB", help="Delete the oldest recordings beyond this; else none is."),
+    typer.Option(
+        metavar="GB", show_default="keep all", help="Delete the oldest recordings beyond this."
+    ),
 ]
 RecordRawOption = Annotated[
     bool,
-    typer.Option("--record-raw", help="Record the pictures without colours beside those with."),
+    typer.Option("--record-raw", help="Record the pictures without colours, too."),
 ]
 CameraSizeOption = Annotated[
     str | None,
@@ -91,7 +97,7 @@ CameraSizeOption = Annotated[
     ),
 ]
 CameraFpsOption = Annotated[
-    float | None, typer.Option(metavar="RATE", help="Pictures a second to ask it for.")
+    float | None, typer.Option(metavar="RATE", help="Pictures a second to ask such a camera for.")
 ]
 LogJsonOption = Annotated[
     bool, typer.Option("--log-json", help="Write lines on stderr as JSON, for programs.")

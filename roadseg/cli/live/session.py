@@ -52,7 +52,10 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
             config = replace(config, record=RecordConfig(start=False))
         stats: Path | None = values["stats_json"]
         if window is None and stats is None:
-            config = seen_or_kept(config)
+            seen = seen_or_kept(config)
+            if seen is not config:
+                _page_instead(values["show"])
+            config = seen
         # A camera that is typed and was never there is a mistake; a service waits for its cameras.
         patient = bool(typed.given & {"web", "config"}) or len(config.source) > 1
         with progress_bar() as progress:
@@ -85,6 +88,29 @@ def _window(config: LiveConfig, show: bool | None) -> Window | None:
         return None
     names = ", ".join(each.name for each in config.source)
     return open_window(f"roadseg: {names}", required=show is True)
+
+
+def _page_instead(show: bool | None) -> None:
+    """Say that a page is served where no window can be, and what else can be had.
+
+    Raises:
+        BackendError: what the page needs is not installed.
+    """
+    from roadseg.core.errors import BackendError
+    from roadseg.live.web import check_installed
+    from roadseg.video.display import display_available, without_window
+
+    no_window = f"no window ({without_window() if show is False else display_available()})"
+    try:
+        check_installed("the page that takes its place")
+    except BackendError as exc:
+        fix = f"{exc.fix}, or record with --output FILE.mp4"
+        raise BackendError(f"{no_window}, and {exc.what}", fix=fix) from exc
+    _LOG.info(
+        "%s: a page takes its place; --web 0.0.0.0:8080 shows it to other machines, "
+        "--output FILE.mp4 records",
+        no_window,
+    )
 
 
 def _report(report: LiveReport) -> None:

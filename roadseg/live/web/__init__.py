@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from roadseg.live.web.recordings import Recorder
 
 
-def check_libraries() -> None:
-    """Make sure that what the page needs is there.
+def check_installed(what: str = "the page") -> None:
+    """Make sure that there is all that the page needs.
+
+    Args:
+        what: needs it, for a message.
 
     Raises:
         BackendError: the extra `web` is missing.
     """
-    require("the page", ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
+    require(what, ("starlette", "uvicorn", "websockets", "prometheus_client"), "web")
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def serve(
         BackendError: the extra `web` is missing.
         UsageError: the address or port cannot be had, or the token is too short.
     """
-    check_libraries()
+    check_installed()
     from roadseg.live.web.hub import Hub
 
     hub = Hub(

@@ -31,7 +31,7 @@ def default_name(source: SourceInfo) -> str:
     >>> default_name(open_source("https://u:p@host/drives/Monday%20am.mp4?token=1").info)
     'Monday am'
     """
-    if source.kind == "images" and (source.path is None or source.path.is_dir()):
+    if source.kind == "images" and not _is_one_picture(source):
         return _safe(_folder_of(source).name) or "pictures"
     if source.path is not None:
         return _safe(_stem(source.path.name)) or "video"
@@ -55,7 +55,7 @@ def open_default_sink(source: SourceInfo, folder: Path = Path()) -> Sink:
         from roadseg.media.sinks.mp4 import Mp4Sink
 
         opener, suffix = Mp4Sink, ".mp4"
-    elif source.frame_count == 1 and source.path is not None and not source.path.is_dir():
+    elif source.frame_count == 1 and _is_one_picture(source):
         opener, suffix = PngFileSink, ".png"
     else:
         opener = PngFolderSink
@@ -69,6 +69,13 @@ def open_default_sink(source: SourceInfo, folder: Path = Path()) -> Sink:
         except TargetTakenError:
             continue  # by another run, or just now
     raise AssertionError
+
+
+def _is_one_picture(source: SourceInfo) -> bool:
+    """Whether it was named itself, by path or URL, and not by its folder or a pattern."""
+    if source.path is not None:
+        return not source.path.is_dir()
+    return not source.input_dirs
 
 
 def _folder_of(source: SourceInfo) -> Path:

@@ -59,7 +59,7 @@ def read_image(path: Path) -> Image:
     Raises:
         SourceError: it is missing, damaged, cut off, or no image.
     """
-    return _decode(_read(path), path)
+    return decode_image(_read(path), path)
 
 
 _FIX = "replace or remove it"
@@ -73,7 +73,16 @@ def _read(path: Path) -> bytes:
         raise unreadable(SourceError, path, exc) from exc
 
 
-def _decode(data: bytes, path: Path) -> Image:
+def decode_image(data: bytes, path: Path | str) -> Image:
+    """The picture in the bytes of a file; see `read_image`.
+
+    Args:
+        data: all of the file.
+        path: what it is called, for messages.
+
+    Raises:
+        SourceError: it is damaged, cut off, empty or no image.
+    """
     if is_cut_off(data):
         raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
     try:
@@ -164,7 +173,7 @@ class ImageSource(Closing):
             path = self._paths[position % len(self._paths)]
             try:
                 data = _read(path)
-                image = _decode(data, path)
+                image = decode_image(data, path)
             except SourceError as exc:
                 self._first_failure = self._first_failure or exc
                 failed += 1

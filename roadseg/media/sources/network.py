@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,12 +18,18 @@ from roadseg.core.wording import option
 from roadseg.media.container import open_input, reason, without_url
 from roadseg.media.redaction import password_advice, redact
 from roadseg.media.sources.base import RtspTransport, Source
+from roadseg.media.sources.fetched_image import FetchedImage
 from roadseg.media.sources.file import FileSource
+from roadseg.media.sources.images import is_image
 from roadseg.media.sources.jpeg_stream import JpegParts
 from roadseg.media.sources.stream import StreamSource
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+
+
+# Of one picture.
+_LARGEST_BYTES = 2**28
 
 
 def open_url(
@@ -37,7 +44,8 @@ def open_url(
     """Open a network stream.
 
     An http(s) URL whose container states a duration is a file that lies elsewhere: every frame
-    is read, none is dropped. Everything else is live.
+    is read, none is dropped. One that is called like a picture, and is one, is that picture.
+    Everything else is live.
 
     Args:
         url: with user name and password, where it takes them.
@@ -62,7 +70,11 @@ def open_url(
         return _JpegSource(
             container, http, attempt.name, timeout_s=timeout_s, max_frames=max_frames
         )
-    if container.duration is not None and url.lower().startswith("http"):
+    is_http = url.lower().startswith("http")
+    if is_http and is_image(Path(urlsplit(url).path)) and _holds_a_picture(container):
+        container.close()
+        return FetchedImage(attempt.content(), attempt.name, loop=loop, max_frames=max_frames)
+    if container.duration is not None and is_http:
         reopen = attempt.again if loop else None
         return FileSource(
             container,
@@ -116,6 +128,28 @@ class _Attempt:
         """Open it once more, with a time limit of its own."""
         self._ends_s = time.monotonic() + self._timeout_s
         return self._open()
+
+    def content(self) -> bytes:
+        """All that the other side sends for the URL, which is a picture.
+
+        Raises:
+            SourceError: it breaks off, or is more than any picture takes.
+        """
+        import av
+
+        content = bytearray()
+        try:
+            with self._open(format="data", options={"raw_packet_size": "65536"}) as http:
+                for packet in http.demux():
+                    content += bytes(packet)
+                    if len(content) > _LARGEST_BYTES:
+                        raise SourceError(
+                            f"cannot read {self.name}: it sends more than a picture takes",
+                            fix="check the path in the URL",
+                        )
+        except (av.error.FFmpegError, OSError) as exc:
+            raise self._failure(exc) from without_url(exc, self.name)
+        return bytes(content)
 
     def rtsp(self, transport: RtspTransport) -> InputContainer:
         """Raises `SourceError`, which says over what it was tried."""
@@ -220,6 +254,12 @@ class _Attempt:
         )
         hint = password_advice(self._url)
         return SourceError(f"cannot open {self.name}: {why}{tried}", fix=f"{_advice(exc)}{hint}")
+
+
+def _holds_a_picture(container: InputContainer) -> bool:
+    """Whether FFmpeg reads it as one picture: `png_pipe`, `jpeg_pipe`, or by its name."""
+    name = container.format.name
+    return name == "image2" or name.endswith("_pipe")
 
 
 def _has_size(container: InputContainer) -> bool:

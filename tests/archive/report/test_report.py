@@ -94,6 +94,7 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert re.search(rf"{WHITE} <b>25.0&thinsp;%</b>", text)
     assert "torn.mp4 is not a video that FFmpeg can read" in text
     assert "GPS" not in text
+    assert "Bars show the classes" in text
 
 
 def test_the_page_needs_no_network(archive: Path) -> None:
@@ -254,7 +255,10 @@ def test_batch_writes_it_in_the_end(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = ["batch", str(clip), "--backend", "fake", "--workers", "1", "--output"]
     assert main([*words, str(tmp_path / "out")]) == 0
     assert f"shown by {tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out
-    assert len(data_of(tmp_path / "out" / "report.html")["clips"]) == 1
+    html = tmp_path / "out" / "report.html"
+    assert len(data_of(html)["clips"]) == 1
+    # Nothing is known of classes: only the overlay was written.
+    assert "Bars show" not in html.read_text()
 
 
 def test_the_picture_is_of_the_first_event(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,8 +187,34 @@ def test_mistakes_end_in_one_line_before_any_work(folders, capsys, options, mess
 def test_a_camera_that_was_never_there_is_an_error_when_it_is_all_that_was_typed(folders, capsys):
     assert run("rtsp://me:secret@127.0.0.1:9/x") == 3
     captured = capsys.readouterr()
+    assert captured.err.splitlines()[0] == (
+        "no window (there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set): a page takes "
+        "its place; --web 0.0.0.0:8080 shows it to other machines, --output FILE.mp4 records"
+    )
     assert captured.err.splitlines()[-1].startswith("error: cannot open rtsp://***@127.0.0.1:9/x")
     assert "secret" not in captured.err + captured.out
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"),
+        (("--no-show",), "--no-show"),
+    ],
+)
+def test_a_camera_with_neither_window_nor_page(folders, capsys, monkeypatch, options, why):
+    for package in ("starlette", "uvicorn"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert run("rtsp://127.0.0.1:9/x", *options) == 6
+    assert capsys.readouterr().err == (
+        f"error: no window ({why}), and the page that takes its place needs starlette and uvicorn, "
+        "which are not installed: pip install 'roadseg[web]', or record with --output FILE.mp4\n"
+    )
+
+
+def test_nothing_is_said_of_a_page_that_was_asked_for(folders, capsys):
+    assert run(*TWO, "--web", "0") == 0
+    assert "no window" not in capsys.readouterr().err
 
 
 def test_events_of_each_source_become_clips(folders, capsys):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.support.cli_run import FRAMES, frames_of, run
 
 pytestmark = pytest.mark.usefixtures("no_thread_left", "no_display")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        """Says nothing."""
 
 
 class TestNothingAskedFor:
@@ -55,6 +63,19 @@ class TestNothingAskedFor:
             "images-roadseg-2",
             "images-roadseg-3",
         ]
+
+    def test_a_picture_at_a_url(self, images, tmp_path, monkeypatch):
+        handler = partial(_Quiet, directory=str(images))
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            monkeypatch.chdir(tmp_path)
+            try:
+                assert run(f"http://127.0.0.1:{server.server_address[1]}/0.png") == 0
+            finally:
+                server.shutdown()
+                thread.join()
+        assert sorted(os.listdir(tmp_path)) == ["0-roadseg.png", "images"]
 
     @pytest.mark.parametrize("option", ["--save-masks", "--stats-json"])
     def test_other_results_are_enough(self, images, tmp_path, monkeypatch, option):

@@ -20,7 +20,9 @@ import pytest
 
 from roadseg.core.errors import SourceError, UsageError
 from roadseg.core.types import Frame
+from roadseg.media.sinks.default_output import default_name
 from roadseg.media.sources import camera as camera_source
+from roadseg.media.sources import network
 from roadseg.media.sources.base import Source
 from roadseg.media.sources.opening import open_source
 
@@ -253,6 +255,69 @@ def test_http_file_of_known_length_is_read_whole(serve: Serve, make_clip: MakeCl
     assert (info.kind, info.path, info.has_audio, info.frame_count) == ("file", None, True, 12)
     assert len(frames) == 12
     assert source.frames_lost == 0
+
+
+def picture(suffix: str) -> tuple[bytes, np.ndarray]:
+    """A file's bytes, and the pixels that come out of them."""
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    good, data = cv2.imencode(suffix, pixels)
+    assert good
+    return data.tobytes(), cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "A.JPG?size=full", "a.webp", "a.bmp"])
+def test_a_picture_at_a_url_is_a_picture(serve: Serve, name: str) -> None:
+    data, pixels = picture(Path(name.partition("?")[0]).suffix.lower())
+    port = serve(http(data, "application/octet-stream", length=len(data)), hang=False)
+
+    with open_source(f"http://u:{_SECRET}@127.0.0.1:{port}/x/{name}", timeout_s=5) as source:
+        info = source.info
+        frames = list(iter(source.read, None))
+
+    assert (info.kind, info.frame_count, info.size_hw) == ("images", 1, (24, 32))
+    assert (info.path, info.input_dirs) == (None, ())
+    assert _SECRET not in info.name
+    assert default_name(info).lower() == "a"
+    (frame,) = frames
+    np.testing.assert_array_equal(frame.image_bgr, pixels)
+
+
+def test_a_picture_at_a_url_again_and_again(serve: Serve) -> None:
+    data, pixels = picture(".png")
+    port = serve(http(data, "image/png", length=len(data)), hang=False)
+    url = f"http://127.0.0.1:{port}/a.png"
+    with open_source(url, timeout_s=5, loop=True, max_frames=3) as source:
+        frames = list(iter(source.read, None))
+    assert source.read() is None
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.04, 0.08])
+    np.testing.assert_array_equal(frames[2].image_bgr, pixels)
+    with open_source(url, timeout_s=5, loop=True) as source:
+        assert source.info.frame_count is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_half_a_picture_at_a_url_is_none(serve: Serve, suffix: str) -> None:
+    data = picture(suffix)[0]
+    data = data[: len(data) // 2]
+    port = serve(http(data, "application/octet-stream", length=len(data)), hang=False)
+    url = f"http://127.0.0.1:{port}/a{suffix}"
+    assert refused(url, timeout_s=5) == f"cannot read {url}: it was cut off: copy it again"
+
+
+def test_what_is_too_large_for_a_picture(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = picture(".png")[0]
+    port = serve(http(data, "image/png", length=len(data)), hang=False)
+    monkeypatch.setattr(network, "_LARGEST_BYTES", len(data) - 1)
+    url = f"http://127.0.0.1:{port}/a.png"
+    assert refused(url, timeout_s=5).startswith(f"cannot read {url}: it sends more than a picture")
+
+
+def test_jpegs_without_end_are_live_whatever_the_url_is_called(serve: Serve) -> None:
+    port = serve(mjpeg_stream(6), hang=True)
+    with open_source(f"http://127.0.0.1:{port}/cam.jpg", timeout_s=5) as source:
+        assert source.info.kind == "live"
+        assert source.read() is not None
 
 
 class FakeCapture:

@@ -202,3 +202,21 @@ def test_clicks_play_the_video_from_there(
     assert page.evaluate("video.currentTime") == pytest.approx(0.4, abs=0.05)
     assert faults == []
     page.close()
+
+
+@pytest.mark.parametrize("video", [True, False])
+def test_charts_shrink_with_the_window(chromium: Any, drive: Path, video: bool) -> None:
+    """A phone is turned: no chart stays as wide as it was."""
+    html = drive.with_suffix(".html")
+    if not video:
+        drive.with_suffix(".mp4").unlink()
+    write_timeline_page(drive, html)
+    page = chromium.new_page(viewport={"width": 844, "height": 390})
+    page.goto(html.as_uri())
+    page.wait_for_selector(".chart .u-over")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.scrollWidth === 390")
+    widths = page.eval_on_selector_all(".chart canvas", "all => all.map((c) => c.offsetWidth)")
+    assert len(widths) >= 2
+    assert all(300 < width <= 390 for width in widths)
+    page.close()
