@@ -138,7 +138,7 @@ def test_the_command(drive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drive.write_text(drive.read_text()[:-5])
     assert main(["timeline", str(drive), "--html", str(html)]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "warning: 1 row of dri ve#1.csv cannot be read and are left out\n"
+    assert captured.err == "warning: 1 row of dri ve#1.csv cannot be read and is left out\n"
     assert f"{html}: {ROWS - 1} rows, 1 event, plays" in captured.out
 
 
