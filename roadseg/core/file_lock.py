@@ -47,10 +47,12 @@ class FileLock:
         try:
             self._lock.acquire(blocking=False)
         except filelock.Timeout:
-            # To filelock a file that cannot be made and one that another holds are the same.
-            if not self.path.exists():
-                self.path.touch()
-            return False
+            if self.path.exists():
+                return False
+            # Either nobody can make the file, which to filelock is the same as one that another
+            # holds, or who held it has let go meanwhile, and what is made here is ours to remove.
+            self.path.touch()
+            return self.take()
         except OSError as exc:
             if exc.errno in _NO_LOCKS:  # then it is nobody's
                 with contextlib.suppress(OSError):

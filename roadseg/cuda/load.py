@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from roadseg.core.errors import BackendError
-from roadseg.core.installing import LIBCUDA, gpu_extra, install
+from roadseg.core.installing import LIBCUDA, driver_cuda, gpu_extra, install
 from roadseg.core.shadowing import shadowing_path
 from roadseg.cuda.api import Cuda
 from roadseg.cuda.failure import no_driver
@@ -46,7 +46,7 @@ def load_cuda(index: int = 0) -> Cuda:
     if pycuda_problem is not None and "libcuda" in str(pycuda_problem):
         raise no_driver() from pycuda_problem
     # Without a driver no package helps.
-    if not _has_driver():
+    if driver_cuda() is None:
         raise no_driver()
     problem = bindings_problem or pycuda_problem
     if problem is not None:
@@ -65,14 +65,6 @@ def _import(module: str) -> tuple[Any, ImportError | None]:
         return None, None if missing else exc
     except ImportError as exc:
         return None, exc
-
-
-def _has_driver() -> bool:
-    try:
-        ctypes.CDLL(LIBCUDA)
-    except OSError:
-        return False
-    return True
 
 
 def _version(distribution: str) -> str:

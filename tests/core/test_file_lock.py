@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
+import filelock
 import pytest
 
 from roadseg.core.errors import SinkError
@@ -30,6 +32,26 @@ def test_one_has_it_and_another_does_not(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_made_is_nobodys() -> None:
     with pytest.raises(FileNotFoundError):
         FileLock(Path("/proc/roadseg.lock")).take()
+
+
+def test_one_that_is_let_go_while_another_asks_is_taken_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert first.take()
+    acquire = filelock.FileLock.acquire
+
+    def late(lock: filelock.FileLock, **options: Any) -> Any:
+        try:
+            return acquire(lock, **options)
+        except filelock.Timeout:
+            first.release()  # and its file is gone
+            raise
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", late)
+    assert second.take()
+    second.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_was_left_is_used_again(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ class Libraries:
         self.found: dict[str, Any] = {}
         monkeypatch.setattr(load.importlib, "import_module", self)
         monkeypatch.setattr(load, "shadowing_path", lambda package: None)
-        monkeypatch.setattr(load, "_has_driver", lambda: True)
+        monkeypatch.setattr(load, "driver_cuda", lambda: (13, 0))
 
     def __call__(self, name: str) -> Any:
         thing = self.found.get(name)
@@ -373,7 +373,7 @@ def test_without_a_driver_no_package_is_asked_for(
     bindings: Any, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     libraries.found["cuda.bindings.driver"] = bindings
-    monkeypatch.setattr(load, "_has_driver", lambda: False)
+    monkeypatch.setattr(load, "driver_cuda", lambda: None)
     with pytest.raises(BackendError) as error:
         load_cuda()
     assert str(error.value) == str(failure.no_driver())
