@@ -119,16 +119,17 @@ def _ladder_table(result: LadderReport, *, encode: bool) -> Table:
     table.add_column("network alone", justify="right")
     table.add_column("end to end" if encode else "without output", justify="right")
     table.add_column("")
+
+    def add(report: BenchReport, miou: str, remark: str = "") -> None:
+        height, width = report.run.size_hw
+        size, alone = f"{height}x{width}", f"{report.model_ms:.1f} ms"
+        table.add_row(report.run.model, size, miou, alone, f"{report.run.fps:.1f} FPS", remark)
+
     for each in result.rungs:
-        height, width = each.report.run.size_hw
-        table.add_row(
-            each.rung.model,
-            f"{height}x{width}",
-            f"{each.rung.miou:.3f}",
-            f"{each.report.model_ms:.1f} ms",
-            f"{each.report.run.fps:.1f} FPS",
-            "auto" if each.chosen else "",
-        )
+        add(each.report, f"{each.rung.miou:.3f}")
+    often = "" if result.auto.run.reuse == 1 else ", every second frame"
+    table.add_section()
+    add(result.auto, "", f"auto{often}")
     return table
 
 

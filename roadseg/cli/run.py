@@ -130,13 +130,14 @@ def run(
     ] = None,
     rtsp_transport: RtspTransportOption = "auto",
     reuse: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             help="For files: the network sees every Nth frame, up to 4, and the others get their "
-            "labels from those around them.",
+            "labels from those around them. By default all of them, or every second one where "
+            "--model auto finds that better.",
         ),
-    ] = 1,
+    ] = None,
     stats_json: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write frame counts, FPS, latency and stage times here."),

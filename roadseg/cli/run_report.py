@@ -95,9 +95,10 @@ def summary(stats: RunStats) -> str:
     height, width = stats.size_hw
     count = f"{stats.frames_out} frame{'' if stats.frames_out == 1 else 's'}"
     lost = f", {stats.frames_lost} lost" if stats.frames_lost else ""
+    seen = f", one frame in {stats.reuse}" if stats.reuse > 1 else ""
     return (
         f"{count} at {stats.fps:.1f} FPS ({stats.model} on {stats.backend}, input "
-        f"{height}x{width}), latency {stats.latency_ms.p50:.0f} ms median, "
+        f"{height}x{width}{seen}), latency {stats.latency_ms.p50:.0f} ms median, "
         f"{stats.latency_ms.p95:.0f} ms p95, {stats.dropped} dropped{lost}"
     )
 

@@ -176,9 +176,9 @@ class Segmenter(Closing):
         rate: Fraction | float | None,
         *,
         waits: bool = False,
-        every: int = 1,
+        every: int | None = 1,
         planar: bool = False,
-    ) -> None:
+    ) -> int:
         """Choose how the network runs for a source; where `model` is `auto`, which one, too.
 
         Without it the network is chosen at the first frame, for a source that does not say its
@@ -189,9 +189,13 @@ class Segmenter(Closing):
             rate: frames a second; None: not known; 0: they need not be kept up with.
             waits: the source waits for its frames to be taken, as a file does. Frames a second
                 count then: `depth` of them may be in flight, see `submit`.
-            every: the network is to see every so many frames.
+            every: the network is to see every so many frames; None: all, or every second one where
+                `model` is `auto` and that is the better choice.
             planar: pictures stay as `Planes` from the decoder to the encoder, which takes less time
                 beside the network.
+
+        Returns:
+            The network is to see every so many frames.
 
         Raises:
             RuntimeError: another thread uses this instance right now.
@@ -202,6 +206,9 @@ class Segmenter(Closing):
             self.choice = choose_for(
                 choice, source_hw, rate, every=every, planar=planar, scores=self._wants_scores
             )
+            if every is None:
+                every = 1 if self.choice.pick is None else self.choice.pick.pace.every
+            return every
 
     def step_down(self) -> str | None:
         """Go on with the next faster network or input, where `model` is `auto`.

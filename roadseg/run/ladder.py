@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from roadseg.core.errors import UsageError
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
-from roadseg.loading.auto import choose_for, ladder
+from roadseg.loading.auto import ladder
 from roadseg.loading.choice import AUTO, choose
 from roadseg.loading.ladder.rungs import Rung
 from roadseg.media.sources.opening import open_source
@@ -27,7 +27,7 @@ class MeasuredRung:
     Attributes:
         rung: network, area of its input and mIoU.
         report: what was measured.
-        chosen: `auto` takes this one for the source.
+        chosen: `auto` takes this one for the source, for every frame or every second one.
     """
 
     rung: Rung
@@ -45,11 +45,13 @@ class LadderReport:
 
     Attributes:
         rungs: the most accurate first.
+        auto: what was measured with the one that `auto` takes, as it takes it.
         source_hw: size of the source's frames.
         rate: its frames a second; None: it does not say.
     """
 
     rungs: tuple[MeasuredRung, ...]
+    auto: BenchReport
     source_hw: SizeHW
     rate: Fraction | None
 
@@ -59,13 +61,14 @@ class LadderReport:
             "source_hw": list(self.source_hw),
             "rate": None if self.rate is None else float(self.rate),
             "rungs": [rung.to_json() for rung in self.rungs],
+            "auto": self.auto.to_json(),
         }
 
 
 def bench_ladder(
     options: RunOptions, *, encode: bool = True, progress: ShowProgress | None = None
 ) -> LadderReport:
-    """Run the pipeline with each rung in turn; see `bench`.
+    """Run the pipeline with each rung in turn, and with the choice of `auto`; see `bench`.
 
     Args:
         options: as for `bench`, without `size_hw`: it and `model` are those of the rungs.
@@ -95,11 +98,12 @@ def bench_ladder(
             f"there is no ladder for the {choice.backend} backend",
             fix=f"use {option('--backend', 'openvino')}, or leave {option('--all', True)} out",
         )
-    chosen = choose_for(choice, frame_hw, rate)
+    auto = bench(replace(options, model=AUTO), encode=encode, progress=progress)
     measured = []
     for rung in rungs:
-        named = replace(options, model=rung.model, size_hw=rung.network_hw(frame_hw))
+        network_hw = rung.network_hw(frame_hw)
+        named = replace(options, model=rung.model, size_hw=network_hw)
         report = bench(named, encode=encode, progress=progress)
-        takes = (rung.model, rung.pixels) == (chosen.model, chosen.pixels)
+        takes = (rung.model, network_hw) == (auto.run.model, auto.run.size_hw)
         measured.append(MeasuredRung(rung, report, takes))
-    return LadderReport(tuple(measured), frame_hw, rate)
+    return LadderReport(tuple(measured), auto, frame_hw, rate)

@@ -35,10 +35,14 @@ class AdaptiveSegmenter(Protocol):
         rate: Fraction | float | None,
         *,
         waits: bool,
-        every: int,
+        every: int | None,
         planar: bool,
-    ) -> None:
-        """Choose how the network runs for a source, and which, where that is not chosen yet."""
+    ) -> int:
+        """Choose how the network runs for a source, and which, where that is not chosen yet.
+
+        Returns:
+            It is to see every so many frames: `every`, or its own choice for None.
+        """
         ...
 
     def step_down(self) -> str | None:

@@ -122,12 +122,12 @@ class VideoLoop:
         self.window = window
         self.on_progress = on_progress
         self.meters = meters or Meters()
-        self.every = every
         self.plays_s = 0.0
         self._ages = ages
         rate = source.info.rate
         self._step_s = 1 / float(rate) if rate else 0.0
         live = source.info.kind == "live"
+        self.every = 1 if live else every
         depth = 1 if live else _depth(source.info)
         self._captured: Channel[Frame] = Channel(depth, newest_wins=live)
         self._segmented: Channel[Read] = Channel(depth)
@@ -221,6 +221,7 @@ class VideoLoop:
             frames_lost=self.source.frames_lost,
             warnings=(*self.source.warnings, *self.outputs.warnings),
             first_frame_s=None if first_frame_s is None else round(first_frame_s, 3),
+            reuse=self.every,
             names=self._names(),
             road=None if self.reader is None else self.reader.to_json(),
             auto=how_chosen(self.segmenter),
@@ -244,7 +245,7 @@ class VideoLoop:
 
     def _segment(self, frames: Channel[Frame]) -> Iterator[Read]:
         live = self.source.info.kind == "live"
-        if self.every > 1 and not live:
+        if self.every > 1:
             pairs = reuse_labels(
                 self.segmenter,
                 frames,

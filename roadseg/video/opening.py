@@ -17,7 +17,7 @@ from roadseg.media.redaction import redact
 from roadseg.media.sinks.default_output import open_default_sink
 from roadseg.media.sinks.sink import open_mask_sink, open_sink
 from roadseg.media.sources import places
-from roadseg.media.sources.base import RtspTransport, Source
+from roadseg.media.sources.base import RtspTransport, Source, SourceKind
 from roadseg.media.sources.joined import JoinedSource
 from roadseg.media.sources.opening import open_source
 from roadseg.render import Renderer
@@ -57,7 +57,8 @@ class VideoOptions:
         loop: start a file again at its end.
         fps, rtsp_transport, stream: see `roadseg.media.sources.opening.open_source`.
         reuse: the network sees every so many frames of a file, from 1, all, to `MOST_REUSE`; the
-            others get their labels from those around them; see `roadseg.video.reuse`.
+            others get their labels from those around them; see `roadseg.video.reuse`. None: all,
+            or, where the network is to be chosen, as the choice says.
         reading: what is read from each frame.
         coding_threads: threads that decode, and that encode, each; None: as many as make one run
             fast. With one, a video is the same bytes each time.
@@ -80,7 +81,7 @@ class VideoOptions:
     fps: Fraction | None = None
     rtsp_transport: RtspTransport = "auto"
     stream: int | None = None
-    reuse: int = 1
+    reuse: int | None = None
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     coding_threads: int | None = None
     ages: bool = True
@@ -102,6 +103,8 @@ def check_look(options: VideoOptions) -> None:
     """
     _renderer(options, CAMVID)
     options.reading.check()
+    if options.reuse is None:
+        return
     if not 1 <= options.reuse <= MOST_REUSE:
         raise UsageError(
             f"{option('--reuse', options.reuse)} is not from 1 to {MOST_REUSE}",
@@ -147,7 +150,10 @@ def open_video(
             _refuse_endless(options, _live_name(options.source))
         planar = _can_do_without_bgr(options, window)
         source = stack.enter_context(_open_source(options, planar=planar))
-        if options.reuse > 1 and source.info.kind != "file":
+        every = options.reuse
+        if every is None and _needs_all_frames(options, source.info.kind):
+            every = 1
+        if every is not None and every > 1 and source.info.kind != "file":
             raise UsageError(
                 f"{option('--reuse')} is for video files; {source.info.name} is none",
                 fix="leave it out",
@@ -201,8 +207,8 @@ def open_video(
             if isinstance(segmenter, AdaptiveSegmenter):
                 rate = 0 if source.info.kind == "images" else source.info.rate
                 waits = source.info.kind != "live" and source.info.frame_count != 1
-                segmenter.fit(
-                    source.info.size_hw, rate, waits=waits, every=options.reuse, planar=planar
+                every = segmenter.fit(
+                    source.info.size_hw, rate, waits=waits, every=every, planar=planar
                 )
             segmenter.prepare(source.info.size_hw)
         shown = sink is not None or window is not None or clips is not None
@@ -218,7 +224,7 @@ def open_video(
             clips=clips,
             window=window,
             meters=meters,
-            every=options.reuse,
+            every=every or 1,
             ages=options.ages,
         )
 
@@ -242,6 +248,11 @@ def _open_source(options: VideoOptions, *, planar: bool) -> Source:
         planar=planar,
         threads=options.coding_threads,
     )
+
+
+def _needs_all_frames(options: VideoOptions, kind: SourceKind) -> bool:
+    """Whether the network has to see every frame, whatever else would be the better choice."""
+    return kind != "file" or bool(options.reading.blur) or options.all_reading.wants_doubt
 
 
 def _can_do_without_bgr(options: VideoOptions, window: Window | None) -> bool:

@@ -67,6 +67,7 @@ class RunStats:
         warnings: one line each, for people.
         first_frame_s: from the beginning of the command, once its options were taken apart, to the
             first frame delivered.
+        reuse: the network saw every so many frames, and labels were carried to the others.
         names: for picture files, which result is whose; empty where results are numbered or none
             were written.
         road: means of the read-outs; None, and not written, for a run without. docs/road.md has
@@ -88,6 +89,7 @@ class RunStats:
     frames_lost: int
     warnings: tuple[str, ...]
     first_frame_s: float | None
+    reuse: int = 1
     names: tuple[PictureName, ...] = ()
     road: dict[str, object] | None = None
     auto: dict[str, object] | None = None

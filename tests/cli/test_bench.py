@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from roadseg.cli import main
+from roadseg.loading import segmenter
 from roadseg.loading.ladder.rungs import Rung
 from roadseg.run import ladder as module
 
@@ -88,11 +89,13 @@ def test_a_report_that_cannot_be_written(image, tmp_path, capsys):
 @pytest.fixture
 def two_rungs(monkeypatch):
     """The fake backend has no ladder: this one has two rungs, and `auto` takes the second."""
-    rungs = (Rung("segnet-lite", 64 * 96, 0.7), Rung("segnet-lite", 32 * 32, 0.6))
+    rungs = (Rung("fake", 64 * 96, 0.7), Rung("fake", 32 * 32, 0.6))
     monkeypatch.setattr(module, "ladder", lambda choice, source_hw: rungs)
-    monkeypatch.setattr(
-        module, "choose_for", lambda choice, source_hw, rate: replace(choice, pixels=32 * 32)
-    )
+
+    def choose_for(choice, source_hw, rate, **_):
+        return replace(choice, pixels=32 * 32, auto=False)
+
+    monkeypatch.setattr(segmenter, "choose_for", choose_for)
 
 
 def test_the_ladder_has_accuracy_beside_speed(image, tmp_path, capsys, two_rungs):
@@ -109,12 +112,13 @@ def test_the_ladder_has_accuracy_beside_speed(image, tmp_path, capsys, two_rungs
     assert captured.err == ""
     lines = captured.out.splitlines()
     first = next(line for line in lines if "64x96" in line)
-    second = next(line for line in lines if "32x32" in line)
+    second, auto = (line for line in lines if "32x32" in line)
     assert "0.700" in first
     assert "FPS" in first
-    assert "auto" not in first
     assert "0.600" in second
-    assert "auto" in second
+    assert "auto" not in first + second
+    assert "auto " in auto
+    assert (document["auto"]["size_hw"], document["auto"]["reuse"]) == ([32, 32], 1)
 
 
 def test_the_ladder_has_sizes_of_its_own(image, capsys):

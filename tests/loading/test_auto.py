@@ -81,6 +81,49 @@ def test_the_rung_that_keeps_up_and_one_line_why(
     ]
 
 
+def test_every_second_frame_where_that_is_left_open_and_better(
+    networks: Callable[[float], Networks], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "roadseg")
+    networks(0.25)
+    seeing_all = choose_for(choose(AUTO), (540, 960), 25)
+    caplog.clear()
+    with naming_options():
+        chosen = choose_for(choose(AUTO), (540, 960), 25, every=None)
+    assert seeing_all.pick is not None
+    assert chosen.pick is not None
+    assert chosen.pick.pace.every == 2
+    assert chosen.pick.rung.miou > seeing_all.pick.rung.miou
+    (line,) = caplog.messages
+    height, width = chosen.network_hw((540, 960))
+    assert line.startswith(f"{chosen.model} at {height}x{width} on every second frame: the most")
+    assert line.endswith("--size HxW takes another, --reuse 1 shows it all frames")
+
+
+@pytest.mark.parametrize(
+    ("us_per_pixel", "rate", "every"),
+    [
+        (0.25, 10, None),  # too far from frame to frame
+        (0.25, None, None),
+        (0.01, 25, None),  # the network takes no longer than carrying labels does
+        (0.25, 25, 1),
+    ],
+)
+def test_all_frames_where_that_is_better_or_asked_for(
+    networks: Callable[[float], Networks],
+    us_per_pixel: float,
+    rate: float | None,
+    every: int | None,
+) -> None:
+    networks(us_per_pixel)
+    chosen = choose_for(choose(AUTO), (540, 960), rate, every=every)
+    plainly = choose_for(choose(AUTO), (540, 960), rate)
+    assert chosen.pick is not None
+    assert plainly.pick is not None
+    assert chosen.pick.pace.every == 1
+    assert chosen.pick.rung == plainly.pick.rung
+
+
 def test_a_slower_machine_and_a_faster_source_get_less(
     networks: Callable[[float], Networks],
 ) -> None:
@@ -168,7 +211,10 @@ def test_on_a_gpu_networks_are_rungs(
     monkeypatch.setattr(auto, "gpu_rungs", lambda entries: rungs)
     device = SimpleNamespace(device=SimpleNamespace(name="H100"))
     monkeypatch.setattr("roadseg.backends.gpu.shared_cuda", lambda: device)
-    assert choose_for(choose(AUTO, "torch"), (360, 480), 30).model == "segnet-basic"
+    chosen = choose_for(choose(AUTO, "torch"), (360, 480), 30, every=None)
+    assert chosen.model == "segnet-basic"
+    assert chosen.pick is not None
+    assert chosen.pick.pace.every == 1, "it is quicker than labels are carried"
     assert made.opened == [("segnet-basic", (352, 480))]
     # A GPU as slow as that one.
     made.us_per_pixel = 1.0
@@ -268,7 +314,9 @@ def test_sources_that_wait_run_and_are_timed_with_several_frames_in_flight(
 
 def test_a_segmenter_of_a_named_model_has_nothing_to_choose() -> None:
     with roadseg.Segmenter(backend="fake") as segmenter:
-        segmenter.fit((360, 480), 1000)
+        assert segmenter.fit((360, 480), 1000) == 1
+        assert segmenter.fit((360, 480), 1000, every=None) == 1
+        assert segmenter.fit((360, 480), 1000, every=3) == 3
         assert segmenter.step_down() is None
         assert segmenter.how_chosen() is None
         segmenter(np.zeros((360, 480, 3), np.uint8))

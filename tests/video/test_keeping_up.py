@@ -17,7 +17,8 @@ class Stairs:
         self.below = below
         self.asked = 0
 
-    def fit(self, source_hw: object, rate: object, **how: object) -> None: ...
+    def fit(self, source_hw: object, rate: object, **how: object) -> int:
+        return 1
 
     def step_down(self) -> str | None:
         self.asked += 1

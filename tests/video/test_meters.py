@@ -194,6 +194,7 @@ def test_run_stats_as_json():
         "frames_lost": 0,
         "warnings": ["careful"],
         "first_frame_s": 0.5,
+        "reuse": 1,
         "names": [{"source": "a/Cam1.jpg", "picture": "Cam1.png"}],
     }
 

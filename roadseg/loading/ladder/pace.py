@@ -79,8 +79,15 @@ class Pace:
         if self.per_second == 0:
             return math.inf
         a_frame_ms = 1e3 / self.per_second / MARGIN
-        beside_ms = self.beside_ms / max(min(self.cores, _STAGES), 1)
-        return self.every * (a_frame_ms - beside_ms)
+        return self.every * (a_frame_ms - self._beside_by_the_clock_ms)
+
+    def frame_ms(self, network_ms: float) -> float:
+        """What a frame of the whole run takes, where the network takes `network_ms`."""
+        return network_ms / self.every + self._beside_by_the_clock_ms
+
+    @property
+    def _beside_by_the_clock_ms(self) -> float:
+        return self.beside_ms / max(min(self.cores, _STAGES), 1)
 
     def __str__(self) -> str:
         text = f"{self.per_second:.4g} frames a second"

@@ -54,18 +54,45 @@ def test_one_line_says_what_is_taken_and_the_statistics_name_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = timed(2.0)
-    stats = run(clip, tmp_path)
+    stats = run(clip, tmp_path, "--reuse", "1")
     how = stats["auto"]
     assert (how["rate"], how["rate_assumed"]) == (25.0, False)
     assert how["size_hw"] == stats["size_hw"]
     assert how["network_ms"] <= asked[0] == pytest.approx(how["allowed_ms"], abs=0.01)
     height, width = stats["size_hw"]
     assert height * width < 352 * 480
+    assert stats["reuse"] == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         f"{how['model']} at {height}x{width}: the most accurate that keeps up with"
     )
-    assert line.endswith(f"; --model {how['model']} --size HxW takes another")
+    assert f"; --model {how['model']} --size HxW takes another" in line
+
+
+def test_a_file_is_seen_every_second_frame_where_that_is_better(
+    clip: Path,
+    tmp_path: Path,
+    timed: Callable[[float], list[float]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    timed(1.0)
+    stats = run(clip, tmp_path)
+    assert (stats["reuse"], stats["frames_out"]) == (2, 3)
+    captured = capsys.readouterr()
+    assert " on every second frame: the most accurate that keeps up" in captured.err
+    assert ", one frame in 2), latency" in captured.out
+    all_frames = run(clip, tmp_path, "--reuse", "1")
+    assert all_frames["reuse"] == 1
+    assert all_frames["auto"]["miou"] < stats["auto"]["miou"]
+    assert "second frame" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [("--blur", "car"), ("--doubt",), ("--view", "doubt")])
+def test_what_needs_every_frame_gets_it(
+    clip: Path, tmp_path: Path, timed: Callable[[float], list[float]], options: tuple[str, ...]
+) -> None:
+    timed(1.0)
+    assert run(clip, tmp_path, *options)["reuse"] == 1
 
 
 def test_where_nothing_keeps_up_the_fastest_is_taken(
@@ -107,6 +134,6 @@ def test_a_picture_gets_the_most_accurate(
     picture = tmp_path / "street.png"
     cv2.imwrite(str(picture), np.full((36, 48, 3), 90, np.uint8))
     stats = run(picture, tmp_path)
-    assert stats["size_hw"] == [352, 480]
+    assert (stats["size_hw"], stats["reuse"]) == ([352, 480], 1)
     assert asked == []
     assert "since pictures need not be kept up with" in capsys.readouterr().err

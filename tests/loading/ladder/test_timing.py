@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadseg.backends.fake import FakePipelinedBackend
+from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
 from roadseg.core.errors import BackendError
 from roadseg.core.size import SizeHW
 from roadseg.loading.ladder.load import Span, waited_s
@@ -64,6 +64,25 @@ class InFlight(FakePipelinedBackend):
 
     def close(self) -> None:
         self._machine.open_now.clear()
+
+
+def test_what_has_said_how_fast_the_others_are_is_closed_before_they_are_opened(
+    lite: Rungs, machine: Make
+) -> None:
+    fake = machine(1.0)
+    most = 0
+
+    def open_rung(rung: Rung) -> FakeBackend:
+        nonlocal most
+        backend = fake.open(rung)
+        most = max(most, len(fake.open_now))
+        return backend
+
+    # 352x480 takes 42 ms, and 416x576 with 60 might keep up, too.
+    time_rungs(lite, 50.0, {}, open_rung, clocks=fake.clocks)
+    assert fake.opened == [lite[2], lite[1], lite[0]]
+    assert most == 2, "two that decide; each holds some 50 MB"
+    assert fake.open_now == []
 
 
 @pytest.mark.parametrize(
