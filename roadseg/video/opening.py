@@ -188,10 +188,6 @@ def open_video(
                 another = f"({option('--output')} chooses another place)"
                 raise SinkError(exc.what, fix=f"{exc.fix} {another}") from exc
             stack.callback(sink.close, ok=False)
-            _log.info(
-                f"no window ({_why_no_window(options)}): writing {sink.path}; "
-                f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
-            )
         if options.save_masks is not None:
             mask_sink = open_mask_sink(
                 options.save_masks,
@@ -211,6 +207,12 @@ def open_video(
                     source.info.size_hw, rate, waits=waits, every=every, planar=planar
                 )
             segmenter.prepare(source.info.size_hw)
+        if chooses and sink is not None:
+            # Only now: a network that cannot be opened writes nothing.
+            _log.info(
+                f"no window ({_why_no_window(options)}): writing {sink.path}; "
+                f"choose with {option('--output')}, {option('--save-masks')} or {_measured()}"
+            )
         shown = sink is not None or window is not None or clips is not None
         needs_pictures = shown or options.measure
         yield VideoLoop(
