@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from roadseg.core.backend import SIDE_MULTIPLE
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.models.abilities import has_auxiliary_head
 from roadseg.training.losses import SegmentationLoss, distillation_loss
@@ -70,7 +71,7 @@ class Objective:
             total = total + weight * self._loss(auxiliary, small[:, 0].long())
         if self._teacher is not None:
             with torch.no_grad(), self.autocast():
-                opinion = self._teacher(images)
+                opinion = _opinion(self._teacher, images, self._recipe.teacher_scale)
             distance = distillation_loss(scores, opinion, labels, self._recipe.temperature)
             total = total + self._recipe.teacher_weight * distance
         return total
@@ -78,6 +79,23 @@ class Objective:
     def autocast(self) -> torch.autocast:
         """bfloat16 arithmetic where the device has units for it."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half_precision)
+
+
+def _opinion(teacher: nn.Module, images: Tensor, scale: float) -> Tensor:
+    """(N, C, h, w) scores of a teacher that sees (N, 3, h, w) images enlarged."""
+    height, width = images.shape[-2:]
+    size = [max(round(side * scale / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in (height, width)]
+    if scale == 1:
+        scores: Tensor = teacher(images)
+        return scores
+    larger = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(
+        teacher(larger).float(),
+        size=(height, width),
+        mode="bilinear",
+        align_corners=False,
+        antialias=True,
+    )
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:

@@ -118,6 +118,8 @@ class Recipe:
             other networks.
         dropout: probability behind SegNet's three deepest groups; other networks have their own.
         teacher_weight: of the distillation loss, where there is a teacher.
+        teacher_scale: the teacher sees each batch enlarged so many times in height and width; its
+            scores are shrunk again.
         temperature: of the distillation loss.
         statistics_batches: recompute batch-norm statistics over so many batches of whole frames
             before validating, as the paper does; 0 keeps the running ones.
@@ -155,6 +157,7 @@ class Recipe:
     hard_share: HardShare = 1.0
     dropout: Below1 = 0.0
     teacher_weight: From0 = 1.0
+    teacher_scale: Positive = 1.0
     temperature: Positive = 2.0
     statistics_batches: CountFrom0 = 0
     class_bias: bool = False

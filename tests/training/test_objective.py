@@ -45,6 +45,44 @@ def test_the_losses_are_added_up() -> None:
     torch.testing.assert_close(without, loss(scores, labels), atol=1e-4, rtol=1e-4)
 
 
+class ByPosition(torch.nn.Module):
+    """Scores of class 0 rise from left to right over the width, those of class 1 from the top."""
+
+    def __init__(self, *, mirrored: bool = False) -> None:
+        super().__init__()
+        self.mirrored = mirrored
+        self.seen: list[torch.Size] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.shape)
+        count, _, height, width = images.shape
+        scores = torch.zeros(count, 11, height, width)
+        scores[:, 0] = (40 * (torch.arange(width) + 0.5) / width)[None, None]
+        scores[:, 1] = (40 * (torch.arange(height) + 0.5) / height)[None, :, None]
+        return scores.flip(-1) if self.mirrored else scores
+
+
+@pytest.mark.parametrize(
+    ("scale", "seen_hw"), [(1.0, (64, 96)), (1.4, (96, 128)), (2.0, (128, 192)), (0.1, (32, 32))]
+)
+def test_a_teacher_that_sees_more_pixels_has_its_scores_in_the_same_places(
+    scale: float, seen_hw: tuple[int, int]
+) -> None:
+    teacher = ByPosition()
+    images = torch.zeros(2, 3, 64, 96)
+    labels = torch.zeros(2, 64, 96, dtype=torch.int64)
+    recipe = dataclasses.replace(GPU_RECIPE, teacher_scale=scale)
+
+    def opinion_costs(model: ByPosition) -> float:
+        with_teacher = Objective(WEIGHTS, recipe, CPU, teacher)(model, images, labels)
+        return (with_teacher - Objective(WEIGHTS, recipe, CPU)(model, images, labels)).item()
+
+    # A network that says what its teacher says is at no distance from it.
+    assert opinion_costs(ByPosition()) == pytest.approx(0, abs=0.1)
+    assert teacher.seen == [(2, 3, *seen_hw)]
+    assert opinion_costs(ByPosition(mirrored=True)) > 10
+
+
 @pytest.mark.parametrize("name", ["segnet-lite", "bilinear-interpolation"])
 def test_a_compiled_step_is_one_graph_and_compiled_once(name: str) -> None:
     model = build_model(name)
