@@ -50,6 +50,7 @@ def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
         "frames_lost",
         "warnings",
         "first_frame_s",
+        "reuse",
         "names",
     }
     assert (stats["frames_in"], stats["frames_out"], stats["dropped"]) == (FRAMES, FRAMES, 0)
