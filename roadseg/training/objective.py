@@ -83,18 +83,15 @@ class Objective:
 
 def _opinion(teacher: nn.Module, images: Tensor, scale: float) -> Tensor:
     """(N, C, h, w) scores of a teacher that sees (N, 3, h, w) images enlarged."""
-    height, width = images.shape[-2:]
-    size = [max(round(side * scale / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in (height, width)]
     if scale == 1:
         scores: Tensor = teacher(images)
         return scores
-    larger = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    usual_hw = images.shape[-2:]
+    larger_hw = [max(round(side * scale / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in usual_hw]
+    larger = F.interpolate(images, size=larger_hw, mode="bilinear", align_corners=False)
+    scores = teacher(larger).float()
     return F.interpolate(
-        teacher(larger).float(),
-        size=(height, width),
-        mode="bilinear",
-        align_corners=False,
-        antialias=True,
+        scores, size=usual_hw, mode="bilinear", align_corners=False, antialias=True
     )
 
 

@@ -16,8 +16,8 @@ EVERY = 2
 """Of so many frames the network sees one."""
 
 LOSS = 0.006
-"""mIoU, 0..1, that it costs: 0.001 to 0.006 on a town drive, 0.005 to 0.012 on a rendered one, by
-network and input; both have 15 frames a second."""
+"""mIoU, 0..1, that it costs: 0.001 to 0.006 on a town drive of 15 frames a second, 0.002 to 0.012
+on rendered ones of 15 and 25, by network and input; docs/speed.md has the figures."""
 
 _LEAST_RATE = 14.5
 """Frames a second that a source has at least: slower ones show more movement from one to the next
