@@ -70,7 +70,9 @@ def _training_step(batch: int, size_hw: tuple[int, int], threads: int) -> Callab
     import torch.nn.functional as F
 
     from roadseg.models import build_model
+    from roadseg.training.objective import is_fast_in_half_precision
 
+    half = is_fast_in_half_precision(torch.device("cpu"))  # as training has it
     torch.set_num_threads(threads)
     model = build_model("segnet-basic").train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -78,7 +80,7 @@ def _training_step(batch: int, size_hw: tuple[int, int], threads: int) -> Callab
     labels = torch.randint(0, 11, (batch, *size_hw))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model(images)
         loss = F.cross_entropy(scores.float(), labels)
         optimizer.zero_grad()

@@ -44,7 +44,7 @@ class Objective:
             void_id=classes.void_id,
         ).to(device)
         # Found out once: asked in every step, it would tear a compiled step apart.
-        self._half_precision = _is_fast_in_half_precision(device)
+        self._half_precision = is_fast_in_half_precision(device)
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Forward and loss.
@@ -100,7 +100,7 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
 
 
-def _is_fast_in_half_precision(device: torch.device) -> bool:
+def is_fast_in_half_precision(device: torch.device) -> bool:
     """Whether a device has units for bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
