@@ -31,7 +31,7 @@ from roadseg.quantize.quantizing import int8_network
 from roadseg.quantize.search import calibrate_network
 from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest
 from roadseg.weights.calibration import write_calibration
-from tools.ladder import measure_ladder
+from tools.ladder import measure_ladder, with_known_costs
 from tools.manifest import write_manifest_entry
 from tools.temperature import fit_temperature
 
@@ -193,6 +193,8 @@ def _release(
     rungs: tuple[RungScores, ...] = ()
     if quantized is not None and scenes is not None:
         rungs = measure_ladder(quantized, name, {"val": datasets["val"], "720p": scenes})
+        shipped = load_manifest(directory).get(name)
+        rungs = with_known_costs(rungs, () if shipped is None else shipped.ladder)
         for rung in rungs:
             _log.info(f"int8 at {rung.pixels} pixels: mIoU {100 * rung.miou['val']:.2f}")
     if int8 and scales_dir is not None:

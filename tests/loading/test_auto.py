@@ -192,13 +192,15 @@ def test_a_manifest_without_ladders_leaves_the_default(
 def test_down_to_the_last_rung(networks: Callable[[float], Networks]) -> None:
     networks(0.3)
     chosen: Choice | None = choose_for(choose(AUTO), (360, 480), 15)
-    pixels = []
+    rungs = []
     while chosen is not None:
-        pixels.append(chosen.pixels)
+        assert chosen.pick is not None
+        rungs.append(chosen.pick.rung)
         chosen = choose_below(chosen)
-    assert pixels == sorted(pixels, reverse=True)
-    assert len(pixels) > 2
-    assert pixels[-1] == 192 * 256
+    scores = [rung.miou for rung in rungs]
+    assert scores == sorted(scores, reverse=True)
+    assert len(rungs) > 2
+    assert rungs[-1].pixels == 192 * 256
     assert choose_below(choose("segnet-lite")) is None
 
 

@@ -219,7 +219,7 @@ def test_equal_weights_give_equal_bytes() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("segnet-lite", "68e1e192d17783bbb801d49212619517818fb1d3a8eda4c5c8581bcff3665ef8"),
+        ("segnet-lite", "a2a5b7497a88dbdba8dc83a666c06d646f375f0d50f7afeb71485cdad89dd6a9"),
         ("segnet", "942e924b9fd86e88f65304de0fd9a09c97887e01658097bfb5e09a9f527e269d"),
         ("segnet-nano", "8408ef3420fb35e11fec90d50ee1d8bc334fcdee192f9cae9b66903114ce4946"),
         ("segnet-basic", "0e6985775deb61a96338d26fb2c499065035b55e51f97afca423c91e20ea0d21"),

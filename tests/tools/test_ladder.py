@@ -17,7 +17,7 @@ from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, resolve_model
 from tools import ladder as module
-from tools.ladder import HdScenes, measure_ladder
+from tools.ladder import HdScenes, measure_ladder, with_known_costs
 from tools.manifest import write_ladder
 
 
@@ -65,17 +65,29 @@ def test_the_command_writes_the_manifest(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    pixels = load_manifest()["segnet-lite"].ladder[0].pixels
     written: dict[str, tuple[RungScores, ...]] = {}
     monkeypatch.setattr(module, "write_ladder", written.__setitem__)
     monkeypatch.setattr(module, "HdScenes", Few)
-    monkeypatch.setattr(module, "PIXELS", (64 * 96,))
+    monkeypatch.setattr(module, "PIXELS", (pixels,))
     monkeypatch.setattr(module, "refresh_figures", lambda entry, checkout: [Path("page.md")])
     arguments = ["--data", str(tiny_camvid), "--model", "segnet-lite"]
     assert main(arguments, module.program) == 0
     (rung,) = written["segnet-lite"]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"segnet-lite 6144 pixels: {rung.cost_ms:.1f} ms, mIoU val 0.")
+    known_ms = load_manifest()["segnet-lite"].ladder[0].cost_ms
+    assert rung.cost_ms == known_ms, "one model alone says nothing about the others"
+    assert lines[0].startswith(f"segnet-lite {pixels} pixels: {rung.cost_ms:.1f} ms, mIoU val 0.")
     assert lines[1] == "page.md follows"
+
+
+def test_costs_stay_those_of_the_machine_that_all_models_were_measured_on() -> None:
+    before = (RungScores(6144, 41.4, {"val": 0.7}), RungScores(9999, 1.0, {"val": 0.1}))
+    now = (RungScores(6144, 93.0, {"val": 0.8}), RungScores(12288, 170.0, {"val": 0.9}))
+    assert with_known_costs(now, before) == (
+        RungScores(6144, 41.4, {"val": 0.8}),
+        RungScores(12288, 170.0, {"val": 0.9}),
+    )
 
 
 def test_a_ladder_is_kept_with_its_model(tmp_path: Path) -> None:
