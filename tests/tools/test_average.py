@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,6 +68,20 @@ def test_the_mean_is_a_run_that_says_what_it_is_the_mean_of(place: Path, tmp_pat
     assert [part["share"] for part in training["averaged"]] == [0.25, 0.75]
     assert [part["command"][-1] for part in training["averaged"]] == ["0", "1"]
     json.dumps(training)
+
+
+def test_a_run_of_which_there_are_two_states_counts_once() -> None:
+    config: dict[str, Any] = {"time_budget_s": None, "model": "segnet-lite"}
+    config |= {"extra_frames": 0, "seed": 0, "frames": 1, "epochs": 1, "device": "cpu"}
+    config |= {"torch": "2", "minutes": 9.0, "recipe": {"name": "lite", "epochs": 1}}
+    parts = [
+        {"command": "train --seed 1", "init_sha256": "a", "minutes": 18.0},
+        {"command": "train --seed 1", "init_sha256": "a", "minutes": 80.0},
+        {"command": "train --seed 1", "init_sha256": "b", "minutes": 5.0},
+        {"command": "train --seed 2", "minutes": 400.5},
+    ]
+    facts = release.training_facts(config | {"averaged": parts}, {"epoch": 1})
+    assert facts["minutes"] == 485.5
 
 
 def test_what_cannot_be_averaged_is_refused_before_anything_is_written(
