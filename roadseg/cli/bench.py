@@ -127,9 +127,9 @@ def _ladder_table(result: LadderReport, *, encode: bool) -> Table:
 
     for each in result.rungs:
         add(each.report, f"{each.rung.miou:.3f}")
-    often = "" if result.auto.run.reuse == 1 else ", every second frame"
+    often = "auto" if result.auto.run.reuse == 1 else "auto, every 2nd"
     table.add_section()
-    add(result.auto, "", f"auto{often}")
+    add(result.auto, "", often)
     return table
 
 
