@@ -134,9 +134,7 @@ def test_a_real_frame_at_its_own_size(
 def test_shipped_weights_on_real_frames(
     camvid_dir: Path, run_torch: Runner, run_onnx: Runner, run_openvino: Runner
 ) -> None:
-    entry = load_manifest().get("segnet-lite")
-    if entry is None:
-        pytest.skip("no weights ship yet")
+    entry = load_manifest()["segnet-lite"]
     network, _meta = load_weights(entry.files["torch"].parts[0].path)
     graph = build_onnx(network, "segnet-lite")
     int8 = choose("segnet-lite", "openvino").open((352, 480))

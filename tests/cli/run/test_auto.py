@@ -66,7 +66,7 @@ def test_one_line_says_what_is_taken_and_the_statistics_name_it(
     assert line.startswith(
         f"{how['model']} at {height}x{width}: the most accurate that keeps up with"
     )
-    assert f"; --model {how['model']} --size HxW takes another" in line
+    assert line.endswith(f"; --model {how['model']} --size HxW takes another")
 
 
 def test_a_file_is_seen_every_second_frame_where_that_is_better(
