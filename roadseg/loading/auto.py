@@ -17,10 +17,9 @@ from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
 from roadseg.loading.choice import Choice, choose
-from roadseg.loading.ladder.carrying import EVERY, carrying_pays, may_carry
+from roadseg.loading.ladder.carrying import EVERY, may_carry, or_all_frames
 from roadseg.loading.ladder.kept import this_machine
 from roadseg.loading.ladder.pace import Pace
-from roadseg.loading.ladder.pick import Pick
 from roadseg.loading.ladder.rungs import Rung, cpu_rungs, gpu_rungs
 from roadseg.loading.ladder.settle import settle
 from roadseg.weights import load_manifest, resolve_model
@@ -45,7 +44,7 @@ def choose_for(
         choice: of `choose`.
         source_hw: size of the frames.
         rate: frames a second; None: the source does not say; 0: it need not be kept up with.
-        every: see `Pace`; None: every second one or all, as `carrying_pays` says.
+        every: see `Pace`; None: every second one or all, as `or_all_frames` says.
         planar: see `Pace`.
         scores: they are wanted as well: one network at all its inputs, since what scores mean
             (temperature, limits of doubt) is each network's own.
@@ -65,27 +64,23 @@ def choose_for(
         for name, entry in load_manifest().items()
         if name in {rung.model for rung in rungs}
     }
-
-    def settled(every: int) -> Pick:
-        return settle(
-            rungs,
-            Pace(source_hw, rate, usable_cores(), every, planar),
-            this_machine(
-                choice.backend,
-                choice.threads,
-                _gpu_name(choice.backend),
-                throughput=choice.throughput,
-            ),
-            sha256,
-            lambda rung: _on(choice, rung).open(rung.network_hw(source_hw)),
-        )
-
     # A GPU's network takes less time than carrying labels would.
-    carries = every is None and choice.backend == "openvino" and may_carry(rate)
-    pick = settled(EVERY if carries else every or 1)
-    if carries and not carrying_pays(pick):
-        pick = settled(1)
-        carries = False
+    may = every is None and choice.backend == "openvino" and may_carry(rate)
+    pick = settle(
+        rungs,
+        Pace(source_hw, rate, usable_cores(), EVERY if may else every or 1, planar),
+        this_machine(
+            choice.backend,
+            choice.threads,
+            _gpu_name(choice.backend),
+            throughput=choice.throughput,
+        ),
+        sha256,
+        lambda rung: _on(choice, rung).open(rung.network_hw(source_hw)),
+    )
+    if may:
+        pick = or_all_frames(pick)
+    carries = may and pick.pace.every > 1
     chosen = replace(_on(choice, pick.rung), pick=pick)
     height, width = chosen.network_hw(source_hw)
     takes_another = f"{option('--model', chosen.model)} {option('--size', 'HxW')} takes another"

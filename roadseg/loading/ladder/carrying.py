@@ -32,20 +32,23 @@ def may_carry(rate: Fraction | float | None) -> bool:
     return rate is not None and rate >= _LEAST_RATE
 
 
-def carrying_pays(carried: Pick) -> bool:
-    """Whether a rung on every so many frames is better than the one that would see all.
+def or_all_frames(carried: Pick) -> Pick:
+    """A rung on every so many frames, or, where that is no worse, the one that sees all.
 
-    It is where none keeps up that sees all, where it is more accurate in spite of `LOSS`, or where
-    the whole run is faster by far.
+    It is worse where none keeps up that sees all, where `carried` is more accurate in spite of
+    `LOSS`, or where the whole run is faster by far with it. Nothing is timed again.
 
     Args:
         carried: what was taken, with times.
     """
-    seeing_all = pick_rung(carried.rungs, carried.times_ms, replace(carried.pace, every=1))
+    pace = replace(carried.pace, every=1)
+    seeing_all = pick_rung(carried.rungs, carried.times_ms, pace, disturbed=carried.disturbed)
     if not seeing_all.keeps_up or carried.rung.miou - LOSS > seeing_all.rung.miou:
-        return True
+        return carried
     carried_ms, all_ms = _frame_ms(carried), _frame_ms(seeing_all)
-    return carried_ms is not None and all_ms is not None and carried_ms * _FASTER <= all_ms
+    if carried_ms is not None and all_ms is not None and carried_ms * _FASTER <= all_ms:
+        return carried
+    return seeing_all
 
 
 def _frame_ms(pick: Pick) -> float | None:
