@@ -9,6 +9,7 @@ from typing import Any
 from roadseg.core.errors import SinkError
 from roadseg.core.files import whole_files, write_json, writing
 from roadseg.core.openvino import import_openvino, openvino_failure
+from roadseg.export.argmax import pick_by_reductions, pick_in_blocks
 from roadseg.weights.manifest import sha256_of
 
 __all__ = ["dump_metadata", "finish_ir", "from_onnx", "save_ir"]
@@ -25,16 +26,7 @@ def from_onnx(onnx_model: Any) -> Any:
 
 
 def finish_ir(model: Any) -> None:
-    """Rewrite ArgMax, in place, the way OpenVINO's CPU plugin runs it fastest.
-
-    The plugin computes ArgMax as TopK, which on channels-last scores takes up to a third of the
-    INT8 network's time. The lowest id whose score is the maximum, found with two reductions, is
-    the same label in half that time or less. Scores are finite for finite weights; a NaN would
-    give the last class.
-    """
-    import numpy as np
-    from openvino import opset13 as ops
-
+    """Rewrite ArgMax, in place, the way OpenVINO's CPU plugin runs it fastest: see `argmax.py`."""
     result = model.get_results()[0]
     node = result.input_value(0).get_node()
     while node.get_type_name() in ("Convert", "Squeeze", "Reshape"):
@@ -42,17 +34,10 @@ def finish_ir(model: Any) -> None:
     if node.get_type_name() != "TopK":
         return
     scores = node.input_value(0)
-    classes = scores.get_partial_shape()[1].get_length()
-    channel = ops.constant(np.int64(1))
-    best = ops.reduce_max(scores, channel, True)
-    ids = ops.constant(np.arange(classes, dtype=np.float32).reshape(1, classes, 1, 1))
-    last = ops.constant(np.float32(classes - 1))
-    candidates = ops.select(ops.equal(scores, best), ids, last)
-    lowest = ops.reduce_min(candidates, channel, False)
-    labels = ops.convert(lowest, "u8")
+    labels = pick_in_blocks(scores) or pick_by_reductions(scores)
     names = result.input_value(0).get_names()
-    result.input(0).replace_source_output(labels.output(0))
-    labels.output(0).set_names(names)
+    result.input(0).replace_source_output(labels)
+    labels.set_names(names)
     model.validate_nodes_and_infer_types()
 
 
