@@ -15,8 +15,9 @@ demo: $(DEMO)/.installed
 	@mkdir -p out
 	@$(DEMO)/bin/roadseg run --source samples/drive.mp4 --output out/demo.mp4 --no-show
 
+# A process a core: half of the tests wait for a clip, a camera or a network rather than compute.
 test: $(TEST)/.installed
-	@$(TEST)/bin/python -m pytest
+	@$(TEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 check: $(TEST)/.installed
 	@$(TEST)/bin/ruff format --check .

@@ -31,8 +31,7 @@ def pick_by_reductions(scores: Any) -> Any:
 
     Scores are finite for finite weights; a NaN would give the last class.
     """
-    from openvino import opset13 as ops
-
+    ops = import_openvino().opset13
     classes = scores.get_partial_shape()[1].get_length()
     channel = ops.constant(np.int64(1))
     best = ops.reduce_max(scores, channel, True)
@@ -45,11 +44,11 @@ def pick_by_reductions(scores: Any) -> Any:
 def pick_in_blocks(scores: Any) -> Any | None:
     """The same labels where an INT8 transposed convolution wrote the scores in blocks.
 
-    Where blocks do not overlap, what it computes is a convolution of 1x1 at the size of its input,
-    which OpenVINO runs in INT8 (transposed ones of 32 channels it runs in FP32). Scores
-    never exist at full size: each is rounded, times 2^b, plus its id counted from behind, so that
-    one maximum tells the label, too. The sum is exact, since no score can be larger than weights
-    and 8-bit activations allow.
+    Where blocks do not overlap, what it computes is a 1x1 convolution at the size of its input.
+    OpenVINO runs that in INT8; transposed ones of 32 channels it runs in FP32. Scores never exist
+    at full size: each is rounded, times 2^b, plus its id counted from behind, so that one maximum
+    tells the label, too. The sum is exact, since no score can be larger than weights and 8-bit
+    activations allow.
 
     Args:
         scores: (N, C, H, W) float32, an output of the graph that is rewritten.
@@ -58,8 +57,7 @@ def pick_in_blocks(scores: Any) -> Any | None:
         (N, H, W) uint8 labels, whose score is at most 1/256 below the highest; None where another
         operation computes the scores, or one that is not INT8.
     """
-    from openvino import opset13 as ops
-
+    ops = import_openvino().opset13
     layer = _BlockLayer.of(scores)
     if layer is None:
         return None
@@ -91,8 +89,7 @@ def pick_in_blocks(scores: Any) -> Any | None:
 
 def scores_in_blocks(node: Any) -> Any | None:
     """(N, C, H, W) scores, new at the end of a graph; None unless `node` has them in blocks."""
-    from openvino import opset13 as ops
-
+    ops = import_openvino().opset13
     before, after = _SCORES.split("{}")
     name: str = node.get_friendly_name()
     if not (name.startswith(before) and name.endswith(after)):
@@ -164,8 +161,7 @@ class _BlockLayer:
 
     def weights(self) -> Any:
         """(B * B * C, F, 1, 1), dequantised: row and column in the block, then the class."""
-        from openvino import opset13 as ops
-
+        ops = import_openvino().opset13
         features = len(self.quantised)
         rows = self.quantised.transpose(2, 3, 1, 0).reshape(-1, features, 1, 1)
         scale = np.tile(self.scale, self.block**2).reshape(-1, 1, 1, 1)
@@ -201,6 +197,5 @@ def _value(port: Any) -> npt.NDArray[np.float32]:
 
 
 def _number(value: float) -> Any:
-    from openvino import opset13 as ops
-
+    ops = import_openvino().opset13
     return ops.constant(np.float32(value))
