@@ -15,9 +15,11 @@ demo: $(DEMO)/.installed
 	@mkdir -p out
 	@$(DEMO)/bin/roadseg run --source samples/drive.mp4 --output out/demo.mp4 --no-show
 
-# A process a core: half of the tests wait for a clip, a camera or a network rather than compute.
+# Two processes: half of the tests wait for a clip, a camera or a process rather than compute.
+#   make test JOBS=6     more of them, about 2 GB of memory each
+JOBS := 2
 test: $(TEST)/.installed
-	@$(TEST)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@$(TEST)/bin/python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 check: $(TEST)/.installed
 	@$(TEST)/bin/ruff format --check .
