@@ -24,6 +24,7 @@ def write_manifest_entry(
     validation: Mapping[str, Any],
     ladder: Sequence[RungScores] = (),
     temperature: float = 1.0,
+    leave_one_drive_out: Sequence[Mapping[str, Any]] = (),
     directory: Path = WEIGHTS_DIR,
 ) -> None:
     """Add a model to a folder's manifest, or replace it; checksums and sizes are measured here.
@@ -37,6 +38,7 @@ def write_manifest_entry(
         validation: data and figures.
         ladder: the model at other inputs; empty where that was not measured.
         temperature: of the network's scores.
+        leave_one_drive_out: see `write_leave_one_drive_out`; empty where that was not measured.
         directory: where the manifest and the files lie.
 
     Raises:
@@ -59,6 +61,7 @@ def write_manifest_entry(
         "validation": dict(validation),
         **({"ladder": [asdict(rung) for rung in ladder]} if ladder else {}),
         "temperature": temperature,
+        **({"leave_one_drive_out": list(leave_one_drive_out)} if leave_one_drive_out else {}),
     }
     write_json(path, raw)
 

@@ -133,7 +133,8 @@ def requantize(
     module, _meta = load_weights(file, CAMVID)
     training, scores = entries[name].training, entries[name].validation
     known = {key: value for key, value in scores.items() if key.startswith("fp32 on ")}
-    source = _Source(name, module, file.read_bytes(), dict(training), known)
+    elsewhere = [dict(each) for each in entries[name].leave_one_drive_out]
+    source = _Source(name, module, file.read_bytes(), dict(training), known, elsewhere)
     return _release(
         source, data, frame_list, sample, scenes, True, max_drop_points, directory, None
     )
@@ -141,13 +142,14 @@ def requantize(
 
 @dataclass(frozen=True)
 class _Source:
-    """Weights that are to ship, how they were trained, and what they are known to score."""
+    """Weights that are to ship, how they were trained, and what is known of their scores."""
 
     name: str
     module: Any
     weights: bytes
     training: dict[str, Any]
     validation: dict[str, Any] = field(default_factory=dict)
+    leave_one_drive_out: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _release(
@@ -226,6 +228,7 @@ def _release(
             },
             ladder=rungs,
             temperature=temperature,
+            leave_one_drive_out=source.leave_one_drive_out,
             directory=staging,
         )
     if scales is not None:

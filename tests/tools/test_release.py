@@ -30,6 +30,7 @@ from tests.support.datasets import write_tiny_camvid
 from tools import ladder
 from tools import release as module
 from tools.figures import figures_of
+from tools.manifest import write_leave_one_drive_out
 from tools.temperature import fit_temperature
 
 
@@ -220,6 +221,8 @@ def test_int8_is_made_again_of_the_weights_that_ship(
     shipped = tmp_path / "weights"
     shipped.mkdir()
     module.release(run, tiny_camvid, calibration, int8=False, directory=shipped, note="a test")
+    elsewhere = [{"recipe": "lite", "miou": 0.4}]
+    write_leave_one_drive_out("segnet-lite", elsewhere, directory=shipped)
     before = load_manifest(shipped)["segnet-lite"]
     weights = (shipped / "segnet-lite.safetensors").read_bytes()
     result = module.requantize(
@@ -227,6 +230,7 @@ def test_int8_is_made_again_of_the_weights_that_ship(
     )
     after = load_manifest(shipped)["segnet-lite"]
     assert after.training == before.training
+    assert [dict(each) for each in after.leave_one_drive_out] == elsewhere
     assert after.files["torch"] == before.files["torch"]
     assert (shipped / "segnet-lite.safetensors").read_bytes() == weights
     assert after.files["openvino"].precision == "int8"

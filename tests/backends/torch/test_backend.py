@@ -41,11 +41,12 @@ def test_info(pt_file: Path) -> None:
     assert TorchBackend(pt_file, (32, 32), name="mine").info.model == "mine"
 
 
-def test_fp32_is_not_shortened_to_tf32() -> None:
+def test_fp32_is_not_shortened_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     def shortened() -> bool:
         return torch.backends.cudnn.conv.fp32_precision == "tf32"
 
-    assert shortened()
+    # PyTorch's default; what was tested before in this process may have set another.
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
     with full_fp32(torch.device("cuda")):
         assert not shortened()
     assert shortened()
