@@ -41,17 +41,19 @@ def test_info(pt_file: Path) -> None:
     assert TorchBackend(pt_file, (32, 32), name="mine").info.model == "mine"
 
 
-def test_fp32_is_not_shortened_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shortened() -> bool:
-        return torch.backends.cudnn.conv.fp32_precision == "tf32"
-
-    # PyTorch's default; what was tested before in this process may have set another.
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
-    with full_fp32(torch.device("cuda")):
-        assert not shortened()
-    assert shortened()
-    with full_fp32(torch.device("cpu")):
-        assert shortened()
+def test_fp32_is_not_shortened_to_tf32() -> None:
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        # PyTorch's default; what ran before in this process may have set another.
+        convolutions.fp32_precision = "tf32"
+        with full_fp32(torch.device("cuda")):
+            assert convolutions.fp32_precision == "ieee"
+        assert convolutions.fp32_precision == "tf32"
+        with full_fp32(torch.device("cpu")):
+            assert convolutions.fp32_precision == "tf32"
+    finally:
+        convolutions.fp32_precision = before
 
 
 def test_a_closed_backend(pt_file: Path) -> None:
