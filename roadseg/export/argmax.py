@@ -87,15 +87,16 @@ def pick_in_blocks(scores: Any) -> Any | None:
     return ops.squeeze(labels, ops.constant(np.array([1]))).output(0)
 
 
-def scores_in_blocks(node: Any) -> Any | None:
-    """(N, C, H, W) scores, new at the end of a graph; None unless `node` has them in blocks."""
-    ops = import_openvino().opset13
+def scores_in_blocks(model: Any) -> Any | None:
+    """(N, C, H, W) scores of an `openvino.Model` as `pick_in_blocks` leaves it; else None."""
     before, after = _SCORES.split("{}")
-    name: str = node.get_friendly_name()
-    if not (name.startswith(before) and name.endswith(after)):
-        return None
-    block = int(name[len(before) : len(name) - len(after)])
-    return ops.depth_to_space(node.output(0), "blocks_first", block).output(0)
+    for node in model.get_ops():
+        name: str = node.get_friendly_name()
+        if name.startswith(before) and name.endswith(after):
+            block = int(name[len(before) : len(name) - len(after)])
+            ops = import_openvino().opset13
+            return ops.depth_to_space(node.output(0), "blocks_first", block).output(0)
+    return None
 
 
 @dataclass(frozen=True)
@@ -134,22 +135,14 @@ class _BlockLayer:
             and how["pads_begin"] == how["pads_end"] == how["output_padding"] == [0, 0]
         )
         features, weights = (layer.input_value(port) for port in (0, 1))
-        if not plain or _quantised_range(weights) is None:
-            return None
-        least_and_most = _quantised_range(features)
-        if least_and_most is None:
+        farthest = _farthest(features)
+        if not plain or farthest is None or _farthest(weights) is None:
             return None
         quantised, scale = (_value(port) for port in weights.get_node().input_values())
         offsets = _value(bias).reshape(-1)
-        farthest = max(abs(value) for value in least_and_most)
         spans = np.abs(quantised * scale).sum(0).max((1, 2)) * farthest
-        return cls(
-            features,
-            quantised,
-            scale.reshape(-1),
-            offsets,
-            float((spans + np.abs(offsets)).max()),
-        )
+        bound = float((spans + np.abs(offsets)).max())
+        return cls(features, quantised, scale.reshape(-1), offsets, bound)
 
     @property
     def block(self) -> int:
@@ -169,14 +162,14 @@ class _BlockLayer:
         return ops.multiply(ops.convert(whole, "f32"), ops.constant(scale))
 
 
-def _quantised_range(port: Any) -> tuple[float, float] | None:
-    """Least and largest value of a dequantised tensor; None for one that is not."""
+def _farthest(port: Any) -> float | None:
+    """How far from zero a dequantised tensor can be; None for one that is not dequantised."""
     multiply = port.get_node()
     if multiply.get_type_name() != "Multiply":
         return None
-    whole, zero = multiply.input_value(0).get_node(), np.float32(0)
+    whole, zero = multiply.input_value(0).get_node(), np.zeros((), np.float32)
     if whole.get_type_name() == "Subtract":
-        zero = _value(whole.input_value(1)).max()
+        zero = _value(whole.input_value(1))
         whole = whole.input_value(0).get_node()
     if whole.get_type_name() != "Convert":
         return None
@@ -184,8 +177,8 @@ def _quantised_range(port: Any) -> tuple[float, float] | None:
     if kind.get_type_name() not in ("u8", "i8"):
         return None
     limits = np.iinfo(kind.to_dtype())
-    scale = _value(multiply.input_value(1)).max()
-    return float((limits.min - zero) * scale), float((limits.max - zero) * scale)
+    steps = np.maximum(np.abs(limits.min - zero), np.abs(limits.max - zero))
+    return float((steps * _value(multiply.input_value(1))).max())
 
 
 def _value(port: Any) -> npt.NDArray[np.float32]:

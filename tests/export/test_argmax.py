@@ -14,6 +14,8 @@ import pytest
 from openvino import opset13 as ops
 
 from roadseg.backends.openvino.scores import OpenVinoScoringBackend
+from roadseg.core.errors import ModelError
+from roadseg.export.argmax import _farthest
 from roadseg.export.ir import finish_ir, save_ir
 
 Array = npt.NDArray[Any]
@@ -138,6 +140,14 @@ def test_of_equal_scores_the_lowest_id_wins(run_openvino: Runner) -> None:
     assert not check(nothing, random_frames(), run_openvino).any()
 
 
+def test_channels_may_have_zero_points_of_their_own() -> None:
+    """The farthest that features reach is that of any channel, not of the largest zero point."""
+    zero = ops.constant(np.array([0, 128, 255], np.float32).reshape(1, 3, 1, 1))
+    whole = ops.convert(ops.parameter([1, 3, 2, 2], np.uint8), "f32")
+    features = ops.multiply(ops.subtract(whole, zero), ops.constant(np.float32(0.5)))
+    assert _farthest(features.output(0)) == 127.5
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_largest_scores_that_there_can_be(sign: int, run_openvino: Runner) -> None:
     """All bytes and weights at their limits: ids are still told from the rounded scores."""
@@ -175,6 +185,21 @@ def test_sizes_stay_open(run_openvino: Runner) -> None:
     head = Head.random(11)
     for size_hw in ((2, 2), (31, 17)):
         check(head, random_frames(size_hw=size_hw), run_openvino)
+
+
+def test_a_maximum_of_something_else_is_not_taken_for_scores() -> None:
+    """A 4-D maximum farther from the labels is one of features."""
+    frame = ops.parameter(ov.PartialShape([-1, -1, -1, 3]), np.uint8, name="frame_bgr")
+    frame.output(0).set_names({"frame_bgr"})
+    planes = ops.convert(ops.transpose(frame, ops.constant(np.array([0, 3, 1, 2]))), "f32")
+    peaks = ops.subtract(planes, ops.reduce_max(planes, ops.constant(np.int64(1)), True))
+    flat = ops.squeeze(ops.reduce_mean(peaks, ops.constant(np.int64(1)), True), ops.constant([1]))
+    rows = ops.reduce_max(flat, ops.constant(np.int64(2)), True)
+    labels = ops.convert(ops.equal(flat, rows), "u8")
+    labels.output(0).set_names({"labels"})
+    model = ov.Model([labels], [frame], "other")
+    with pytest.raises(ModelError, match="shows no scores"):
+        OpenVinoScoringBackend(model, (32, 64), name="other", precision="fp32", threads=1)
 
 
 def test_scores_can_still_be_had(tmp_path: Path) -> None:

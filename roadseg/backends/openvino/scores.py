@@ -22,7 +22,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
 
     def _with_outputs(self, network: Any, shown: str) -> Any:
         ov = import_openvino()
-        scores = _scores_behind(network.outputs[0])
+        scores = scores_in_blocks(network) or _scores_behind(network.outputs[0])
         if scores is None:
             raise ModelError(
                 f"{shown} picks its classes in a way that shows no scores",
@@ -55,19 +55,15 @@ def _scores_behind(labels: Any) -> Any:
     """The output that labels are picked from; None where it cannot be told.
 
     ArgMax of an ONNX file is read as TopK; the graphs of `roadseg quantize` compare the scores
-    with their maximum, or have them in blocks. What is nearest to the labels counts.
+    with their maximum. Either operation is the one of its kind that is nearest to the labels.
     """
     frontier, seen = [labels.get_node()], set()
     while frontier:
         node = frontier.pop(0)
-        in_blocks = scores_in_blocks(node)
-        if in_blocks is not None:
-            return in_blocks
         if node.get_type_name() in ("TopK", "ReduceMax"):
             scores = node.input_value(0)
             shape = scores.get_partial_shape()
-            if len(shape) == 4:
-                return scores if shape[1].is_static else None
+            return scores if len(shape) == 4 and shape[1].is_static else None
         for port in node.input_values():
             before = port.get_node()
             if before.get_friendly_name() not in seen:
