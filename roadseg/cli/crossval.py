@@ -39,6 +39,18 @@ def crossval(
             help="Start every fold from these weights, which must not have seen any of the drives.",
         ),
     ] = None,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(help="Start every fold's encoder from these ImageNet weights; see 'train'."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|FOLDER",
+            help="Learn from these weights, too, which must not have seen any of the drives; or "
+            "from the folds of another cross-validation, each by the one without its drive.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each fold.")] = None,
     time_budget: Annotated[
         float | None, typer.Option(help="Minutes of each fold, instead of epochs.")
@@ -72,6 +84,8 @@ def crossval(
         output=output,
         extra=extra,
         init=init,
+        encoder_weights=encoder_weights,
+        teacher=teacher,
         seed=seed,
         epochs=epochs,
         time_budget_s=None if time_budget is None else time_budget * 60,

@@ -55,7 +55,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Start the encoder from these ImageNet weights of VGG16, in torchvision's layout.",
+            help="Start the encoder from these ImageNet weights of VGG16, in torchvision's layout, "
+            "or of EfficientNet-Lite2.",
         ),
     ] = None,
     teacher: Annotated[

@@ -150,7 +150,7 @@ class GraphBuilder:
         if array.size <= 16 and key in self._constants:
             return self._constants[key]
         fresh = self.fresh(name)
-        self._initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), fresh))
+        self._initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), fresh))
         if array.size <= 16:
             self._constants[key] = fresh
         return fresh

@@ -157,6 +157,11 @@ def _unary(op_type: str) -> Handler:
     return emit
 
 
+def _clipped_at_six(c: Converter, node: fx.Node) -> str:
+    ends = [c.graph.number(value, node.name) for value in (0.0, 6.0)]
+    return c.graph.add("Clip", [c.tensor(node.args[0]), *ends], name=c.name(node))
+
+
 def _binary(op_type: str) -> Handler:
     def emit(c: Converter, node: fx.Node) -> str:
         operands: Any = node.args[:2]
@@ -279,6 +284,7 @@ MODULES: Mapping[type[nn.Module], Handler] = MappingProxyType(
         nn.AdaptiveAvgPool2d: _global_average,
         nn.LocalResponseNorm: _response_norm,
         nn.ReLU: _unary("Relu"),
+        nn.ReLU6: _clipped_at_six,
         nn.Sigmoid: _unary("Sigmoid"),
         nn.Upsample: _interpolate,
         nn.UpsamplingBilinear2d: _interpolate,
@@ -292,6 +298,7 @@ MODULES: Mapping[type[nn.Module], Handler] = MappingProxyType(
 FUNCTIONS: Mapping[Any, Handler] = MappingProxyType(
     {
         F.relu: _unary("Relu"),
+        F.relu6: _clipped_at_six,
         torch.relu: _unary("Relu"),
         torch.sigmoid: _unary("Sigmoid"),
         operator.add: _binary("Add"),

@@ -13,6 +13,7 @@ for OpenVINO the first convolution is a layer as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -77,7 +78,7 @@ class QuantizableGraph:
             self._groups.setdefault(_prefix(node), []).append(node)
             for name in node.input:
                 self._consumers.setdefault(name, []).append(node)
-        self._shapes = {i.name: tuple(i.dims) for i in graph.initializer}
+        self._constants = {i.name: i for i in graph.initializer}
         self.layers: dict[str, Layer] = {
             layer.name: layer for node in graph.node for layer in self._layers_at(node)
         }
@@ -125,10 +126,17 @@ class QuantizableGraph:
         node = self._producers.get(tensor)
         if node is None:
             return tensor in self._inputs
-        if node.op_type == "Relu":
+        if node.op_type == "Relu" or (node.op_type == "Clip" and self._least(node) >= 0):
             return True
         inputs = node.input if node.op_type in _JOINS else node.input[:1]
         return node.op_type in _JOINS + _RELAYS and all(map(self._has_no_negatives, inputs))
+
+    def _least(self, clip: Any) -> float:
+        """Below what nothing comes out of a Clip."""
+        import onnx
+
+        lowest = self._constants.get(clip.input[1]) if len(clip.input) > 1 else None
+        return -math.inf if lowest is None else float(onnx.numpy_helper.to_array(lowest))
 
     def consumers(self, tensor: str) -> list[Any]:
         """The nodes that read a tensor."""
@@ -157,13 +165,14 @@ class QuantizableGraph:
         it would cost a kernel of its own.
         """
         x, weight = convolution.input[:2]
-        shape = self._shapes.get(weight)
+        constant = self._constants.get(weight)
         source = self._producers.get(x)
         while source is not None and source.op_type == "Cast":
             source = self._producers.get(source.input[0])
-        if shape is None or (source is not None and source.op_type == "GlobalAveragePool"):
+        if constant is None or (source is not None and source.op_type == "GlobalAveragePool"):
             return False
         groups = next((int(a.i) for a in convolution.attribute if a.name == "group"), 1)
+        shape = constant.dims
         channels = shape[0] if convolution.op_type == "ConvTranspose" else shape[1] * groups
         return bool(self._is_unsigned or channels >= _MIN_CHANNELS)
 

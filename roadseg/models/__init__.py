@@ -24,6 +24,7 @@ from roadseg.models.decoder_variants import (
 from roadseg.models.large import DeconvNet, DeepLabLargeFOV, FCN8s, UNet
 from roadseg.models.segnet import SegNet
 from roadseg.models.segnet_basic import SegNetBasic
+from roadseg.models.segnet_edge import SegNetEdge
 from roadseg.models.segnet_lite import SegNetLite
 from roadseg.models.segnet_nano import SegNetNano
 
@@ -32,6 +33,7 @@ __all__ = [
     "MODEL_NAMES",
     "SegNet",
     "SegNetBasic",
+    "SegNetEdge",
     "SegNetLite",
     "SegNetNano",
     "build_model",
@@ -45,6 +47,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "segnet": SegNet,
     "segnet-basic": SegNetBasic,
     "segnet-lite": SegNetLite,
+    "segnet-edge": SegNetEdge,
     "segnet-nano": SegNetNano,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol, TypeGuard
 
 from torch import Tensor, nn
@@ -21,9 +22,22 @@ def has_auxiliary_head(model: nn.Module) -> TypeGuard[AuxiliaryHead]:
     return hasattr(model, "forward_with_auxiliary")
 
 
-def vgg16_encoder(model: nn.Module) -> nn.Module | None:
-    """The part of a network that VGG16's weights fit, if it says `has_vgg16_encoder`; else None."""
-    return getattr(model, "encoder", None) if hasattr(model, "has_vgg16_encoder") else None
+class PretrainedEncoder(Protocol):
+    """A network whose encoder can start from ImageNet weights that others made."""
+
+    encoder: nn.Module
+
+    def load_encoder(self, path: Path) -> None:
+        """Start from the weights of a file, in place.
+
+        Raises:
+            ModelError: the file is missing, damaged, or of another network.
+        """
+
+
+def has_pretrained_encoder(model: nn.Module) -> TypeGuard[PretrainedEncoder]:
+    """Whether a network is a `PretrainedEncoder`."""
+    return hasattr(model, "load_encoder")
 
 
 def classifier_bias(model: nn.Module) -> Tensor | None:

@@ -7,7 +7,6 @@ published FCN and DeepLab start from ImageNet weights instead and have none.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +16,10 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import initialise
 from roadseg.models.decoder_variants import bilinear_upsampling
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
-from roadseg.models.vgg import VGG16_GROUPS, vgg_group
+from roadseg.models.vgg import VGG16_GROUPS, WithVGG16Encoder, vgg_group
 
 
-class FCN8s(nn.Module):
+class FCN8s(WithVGG16Encoder, nn.Module):
     """FCN-8s on VGG16 (Long, Shelhamer, Darrell 2015), 134 M parameters.
 
     Differs from the authors' Caffe network in the padding: theirs puts 100 pixels around the
@@ -31,8 +30,6 @@ class FCN8s(nn.Module):
         learnt_upsampling: train the deconvolutions; without, they interpolate bilinearly.
         dropout: probability behind the two 4096-channel layers.
     """
-
-    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -91,14 +88,12 @@ class FCN8s(nn.Module):
         return scores
 
 
-class DeepLabLargeFOV(nn.Module):
+class DeepLabLargeFOV(WithVGG16Encoder, nn.Module):
     """DeepLab-LargeFOV without its CRF (Chen et al. 2015), 20.5 M parameters.
 
     VGG16 whose last two pools keep the resolution of 1/8 and whose convolutions behind them are
     dilated; a 3x3 convolution of dilation 12 sees as far as the 7x7 of the dense layer.
     """
-
-    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.5) -> None:
         super().__init__()
@@ -131,14 +126,12 @@ class DeepLabLargeFOV(nn.Module):
         return F.interpolate(y, size, mode="bilinear", align_corners=False)
 
 
-class DeconvNet(nn.Module):
+class DeconvNet(WithVGG16Encoder, nn.Module):
     """DeconvNet (Noh, Hong, Han 2015), 252 M parameters: SegNet's rival with dense layers.
 
     Unpools with the pools' indices as SegNet does, into deconvolutions, between which two dense
     layers see 7x7 positions of 1/32 resolution; sides below 193 pixels leave fewer than those.
     """
-
-    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import initialise
 from roadseg.models.pooling import SymmetricEncoderDecoder
-from roadseg.models.vgg import VGG16_GROUPS, vgg_group
+from roadseg.models.vgg import VGG16_GROUPS, WithVGG16Encoder, vgg_group
 
 _DECODER = (
     (512, 512, 512, 512),
@@ -20,7 +20,7 @@ _DECODER = (
 )
 
 
-class SegNet(SymmetricEncoderDecoder):
+class SegNet(WithVGG16Encoder, SymmetricEncoderDecoder):
     """SegNet with 13 encoder and 13 decoder convolutions, 29.4 M parameters.
 
     Args:
@@ -33,7 +33,6 @@ class SegNet(SymmetricEncoderDecoder):
     """
 
     takes_dropout: ClassVar[bool] = True
-    has_vgg16_encoder: ClassVar[bool] = True
 
     def __init__(self, num_classes: int = NUM_CLASSES, dropout: float = 0.0) -> None:
         deep = (0.0, 0.0, dropout, dropout, dropout)

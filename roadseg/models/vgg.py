@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from roadseg.core.errors import ModelError
 from roadseg.models.blocks import conv_bn_relu
+from roadseg.models.encoder_weights import read_state
 
 VGG16_GROUPS = (
     (3, 64, 64),
@@ -36,6 +36,16 @@ def vgg_group(channels: tuple[int, ...], dropout: float = 0.0, dilation: int = 1
     return nn.Sequential(*layers)
 
 
+class WithVGG16Encoder:
+    """A network whose `encoder` VGG16's weights fit."""
+
+    encoder: nn.ModuleList
+
+    def load_encoder(self, path: Path) -> None:
+        """Start from VGG16's ImageNet weights; see `load_vgg16`."""
+        load_vgg16(self.encoder, path)
+
+
 def load_vgg16(encoder: nn.Module, path: Path) -> None:
     """Start an encoder from VGG16's ImageNet weights, in place.
 
@@ -50,7 +60,7 @@ def load_vgg16(encoder: nn.Module, path: Path) -> None:
     Raises:
         ModelError: the file is missing, damaged, or of another network.
     """
-    state = _read(path)
+    state = read_state(path, "give torchvision's vgg16 or vgg16_bn weights")
     convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     keys = [k[: -len(".weight")] for k, v in state.items() if _is_convolution(k, v)]
@@ -77,20 +87,3 @@ def load_vgg16(encoder: nn.Module, path: Path) -> None:
 
 def _is_convolution(key: str, value: Tensor) -> bool:
     return key.startswith("features.") and key.endswith(".weight") and value.ndim == 4
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(
-            f"no weights at {path}",
-            fix="download torchvision's vgg16_bn weights and give their path",
-        ) from None
-    except Exception as exc:
-        raise ModelError(
-            f"{path} is not a file of weights", fix="give torchvision's vgg16 or vgg16_bn"
-        ) from exc
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path} is not a state dict", fix="give torchvision's vgg16 or vgg16_bn")
-    return state

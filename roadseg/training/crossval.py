@@ -26,6 +26,7 @@ from roadseg.training.progress import ShowTraining
 from roadseg.training.record import run_record
 from roadseg.training.spec import RunSpec
 from roadseg.training.validation import confusion
+from roadseg.weights.manifest import sha256_of
 
 RESULT = "crossval.json"
 """The folds that are done, in the folder of a cross-validation."""
@@ -115,6 +116,9 @@ def cross_validate(
 
     Args:
         spec: the run that every fold is, on all drives; its time or epochs are those of one fold.
+            Its teacher must not have seen any drive, or is the folder of another
+            cross-validation over the same drives: each fold then learns from the network that
+            has not seen its drive either.
         quick: train one network on `spec.extra` alone first, which shows no drive, and let every
             fold start from it.
         pattern: see `roadseg.datasets.drives.drives_of`.
@@ -122,7 +126,7 @@ def cross_validate(
 
     Raises:
         UsageError: `quick` without `spec.extra`, or beside `spec.init`; the folder holds a
-            cross-validation with other settings; a pattern that is none.
+            cross-validation with other settings; a pattern that is none; teachers of other drives.
         DataError: frames without a drive, or of one drive only; a frame or label is unusable.
         ModelError: a fold has diverged, or its files are damaged.
         BackendError: the device has too little memory.
@@ -139,7 +143,10 @@ def cross_validate(
             fix="give one of them",
         )
     drives = drives_of(spec.data, pattern)
+    teachers = _teachers(spec, drives)
     settings = run_record(spec) | {"quick": quick, "drives": list(drives)}
+    if teachers:
+        settings["teacher_sha256"] = [sha256_of(path) for path in teachers.values()]
     _check_settings(spec.output, settings)
     if quick:
         spec = dataclasses.replace(spec, init=_shared_start(spec, progress))
@@ -148,11 +155,32 @@ def cross_validate(
         fold = _read_fold(spec.output / drive)
         if fold is None:
             _log.info(f"{drive} is left out: {len(held_out)} of {len(spec.data)} frames")
-            fold = _run_fold(spec, drive, held_out, progress)
+            own = dataclasses.replace(spec, teacher=teachers.get(drive, spec.teacher))
+            fold = _run_fold(own, drive, held_out, progress)
         folds.append(fold)
         result = CrossValidation(folds, settings)
         write_json(spec.output / RESULT, result.to_json())
     return result
+
+
+def _teachers(spec: RunSpec, drives: Mapping[str, Sequence[int]]) -> dict[str, Path]:
+    """For each drive the weights that teach its fold, where they are another's folds; else none.
+
+    Raises:
+        UsageError: there is none that has not seen a drive.
+    """
+    if spec.teacher is None or not spec.teacher.is_dir():
+        return {}
+    found = {}
+    for drive, held_out in drives.items():
+        fold = _read_fold(spec.teacher / drive)
+        if fold is None or fold.scored != len(held_out):
+            raise UsageError(
+                f"{spec.teacher} has no fold that left {drive} out of these frames",
+                fix="give a cross-validation of the same data that is done, or a file of weights",
+            )
+        found[drive] = best_weights(spec.teacher / drive)
+    return found
 
 
 def _run_fold(
@@ -198,6 +226,7 @@ def _shared_start(spec: RunSpec, progress: ShowTraining | None) -> Path:
         # Frames that it learnt from: their score says only that it learnt.
         validation=spec.extra.subset(range(min(len(spec.extra), 8)), "seen"),
         extra=None,
+        teacher=None if spec.teacher is None or spec.teacher.is_dir() else spec.teacher,
         output=folder,
         keep_last=True,
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from roadseg.models.abilities import has_auxiliary_head
+from roadseg.models.abilities import has_auxiliary_head, has_pretrained_encoder
 from roadseg.training.checkpoint import AveragedWeights
 from roadseg.training.distributed import World
 from roadseg.training.objective import Objective, on_device
 from roadseg.training.recipes import Recipe
+
+_SHARE = "share_of_rate"
+"""What a group of an optimiser takes of the learning rate."""
 
 
 class Learner:
@@ -69,7 +72,7 @@ class Learner:
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(_SHARE, 1.0)
 
     def begin_epoch(self, seed: int) -> None:
         """Make ready for steps whose dropout follows from `seed`."""
@@ -146,16 +149,34 @@ class LossOf(nn.Module):
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser of a network's trained parameters."""
-    # Decaying batch-norm scales and biases only slows them down; it regularises convolutions.
+    """The recipe's optimiser of a network's trained parameters.
+
+    The first group has the full learning rate; what an encoder takes of it is `encoder_rate`.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    if recipe.encoder_rate == 1 or not has_pretrained_encoder(model):
+        groups = _decayed_apart(trained, recipe, 1.0)
+    else:
+        of_encoder = {id(p) for p in model.encoder.parameters()}
+        rest = [p for p in trained if id(p) not in of_encoder]
+        encoder = [p for p in trained if id(p) in of_encoder]
+        groups = _decayed_apart(rest, recipe, 1.0)
+        groups += _decayed_apart(encoder, recipe, recipe.encoder_rate)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
     return torch.optim.AdamW(groups, recipe.learning_rate)
+
+
+def _decayed_apart(
+    parameters: Sequence[nn.Parameter], recipe: Recipe, share: float
+) -> list[dict[str, Any]]:
+    # Decaying batch-norm scales and biases only slows them down; it regularises convolutions.
+    wide = [p for p in parameters if p.ndim > 1]
+    narrow = [p for p in parameters if p.ndim <= 1]
+    return [
+        {"params": wide, "weight_decay": recipe.weight_decay, _SHARE: share},
+        {"params": narrow, "weight_decay": 0.0, _SHARE: share},
+    ]
 
 
 def clip_gradients(model: nn.Module, limit: float) -> Tensor:

@@ -97,6 +97,8 @@ class Recipe:
         crop_hw: height and width of a crop in pixels.
         optimizer: `adamw` or `sgd`.
         learning_rate: the peak.
+        encoder_rate: share of the learning rate that an encoder gets which ImageNet weights are
+            made for: it knows already what the rest has to learn.
         momentum: of SGD.
         clip_norm: gradients of a larger Euclidean norm, over all weights together, are scaled down
             to this one; 0 leaves them as they are.
@@ -147,6 +149,7 @@ class Recipe:
     validate_every: Count
     augmentation: Augmentation
     auxiliary_weight: From0 = 0.0
+    encoder_rate: Positive = 1.0
     momentum: Below1 = 0.9
     clip_norm: From0 = 0.0
     guard_rise: GuardRise = 1.5

@@ -32,8 +32,10 @@ class RunSpec:
         extra: further training frames, mixed in at the recipe's `extra_share`.
         init: a file whose weights the run starts from, instead of random ones. Of other
             classes, all are kept but those of the layers that give a score for each class.
-        encoder_weights: VGG16's ImageNet weights, for networks with its encoder.
-        teacher: a file of a network whose scores are learnt from, too.
+        encoder_weights: ImageNet weights of VGG16 or EfficientNet-Lite2, for networks with that
+            encoder.
+        teacher: a file of a network whose scores are learnt from, too; for `cross_validate` also
+            the folder of another cross-validation.
         seed: of initialisation, order and augmentation.
         time_budget_s: ends the schedule after that much training time, over all resumptions,
             instead of after `recipe.epochs`; the learning rate is planned to match.

@@ -11,9 +11,8 @@ from roadseg.core.errors import UsageError
 from roadseg.core.labels import ClassSet
 from roadseg.core.wording import option
 from roadseg.models import build_model, load_weights, weights_classes
-from roadseg.models.abilities import vgg16_encoder
+from roadseg.models.abilities import has_pretrained_encoder
 from roadseg.models.transfer import keep_all_but_classes
-from roadseg.models.vgg import load_vgg16
 from roadseg.training.spec import RunSpec
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ def starting_network(spec: RunSpec, *, leads: bool = True) -> nn.Module:
 
     Raises:
         ModelError: weights are missing or damaged.
-        UsageError: weights are of another network, or the network has no VGG16 to start from any.
+        UsageError: weights are of another network, or the network has no encoder for any.
     """
     network = build_model(spec.model, spec.classes.num_classes, dropout=spec.recipe.dropout)
     if spec.resume:
@@ -38,14 +37,13 @@ def starting_network(spec: RunSpec, *, leads: bool = True) -> nn.Module:
         if leads:
             _log.info("%s", told)
     elif spec.encoder_weights is not None:
-        encoder = vgg16_encoder(network)
-        if encoder is None:
+        if not has_pretrained_encoder(network):
             raise UsageError(
-                f"{option('--encoder-weights')} is for networks with VGG16's encoder, which "
-                f"{spec.model} has not",
+                f"{option('--encoder-weights')} is for networks whose encoder is VGG16 or "
+                f"EfficientNet, and {spec.model} has neither",
                 fix=f"use {option('--model', 'segnet')}",
             )
-        load_vgg16(encoder, spec.encoder_weights)
+        network.load_encoder(spec.encoder_weights)
     return network
 
 

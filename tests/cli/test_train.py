@@ -267,7 +267,11 @@ def test_what_is_left_out_without_its_package(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--recipe", "nope"], 2, "error: unknown recipe 'nope': use --recipe cpu|gpu|gpu-lite|"),
+        (
+            ["--recipe", "nope"],
+            2,
+            "error: unknown recipe 'nope': use --recipe cpu|edge|gpu|gpu-lite|",
+        ),
         (["--model", "vnet"], 2, "error: unknown model 'vnet': use --model segnet|"),
         (["--time-budget", "0"], 2, "error: --time-budget 0: give the minutes to train, above 0"),
         (
@@ -309,8 +313,8 @@ def test_what_is_left_out_without_its_package(
         (
             ["--encoder-weights", "vgg.pth"],
             2,
-            "error: --encoder-weights is for networks with VGG16's encoder, which segnet-lite has "
-            "not: use --model segnet",
+            "error: --encoder-weights is for networks whose encoder is VGG16 or EfficientNet, and "
+            "segnet-lite has neither: use --model segnet",
         ),
         (["--resume"], 5, "run: start without --resume"),
         (["--extra", "nowhere"], 7, "error: no data set at nowhere: give a folder with"),

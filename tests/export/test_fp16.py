@@ -69,6 +69,7 @@ def test_everything_is_fp16_but_what_is_cast(
             "segnet": set(),
             "segnet-basic": {"normalise/to_float32:0", "normalise/LRN:0"},
             "segnet-lite": {"mean/to_float32:0", "mean/GlobalAveragePool:0"},
+            "segnet-edge": {"mean/to_float32:0", "mean/GlobalAveragePool:0"},
             "segnet-nano": {"mean/to_float32:0", "mean/GlobalAveragePool:0"},
         }[name]
     )

@@ -113,6 +113,7 @@ class ManyLayers(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(8)
+        self.six = nn.ReLU6()
         self.dilated = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=4)
         self.max_pool = nn.MaxPool2d(2)
         self.average = nn.AvgPool2d(3, 1, 1)
@@ -129,6 +130,8 @@ class ManyLayers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         half = self.norm(torch.relu(self.first(x)))
+        # About half of the values are above six, or below zero.
+        half = self.six(8 * half) - F.relu6(16 * half)
         quarter = self.average(self.max_pool(self.dilated(half)))
         gate = self.gate(self.whole(quarter))
         scene = quarter.mean((2, 3), keepdim=True).expand(-1, -1, quarter.size(2), quarter.shape[3])
@@ -157,6 +160,19 @@ def test_every_operation_agrees_with_pytorch(
         expected = run_torch(network, batch)
         np.testing.assert_allclose(run_onnx(graph, batch), expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(run_openvino(graph, batch), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_relu6_is_one_operation_with_numbers_for_ends() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 11, 1), nn.ReLU6()).eval()
+    for precision, dtype in (("fp32", np.float32), ("fp16", np.float16)):
+        graph = build_onnx(network, "six", size_hw=(32, 32), precision=precision).graph
+        (clip,) = (node for node in graph.node if node.op_type == "Clip")
+        values = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+        ends = [values[name] for name in clip.input[1:]]
+        assert [(end.shape, end.dtype, float(end)) for end in ends] == [
+            ((), dtype, 0.0),
+            ((), dtype, 6.0),
+        ]
 
 
 class FixedCrop(nn.Module):

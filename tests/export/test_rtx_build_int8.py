@@ -18,11 +18,17 @@ trt = pytest.importorskip(
     "tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install -e '.[test]'"
 )
 
-NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-nano"]
+NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-edge", "segnet-nano"]
 SIZE_HW = (64, 96)
 # All but the first. Of segnet-lite and segnet-nano, the one on means is float, too, and the
 # classifier is transposed, about which TensorRT says nothing.
-INT8_CONVOLUTIONS = {"segnet": 25, "segnet-basic": 8, "segnet-lite": 24, "segnet-nano": 18}
+INT8_CONVOLUTIONS = {
+    "segnet": 25,
+    "segnet-basic": 8,
+    "segnet-lite": 24,
+    "segnet-edge": 72,
+    "segnet-nano": 18,
+}
 
 
 @cache
@@ -97,5 +103,6 @@ def test_int8_engines_build(
         if complaints:
             assert len(weights) == len(inputs) == INT8_CONVOLUTIONS[name]
     parameters = sum(p.numel() for p in network(name).parameters())
-    # A byte for each weight; kernels for odd jobs are 3 to 5 MB.
-    assert parameters * 0.9 < size < parameters + 6e6
+    # A byte for each weight; kernels for odd jobs are 3 to 5 MB, and three times as many for the
+    # depthwise convolutions of segnet-edge. With weights in FP32 it would have 15 MB more.
+    assert parameters * 0.9 < size < parameters + (10e6 if name == "segnet-edge" else 6e6)

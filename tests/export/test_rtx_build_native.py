@@ -170,6 +170,7 @@ def test_what_the_parser_makes_of_an_fp16_graph(
         "segnet": set(),
         "segnet-basic": {trt.LayerType.CAST, trt.LayerType.LRN},
         "segnet-lite": {trt.LayerType.CAST, trt.LayerType.REDUCE},
+        "segnet-edge": {trt.LayerType.CAST, trt.LayerType.REDUCE},
         "segnet-nano": {trt.LayerType.CAST, trt.LayerType.REDUCE},
     }
     assert in_float32 <= allowed[name]

@@ -248,14 +248,14 @@ def test_unusable_vgg16_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_vgg16(encoder, tmp_path / "none.pth")
     assert str(caught.value) == (
-        f"no weights at {tmp_path / 'none.pth'}: "
-        "download torchvision's vgg16_bn weights and give their path"
+        f"no weights at {tmp_path / 'none.pth'}: give torchvision's vgg16 or vgg16_bn weights"
     )
     (tmp_path / "text.pth").write_text("text")
     with pytest.raises(ModelError) as caught:
         load_vgg16(encoder, tmp_path / "text.pth")
     assert str(caught.value) == (
-        f"{tmp_path / 'text.pth'} is not a file of weights: give torchvision's vgg16 or vgg16_bn"
+        f"{tmp_path / 'text.pth'} is not a file of weights: "
+        "give torchvision's vgg16 or vgg16_bn weights"
     )
     torch.save([1], tmp_path / "list.pth")
     with pytest.raises(ModelError, match=r"list\.pth is not a state dict: give torchvision's"):

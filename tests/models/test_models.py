@@ -117,7 +117,7 @@ def test_unknown_model() -> None:
     with pytest.raises(UsageError) as caught:
         build_model("vnet")
     assert str(caught.value).startswith(
-        'unknown model \'vnet\': use model="segnet"|"segnet-basic"|"segnet-lite"|"segnet-nano"|'
+        'unknown model \'vnet\': use model="segnet"|"segnet-basic"|"segnet-lite"|"segnet-edge"|'
     )
 
 

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 Runner = Callable[[Any, Array], Array]
 
-NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-nano"]
+NETWORKS = ["segnet", "segnet-basic", "segnet-lite", "segnet-edge", "segnet-nano"]
 
 SCALES = {
     "first.2:0": 0.02,

@@ -168,6 +168,74 @@ def test_quick_starts_every_fold_from_frames_of_no_drive(
     assert len(folds) == 2
 
 
+class TestTeachers:
+    def test_each_fold_is_taught_by_the_one_that_has_not_seen_its_drive(
+        self, spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cross_validate(spec)
+        taught: dict[str, Path | None] = {}
+
+        def watched(own: RunSpec, **options: Any) -> Any:
+            taught[own.output.name] = own.teacher
+            return train(own, **options)
+
+        monkeypatch.setattr(crossval, "train", watched)
+        pupil = dataclasses.replace(spec, teacher=spec.output, output=tmp_path / "pupils")
+        result = cross_validate(pupil)
+        assert taught == {drive: spec.output / drive / "best.safetensors" for drive in DRIVES}
+        assert len({fold.miou for fold in result.folds}) == len(DRIVES)
+        # Gone on with by the same command, and not with other teachers.
+        taught.clear()
+        assert cross_validate(pupil).folds == result.folds
+        assert taught == {}
+        shutil.copy(spec.output / "north/best.safetensors", spec.output / "south")
+        with pytest.raises(UsageError, match=r"other settings \(teacher_sha256\)"):
+            cross_validate(pupil)
+
+    def test_the_start_that_all_share_has_no_teacher_of_a_fold(
+        self, spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cross_validate(spec)
+        taught: dict[str, Path | None] = {}
+
+        def watched(own: RunSpec, **options: Any) -> Any:
+            taught[own.output.name] = own.teacher
+            return train(own, **options)
+
+        monkeypatch.setattr(crossval, "train", watched)
+        pupils = tmp_path / "pupils"
+        extra = spec.validation
+        quick = dataclasses.replace(spec, teacher=spec.output, extra=extra, output=pupils)
+        cross_validate(quick, quick=True)
+        assert taught.pop("shared") is None
+        assert taught == {drive: spec.output / drive / "best.safetensors" for drive in DRIVES}
+        # One that has seen no drive teaches all.
+        taught.clear()
+        file = spec.output / "north/best.safetensors"
+        for_all = dataclasses.replace(quick, teacher=file, output=tmp_path / "more")
+        cross_validate(for_all, quick=True)
+        assert taught == dict.fromkeys(("shared", *DRIVES), file)
+
+    def test_folds_that_are_missing_or_of_other_frames(self, spec: RunSpec, tmp_path: Path) -> None:
+        teachers = tmp_path / "teachers"
+        teachers.mkdir()
+        pupil = dataclasses.replace(spec, teacher=teachers)
+        expected = (
+            f"{teachers} has no fold that left south out of these frames: give a "
+            "cross-validation of the same data that is done, or a file of weights"
+        )
+        with pytest.raises(UsageError) as caught:
+            cross_validate(pupil)
+        assert str(caught.value) == expected
+        cross_validate(dataclasses.replace(spec, output=teachers))
+        fold = json.loads((teachers / "south/fold.json").read_text())
+        (teachers / "south/fold.json").write_text(json.dumps(fold | {"scored": 1}))
+        with pytest.raises(UsageError) as caught:
+            cross_validate(pupil)
+        assert str(caught.value) == expected
+        assert not pupil.output.exists()
+
+
 def test_figures_by_hand() -> None:
     folds = [
         Fold("a", 10, 5, 3, 0.6, {"road": 0.9, "car": 0.3}),

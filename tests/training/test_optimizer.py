@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from roadseg.models import build_model
-from roadseg.training.learner import build_optimizer, centre_scores, clip_gradients
+from roadseg.training.learner import Learner, build_optimizer, centre_scores, clip_gradients
 from roadseg.training.objective import Objective
+from roadseg.training.recipes import Recipe
 
 Make = Callable[..., Any]
 
@@ -116,3 +118,52 @@ def test_the_optimiser_decays_convolutions_alone(recipe: Make) -> None:
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
     assert all(p.ndim > 1 for p in groups[0]["params"])
     assert all(p.ndim == 1 for p in groups[1]["params"])
+
+
+def learner_of(model: nn.Module, recipe: Recipe) -> Learner:
+    cpu = torch.device("cpu")
+    objective = Objective(np.ones(11, np.float32), recipe, cpu)
+    objective._half_precision = False
+    return Learner(model, objective, recipe, 11, cpu)
+
+
+class TestEncoderRate:
+    def test_an_encoder_takes_its_share_of_every_rate(self, recipe: Make) -> None:
+        settings = recipe(encoder_rate=0.25)
+        learner = learner_of(build_model("segnet-edge"), settings)
+        learner.set_rate(1e-2)
+        assert learner.rate == 1e-2
+        rates = {
+            id(p): group["lr"] for group in learner.optimizer.param_groups for p in group["params"]
+        }
+        encoder = {id(p) for p in learner.model.encoder.parameters()}
+        assert {rates.pop(key) for key in encoder} == {2.5e-3}
+        assert set(rates.values()) == {1e-2}
+        others = [p for p in learner.model.parameters() if id(p) not in encoder]
+        assert set(rates) == {id(p) for p in others}
+
+    @pytest.mark.parametrize(("name", "share"), [("segnet-edge", 1.0), ("segnet-lite", 0.25)])
+    def test_others_have_one_rate(self, recipe: Make, name: str, share: float) -> None:
+        learner = learner_of(build_model(name), recipe(encoder_rate=share))
+        learner.set_rate(1e-2)
+        assert [group["lr"] for group in learner.optimizer.param_groups] == [1e-2, 1e-2]
+
+    def test_a_step_moves_an_encoder_less(self, recipe: Make) -> None:
+        """A first step of AdamW is as large as the rate, whatever the gradient."""
+        moved = {}
+        for share in (1.0, 0.01):
+            torch.manual_seed(0)
+            model = build_model("segnet-edge")
+            before = copy.deepcopy(model.state_dict())
+            learner = learner_of(model, recipe(encoder_rate=share, weight_decay=0.0))
+            learner.begin_epoch(0)
+            learner.set_rate(1e-3)
+            learner.step(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64).long(), evenly=False)
+            after = learner.model.state_dict()
+            for key in ("encoder.stem.0.weight", "decoder2.0.weight"):
+                moved[key, share] = float((after[key] - before[key]).abs().max())
+        assert moved["decoder2.0.weight", 0.01] == pytest.approx(
+            moved["decoder2.0.weight", 1.0], rel=0.05
+        )
+        assert moved["encoder.stem.0.weight", 1.0] == pytest.approx(1e-3, rel=0.05)
+        assert moved["encoder.stem.0.weight", 0.01] == pytest.approx(1e-5, rel=0.05)

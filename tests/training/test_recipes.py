@@ -31,6 +31,7 @@ def refusal(folder: Path, text: str) -> str:
 def test_shipped_recipes_load() -> None:
     assert recipe_names() == (
         "cpu",
+        "edge",
         "gpu",
         "gpu-lite",
         "gpu-nano",
@@ -65,7 +66,7 @@ def test_recipes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as unknown:
         load_recipe("nope")
     assert str(unknown.value) == (
-        "unknown recipe 'nope': use --recipe cpu|gpu|gpu-lite|gpu-nano|lite|paper|paper-large|"
+        "unknown recipe 'nope': use --recipe cpu|edge|gpu|gpu-lite|gpu-nano|lite|paper|paper-large|"
         "refine|sharpen or the path of a .toml file"
     )
     with pytest.raises(UsageError) as missing:

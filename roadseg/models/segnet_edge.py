@@ -1,0 +1,88 @@
+"""segnet-edge: SegNet on an encoder that knows ImageNet, as the paper's own does.
+
+The paper starts from VGG16's ImageNet weights; so a network knows more of streets than the few
+that it learns from show. VGG16 is far too slow for two CPU cores. EfficientNet-Lite2 names
+pictures better with a hundredth of the arithmetic, but it has strided convolutions where VGG16 has
+pools: there is nothing whose indices a decoder could take. So each map that the encoder hands on
+is brought to the decoder's channels first, and pooled there for its indices alone. The decoder
+unpools with them and adds the map, as in the paper's EncoderAddition (table 1).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from roadseg.core.labels import NUM_CLASSES
+from roadseg.models.blocks import ContextBlock, conv_bn_relu, initialise
+from roadseg.models.efficientnet import EfficientNetLite2
+from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+
+
+class SegNetEdge(nn.Module):
+    """SegNet on EfficientNet-Lite2: 5.0 M parameters, 5.7 GFLOP at 352x480.
+
+    Args:
+        num_classes: channels of the class scores.
+    """
+
+    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite2()
+        half, quarter, eighth, sixteenth, deepest = self.encoder.channels
+        self.context = ContextBlock(deepest, 128)
+        self.lateral16 = conv_bn_relu(sixteenth, 128, kernel=1)
+        self.lateral8 = conv_bn_relu(eighth, 96, kernel=1)
+        self.lateral4 = conv_bn_relu(quarter, 64, kernel=1)
+        self.lateral2 = conv_bn_relu(half, 32, kernel=1)
+        self.decoder16 = conv_bn_relu(128, 96)
+        self.decoder8 = conv_bn_relu(96, 64)
+        self.decoder4 = conv_bn_relu(64, 32)
+        self.decoder2 = conv_bn_relu(32, 32)
+        # Each half-resolution position writes its own 2x2 pixels, as segnet-lite's does.
+        self.classifier = nn.ConvTranspose2d(32, num_classes, 2, stride=2)
+        self.auxiliary = nn.Conv2d(64, num_classes, 1)
+        self.pool = MaxPoolIndices()
+        self.unpool = IndexUnpool()
+        initialise(self)
+        # Scores start small: random ones in hundreds would first have to be unlearnt.
+        for layer in (self.classifier, self.auxiliary):
+            nn.init.normal_(layer.weight, std=0.02)
+
+    def load_encoder(self, path: Path) -> None:
+        """Start from EfficientNet-Lite2's ImageNet weights; see `EfficientNetLite2.load`."""
+        self.encoder.load(path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of a frame.
+
+        Args:
+            x: (N, 3, H, W) float, BGR in 0..1; any H and W.
+
+        Returns:
+            (N, num_classes, H, W) scores before softmax.
+        """
+        return self._decode(x)[0]
+
+    def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores as `forward` gives them, and (N, num_classes, H/8, W/8) scores for training."""
+        scores, eighth = self._decode(x)
+        return scores, self.auxiliary(eighth)
+
+    def _decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[-2:]
+        half, quarter, eighth, sixteenth, deepest = self.encoder(x)
+        y = self.context(deepest)
+        y = self.decoder16(self._joined(y, self.lateral16(sixteenth)))
+        decoded8 = self.decoder8(self._joined(y, self.lateral8(eighth)))
+        y = self.decoder4(self._joined(decoded8, self.lateral4(quarter)))
+        y = self.decoder2(self._joined(y, self.lateral2(half)))
+        # An odd side has one row or column more than the frame; it is cut off.
+        return self.classifier(y)[..., :height, :width], decoded8
+
+    def _joined(self, y: Tensor, encoded: Tensor) -> Tensor:
+        """The decoder's map, unpooled to where the encoder's has its maxima, and that map."""
+        _, places = self.pool(encoded)
+        joined: Tensor = self.unpool(y, places, encoded) + encoded
+        return joined
