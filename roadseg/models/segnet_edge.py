@@ -5,13 +5,16 @@ that it learns from show. VGG16 is far too slow for two CPU cores. EfficientNet-
 pictures better with a hundredth of the arithmetic, but it has strided convolutions where VGG16 has
 pools: there is nothing whose indices a decoder could take. So each map that the encoder hands on
 is brought to the decoder's channels first, and pooled there for its indices alone. The decoder
-unpools with them and adds the map, as in the paper's EncoderAddition (table 1).
+unpools with them and adds the map, as in the paper's EncoderAddition (table 1). With zeros in three
+places of four, rare classes came late: so what is unpooled is also repeated over its window, and
+lies there twice where the maximum was.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.core.labels import NUM_CLASSES
@@ -46,6 +49,9 @@ class SegNetEdge(nn.Module):
         self.pool = MaxPoolIndices()
         self.unpool = IndexUnpool()
         initialise(self)
+        # At every level the decoder's map is to count as much as the encoder's.
+        for lateral in (self.lateral16, self.lateral8, self.lateral4, self.lateral2):
+            nn.init.constant_(lateral[1].weight, 0.5)
         # Scores start small: random ones in hundreds would first have to be unlearnt.
         for layer in (self.classifier, self.auxiliary):
             nn.init.normal_(layer.weight, std=0.02)
@@ -82,7 +88,8 @@ class SegNetEdge(nn.Module):
         return self.classifier(y)[..., :height, :width], decoded8
 
     def _joined(self, y: Tensor, encoded: Tensor) -> Tensor:
-        """The decoder's map, unpooled to where the encoder's has its maxima, and that map."""
+        """The encoder's map, and the decoder's: everywhere, and once more at the maxima."""
         _, places = self.pool(encoded)
-        joined: Tensor = self.unpool(y, places, encoded) + encoded
+        everywhere = F.interpolate(y, size=encoded.shape[-2:], mode="nearest")
+        joined: Tensor = self.unpool(y, places, encoded) + everywhere + encoded
         return joined

@@ -27,23 +27,24 @@ def test_its_size_and_cost_are_as_its_docstring_says() -> None:
     assert f"{counter.get_total_flops() / 1e9:.1f} GFLOP" in str(SegNetEdge.__doc__)
 
 
-def test_the_decoder_unpools_to_the_maxima_of_what_the_encoder_hands_on(
-    network: SegNetEdge,
-) -> None:
+def test_the_decoder_repeats_its_map_and_unpools_it_to_the_maxima(network: SegNetEdge) -> None:
     encoded = torch.zeros(1, 2, 4, 4)
     encoded[0, 0, 1, 0] = encoded[0, 1, 2, 3] = 5.0
     deeper = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]])
-    expected = encoded.clone()
-    # Without a maximum the first place of the window counts as one.
-    expected[0, 0, 1, 0] += 1.0
-    expected[0, 0, 0, 2] += 2.0
-    expected[0, 0, 2, 0] += 3.0
-    expected[0, 0, 2, 2] += 4.0
-    expected[0, 1, 0, 0] += 5.0
-    expected[0, 1, 0, 2] += 6.0
-    expected[0, 1, 2, 0] += 7.0
-    expected[0, 1, 2, 3] += 8.0
-    assert torch.equal(network._joined(deeper, encoded), expected)
+    # Where nothing is the maximum, the first place of the window counts as one.
+    expected = torch.tensor(
+        [
+            [
+                [[1, 1, 4, 2], [2 + 5, 1, 2, 2], [6, 3, 8, 4], [3, 3, 4, 4]],
+                [[10, 5, 12, 6], [5, 5, 6, 6], [14, 7, 8, 16 + 5], [7, 7, 8, 8]],
+            ]
+        ]
+    )
+    assert torch.equal(network._joined(deeper, encoded), expected.float())
+    # An odd side: the last window has one row.
+    odd = network._joined(deeper, encoded[..., :3, :])
+    assert torch.equal(odd[..., :2, :], expected[..., :2, :].float())
+    assert odd.shape == (1, 2, 3, 4)
 
 
 def test_auxiliary_scores_are_an_eighth_and_leave_the_scores_alone(network: SegNetEdge) -> None:
