@@ -284,7 +284,7 @@ def training_facts(config: dict[str, Any], meta: dict[str, Any], note: str = "")
     command = f"roadseg train --model {config['model']} --data CamVid --recipe {recipe}"
     command += " --extra SCENES" if config["extra_frames"] else ""
     command += " --init WEIGHTS" if config.get("init_sha256") else ""
-    command += " --encoder-weights VGG16" if config.get("encoder_sha256") else ""
+    command += " --encoder-weights IMAGENET" if config.get("encoder_sha256") else ""
     command += " --teacher TEACHER" if config.get("teacher_sha256") else ""
     # `--epochs` may have changed the recipe's.
     length = f"time-budget {budget / 60:g}" if budget else f"epochs {config['recipe']['epochs']}"

@@ -2,7 +2,7 @@
 
 The paper starts from VGG16's ImageNet weights; so a network knows more of streets than the few
 that it learns from show. VGG16 is far too slow for two CPU cores. EfficientNet-Lite2 names
-pictures better with a hundredth of the arithmetic, but it has strided convolutions where VGG16 has
+pictures better with a twentieth of the arithmetic, but it has strided convolutions where VGG16 has
 pools: there is nothing whose indices a decoder could take. So each map that the encoder hands on
 is brought to the decoder's channels first, and pooled there for its indices alone. The decoder
 unpools with them and adds the map, as in the paper's EncoderAddition (table 1). With zeros in three

@@ -61,7 +61,7 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
     Raises:
         UsageError: the folder holds a run and `resume` is false; the run was started otherwise, or
             from other weights; `init` is of another network; `encoder_weights` for a network
-            without VGG16's encoder; a batch that the network cannot be trained on.
+            without such an encoder; a batch that the network cannot be trained on.
         ModelError: the checkpoint does not fit, `teacher` knows other classes, or the run has
             diverged and there is no going back.
         DataError: a frame or label is unusable.

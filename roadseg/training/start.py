@@ -41,7 +41,7 @@ def starting_network(spec: RunSpec, *, leads: bool = True) -> nn.Module:
             raise UsageError(
                 f"{option('--encoder-weights')} is for networks whose encoder is VGG16 or "
                 f"EfficientNet, and {spec.model} has neither",
-                fix=f"use {option('--model', 'segnet')}",
+                fix=f"use {option('--model', 'segnet', 'segnet-edge')}",
             )
         network.load_encoder(spec.encoder_weights)
     return network

@@ -314,7 +314,7 @@ def test_what_is_left_out_without_its_package(
             ["--encoder-weights", "vgg.pth"],
             2,
             "error: --encoder-weights is for networks whose encoder is VGG16 or EfficientNet, and "
-            "segnet-lite has neither: use --model segnet",
+            "segnet-lite has neither: use --model segnet|segnet-edge",
         ),
         (["--resume"], 5, "run: start without --resume"),
         (["--extra", "nowhere"], 7, "error: no data set at nowhere: give a folder with"),

@@ -149,7 +149,7 @@ def test_the_command_in_the_manifest_names_every_file_that_was_learnt_from(
     training = load_manifest(shipped)["segnet-lite"].training
     assert training["command"] == (
         "roadseg train --model segnet-lite --data CamVid --recipe lite --extra SCENES "
-        "--init WEIGHTS --encoder-weights VGG16 --teacher TEACHER --epochs 2 --seed 0"
+        "--init WEIGHTS --encoder-weights IMAGENET --teacher TEACHER --epochs 2 --seed 0"
     )
     assert used.items() <= training.items()
 
