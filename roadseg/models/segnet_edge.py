@@ -51,10 +51,12 @@ class SegNetEdge(nn.Module):
         initialise(self)
         # At every level the decoder's map is to count as much as the encoder's.
         for lateral in (self.lateral16, self.lateral8, self.lateral4, self.lateral2):
-            nn.init.constant_(lateral[1].weight, 0.5)
+            for layer in lateral.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    nn.init.constant_(layer.weight, 0.5)
         # Scores start small: random ones in hundreds would first have to be unlearnt.
-        for layer in (self.classifier, self.auxiliary):
-            nn.init.normal_(layer.weight, std=0.02)
+        for head in (self.classifier, self.auxiliary):
+            nn.init.normal_(head.weight, std=0.02)
 
     def load_encoder(self, path: Path) -> None:
         """Start from EfficientNet-Lite2's ImageNet weights; see `EfficientNetLite2.load`."""

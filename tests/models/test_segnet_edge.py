@@ -64,3 +64,9 @@ def test_its_first_scores_are_small() -> None:
         scores, auxiliary = network.forward_with_auxiliary(torch.rand(2, 3, 64, 96))
     assert float(scores.abs().max()) < 3
     assert float(auxiliary.abs().max()) < 3
+
+
+def test_the_decoders_map_counts_as_much_as_the_encoders_at_first(network: SegNetEdge) -> None:
+    for lateral in (network.lateral16, network.lateral8, network.lateral4, network.lateral2):
+        assert torch.equal(lateral[1].weight, torch.full_like(lateral[1].weight, 0.5))
+    assert torch.equal(network.decoder2[1].weight, torch.ones(32))
