@@ -21,17 +21,20 @@ from roadseg.core.labels import NUM_CLASSES
 from roadseg.models.blocks import ContextBlock, conv_bn_relu, initialise
 from roadseg.models.efficientnet import EfficientNetLite2
 from roadseg.models.pooling import IndexUnpool, MaxPoolIndices
+from roadseg.models.segnet_lite import SegNetLite
 
 
-class SegNetEdge(nn.Module):
+class SegNetEdge(SegNetLite):
     """SegNet on EfficientNet-Lite2: 5.0 M parameters, 5.7 GFLOP at 352x480.
+
+    Its two heads are segnet-lite's.
 
     Args:
         num_classes: channels of the class scores.
     """
 
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.encoder = EfficientNetLite2()
         half, quarter, eighth, sixteenth, deepest = self.encoder.channels
         self.context = ContextBlock(deepest, 128)
@@ -61,22 +64,6 @@ class SegNetEdge(nn.Module):
     def load_encoder(self, path: Path) -> None:
         """Start from EfficientNet-Lite2's ImageNet weights; see `EfficientNetLite2.load`."""
         self.encoder.load(path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores of a frame.
-
-        Args:
-            x: (N, 3, H, W) float, BGR in 0..1; any H and W.
-
-        Returns:
-            (N, num_classes, H, W) scores before softmax.
-        """
-        return self._decode(x)[0]
-
-    def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores as `forward` gives them, and (N, num_classes, H/8, W/8) scores for training."""
-        scores, eighth = self._decode(x)
-        return scores, self.auxiliary(eighth)
 
     def _decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         height, width = x.shape[-2:]

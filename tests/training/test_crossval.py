@@ -169,17 +169,23 @@ def test_quick_starts_every_fold_from_frames_of_no_drive(
 
 
 class TestTeachers:
-    def test_each_fold_is_taught_by_the_one_that_has_not_seen_its_drive(
-        self, spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        cross_validate(spec)
-        taught: dict[str, Path | None] = {}
+    @pytest.fixture
+    def taught(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None]:
+        """The teacher of each run that is started, by the run's folder."""
+        seen: dict[str, Path | None] = {}
 
         def watched(own: RunSpec, **options: Any) -> Any:
-            taught[own.output.name] = own.teacher
+            seen[own.output.name] = own.teacher
             return train(own, **options)
 
         monkeypatch.setattr(crossval, "train", watched)
+        return seen
+
+    def test_each_fold_is_taught_by_the_one_that_has_not_seen_its_drive(
+        self, spec: RunSpec, tmp_path: Path, taught: dict[str, Path | None]
+    ) -> None:
+        cross_validate(spec)
+        taught.clear()
         pupil = dataclasses.replace(spec, teacher=spec.output, output=tmp_path / "pupils")
         result = cross_validate(pupil)
         assert taught == {drive: spec.output / drive / "best.safetensors" for drive in DRIVES}
@@ -193,16 +199,10 @@ class TestTeachers:
             cross_validate(pupil)
 
     def test_the_start_that_all_share_has_no_teacher_of_a_fold(
-        self, spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, spec: RunSpec, tmp_path: Path, taught: dict[str, Path | None]
     ) -> None:
         cross_validate(spec)
-        taught: dict[str, Path | None] = {}
-
-        def watched(own: RunSpec, **options: Any) -> Any:
-            taught[own.output.name] = own.teacher
-            return train(own, **options)
-
-        monkeypatch.setattr(crossval, "train", watched)
+        taught.clear()
         pupils = tmp_path / "pupils"
         extra = spec.validation
         quick = dataclasses.replace(spec, teacher=spec.output, extra=extra, output=pupils)
