@@ -21,8 +21,8 @@ def train(
     model: Annotated[
         str,
         typer.Option(
-            help="Name of a network: segnet, segnet-basic, segnet-lite, segnet-nano, or one of "
-            "docs/compare.md."
+            help="Name of a network: segnet, segnet-basic, segnet-lite, segnet-edge, segnet-nano, "
+            "or one of docs/compare.md."
         ),
     ] = "segnet-lite",
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml file.")] = "lite",
