@@ -266,7 +266,7 @@ def test_a_segmenter_steps_down_between_frames(networks: Callable[[float], Netwo
         assert segmenter.network_hw is not None
         assert before is not None
         assert segmenter.network_hw < before
-        assert text == "segnet-lite at {}x{}".format(*segmenter.network_hw)
+        assert text == "segnet-edge at {}x{}".format(*segmenter.network_hw)
         how = segmenter.how_chosen()
         assert how is not None
         assert how["steps_down"] == 1
@@ -286,6 +286,8 @@ def test_frames_in_flight_keep_their_order_when_a_segmenter_steps_down(
 
         submit(0)
         submit(128)
+        # The first rung below is another network at the same input.
+        assert segmenter.step_down() is not None
         assert segmenter.step_down() is not None
         submit(255)  # to the other network
         labels = [segmenter.collect() for _ in range(3)]
