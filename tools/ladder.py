@@ -20,9 +20,11 @@ import typer
 
 from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.cli import main
+from roadseg.core.errors import UsageError
 from roadseg.core.geometry import Geometry, network_size, postprocess, preprocess
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.types import Image, Labels
+from roadseg.core.wording import option
 from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import LabelledFrames
 from roadseg.metrics.confusion import ConfusionMatrix
@@ -48,6 +50,9 @@ program = typer.Typer(add_completion=False)
 # Another seed than those of clips and of training sets.
 _SEED = 712_000_000
 _HD_HW = (720, 1280)
+
+# Costs are medians of so many fewer frames than scores are means of.
+_EVERY = 9
 
 
 class HdScenes:
@@ -123,6 +128,50 @@ def measure_ladder(
     return tuple(RungScores(each, cost_ms[each], miou[each]) for each in pixels)
 
 
+def measure_costs(
+    models: Mapping[str, Path | Any],
+    images_bgr: Sequence[Image],
+    *,
+    pixels: Sequence[int] | None = None,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, dict[int, float]]:
+    """What each rung costs, on one thread: all models at all inputs take turns frame by frame.
+
+    A machine is faster at one time than at another. Were rungs measured one after the other, that
+    would put them in a wrong order.
+
+    Args:
+        models: for OpenVINO, by name.
+        images_bgr: frames of one size. Another turn with the first comes before and does not count.
+        pixels: of the rungs; default: `PIXELS`.
+        clock: processor time in seconds.
+
+    Returns:
+        Milliseconds by model and area, medians of all frames.
+    """
+    pixels = PIXELS if pixels is None else pixels
+    source_hw = images_bgr[0].shape[:2]
+    taken_ms: dict[tuple[str, int], list[float]] = {}
+    with ExitStack() as stack:
+        backends: dict[tuple[str, int], OpenVinoBackend] = {}
+        for name, model in models.items():
+            for each in pixels:
+                size_hw = network_size(source_hw, budget=each)
+                backend = OpenVinoBackend(model, size_hw, name=name, precision="int8", threads=1)
+                stack.callback(backend.close)
+                backends[name, each] = backend
+        for image_bgr in (images_bgr[0], *images_bgr):
+            for rung, backend in backends.items():
+                network_bgr, _ = preprocess(image_bgr, backend.network_hw)
+                started_s = clock()
+                backend.infer(network_bgr[np.newaxis])
+                taken_ms.setdefault(rung, []).append((clock() - started_s) * 1e3)
+    return {
+        name: {each: round(statistics.median(taken_ms[name, each][1:]), 1) for each in pixels}
+        for name in models
+    }
+
+
 def with_known_costs(
     rungs: Sequence[RungScores], before: Sequence[RungScores]
 ) -> tuple[RungScores, ...]:
@@ -145,27 +194,47 @@ def ladder(
     model: Annotated[
         list[str] | None, typer.Option(help="Which models; by default all that ship in INT8.")
     ] = None,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Of all models measure costs alone; scores stay.")
+    ] = False,
 ) -> None:
     """Score each shipped INT8 model at each rung's input, and write the manifest's ladders.
 
-    What an input costs is measured again where all models are. The documentation's figures follow.
+    What an input costs is measured where all models are, all of them in turns: costs of several
+    models can be compared only then. The documentation's figures follow.
     """
     from roadseg.cli.progress_bar import progress_bar
 
-    names = model or [name for name, entry in load_manifest().items() if "openvino" in entry.files]
-    datasets: dict[str, LabelledFrames] = {"val": CamVid(data, "val"), "720p": HdScenes()}
-    for name in names:
-        file = resolve_model(name, "openvino")
-        with progress_bar() as progress:
-            rungs = measure_ladder(file.path, name, datasets, progress=progress)
-        if model:
-            rungs = with_known_costs(rungs, load_manifest()[name].ladder)
+    if model and costs:
+        raise UsageError(
+            "costs of some models say nothing about the others",
+            fix=f"leave {option('--model')} out",
+        )
+    shipped = load_manifest()
+    names = model or [name for name, entry in shipped.items() if "openvino" in entry.files]
+    val = CamVid(data, "val")
+    datasets: dict[str, LabelledFrames] = {"val": val, "720p": HdScenes()}
+    files = {name: resolve_model(name, "openvino").path for name in names}
+    ladders = {name: shipped[name].ladder for name in names}
+    if not costs:
+        for name, path in files.items():
+            with progress_bar() as progress:
+                rungs = measure_ladder(path, name, datasets, progress=progress)
+            ladders[name] = with_known_costs(rungs, shipped[name].ladder) if model else rungs
+    if not model:
+        measured = measure_costs(files, [val[index][0] for index in range(0, len(val), _EVERY)])
+        for name, rungs in ladders.items():
+            ladders[name] = tuple(
+                replace(rung, cost_ms=measured[name].get(rung.pixels, rung.cost_ms))
+                for rung in rungs
+            )
+    for name, rungs in ladders.items():
         write_ladder(name, rungs)
         for rung in rungs:
             scores = ", ".join(f"{key} {miou:.4f}" for key, miou in rung.miou.items())
             typer.echo(f"{name} {rung.pixels} pixels: {rung.cost_ms:.1f} ms, mIoU {scores}")
-        for path in refresh_figures(load_manifest()[name], Path()):
-            typer.echo(f"{path} follows")
+        for page in refresh_figures(load_manifest()[name], Path()):
+            typer.echo(f"{page} follows")
 
 
 if __name__ == "__main__":

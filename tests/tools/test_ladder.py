@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from roadseg.datasets.camvid import CamVid
 from roadseg.evaluation.evaluate import evaluate_backend
 from roadseg.weights import WEIGHTS_DIR, RungScores, load_manifest, resolve_model
 from tools import ladder as module
-from tools.ladder import HdScenes, measure_ladder, with_known_costs
+from tools.ladder import HdScenes, measure_costs, measure_ladder, with_known_costs
 from tools.manifest import write_ladder
 
 
@@ -79,6 +80,80 @@ def test_the_command_writes_the_manifest(
     assert rung.cost_ms == known_ms, "one model alone says nothing about the others"
     assert lines[0].startswith(f"segnet-lite {pixels} pixels: {rung.cost_ms:.1f} ms, mIoU val 0.")
     assert lines[1] == "page.md follows"
+
+
+def test_costs_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that becomes slower after each frame leaves the order of rungs right."""
+    opened: list[str] = []
+    closed: list[str] = []
+    order: list[tuple[str, int]] = []
+    now_s = [0.0]
+
+    class Slowing:
+        def __init__(
+            self, model: Path, network_hw: tuple[int, int], *, name: str, **_: Any
+        ) -> None:
+            self.name, self.network_hw, self.frames = name, network_hw, 0
+            opened.append(name)
+
+        def infer(self, batch_bgr: Image) -> None:
+            assert batch_bgr.shape == (1, *self.network_hw, 3)
+            self.frames += 1
+            order.append((self.name, self.network_hw[0]))
+            cost = {"small": 1.0, "large": 2.0}[self.name] * self.network_hw[0] / 64
+            now_s[0] += cost * self.frames / 1e3
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    monkeypatch.setattr(module, "OpenVinoBackend", Slowing)
+    frames = [np.zeros((64, 96, 3), np.uint8)] * 3
+    costs = measure_costs(
+        {"small": Path("a"), "large": Path("b")},
+        frames,
+        pixels=(64 * 96, 128 * 192),
+        clock=lambda: now_s[0],
+    )
+    turn = [("small", 64), ("small", 128), ("large", 64), ("large", 128)]
+    assert order == 4 * turn
+    # Turns two to four count, so the median is what the third cost.
+    assert costs == {"small": {6144: 3.0, 24576: 6.0}, "large": {6144: 6.0, 24576: 12.0}}
+    assert sorted(opened) == sorted(closed)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[RungScores, ...]]:
+    """What the command would write, of two models that ship."""
+    shipped = {name: load_manifest()[name] for name in ("segnet-lite", "segnet-nano")}
+    kept: dict[str, tuple[RungScores, ...]] = {}
+    monkeypatch.setattr(module, "load_manifest", lambda: shipped)
+    monkeypatch.setattr(module, "write_ladder", kept.__setitem__)
+    monkeypatch.setattr(module, "refresh_figures", lambda entry, checkout: [])
+    return kept
+
+
+def test_costs_alone_leave_the_scores(
+    written: dict[str, tuple[RungScores, ...]], tiny_camvid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def costs(models: dict[str, Path], images_bgr: list[Image]) -> dict[str, dict[int, float]]:
+        assert list(models) == ["segnet-lite", "segnet-nano"]
+        assert images_bgr
+        rungs = load_manifest()["segnet-lite"].ladder
+        return {name: {rung.pixels: 7.0 for rung in rungs} for name in models}
+
+    monkeypatch.setattr(module, "measure_costs", costs)
+    assert main(["--data", str(tiny_camvid), "--costs"], module.program) == 0
+    for name, rungs in written.items():
+        before = load_manifest()[name].ladder
+        assert [rung.miou for rung in rungs] == [rung.miou for rung in before]
+        assert {rung.cost_ms for rung in rungs} == {7.0}
+    assert list(written) == ["segnet-lite", "segnet-nano"]
+
+
+def test_costs_of_one_model_are_refused(tiny_camvid: Path, written: dict[str, Any]) -> None:
+    arguments = ["--data", str(tiny_camvid), "--costs", "--model", "segnet-nano"]
+    assert main(arguments, module.program) == 2
+    assert not written
 
 
 def test_costs_stay_those_of_the_machine_that_all_models_were_measured_on() -> None:
