@@ -196,10 +196,20 @@ def parse(arguments: Sequence[str]) -> None:
     command.make_context(arguments[at], list(arguments[at + 1 :])).close()
 
 
+def tool_commands() -> dict[str, Any]:
+    """The programs under `tools` that have options, by their modules."""
+    modules = [
+        f"tools.{path.stem}"
+        for path in sorted((ROOT / "tools").glob("*.py"))
+        if "typer.Typer(" in path.read_text("utf-8")
+    ]
+    return {name: typer.main.get_command(importlib.import_module(name).program) for name in modules}
+
+
 def known_options() -> set[str]:
-    """Those of roadseg and of the benchmarks."""
+    """Those of roadseg, of the tools and of the benchmarks."""
     known = {"--help"}
-    for command in (group(), *group().commands.values()):
+    for command in (group(), *group().commands.values(), *tool_commands().values()):
         for parameter in command.params:
             known |= {*parameter.opts, *parameter.secondary_opts}
     for program in (ROOT / "benchmarks").rglob("*.py"):
@@ -244,6 +254,17 @@ def test_options_and_commands_in_the_text_exist(page: str) -> None:
     assert options - known_options() - OTHERS_OPTIONS == set()
     called = {name for each in code for name in re.findall(r"^roadseg ([a-z][a-z-]*)", each)}
     assert called - set(group().commands) == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tools_take_what_the_text_gives_them(page: str) -> None:
+    tools = tool_commands()
+    text = (ROOT / page).read_text("utf-8")
+    for line in re.findall(r"`(python -m tools\.[^`\n]+)`", text):
+        module, *arguments = shlex.split(line)[2:]
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+        if arguments:
+            tools[module].make_context(module, arguments).close()
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if not c.arguments], ids=str)
