@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from roadseg.core.errors import SinkError
+from roadseg.media.sinks.targets import write_failure
 
 _MARGIN_BYTES = 32 * 2**20
 
@@ -31,7 +32,7 @@ class Room:
         return bytes_in * self._bytes_out // self._bytes_in if self._bytes_in else 0
 
     def fits(self, bytes_in: int) -> bool:
-        """Whether results of so many bytes of clips have room."""
+        """Whether results of so many bytes of clips have room. `SinkError`: no disk is there."""
         return self._free() >= self.need(bytes_in) + _MARGIN_BYTES
 
     def full(self, left: int, bytes_in: int) -> SinkError:
@@ -51,7 +52,10 @@ class Room:
         )
 
     def _free(self) -> int:
-        return shutil.disk_usage(self._output).free
+        try:
+            return shutil.disk_usage(self._output).free
+        except OSError as exc:  # the disk is gone
+            raise write_failure(self._output, exc) from exc
 
 
 def _size(count: int) -> str:

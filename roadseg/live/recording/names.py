@@ -45,11 +45,12 @@ def segment_paths(folder: Path, source: str, wall_s: float) -> Iterator[Path]:
 
 
 def recorded(folder: Path, sources: Collection[str]) -> list[Recorded]:
-    """Finished recordings of these sources, oldest first; nothing else in the folder."""
+    """Finished recordings of these sources, oldest first; nothing else in the folder. No file where
+    it cannot be read: whoever writes there says so."""
     found = []
     try:
         entries = list(folder.iterdir())
-    except FileNotFoundError:
+    except OSError:
         return []
     for path in entries:
         match = _NAME.fullmatch(path.name)

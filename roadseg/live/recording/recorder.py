@@ -121,9 +121,9 @@ class StationRecorder:
         if self._room is not None:
             return self._room
         config = self._config
-        if self._folder.exists() and not self._folder.is_dir():
-            raise UsageError(f"{self._folder} is a file", fix="give a folder for recordings")
         try:
+            if self._folder.exists() and not self._folder.is_dir():
+                raise UsageError(f"{self._folder} is a file", fix="give a folder for recordings")
             self._folder.mkdir(parents=True, exist_ok=True)
             for warning in settle_recordings(self._folder):
                 _LOG.warning("%s", warning)

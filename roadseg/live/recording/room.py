@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from roadseg.live.recording.names import recorded
+from roadseg.media.sinks.targets import write_failure
 
 _LOG = logging.getLogger("roadseg.live")
 
@@ -48,24 +49,34 @@ class Room:
         self._enough = True
 
     def enough(self) -> bool:
-        """Whether the disk has room for more; looked at once a second."""
+        """Whether the disk has room for more; looked at once a second.
+
+        Raises:
+            SinkError: the folder cannot be looked at: its disk is gone, or fails.
+        """
         with self._lock:
             now_s = self._clock()
             if now_s - self._looked_s >= _LOOK_S:
                 self._looked_s = now_s
                 self._make_room()
                 floor = self._floor if self._enough else self._floor * _EASED
-                self._enough = self._free(self._folder) > floor
+                self._enough = self._free_bytes() > floor
             return self._enough
 
     @property
     def shortage(self) -> str:
-        """Why there is not enough, for people."""
-        free_gb = self._free(self._folder) / _GB
+        """Why there is not enough, for people; raises as `enough` does."""
+        free_gb = self._free_bytes() / _GB
         return (
             f"{free_gb:.1f} GB are free below {self._folder}, and {self._floor / _GB:g} GB are "
             "left to others (min_free_gb)"
         )
+
+    def _free_bytes(self) -> int:
+        try:
+            return self._free(self._folder)
+        except OSError as exc:
+            raise write_failure(self._folder, exc) from exc
 
     def _make_room(self) -> None:
         """Delete the oldest recordings beyond what is to be kept."""

@@ -78,10 +78,10 @@ class SegmentWriter:
         """See `Writer.write`; no failure of the disk comes out of it."""
         if self._clock() < self._retry_s:
             return
-        if not self._room.enough():
-            self._pause(self._room.shortage)
-            return
         try:
+            if not self._room.enough():
+                self._pause(self._room.shortage)
+                return
             if self._is_over(result):
                 self._finish()
                 self._begin(result, info)

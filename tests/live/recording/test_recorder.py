@@ -75,6 +75,19 @@ def test_people_start_and_stop_it(tmp_path) -> None:
     assert [file.source for file in live.recorder.files()] == ["cam", "cam"]
 
 
+def test_a_folder_that_is_gone_is_an_error_for_whoever_starts_it(tmp_path) -> None:
+    live = Live(tmp_path / "disk")
+    live.begin()
+    live.recorder.stop("cam")
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    room = live.recorder._prepare()
+    room._looked_s = float("-inf")
+    with pytest.raises(SinkError, match="no such file"):
+        live.recorder.start("cam")
+    live.end()
+    assert live.recorder.files() == []
+
+
 def test_an_error_of_the_recorder_ends_the_recording_and_not_the_run(tmp_path, monkeypatch) -> None:
     def broken(*_args: object) -> None:
         raise ValueError("a bug")

@@ -154,6 +154,29 @@ def test_a_disk_that_fails_costs_what_it_cannot_take_and_is_tried_again(
     assert lengths(tmp_path) == [4]
 
 
+@pytest.mark.parametrize("keep_gb", [None, 1.0])
+def test_a_disk_that_goes_away_pauses_and_is_tried_again(tmp_path, keep_gb) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    recording = Recording(folder, seconds=100)
+    room = Room(folder, ["cam"], keep_gb, 0.0, lambda: recording.now_s)
+    recording.writer._room = room
+    recording.write(3)
+    away = folder.rename(tmp_path / "unplugged")
+    recording.now_s += 2
+    recording.write(3)
+    assert "no such file" in dict(recording.notes)["recording paused"]
+    with pytest.raises(SinkError, match="cannot write"):
+        _ = room.shortage
+    eventually(lambda: "recording cut short" in dict(recording.notes))
+    away.rename(folder)
+    recording.now_s += 20
+    recording.write(4)
+    recording.writer.close(ok=True)
+    assert lengths(folder) == [3, 4]
+    assert [what for what, _ in recording.notes[3:]] == ["recording", "recording ended"]
+
+
 def test_the_oldest_recordings_make_way_and_nothing_else_does(tmp_path) -> None:
     for hour in range(4):
         (tmp_path / f"cam-2026-01-01T0{hour}-00-00.mp4").write_bytes(bytes(1000))
