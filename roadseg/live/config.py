@@ -22,9 +22,11 @@ import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from roadseg.live.health import HealthLimits
+from roadseg.live.sources import is_device, is_live
 from roadseg.media.redaction import redact
 from roadseg.media.sources.base import CameraMode, RtspTransport
 
@@ -152,11 +154,10 @@ class SourceConfig:
         """The URL for people, without passwords."""
         return redact(self.url)
 
-    @property
+    @cached_property
     def is_file(self) -> bool:
         """Whether it is a file or a folder by its looks: not worth another try when it is gone."""
-        live = "://" in self.url or " ! " in self.url or "/dev/" in self.url
-        return not live and not self.url.isdigit()
+        return not is_live(self.url) and not is_device(self.url)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,16 @@ def is_live(source: str) -> bool:
         return False
     url = place.url.lower()
     return not (url.startswith("http") and _FILE_ON_THE_WEB.search(url))
+
+
+def is_device(source: str) -> bool:
+    """Whether a path leads to `/dev`, where a camera may come back: one that is not plugged in has
+    a path and is none."""
+    try:
+        path = os.path.realpath(Path(source).expanduser())
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return path.replace(os.sep, "/").startswith("/dev/")
 
 
 def source_name(spec: str, taken: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from roadseg.core.errors import UsageError
@@ -171,7 +173,34 @@ def test_a_file_that_is_missing_or_no_toml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "is_file"),
-    [("rtsp://x/1", False), ("0", False), ("/dev/v4l/by-id/x", False), ("drive.mp4", True)],
+    [
+        ("rtsp://x/1", False),
+        ("http://x/stream", False),
+        ("0", False),
+        ("csi://0", False),
+        ("videotestsrc ! videoconvert", False),
+        ("/dev/video7", False),
+        ("/dev/v4l/by-id/x", False),
+        ("drive.mp4", True),
+        ("/home/me/dev/drive.mp4", True),
+        ("file:///home/me/drive.mp4", True),
+        ("http://x/drive.mp4?token=1", True),
+        ("nothing://x", True),
+    ],
 )
 def test_only_files_are_given_up_when_they_are_gone(url: str, is_file: bool) -> None:
     assert SourceConfig("a", url).is_file is is_file
+
+
+def test_a_folder_with_the_name_of_a_webcam_is_a_folder(tmp_path, monkeypatch) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "0.png").rename(tmp_path / "2024" / "0.png")
+    monkeypatch.chdir(tmp_path)
+    assert SourceConfig("a", "2024").is_file
+    assert not SourceConfig("a", "2025").is_file
+
+
+def test_a_link_to_a_device_is_a_camera(tmp_path) -> None:
+    (tmp_path / "front").symlink_to("/dev/v4l/by-id/front")
+    assert not SourceConfig("a", str(tmp_path / "front")).is_file
