@@ -159,10 +159,10 @@ def _events(given: Mapping[str, Any]) -> list[EventConfig]:
 
 def _with_files(config: LiveConfig, given: Mapping[str, Any]) -> LiveConfig:
     """With what is written."""
-    if _only(given, RECORDING) or len(config.source) > 1:
+    if config.record is not None or _only(given, RECORDING) or len(config.source) > 1:
         config = _recorded(config, given)
     files = _only(given, FILES)
-    if config.record is not None:
+    if config.record is not None and not _is_file(given.get("output")):
         files.pop("output", None)
     if not files:
         return config
@@ -184,7 +184,7 @@ def _recorded(config: LiveConfig, given: Mapping[str, Any]) -> LiveConfig:
     rolling = _only(given, ("segment_minutes", "keep_gb"))
     output: Path | None = given.get("output")
     raw = bool(given.get("record_raw"))
-    if output is not None and output.suffix.lower() == ".mp4":
+    if output is not None and _is_file(output):
         if len(config.source) > 1:
             _refuse_shared(config, "output", output)
         if rolling:
@@ -193,6 +193,8 @@ def _recorded(config: LiveConfig, given: Mapping[str, Any]) -> LiveConfig:
                 "is for many",
                 fix=f"give a folder, {_option('output', output.with_suffix(''))}",
             )
+        if not raw:
+            return config
         beside = output.with_name(f"{output.stem}-raw.mp4")
         return replace(config, source=(replace(config.source[0], raw_output=str(beside)),))
     if output is None and config.record is None and not rolling and not raw:
@@ -208,6 +210,10 @@ def _recorded(config: LiveConfig, given: Mapping[str, Any]) -> LiveConfig:
     if raw:
         own["raw"] = True
     return replace(config, record=replace(config.record or RecordConfig(start=False), **own))
+
+
+def _is_file(output: Path | None) -> bool:
+    return output is not None and output.suffix.lower() == ".mp4"
 
 
 def _refuse_shared(config: LiveConfig, name: str, path: Path) -> None:

@@ -240,7 +240,7 @@ class Output:
 
     @property
     def ready(self) -> bool:
-        """Whether `put` replaces nothing; where every result counts, `put` waits for that."""
+        """Whether nothing waits; where every result counts, the next one waits for that."""
         return self._slot.empty or self.ended.is_set()
 
     @property
@@ -248,9 +248,15 @@ class Output:
         """Results that newer ones replaced."""
         return self._slot.replaced
 
-    def put(self, result: Result, info: SourceInfo) -> None:
-        """Hand a result over; never blocks."""
-        self._slot.put((result, info))
+    def put(self, result: Result, info: SourceInfo, *, replaces: bool = True) -> None:
+        """Hand a result over; never blocks.
+
+        Args:
+            result, info: see `Writer.write`.
+            replaces: it may take the place of one that waits. Where every result counts it does
+                not: what the reader held back comes after the last one, ready or not.
+        """
+        self._slot.put((result, info), replaces=replaces)
 
     def finish(self) -> None:
         """Write what was handed over, then close the writer. `join` waits for that."""

@@ -29,15 +29,18 @@ class Slot(Generic[T]):
         self.replaced = 0
         self.closed = False
         self._wake = wake
-        self._items: deque[T] = deque(maxlen=room)
+        self._room = room
+        self._items: deque[T] = deque()
         self._changed = threading.Condition()
 
-    def put(self, item: T) -> None:
-        """Leave an item; nothing happens once the slot is closed."""
+    def put(self, item: T, *, replaces: bool = True) -> None:
+        """Leave an item; nothing happens once the slot is closed. Where it does not replace the
+        oldest it finds room beyond what there is."""
         with self._changed:
             if self.closed:
                 return
-            if len(self._items) == self._items.maxlen:
+            if replaces and len(self._items) >= self._room:
+                self._items.popleft()
                 self.replaced += 1
             self._items.append(item)
             self._changed.notify_all()

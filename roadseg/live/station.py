@@ -106,7 +106,10 @@ class Station(CameraListener):
         self.outputs: tuple[Output, ...] = ()
         self._last_picture: Image | None = None
         self._going_on: dict[str, RoadEvent] = {}
+        # Frames that the reader holds, and that were too late when they came to it.
+        self._late: set[int] = set()
         self._late_in_a_row = 0
+        self._dark_since_s = float("-inf")
         self._clock = clock
         self._dark_since_wall_s = time.time()
         self._on_event = on_event
@@ -123,7 +126,7 @@ class Station(CameraListener):
             was_on = self.state is None or self.state.state in _GIVES_PICTURES
             is_on = change.state in _GIVES_PICTURES
             if was_on and not is_on:
-                self._dark_since_wall_s = change.wall_s
+                self._dark_since_s, self._dark_since_wall_s = change.time_s, change.wall_s
             if is_on:
                 self.loss = None
             elif change.state is CameraState.LOST:
@@ -164,35 +167,59 @@ class Station(CameraListener):
 
     def show(self, frame: Frame, label_map: LabelMap, scores: Scores | None = None) -> None:
         """See `Lane.show`. A result that has become too old in the network is dropped as late."""
+        late = self._is_late(frame)
         if self.reader is None:
-            self._show(frame, label_map, None)
+            if not late:
+                self._show(frame, label_map, None)
             return
+        if late:
+            self._late.add(frame.index)
         for read in self.reader.push(frame, label_map, scores):
-            self._show(read.frame, read.label_map, read)
+            held_back = read.frame.index != frame.index
+            if held_back and not self.mailbox.every and read.frame.captured_s < self._dark_since_s:
+                # Its next one came after the camera had been away.
+                self._drop_late(read.frame)
+            self._show_read(read)
 
     def finish(self) -> None:
         """Show what the reader still holds, after the last frame. Raises as its `close`."""
         if self.reader is None:
             return
         for read in self.reader.flush():
-            self._show(read.frame, read.label_map, read)
+            self._show_read(read)
         self.reader.close()
+
+    def _is_late(self, frame: Frame) -> bool:
+        now_s = self._clock()
+        if not self.mailbox.is_late(frame, now_s):
+            self._late_in_a_row = 0
+            return False
+        self.tally.drop("late")
+        self._late_in_a_row += 1
+        if self._late_in_a_row == _TOO_SLOW:
+            _LOG.warning(
+                "%s: nothing is shown: results are %.2f s old when the network has finished, "
+                "and max_staleness is %g; take a faster network, or raise it",
+                self.name,
+                now_s - frame.captured_s,
+                self.config.max_staleness,
+            )
+        return True
+
+    def _drop_late(self, frame: Frame) -> None:
+        if frame.index not in self._late:
+            self._late.add(frame.index)
+            self.tally.drop("late")
+
+    def _show_read(self, read: Read) -> None:
+        """Show what the reader gives, unless its frame came out of the network too late."""
+        if read.frame.index in self._late:
+            self._late.remove(read.frame.index)
+        else:
+            self._show(read.frame, read.label_map, read)
 
     def _show(self, frame: Frame, label_map: LabelMap, read: Read | None) -> None:
         now_s = self._clock()
-        if self.mailbox.is_late(frame, now_s):
-            self.tally.drop("late")
-            self._late_in_a_row += 1
-            if self._late_in_a_row == _TOO_SLOW:
-                _LOG.warning(
-                    "%s: nothing is shown: results are %.2f s old when the network has finished, "
-                    "and max_staleness is %g; take a faster network, or raise it",
-                    self.name,
-                    now_s - frame.captured_s,
-                    self.config.max_staleness,
-                )
-            return
-        self._late_in_a_row = 0
         if read is not None:
             self._watch_road(read)
         lines = () if read is None or self.reader is None else self.reader.hud_lines(read)
@@ -206,7 +233,7 @@ class Station(CameraListener):
         info = self.info
         for output in self.outputs:
             assert info is not None
-            output.put(result, info)
+            output.put(result, info, replaces=not self.mailbox.every)
         for slot in self._watchers:
             slot.put(result)
 

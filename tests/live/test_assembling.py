@@ -64,6 +64,19 @@ def test_several_sources_write_into_folders_and_are_recorded() -> None:
     assert config.record == RecordConfig("out", start=True, keep_gb=3.0)
 
 
+def test_what_is_written_beside_a_configuration_that_records() -> None:
+    base = LiveConfig(source=(SourceConfig("one", "front"),), record=RecordConfig("kept"))
+    file = assemble((), {"output": Path("a.mp4")}, base=base)
+    assert (file.source[0].output, file.record) == ("a.mp4", base.record)
+    raw = assemble((), {"output": Path("a.mp4"), "record_raw": True}, base=base)
+    assert (raw.source[0].output, raw.source[0].raw_output) == ("a.mp4", "a-raw.mp4")
+    folder = assemble((), {"output": Path("elsewhere")}, base=base)
+    assert folder.source[0].output is None
+    assert folder.record == RecordConfig("elsewhere", start=True)
+    with pytest.raises(UsageError, match="2 sources cannot share"):
+        assemble(["rear"], {"output": Path("a.mp4")}, base=base)
+
+
 def test_raw_pictures_lie_beside_the_others() -> None:
     one = assemble(["front"], {"output": Path("a.mp4"), "record_raw": True})
     assert (one.source[0].output, one.source[0].raw_output) == ("a.mp4", "a-raw.mp4")
