@@ -65,11 +65,13 @@ class WebConfig:
         address: to listen on; others than this machine need the token.
         port: 0 takes any that is free.
         token_file: holds the token.
+        hosts: further names by which viewers reach the page: that of a proxy in front of it.
     """
 
     address: str = "127.0.0.1"
     port: int = _key(8080, "0 to 65535", lambda v: 0 <= v <= 65535)
     token_file: str | None = None
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

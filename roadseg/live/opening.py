@@ -136,6 +136,7 @@ def open_live(
                     config.web.address,
                     config.web.port,
                     token=token,
+                    hosts=config.web.hosts,
                     classes=segmenter.classes,
                     palette=config.palette or DEFAULT_PALETTE,
                     recorder=recorder,

@@ -7,6 +7,7 @@ import difflib
 import json
 import math
 import os
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -191,6 +192,9 @@ def _contradictions(config: LiveConfig) -> Iterator[_Mistake]:
     """What no key alone is to blame for."""
     if not config.source:
         yield "", "there is no source", "add [[source]] with name and url"
+    for host in () if config.web is None else config.web.hosts:
+        if not re.fullmatch(r"[\w.-]+", host):
+            yield "[web]", f"hosts: {_shown(host)} is no name", 'write it as "cams.example.com"'
     names: dict[str, int] = {}
     outputs: dict[str, str] = {}
     for i, source in enumerate(config.source, 1):

@@ -99,7 +99,15 @@ SOURCE = '[[source]]\nname = "a"\nurl = "0"\n'
         ),
         (
             SOURCE + "[web]\nzzz = 1",
-            "[web]: unknown key zzz: there are address, port, token_file",
+            "[web]: unknown key zzz: there are address, port, token_file, hosts",
+        ),
+        (
+            SOURCE + '[web]\nhosts = ["https://cams.example.com/"]',
+            '[web]: hosts: "https://cams.example.com/" is no name: write it as "cams.example.com"',
+        ),
+        (
+            SOURCE + '[web]\nhosts = "cams.example.com"',
+            'hosts = "cams.example.com": give a list of texts, hosts = ["..."]',
         ),
         (SOURCE + 'policy = "lates"', '[[source]] 1 (a): policy = "lates": give "latest"'),
         (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+
 import pytest
 
 from roadseg.core.errors import UsageError
 from roadseg.live.config import LiveConfig, SourceConfig, WebConfig
 from roadseg.live.opening import batch_of, open_live, rate_of
 from roadseg.loading.segmenter import Segmenter
+from tests.support.live import PATIENCE_S
 
 CAMERA, FILE = SourceConfig("a", "0"), SourceConfig("b", "drive.mp4")
 
@@ -56,3 +59,16 @@ def test_a_file_without_a_token_is_refused(tmp_path, text: str) -> None:
     path.unlink()
     with pytest.raises(UsageError, match="cannot read the token"), open_live(config):
         pass
+
+
+@pytest.mark.parametrize(("hosts", "status"), [((), 421), (("cams.example.com",), 200)])
+def test_a_proxy_reaches_the_page_by_the_name_that_is_given(
+    hosts: tuple[str, ...], status: int
+) -> None:
+    config = LiveConfig((CAMERA,), backend="fake", web=WebConfig(port=0, hosts=hosts))
+    with open_live(config) as live:
+        assert live.hub is not None
+        connection = http.client.HTTPConnection("127.0.0.1", live.hub.port, timeout=PATIENCE_S)
+        connection.request("GET", "/", headers={"Host": "cams.example.com"})
+        assert connection.getresponse().status == status
+        connection.close()
