@@ -5,7 +5,7 @@
     {"version": 1, "machine": {"processor": "...", "instructions": "AVX2", ...},
      "times": [{"model": "segnet-lite", "sha256": "...", "size_hw": [352, 480], "ms": 40.7}],
      "taken": [{"source_hw": [540, 960], "rate": 25.0, "model": "segnet-lite", "pixels": 90112,
-                "every": 1}]}
+                "every": 1, "disturbed": false}]}
 
 A file that is damaged, of another machine or of another version counts as none.
 """
@@ -76,13 +76,20 @@ class TimedRung:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken for a source; `rate` None: it did not say; `every`: see `Pace`."""
+    """What was taken for a source.
+
+    Attributes:
+        rate: None: it did not say.
+        every: see `Pace`.
+        disturbed: other programs had the processor when it was.
+    """
 
     source_hw: SizeHW
     rate: float | None
     model: str
     pixels: int
     every: int = 1
+    disturbed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,14 @@ class Kept:
         keys = {r: (r.model, sha256.get(r.model, ""), r.network_hw(source_hw)) for r in rungs}
         return {rung: known[key] for rung, key in keys.items() if key in known}
 
-    def before(self, rungs: tuple[Rung, ...], pace: Pace) -> Rung | None:
-        """What was taken for such a source the last time."""
+    def before(
+        self, rungs: tuple[Rung, ...], pace: Pace, *, disturbed: bool = False
+    ) -> Rung | None:
+        """What was taken for such a source the last time; with `disturbed` also where it was."""
         asked = _asked(pace)
         for each in self.taken:
+            if each.disturbed and not disturbed:
+                continue
             if (each.source_hw, each.rate, each.every) == asked:
                 fitting = (r for r in rungs if (r.model, r.pixels) == (each.model, each.pixels))
                 return next(fitting, None)
@@ -127,11 +138,11 @@ class Kept:
         )
         return Kept(self.machine, (*new, *old), self.taken)
 
-    def having_taken(self, rung: Rung, pace: Pace) -> Kept:
-        """With what was taken for a source."""
+    def having_taken(self, rung: Rung, pace: Pace, *, disturbed: bool = False) -> Kept:
+        """With what was taken for a source; `disturbed` as of `Taken`."""
         asked = _asked(pace)
         source_hw, rate, every = asked
-        latest = Taken(source_hw, rate, rung.model, rung.pixels, every)
+        latest = Taken(source_hw, rate, rung.model, rung.pixels, every, disturbed)
         others = (t for t in self.taken if (t.source_hw, t.rate, t.every) != asked)
         return Kept(self.machine, self.times, (latest, *others)[:_SOURCES])
 

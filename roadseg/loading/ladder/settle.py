@@ -29,7 +29,8 @@ def settle(
     """The rung for a source; what was measured for it is kept.
 
     Times that other programs disturbed count for this once. What was taken for such a source before
-    holds unless times clearly say otherwise, see `HOLD`.
+    holds unless times clearly say otherwise, see `HOLD`; what was taken while others disturbed
+    holds only as long as they do.
 
     Args:
         rungs: at least one, the most accurate first.
@@ -46,7 +47,6 @@ def settle(
         return pick_rung(rungs, {}, pace)
     kept = read_kept(machine)
     known_ms = kept.times_ms(rungs, pace.source_hw, sha256)
-    before = kept.before(rungs, pace)
     timing = time_rungs(
         rungs,
         pace.network_ms,
@@ -55,10 +55,12 @@ def settle(
         throughput=machine.throughput,
         clocks=clocks,
     )
+    before = kept.before(rungs, pace, disturbed=timing.disturbed)
     pick = pick_rung(rungs, timing.times_ms, pace, before=before, disturbed=timing.disturbed)
     found_out = timing.times_ms != known_ms
     if found_out and not timing.disturbed:
         kept = kept.adding(timing.times_ms, pace.source_hw, sha256)
     if found_out or pick.rung != before:
-        keep(kept.having_taken(pick.rung, pace))
+        held = pick.rung == kept.before(rungs, pace)
+        keep(kept.having_taken(pick.rung, pace, disturbed=timing.disturbed and not held))
     return pick

@@ -160,6 +160,28 @@ def test_the_choice_is_stable_while_times_waver_about_the_limit(lite: Rungs, mac
     assert settled(machine(slowness * 1.15), lite).rung == lite[3], "a clear difference counts"
 
 
+def test_what_was_taken_beside_other_load_holds_no_longer_than_that(
+    lite: Rungs, machine: Make
+) -> None:
+    slowness = Pace(SOURCE_HW, 25, 2).network_ms / lite[2].cost_ms * 0.97
+    busy = machine(slowness * 1.2)
+    busy.waits = 0.5
+    busy_rung = settled(busy, lite).rung
+    assert busy_rung.miou < lite[2].miou
+    again = machine(slowness)
+    again.waits = 0.5
+    held = settled(again, lite)
+    assert held.disturbed
+    assert held.rung == busy_rung, "stable as long as there is other load"
+    assert settled(machine(slowness), lite).rung == lite[2]
+    # And what was taken on a free machine outlives a disturbed start.
+    keep(replace(read_kept(HERE), times=()))
+    busy = machine(slowness * 1.05)
+    busy.waits = 0.5
+    assert settled(busy, lite).rung == lite[2]
+    assert settled(machine(slowness * 1.05), lite).rung == lite[2]
+
+
 def test_pictures_need_no_times(lite: Rungs, machine: Make, cache: Path) -> None:
     fake = machine()
     assert settled(fake, lite, rate=0).rung == lite[0]
