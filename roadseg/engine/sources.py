@@ -48,5 +48,17 @@ def _meaning(source: bytes) -> bytes:
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
-    # Not `dump`, whose form changes with the version of Python; an engine outlives that.
-    return ast.unparse(tree).encode()
+    return repr(_form(tree)).encode()
+
+
+def _form(part: object) -> object:
+    """A syntax tree in words that stay the same from one version of Python to the next, which an
+    engine outlives. `dump` shows fields that are new, and `unparse` writes quotes and brackets
+    otherwise."""
+    if isinstance(part, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(part))
+        return (
+            type(part).__name__,
+            *((name, _form(value)) for name, value in fields if value is not None and value != []),
+        )
+    return tuple(map(_form, part)) if isinstance(part, list) else part

@@ -31,7 +31,7 @@ def best_class_bias(
     """The bias of each class under which labels overlap best with the truth.
 
     A search by coordinates: one class at a time is moved in ever smaller steps while the mean
-    IoU rises. A class that does not occur in the truth keeps a bias of 0.
+    IoU rises. A class that does not occur in the truth stays where it was beside the others.
 
     Args:
         scores: (C, N) float32 class scores of N pixels, before softmax.
@@ -69,7 +69,8 @@ def best_class_bias(
             if best <= before:
                 break
     if occurs.any():
-        bias[occurs] -= bias[occurs].mean()
+        # Of all, so that no label changes.
+        bias -= bias[occurs].mean()
     return bias
 
 

@@ -149,7 +149,9 @@ def cross_validate(
         settings["teacher_sha256"] = [sha256_of(path) for path in teachers.values()]
     _check_settings(spec.output, settings)
     if quick:
-        spec = dataclasses.replace(spec, init=_shared_start(spec, progress))
+        # What the encoder began with is in there.
+        shared = _shared_start(spec, progress)
+        spec = dataclasses.replace(spec, init=shared, encoder_weights=None)
     folds: list[Fold] = []
     for drive, held_out in drives.items():
         fold = _read_fold(spec.output / drive)

@@ -16,6 +16,8 @@ KEPT = "best.ckpt"
 """What a run that has diverged goes back to."""
 BEST = "best.safetensors"
 """The averaged weights of the best validation."""
+UNBALANCED = "unbalanced.safetensors"
+"""Where `BEST` has class biases: the best ones since then, which have none yet."""
 
 
 def epochs_of(folder: Path) -> int:

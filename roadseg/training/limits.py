@@ -12,6 +12,7 @@ import torch
 from roadseg.core.errors import BackendError, UsageError, first_line
 from roadseg.core.wording import option
 from roadseg.models import build_model
+from roadseg.models.abilities import classifier_bias
 from roadseg.training.recipes import Recipe
 
 # The words of PyTorch's allocators, of CUDA, of cuDNN and cuBLAS, and of oneDNN.
@@ -24,11 +25,11 @@ _OUT_OF_MEMORY = (
 
 
 def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: int = 1) -> None:
-    """Refuse batches that a network cannot be trained on, before anything is computed.
+    """Refuse what a network cannot be trained with, before anything is computed.
 
     Raises:
-        UsageError: crops are too small for it, or a batch is for its batch normalisation; or
-            processes cannot have equal parts of a batch.
+        UsageError: crops are too small for it, or a batch is for its batch normalisation;
+            processes cannot have equal parts of a batch; or it has no bias for class biases.
     """
     count, (height, width) = recipe.batch_size, recipe.crop_hw
     if count % processes:
@@ -40,6 +41,11 @@ def check_batch(model_name: str, num_classes: int, recipe: Recipe, processes: in
     with torch.device("meta"):
         network = build_model(model_name, num_classes).train()
         crops = torch.empty((count // processes, 3, height, width))
+    if recipe.class_bias and classifier_bias(network) is None:
+        raise UsageError(
+            f"{model_name} has no bias in its last layer",
+            fix="leave class_bias out of the recipe",
+        )
     try:
         network(crops)
     except (RuntimeError, ValueError) as exc:

@@ -104,6 +104,8 @@ def train(spec: RunSpec, *, progress: ShowTraining | None = None) -> TrainingRes
             write_config(spec.output, record, facts)
             forget_after(spec.output, trainer.epoch)
         with _pictured(trainer), trainer.checkpoints:
+            if spec.resume and trainer.course.finished:
+                trainer.judge_where_it_ends()
             while not trainer.course.finished:
                 trainer.run_epoch()
             if place.leads and spec.recipe.class_bias:

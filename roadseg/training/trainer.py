@@ -122,6 +122,12 @@ class Trainer:
         # Nobody runs ahead of the validation; all know what there is to go back to.
         self.guard.kept = _epoch_or_none(self.world.agree(float(self.guard.kept or 0)))
 
+    def judge_where_it_ends(self) -> None:
+        """Validate where a run is over as soon as it goes on: with fewer epochs or minutes than it
+        has had it was to go on when it was interrupted."""
+        if self.world.leads and self.epoch % self.recipe.validate_every:
+            self.best.judge(self.learner.average.state, self.epoch)
+
     def _train(self) -> tuple[list[float], float]:
         """All steps of an epoch: this process's losses, and the mean over all processes.
 
@@ -216,7 +222,7 @@ class Trainer:
             self.learner.restore(state)
             self.epoch, self.best.last_miou = state["epoch"], state["miou"]
             self.course.step, self.course.elapsed_s = state["step"], state["elapsed_s"]
-            self.best.epoch, self.best.miou = state["best"]
+            self.best.restore(*state["best"])
             self.guard.restore(state.get("guard", {}))
         if not (self.folder / KEPT).exists():  # removed to save space, or from before the guard
             self.guard.kept = None

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from roadseg.core.errors import ModelError
 from roadseg.core.geometry import network_size, postprocess, preprocess
 from roadseg.core.labels import NUM_CLASSES
+from roadseg.core.weights_file import read_header
 from roadseg.metrics.confusion import ConfusionMatrix
 from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training.class_bias import fit_class_bias
 from roadseg.training.feed import LabelledFrame, TrainingData, to_batch
-from roadseg.training.folder import BEST
+from roadseg.training.folder import BEST, UNBALANCED
 from roadseg.training.objective import Objective, on_device
 from roadseg.training.spec import RunSpec
 
@@ -40,6 +42,26 @@ class BestWeights:
         self._spec, self._data, self._objective, self._device = spec, data, objective, device
         self.last_miou = self.miou = math.nan
         self.epoch = 0
+        self._balanced_miou = math.nan  # of the file, where it has class biases
+
+    def restore(self, epoch: int, miou: float) -> None:
+        """Go on from what a checkpoint tells, and from files, which may be ahead of it.
+
+        Args:
+            epoch, miou: of the best weights, without class biases.
+        """
+        self.epoch, self.miou = epoch, miou
+        if self._spec.keep_last:
+            return
+        for name in (BEST, UNBALANCED):
+            try:
+                meta = read_header(self._spec.output / name).meta
+            except ModelError:  # removed, or never written
+                continue
+            if "class_bias" in meta:
+                self._balanced_miou = meta["validation_miou"]
+            elif not meta["validation_miou"] <= self.miou:
+                self.epoch, self.miou = meta["epoch"], meta["validation_miou"]
 
     def judge(self, state: Mapping[str, Tensor], epoch: int) -> dict[str, Any]:
         """Score weights; keep them when they are the best so far, or the run keeps its last.
@@ -63,8 +85,13 @@ class BestWeights:
         self.last_miou = float(matrix.miou)
         if spec.keep_last or not self.last_miou <= self.miou:
             self.miou, self.epoch = self.last_miou, epoch
+            # Where class biases have brought more than this, they may bring these more as well.
+            beside = not spec.keep_last and self.miou < self._balanced_miou
+            if not beside:
+                self._balanced_miou = math.nan
+                (spec.output / UNBALANCED).unlink(missing_ok=True)
             save_weights(
-                spec.output / BEST,
+                spec.output / (UNBALANCED if beside else BEST),
                 model,
                 spec.model,
                 classes=classes,
@@ -83,6 +110,7 @@ class BestWeights:
         """Give the weights that were kept their class biases; see `Recipe.class_bias`.
 
         They are replaced unless validation falls; a run that keeps its last weights does not ask.
+        Weights that came after others had theirs replace those, unless validation falls.
 
         Returns:
             The mean IoU on validation with the biases; None where they have them already.
@@ -92,7 +120,9 @@ class BestWeights:
             SinkError: the folder cannot be written.
         """
         spec, path = self._spec, self._spec.output / BEST
-        model, meta = load_weights(path, spec.classes)
+        later = spec.output / UNBALANCED
+        is_later = later.exists()
+        model, meta = load_weights(later if is_later else path, spec.classes)
         if "class_bias" in meta:
             self.miou = meta["validation_miou"]
             return None
@@ -101,11 +131,16 @@ class BestWeights:
             bias = fit_class_bias(model, self._data.frames, seed=spec.seed)
             matrix = confusion(model, self._data.validation, spec.classes.num_classes)
         found = float(matrix.miou)
-        if spec.keep_last or not found < self.miou:
+        least = self._balanced_miou if is_later else self.miou
+        if spec.keep_last or not found < least:
             del meta["model"]
             self.miou = found
             meta |= {"validation_miou": found, "class_bias": [round(float(v), 4) for v in bias]}
             save_weights(path, model, spec.model, classes=spec.classes, **meta)
+        elif is_later:
+            kept = read_header(path).meta
+            self.miou, self.epoch = kept["validation_miou"], kept["epoch"]
+        later.unlink(missing_ok=True)
         return found
 
 

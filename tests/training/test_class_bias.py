@@ -15,6 +15,7 @@ from torch import nn
 from roadseg.core.errors import ModelError
 from roadseg.models import MODEL_NAMES, build_model, load_weights
 from roadseg.models.abilities import classifier_bias
+from roadseg.training import validation
 from roadseg.training.class_bias import fit_class_bias
 from roadseg.training.recipes import Recipe
 
@@ -80,3 +81,64 @@ def test_a_run_that_keeps_its_last_weights_asks_nothing_of_validation(
     again = run(tmp_path / "run", recipe(epochs=1, class_bias=True), keep_last=True, resume=True)
     assert again.best_miou == result.best_miou
     assert load_weights(again.weights)[1] == meta
+
+
+class Scores:
+    """What validation says of weights, one after the other, in place of looking."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.next: list[float] = []
+        monkeypatch.setattr(validation, "confusion", lambda *_: self)
+        monkeypatch.setattr(validation, "fit_class_bias", lambda *_, **__: np.zeros(11, np.float32))
+        self.global_accuracy = self.class_accuracy = 0.5
+        self.per_class_iou = np.full(11, 0.5)
+
+    @property
+    def miou(self) -> float:
+        return self.next.pop(0)
+
+
+def kept(folder: Path) -> tuple[float, bool]:
+    meta = load_weights(folder / "best.safetensors")[1]
+    return meta["validation_miou"], "class_bias" in meta
+
+
+@pytest.mark.parametrize(
+    ("biased", "expected"), [(0.77, (0.77, True)), (0.75, (0.76, True)), (0.76, (0.76, True))]
+)
+def test_going_on_replaces_balanced_weights_by_better_balanced_ones_alone(
+    run: Callable[..., Any],
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    biased: float,
+    expected: tuple[float, bool],
+) -> None:
+    folder, scores = tmp_path / "run", Scores(monkeypatch)
+    scores.next = [0.73, 0.74, 0.76]
+    run(folder, recipe(epochs=2, class_bias=True))
+    assert kept(folder) == (0.76, True)
+    scores.next = [0.742, 0.741]
+    with pytest.raises(IndexError):  # cut off before its end
+        run(folder, recipe(epochs=5, class_bias=True), resume=True)
+    assert kept(folder) == (0.76, True), "until there are better ones"
+    scores.next = [0.739, biased]
+    result = run(folder, recipe(epochs=5, class_bias=True), resume=True)
+    assert kept(folder) == expected
+    assert result.best_miou == expected[0]
+    assert {each.name for each in folder.glob("*.safetensors")} == {"best.safetensors"}
+
+
+def test_going_on_beyond_what_biases_had_brought(
+    run: Callable[..., Any],
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, scores = tmp_path / "run", Scores(monkeypatch)
+    scores.next = [0.74, 0.76]
+    run(folder, recipe(epochs=1, class_bias=True))
+    scores.next = [0.75, 0.78, 0.77]
+    result = run(folder, recipe(epochs=3, class_bias=True), resume=True)
+    assert kept(folder) == (0.78, False), "biases would cost a point"
+    assert (result.best_miou, result.best_epoch) == (0.78, 3)

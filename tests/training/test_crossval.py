@@ -168,6 +168,24 @@ def test_quick_starts_every_fold_from_frames_of_no_drive(
     assert len(folds) == 2
 
 
+def test_quick_begins_the_shared_network_alone_with_the_weights_of_its_encoder(
+    spec: RunSpec, tiny_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[RunSpec] = []
+
+    def watched(own: RunSpec, **_: Any) -> Any:
+        runs.append(own)
+        raise ModelError("not trained here")
+
+    monkeypatch.setattr(crossval, "train", watched)
+    monkeypatch.setattr(crossval, "_shared_start", lambda own, _: runs.append(own) or tmp_path)
+    extra, encoder = CamVid(tiny_camvid, "train"), tmp_path / "encoder.pth"
+    encoder.write_bytes(b"weights")
+    with pytest.raises(ModelError, match="not trained here"):
+        cross_validate(dataclasses.replace(spec, extra=extra, encoder_weights=encoder), quick=True)
+    assert [(own.init, own.encoder_weights) for own in runs] == [(None, encoder), (tmp_path, None)]
+
+
 class TestTeachers:
     @pytest.fixture
     def taught(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None]:

@@ -193,6 +193,13 @@ def test_batches_that_a_network_cannot_be_trained_on(
     assert not (tmp_path / "run").exists()
 
 
+def test_class_biases_are_refused_before_the_run_where_a_network_has_none(recipe: Make) -> None:
+    settings = recipe(class_bias=True, crop_hw=(64, 64))
+    with pytest.raises(UsageError, match="fcn-basic has no bias in its last layer"):
+        check_batch("fcn-basic", 11, settings)
+    check_batch("segnet-lite", 11, settings)
+
+
 def test_processes_have_equal_parts_of_a_batch(recipe: Make) -> None:
     with pytest.raises(UsageError) as caught:
         check_batch("segnet-lite", 11, recipe(batch_size=3), processes=2)

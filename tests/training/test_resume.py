@@ -16,7 +16,7 @@ import torch
 from roadseg import training
 from roadseg.core.errors import ModelError, SinkError, UsageError
 from roadseg.datasets.camvid import CamVid
-from roadseg.models import build_model, save_weights
+from roadseg.models import build_model, load_weights, save_weights
 from roadseg.training import checkpoint, validation
 from roadseg.training.checkpoint import load_checkpoint, save_checkpoint
 from roadseg.training.progress import TrainingProgress
@@ -285,3 +285,41 @@ def test_a_failed_checkpoint_leaves_the_previous_one(
     assert str(first.value) == (
         f"cannot write {path} (No space left on device): free some space and start again"
     )
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_run_that_is_told_to_end_where_it_stands_has_weights(
+    recipe: Make, run: Make, tmp_path: Path, validated: bool
+) -> None:
+    folder = tmp_path / "run"
+    every = 2 if validated else 5
+
+    def interrupt(state: TrainingProgress) -> None:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, recipe(epochs=9, validate_every=every), on_step=interrupt)
+    assert (folder / "best.safetensors").exists() == validated
+    result = run(folder, recipe(epochs=3, validate_every=every), resume=True)
+    assert result.epochs == 3
+    assert not math.isnan(result.best_miou)
+    assert result.best_epoch in ((2, 3) if validated else (3,))
+    assert load_weights(result.weights)[1]["validation_miou"] == result.best_miou
+
+
+def test_a_file_that_is_ahead_of_the_checkpoint_is_not_replaced_by_less(
+    recipe: Make, run: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(folder, recipe(epochs=1))
+    model, meta = load_weights(folder / "best.safetensors")
+    del meta["model"]
+    save_weights(
+        folder / "best.safetensors",
+        model,
+        "segnet-lite",
+        **{**meta, "validation_miou": 0.99, "epoch": 2},
+    )
+    result = run(folder, recipe(epochs=2), resume=True)
+    assert (result.best_miou, result.best_epoch) == (0.99, 2)
