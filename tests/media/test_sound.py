@@ -419,6 +419,26 @@ class TestClock:
             clock.picture(source_s, Fraction(time_s))
         assert clock.place(Fraction(2), Fraction(2)) == 2
 
+    def test_sound_of_joined_files_stays_with_the_pictures_beside_it(self) -> None:
+        cuts_s = (Fraction(0), Fraction(3), Fraction(6), Fraction(9))
+        clock = PictureClock(Fraction(0), cuts_s)
+        # Pictures of the first file last 2.9 s, the second has lost its own, the third begins late.
+        for source_s, time_s in ((0.0, 0), (2.8, "2.8"), (6.2, "2.9"), (9.0, "5.7"), (9.1, "5.8")):
+            clock.picture(source_s, Fraction(time_s))
+        expected_s = Fraction(29, 10)
+        assert clock.place(Fraction(1), expected_s) == 1
+        lost = [s for s in range(1, 120) if clock.is_beside_none(Fraction(s, 10))]
+        assert lost == list(range(29, 60)), "the first one's last tenth, and all of the second"
+        places_s = [clock.place(Fraction(s), expected_s) for s in (6, 9, 11)]
+        assert [float(each or 0) for each in places_s] == pytest.approx([2.7, 5.7, 7.7])
+
+    def test_a_join_within_a_joined_file_is_followed_as_in_a_single_one(self) -> None:
+        clock = PictureClock(Fraction(0), (Fraction(0), Fraction(3)))
+        for source_s, time_s in ((0.0, 0), (2.9, "2.9"), (0.5, 3), (0.6, "3.1")):
+            clock.picture(source_s, Fraction(time_s))
+        assert not clock.is_beside_none(Fraction(1))
+        assert clock.place(Fraction("0.5"), Fraction(3)) == 3
+
     def test_sound_that_steps_back_alone_goes_on_where_it_was(self) -> None:
         clock = PictureClock(Fraction(0))
         clock.picture(9.0, Fraction(9))

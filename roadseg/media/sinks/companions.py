@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ class Companions:
         reopen: opens the source once more.
         output: container to add streams to, before anything is written to it.
         start_s: where the first picture lies on the source's clock; it becomes time 0.
+        cuts_s: where the files of a joined source begin on it.
 
     Attributes:
         left_out: kinds of streams that mp4 cannot hold, for people.
@@ -38,10 +39,11 @@ class Companions:
         reopen: Callable[[], InputContainer],
         output: OutputContainer,
         start_s: Fraction,
+        cuts_s: Sequence[Fraction] = (),
     ) -> None:
         self.left_out: list[str] = []
         self._output = output
-        self._clock = PictureClock(start_s)
+        self._clock = PictureClock(start_s, cuts_s)
         self._input = reopen()
         self._copies: dict[int, Stream] = {}
         for source in (*self._input.streams.subtitles, *self._input.streams.data):
@@ -85,7 +87,10 @@ class Companions:
             index = packet.stream.index
             assert packet.pts is not None
             assert packet.time_base is not None
-            at_s = self._clock.place(packet.pts * packet.time_base, self._ends[index])
+            source_s = packet.pts * packet.time_base
+            if self._clock.is_beside_none(source_s):
+                continue
+            at_s = self._clock.place(source_s, self._ends[index])
             if at_s is None or at_s >= time_s:
                 self._waiting = packet
                 return

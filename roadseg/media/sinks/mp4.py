@@ -140,9 +140,10 @@ class Mp4Sink:
     def _add_sound(self, container: OutputContainer) -> None:
         """The sound of the source, or a warning that says why there is none."""
         why = self._source.no_sound
-        if self._source.has_audio and self._source.reopen is not None:
+        source = self._source
+        if source.has_audio and source.reopen is not None:
             try:
-                self._audio = AudioTrack(self._source.reopen, container, self._source.start_s)
+                self._audio = AudioTrack(source.reopen, container, source.start_s, source.cuts_s)
             except sound_errors() as exc:
                 why = reason(exc)
         if why:
@@ -150,10 +151,11 @@ class Mp4Sink:
 
     def _add_companions(self, container: OutputContainer) -> None:
         """Subtitles and data of the source, as far as mp4 can hold them."""
-        if not self._source.has_data or self._source.reopen is None:
+        source = self._source
+        if not source.has_data or source.reopen is None:
             return
         try:
-            self._companions = Companions(self._source.reopen, container, self._source.start_s)
+            self._companions = Companions(source.reopen, container, source.start_s, source.cuts_s)
             left_out = self._companions.left_out
         except sound_errors() as exc:
             left_out = [f"subtitles and data: {reason(exc)}"]

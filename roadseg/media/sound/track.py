@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class AudioTrack:
         open_sound: opens the source once more.
         output: container to add a stream to, before anything is written to it.
         start_s: where the first picture lies on the source's clock; it becomes time 0.
+        cuts_s: where the files of a joined source begin on it.
 
     Raises:
         `sound_errors()`: the sound can neither be copied nor encoded.
@@ -59,11 +60,13 @@ class AudioTrack:
         open_sound: Callable[[], InputContainer],
         output: OutputContainer,
         start_s: Fraction,
+        cuts_s: Sequence[Fraction] = (),
     ) -> None:
         self.warnings: list[str] = []
         self._output = output
         self._start_s = start_s
-        self._clock = PictureClock(start_s)
+        self._clock = PictureClock(start_s, cuts_s)
+        self._is_joined = bool(cuts_s)
         self._failure: str | None = None
         self._refused_s = Fraction(0)
         self._end_s = Fraction(0)
@@ -140,6 +143,9 @@ class AudioTrack:
                 if self._piece is None:
                     return
             piece = self._piece
+            if piece.source_s is not None and self._clock.is_beside_none(piece.source_s):
+                self._piece = None
+                continue
             begin_s: Fraction | None = self._end_s
             if piece.source_s is not None:
                 begin_s = self._clock.place(piece.source_s, self._end_s)
@@ -152,7 +158,14 @@ class AudioTrack:
                 self._failure = self._failure or "a leap of its clock"
                 return
             self._piece = None
-            yield from self._write(piece, begin_s)
+            if not self._is_over(piece, begin_s):
+                yield from self._write(piece, begin_s)
+
+    def _is_over(self, piece: Piece, begin_s: Fraction) -> bool:
+        """Whether a packet behind a cut is more beside the sound before it than behind it: copied
+        all the same, it would put off what follows, a bit at every cut."""
+        behind_a_cut = self._is_joined and self._began and self._encoder is None
+        return behind_a_cut and begin_s + piece.duration_s / 2 < self._end_s
 
     def _write(self, piece: Piece, begin_s: Fraction) -> Iterator[av.Packet]:
         if piece.fault is not None:

@@ -64,6 +64,7 @@ class SourceInfo:
         reopen: opens the source once more, to read what it holds beside the pictures.
         has_data: there are subtitles or data (a GPS track) that `reopen` leads to.
         parts: the files of a joined source, in order.
+        cuts_s: where they begin on the clock that `start_s` is on.
         no_sound: why sound that the source has is not offered, None if it has none or offers it.
     """
 
@@ -83,6 +84,7 @@ class SourceInfo:
     no_sound: str | None = None
     has_data: bool = False
     parts: tuple[Path, ...] = ()
+    cuts_s: tuple[Fraction, ...] = ()
 
 
 @runtime_checkable

@@ -140,6 +140,7 @@ class JoinedSource(Closing):
             start_s=Fraction(_on_joined_clock(first, float(info.start_s))),
             reopen=_Reopening(parts),
             parts=tuple(part.path for part in parts),
+            cuts_s=tuple(part.begins_s for part in parts),
         )
 
     def read(self) -> Frame | None:

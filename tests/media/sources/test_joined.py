@@ -187,6 +187,24 @@ def test_sound_stays_with_the_pictures_of_its_clip(tmp_path: Path) -> None:
     assert len(quiet) > 75
 
 
+@pytest.mark.parametrize("audio_s", [2.03, 2.1, 2.5])
+def test_sound_that_is_longer_than_its_pictures_does_not_put_off_what_follows(
+    tmp_path: Path, audio_s: float
+) -> None:
+    clips = [
+        write_clip(tmp_path / f"{i}.mp4", frames=50, audio="aac", audio_s=audio_s) for i in range(6)
+    ]
+    with JoinedSource(clips) as joined:
+        assert write_through(joined, tmp_path / "out.mp4") == []
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times_s = [frame.time for frame in container.decode(audio=0)]
+    assert times_s[-1] == pytest.approx(10 + audio_s, abs=0.07), "the last one's sound is whole"
+    steps_s = np.diff(times_s)
+    assert (steps_s > 0).all()
+    assert steps_s.max() < 0.1
+    assert (loudness(tmp_path / "out.mp4")[5:1190] > 0.1).mean() > 0.95
+
+
 def test_sound_that_is_not_in_all_clips_is_left_out(clips: list[Path], tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "silent.mp4")
     with JoinedSource([clips[0], silent]) as joined:
