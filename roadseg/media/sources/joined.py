@@ -23,11 +23,15 @@ from roadseg.media.clip_facts import ClipFacts, clip_facts
 from roadseg.media.container import file_url, open_input
 from roadseg.media.sources.base import SourceInfo
 from roadseg.media.sources.file import FileSource, open_file
+from roadseg.media.sources.timeline import WALL_TIME_BASE
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 __all__ = ["JoinedSource"]
+
+# AVI counts pictures; the next file's may come at another rate.
+_COARSE_S = Fraction(1, 1000)
 
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -130,8 +134,12 @@ class JoinedSource(Closing):
             count = min(count, self._max_frames)
         alike = len({part.facts.tracks for part in parts}) == 1
         others = len(parts) - 1
+        time_base = info.time_base
+        if others and time_base is not None and time_base > _COARSE_S:
+            time_base = WALL_TIME_BASE
         return replace(
             info,
+            time_base=time_base,
             name=f"{info.name} and {others} more" if others else info.name,
             frame_count=count,
             has_audio=info.has_audio and alike,

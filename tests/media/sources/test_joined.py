@@ -95,6 +95,19 @@ def test_times_are_multiples_of_the_clock_and_rise(clips: list[Path], tmp_path: 
     assert abs(begins - round(begins)) < Fraction(1, 1000)
 
 
+def test_a_clip_of_another_rate_keeps_it_behind_one_whose_clock_counts_pictures(
+    tmp_path: Path,
+) -> None:
+    slow = write_clip(tmp_path / "day.avi", rate=Fraction(25), frames=10, codec="mpeg4")
+    quick = write_clip(tmp_path / "night.avi", rate=Fraction(30), frames=60, codec="mpeg4")
+    with JoinedSource([slow, quick]) as joined:
+        write_through(joined, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times_s = [frame.time for frame in container.decode(video=0)]
+    assert len(times_s) == 70
+    assert times_s[-1] == pytest.approx(10 / 25 + 59 / 30, abs=1e-3)
+
+
 def test_max_frames_ends_behind_a_cut(clips: list[Path]) -> None:
     with JoinedSource(clips, max_frames=14) as joined:
         assert joined.info.frame_count == 14
