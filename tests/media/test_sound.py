@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from roadseg.core.errors import SinkError
+from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
 from roadseg.media.sinks.sink import Sink, open_sink
 from roadseg.media.sound.clock import PictureClock
 from roadseg.media.sources.opening import open_source
@@ -280,6 +281,33 @@ def test_lost_packets_are_silence_and_one_warning(tmp_path: Path, name: str, cod
     assert result.beeps_s == pytest.approx([1.0], abs=0.06)
     assert result.loudness(2.1, 2.2) < _NOISE / 10
     assert result.loudness(2.5, 2.9) > _NOISE / 2
+
+
+def test_sound_that_is_damaged_from_the_start_is_silence_and_keeps_nothing_waiting(
+    tmp_path: Path,
+) -> None:
+    source = write_marked(tmp_path / "a.mp4", "aac", length_s=4)
+    with av.open(str(source)) as container:
+        places = [
+            (p.pos, p.size) for p in container.demux(audio=0) if p.size and p.pts < 2 * 48_000
+        ]
+    data = bytearray(source.read_bytes())
+    for at, size in places:
+        data[at : at + size] = b"\xff\x13" * (size // 2) + b"\x13" * (size % 2)
+    source.write_bytes(data)
+    with open_source(str(source)) as opened:
+        sink = open_sink(tmp_path / "out.mp4", opened.info)
+        for frame in iter(opened.read, None):
+            sink.write(frame.image_bgr, frame)
+            if round(frame.time_s, 2) == 1.8:
+                (part,) = tmp_path.glob(".out.mp4*.part")
+                killed = tmp_path / "killed.mp4"
+                killed.write_bytes(part.read_bytes())
+        sink.close(ok=True)
+    assert keep_whole_fragments(killed) > 10
+    (warning,) = sink.warnings
+    assert warning.endswith("): 2.0 s of it are silent")
+    assert watch(tmp_path / "out.mp4").loudness(2.5, 3.5) > _NOISE / 2
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mp4", "a.mkv", "a.avi"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from roadseg.media.sound.carry import fits_mp4
@@ -55,6 +56,7 @@ class Companions:
                 self.left_out.append(_kind(source))
         self._ends = dict.fromkeys(self._copies, Fraction(0))
         self._last_ticks: dict[int, int] = {}
+        self._start_s = start_s
         self._packets = self._demuxed()
         self._waiting: av.Packet | None = None
 
@@ -68,6 +70,20 @@ class Companions:
                     yield packet
         except sound_errors():
             return  # the pictures tell of damage to the file
+
+    def begin_by(self, time_s: Fraction) -> bool:
+        """Whether each of the streams has something before `time_s`, counted from the first
+        picture. To be asked before the first picture."""
+        missing, ahead = set(self._copies), []
+        while missing and (packet := next(self._packets, None)) is not None:
+            ahead.append(packet)
+            assert packet.pts is not None
+            assert packet.time_base is not None
+            if packet.pts * packet.time_base - self._start_s > time_s:
+                break
+            missing.discard(packet.stream.index)
+        self._packets = chain(ahead, self._packets)
+        return not missing
 
     def picture(self, source_s: float | None, time_s: Fraction) -> None:
         """A picture at `source_s` on the source's clock is written at `time_s`; what belongs

@@ -41,11 +41,12 @@ _MUXER_OPTIONS = {
     # Where sound pauses or ends, pictures would wait for it for 10 s.
     "max_interleave_delta": "100000",
 }
-# The first fragment waits for the first sound, so that it can say how the two lie to each other.
-_WITH_SOUND = {"movflags": "+hybrid_fragmented+delay_moov+use_metadata_tags"}
-# Sound that begins later than this, or never, is not waited for.
-_SOUND_SOON_S = Fraction(1, 2)
-_SOUND_LATER = {
+# The first fragment waits for the first sound, so that it can say how the two lie to each other. It
+# waits for subtitles and data as well.
+_ALL_SOON = {"movflags": "+hybrid_fragmented+delay_moov+use_metadata_tags"}
+# What begins later than this, or never, is not waited for: a kill would leave nothing.
+_SOON_S = Fraction(1, 2)
+_SOME_LATER = {
     "movflags": "+hybrid_fragmented+empty_moov+frag_discont+use_metadata_tags",
     "use_editlist": "1",
 }
@@ -129,9 +130,9 @@ class Mp4Sink:
         self._container.metadata.update(kept_tags(self._source.tags))
         self._add_sound(self._container)
         self._add_companions(self._container)
-        begins_s = Fraction(0) if self._audio is None else self._audio.begins_s
-        soon = begins_s is not None and begins_s <= _SOUND_SOON_S
-        self._container.options.update(_WITH_SOUND if soon else _SOUND_LATER)
+        soon = self._audio is None or self._audio.begins_by(_SOON_S)
+        soon = soon and (self._companions is None or self._companions.begin_by(_SOON_S))
+        self._container.options.update(_ALL_SOON if soon else _SOME_LATER)
         # Where the disk refuses the header, there is no stream to end: a second attempt to write
         # a header ends the process.
         self._container.start_encoding()

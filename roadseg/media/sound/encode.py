@@ -55,6 +55,11 @@ class SoundEncoder:
         self._heard = begin > 0
 
     @property
+    def is_heard(self) -> bool:
+        """Whether there has been sound, its own or that before it."""
+        return self._heard
+
+    @property
     def end_s(self) -> Fraction:
         """Where the sound put in so far ends, in seconds of the output."""
         return self._end_s

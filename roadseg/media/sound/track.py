@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from roadseg.media.container import reason
@@ -34,6 +35,9 @@ _SHORTFALL_S = Fraction(1, 2)
 # Behind the last picture, silence longer than this before the next sound is a wrong stamp.
 _LONGEST_SILENCE_S = 10
 _FOREVER_S = 10**9
+
+# Packets that may be damaged before it counts as late when the first sound begins.
+_LOOK_AHEAD = 200
 
 
 class AudioTrack:
@@ -79,7 +83,7 @@ class AudioTrack:
         container = open_sound()
         try:
             self._reader = SoundReader(container)
-            self._pieces = self._reader.pieces()
+            self._pieces: Iterator[Piece] = self._reader.pieces()
             self._piece: Piece | None = None
             self._stream = self._add_stream(output)
         except BaseException:
@@ -99,19 +103,25 @@ class AudioTrack:
         self._encoder = SoundEncoder(encoded.codec_context)
         return encoded
 
-    @property
-    def begins_s(self) -> Fraction | None:
-        """About when the first sound begins, counted from the first picture; None if there is
-        none."""
+    def begins_by(self, time_s: Fraction) -> bool:
+        """Whether there is sound that can be decoded before `time_s`, counted from the first
+        picture. To be asked before the first picture."""
+        ahead: list[Piece] = []
+        begins = over = False
         try:
-            if self._piece is None:
-                self._piece = next(self._pieces, None)
+            while not (begins or over) and len(ahead) < _LOOK_AHEAD:
+                piece = next(self._pieces)
+                ahead.append(piece)
+                at_s = Fraction(0) if piece.source_s is None else piece.source_s - self._start_s
+                over = at_s > time_s
+                begins = piece.fault is None and not over
+        except StopIteration:
+            pass
         except sound_errors() as exc:
             self._failure = self._failure or reason(exc)
             self._pieces = iter(())
-        if self._piece is None or self._piece.source_s is None:
-            return None if self._piece is None else Fraction(0)
-        return self._piece.source_s - self._start_s
+        self._pieces = chain(ahead, self._pieces)
+        return begins
 
     def picture(self, source_s: float | None, time_s: Fraction) -> None:
         """A picture at `source_s` on the source's clock is written at `time_s`; the sound before
@@ -170,6 +180,8 @@ class AudioTrack:
     def _write(self, piece: Piece, begin_s: Fraction) -> Iterator[av.Packet]:
         if piece.fault is not None:
             self._failure = self._failure or piece.fault
+            if not (self._began or (self._encoder is not None and self._encoder.is_heard)):
+                self._refused_s += piece.duration_s if begin_s >= 0 else Fraction(0)
         if self._encoder is None:
             if not self._began and begin_s + piece.duration_s <= -_LEAD_IN_S:
                 return

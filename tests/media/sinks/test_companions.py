@@ -9,14 +9,18 @@ import av
 import numpy as np
 import pytest
 
+from roadseg.media.sinks.mp4_boxes import keep_whole_fragments
 from roadseg.media.sinks.sink import Sink, open_sink
 from roadseg.media.sources.opening import open_source
 
 _TICK = Fraction(1, 90_000)
 
 
-def recording(path: Path, codec: str, *, begins_s: float = 0.0, seconds: int = 3) -> Path:
-    """Pictures at 10 a second, and each half second of data that says when it was written."""
+def recording(
+    path: Path, codec: str, *, begins_s: float = 0.0, seconds: int = 3, first_s: float = 0.0
+) -> Path:
+    """Pictures at 10 a second, and from `first_s` on each half second of data that says when it was
+    written."""
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=10, options={"bf": "0"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -27,7 +31,7 @@ def recording(path: Path, codec: str, *, begins_s: float = 0.0, seconds: int = 3
             frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
             frame.pts, frame.time_base = round((begins_s + i / 10) / _TICK), _TICK
             output.mux(video.encode(frame))
-            if i % 5 == 0:
+            if i % 5 == 0 and i / 10 >= first_s:
                 packet = av.Packet(f"{i / 10:.1f}".encode())
                 packet.pts = packet.dts = round((begins_s + i / 10) / _TICK)
                 packet.time_base, packet.stream = _TICK, data
@@ -51,6 +55,25 @@ def data_of(path: Path) -> list[tuple[float, str]]:
         (stream,) = container.streams.data
         packets = [p for p in container.demux(stream) if p.size]
         return [(round(float(p.pts * p.time_base), 3), bytes(p).decode()) for p in packets]
+
+
+@pytest.mark.parametrize("first_s", [0.0, 2.0, 99.0])
+def test_data_that_comes_late_keeps_no_pictures_from_the_disk(
+    tmp_path: Path, first_s: float
+) -> None:
+    path = recording(tmp_path / "a.mp4", "bin_data", first_s=first_s)
+    with open_source(str(path)) as source:
+        sink = open_sink(tmp_path / "out.mp4", source.info)
+        for number, frame in enumerate(iter(source.read, None), 1):
+            sink.write(frame.image_bgr, frame)
+            if number == 24:
+                (part,) = tmp_path.glob(".out.mp4*.part")
+                killed = tmp_path / "killed.mp4"
+                killed.write_bytes(part.read_bytes())
+    assert keep_whole_fragments(killed) >= 9
+    sink.close(ok=True)
+    if first_s < 3:
+        assert data_of(tmp_path / "out.mp4") == data_of(path) != []
 
 
 @pytest.mark.parametrize("begins_s", [0.0, 2.0])
