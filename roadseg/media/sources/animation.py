@@ -60,6 +60,8 @@ class AnimationSource(Closing):
             raise SourceError(f"cannot read {path}: it was cut off", fix="copy it again")
         # One row: OpenCV 4 takes no column here.
         self._data = np.frombuffer(data, np.uint8).reshape(1, -1)
+        self._path = path
+        self._declared = _webp_count(data)
         self._loop = loop
         self._max_frames = max_frames
         self._index = 0
@@ -72,7 +74,7 @@ class AnimationSource(Closing):
             )
         self._pending: tuple[Image, int] | None = first
         image, first_ms = first
-        count = None if loop else _webp_count(data)
+        count = None if loop else self._declared
         if max_frames is not None and (loop or count is not None):
             count = max_frames if count is None else min(count, max_frames)
         self.info = SourceInfo(
@@ -89,13 +91,16 @@ class AnimationSource(Closing):
     def _decode(self) -> Iterator[tuple[Image, int]]:
         """Pictures and how long each is shown, in ms: one pass."""
         start, count = 0, 1
+        one_by_one = False
         while True:
-            with quiet_opencv():
-                try:
-                    good, found = cv2.imdecodeanimation(self._data, start=start, count=count)
-                except cv2.error:
-                    return
-            if not good or not found.frames:
+            found = self._chunk(start, count)
+            if found is None and count > 1:
+                # One of them is damaged; those before it are not.
+                count, one_by_one = 1, True
+                continue
+            if found is None:
+                self._account(start)
+            if found is None or not found.frames:
                 return
             for stored, stated_ms in zip(found.frames, found.durations, strict=False):
                 image = np.asarray(stored, dtype=np.uint8)
@@ -103,7 +108,27 @@ class AnimationSource(Closing):
                     image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
                 yield np.ascontiguousarray(image[:, :, :3]), int(stated_ms) or _DEFAULT_MS
             start += len(found.frames)
-            count = max(1, _CHUNK_BYTES // found.frames[0].nbytes)
+            if not one_by_one:
+                count = max(1, _CHUNK_BYTES // found.frames[0].nbytes)
+
+    def _chunk(self, start: int, count: int) -> cv2.Animation | None:
+        """So many pictures, fewer at the end; None where one of them cannot be decoded."""
+        with quiet_opencv():
+            try:
+                good, found = cv2.imdecodeanimation(self._data, start=start, count=count)
+            except cv2.error:
+                return None
+        return found if good else None
+
+    def _account(self, decoded: int) -> None:
+        """It ends before its end."""
+        if self.warnings or not decoded:
+            return
+        lost = ""
+        if self._declared is not None:
+            self.frames_lost = max(self._declared - decoded, 0)
+            lost = f", {self.frames_lost} lost"
+        self.warnings.append(f"{self._path} is damaged: {decoded} frames decoded{lost}")
 
     def read(self) -> Frame | None:
         """See `Source.read`."""

@@ -80,7 +80,7 @@ def open_file(
 
     Raises:
         SourceError: it cannot be read as a video.
-        UsageError: `fps` is given, and the file has a rate of its own.
+        UsageError: `fps` is given, and the file has a rate of its own; `loop` with a pipe.
     """
     import av
 
@@ -103,13 +103,19 @@ def open_file(
             f"{option('--fps')} is for images and bare streams; {path} has its own rate",
             fix="leave it out",
         )
+    is_pipe = not path.is_file()
+    if is_pipe and loop:
+        container.close()
+        raise UsageError(
+            f"{path} is a pipe, which is read once", fix=f"leave out {option('--loop')}"
+        )
     reopen = open_container if loop else None
     return FileSource(
         container,
         str(path),
         path=path,
         reopen=reopen,
-        open_beside=open_container,
+        open_beside=None if is_pipe else open_container,
         max_frames=max_frames,
         fps=fps,
         stream=stream,
@@ -128,8 +134,10 @@ def _unreadable(path: Path, exc: BaseException) -> SourceError:
 
     if not isinstance(exc, av.error.InvalidDataError):
         return unreadable(SourceError, path, exc, reason(exc))
-    with path.open("rb") as file:
-        head = file.read(12)
+    head = b""
+    if path.is_file():  # what was read of a pipe is gone
+        with path.open("rb") as file:
+            head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
         return SourceError(
             f"{path} was cut off: its index (the moov atom) is missing, so none of it can be "
@@ -145,6 +153,7 @@ def _unreadable(path: Path, exc: BaseException) -> SourceError:
 class FileSource(Closing):
     """See `roadseg.media.sources.base.Source`. Takes over the container and closes it.
 
+    With `open_beside` sound and data are offered, which are read through a container of their own.
     With `reopen`, which opens the same file once more, the file starts again at its end, and
     times and numbers go on. Sound is not offered then: it would end after the first round.
     (Seeking to the start would be cheaper, and fails on streams without an index.)
@@ -238,6 +247,12 @@ class FileSource(Closing):
             self._timeline.mended += 1
 
     def _describe(self, path: Path | None, first: Picture) -> SourceInfo:
+        no_sound = None
+        if self._has_sound and self._reopen is not None:
+            no_sound = f"{option('--loop')} repeats the pictures only"
+        elif self._has_sound and self._open_beside is None:
+            no_sound = "it comes through a pipe, which is read once"
+        beside = self._open_beside if self._reopen is None else None
         count = self._declared()
         if count is not None and self._max_frames is not None:
             count = min(count, self._max_frames)
@@ -248,12 +263,10 @@ class FileSource(Closing):
             size_hw=self._convert.size_hw(first.frame),
             rate=self._rate,
             frame_count=self._max_frames if self._reopen else count,
-            has_audio=self._has_sound and self._reopen is None,
+            has_audio=self._has_sound and beside is not None,
             reopen=self._open_beside,
-            has_data=self._has_data and self._reopen is None,
-            no_sound=f"{option('--loop')} repeats the pictures only"
-            if self._reopen and self._has_sound
-            else None,
+            has_data=self._has_data and beside is not None,
+            no_sound=no_sound,
             path=path,
             time_base=self._time_base,
             start_s=start * self._time_base,
@@ -264,6 +277,8 @@ class FileSource(Closing):
         """Frames that the container promises, None if it does not say."""
         if self._reader.stream.frames > 0:
             return int(self._reader.stream.frames)
+        if not self._stamped:
+            return None  # a guess by size and bit rate
         duration_s = self._duration_s()
         return None if duration_s is None else round(duration_s * float(self._rate))
 
@@ -423,8 +438,12 @@ class FileSource(Closing):
         """The file ends before its declared end, though nothing failed."""
         if self._path is not None and self._path.is_file() and is_cut_off(self._path):
             return True
-        if self._reader.stream.frames > 0 or self._timeline.mended:
-            return False  # there is a count; or the end is as wrong as the clock
+        if self._timeline.mended:
+            return False  # the end is as wrong as the clock
+        # FFmpeg passes over zeros in an AVI without a word. Elsewhere a count that is not reached
+        # says nothing.
+        if self._reader.stream.frames > 0 and self._reader.container.format.name != "avi":
+            return False
         if self._is_matroska or (self._reader.stream.duration is None and self._has_sound):
             return False  # the last picture may stand long, or the sound go on
         duration_s = self._duration_s()

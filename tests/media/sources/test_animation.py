@@ -143,3 +143,25 @@ def test_fps_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"fps is for images and bare streams; {path} is animated and has its own rate: leave it out"
     )
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_damaged_picture_costs_those_behind_it_and_is_told(tmp_path: Path, loop: bool) -> None:
+    path = tmp_path / "a.webp"
+    moving, rng = cv2.Animation(), np.random.default_rng(0)
+    moving.frames = [rng.integers(g, g + 20, (96, 128, 3), dtype=np.uint8) for g in GREYS]
+    moving.durations = DURATIONS_MS
+    path.write_bytes(np.asarray(cv2.imencodeanimation(".webp", moving)[1]).tobytes())
+    data = bytearray(path.read_bytes())
+    fourth = [at for at in range(len(data)) if data[at : at + 4] == b"ANMF"][3]
+    length = int.from_bytes(data[fourth + 4 : fourth + 8], "little")
+    data[fourth + 64 : fourth + length - 16] = b"\xff" * (length - 80)
+    path.write_bytes(data)
+    source = open_source(str(path), loop=loop, max_frames=7 if loop else None)
+    frames = read_all(source)
+    if not loop:
+        assert source.info.frame_count == 5
+    means = [frame.image_bgr.mean() for frame in frames]
+    assert means == pytest.approx(([g + 10 for g in GREYS[:3]] * 3)[: 7 if loop else 3], abs=4)
+    assert source.frames_lost == 2
+    assert source.warnings == [f"{path} is damaged: 3 frames decoded, 2 lost"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from roadseg.core.errors import SourceError, UsageError
 from roadseg.core.types import Frame
+from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.media.sources.base import Source
 from roadseg.media.sources.opening import open_source
 
@@ -244,6 +248,24 @@ class TestDamage:
             f"{about}{20 - len(frames)} lost"
         )
 
+    @pytest.mark.parametrize("begins", [0.3, 0.8])
+    def test_zeros_in_an_avi_are_lost_pictures(self, make_clip: MakeClip, begins: float) -> None:
+        """As of a recorder that lost its power, or a repaired card."""
+        rng = np.random.default_rng(0)
+        images = list(rng.integers(0, 256, (150, 48, 64, 3), dtype=np.uint8))
+        path = make_clip("zeros.avi", images=images, codec="mjpeg", pix_fmt="yuvj420p")
+        data = bytearray(path.read_bytes())
+        at, end = int(len(data) * begins), data.rindex(b"idx1")
+        data[at:end] = bytes(end - at)
+        path.write_bytes(data)
+
+        source = open_source(str(path))
+        frames = read_all(source)
+
+        assert len(frames) == pytest.approx(150 * begins, abs=10)
+        assert source.frames_lost == 150 - len(frames)
+        assert source.warnings[0].startswith(f"{path} is damaged or was cut off")
+
     def test_holes_in_the_middle_do_not_end_the_file(
         self, make_clip: MakeClip, noisy: list[np.ndarray]
     ) -> None:
@@ -283,6 +305,43 @@ class TestDamage:
 
         assert len(read_all(source)) == 50
         assert len(source.warnings) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+class TestPipes:
+    """What comes through a pipe is there once: nobody else may read it."""
+
+    @pytest.fixture
+    def pipe(self, make_clip: MakeClip, tmp_path: Path) -> Iterator[Path]:
+        clip = make_clip("a.ts", frames=50, audio="aac")
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        writer = threading.Thread(target=self._write, args=(path, clip.read_bytes()))
+        writer.start()
+        yield path
+        writer.join(60)
+        assert not writer.is_alive()
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError), path.open("wb") as file:
+            file.write(data)
+
+    def test_a_file_that_is_written_has_every_picture(self, pipe: Path, tmp_path: Path) -> None:
+        source = open_source(str(pipe))
+        assert not source.info.has_audio
+        sink = Mp4Sink(tmp_path / "out.mp4", source.info)
+        for frame in read_all(source):
+            sink.write(frame.picture, frame)
+        sink.close(ok=True)
+        assert (sink.frames_out, source.frames_lost) == (50, 0)
+        assert sink.warnings == [
+            f"{tmp_path / 'out.mp4'} has no sound: it comes through a pipe, which is read once"
+        ]
+
+    def test_it_cannot_begin_again(self, pipe: Path) -> None:
+        with pytest.raises(UsageError, match="is a pipe, which is read once"):
+            open_source(str(pipe), loop=True)
 
 
 class TestRefusals:
