@@ -233,7 +233,7 @@ class Camera:
     def _look(self, reader: Reader, state: CameraState) -> tuple[CameraState, float | None]:
         """What the state of a connection is, and when to look again; None when it is given up."""
         stall_s, stuck_s = self.config.stall_timeout, _STUCK * self.config.timeout
-        now_s, since_s = self._clock(), reader.busy_since_s
+        now_s, since_s = self._clock(), reader.silent_since_s
         silent_s = 0.0 if since_s is None else now_s - since_s
         if not reader.frames:
             wanted, limit_s = CameraState.CONNECTING, stuck_s
@@ -270,7 +270,7 @@ class Camera:
         if isinstance(error, UsageError) and self._on_error is not None:
             self._pass_on(error)
             return None
-        since_s = reader.busy_since_s
+        since_s = reader.silent_since_s
         silent = since_s is not None and self._clock() - since_s >= 0.9 * config.timeout
         opened = reader.info is not None
         why = reason_of(error, config.url, opened=opened, silent=silent)

@@ -21,6 +21,10 @@ class InRealTime(Closing):
 
     Args:
         source: a file or images; closed with this.
+
+    Attributes:
+        due_s: by `time.monotonic()`, when the picture comes that `read` waits with; None while it
+            waits with none.
     """
 
     def __init__(self, source: Source) -> None:
@@ -29,6 +33,7 @@ class InRealTime(Closing):
         self.warnings = source.warnings
         self._source = source
         self._began_s: float | None = None
+        self.due_s: float | None = None
 
     def read(self) -> Frame | None:
         """See `Source.read`; returns when the frame is due."""
@@ -39,7 +44,9 @@ class InRealTime(Closing):
         now_s = time.monotonic()
         if self._began_s is None or now_s - self._began_s - frame.time_s > _BEHIND_S:
             self._began_s = now_s - frame.time_s
-        time.sleep(max(self._began_s + frame.time_s - now_s, 0))
+        self.due_s = self._began_s + frame.time_s
+        time.sleep(max(self.due_s - now_s, 0))
+        self.due_s = None
         return replace(frame, captured_s=time.monotonic())
 
     def close(self) -> None:

@@ -121,6 +121,7 @@ class Reader(threading.Thread):
         self.error: BaseException | None = None
         self.ended = False
         self.abandoned = False
+        self._source: Source | None = None
         self._config = config
         self._opener = opener
         self._mailbox = mailbox
@@ -129,10 +130,18 @@ class Reader(threading.Thread):
         self._turn = turn
         self._clock = clock
 
+    @property
+    def silent_since_s(self) -> float | None:
+        """Since when the source owes something; None while it does not. A file that plays like a
+        camera owes a picture when its time has come, which may be in an hour."""
+        since_s, due_s = self.busy_since_s, getattr(self._source, "due_s", None)
+        return since_s if since_s is None or due_s is None else max(since_s, due_s)
+
     def run(self) -> None:
         """Read until the source ends, fails, or nobody listens any more."""
         try:
             with self._opener(self._config) as source:
+                self._source = source
                 self._deliver_all(source)
                 self.busy_since_s = self._clock()  # closing may hang, too
         except RoadsegError as exc:

@@ -9,6 +9,8 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 
+import cv2
+import numpy as np
 import pytest
 
 from roadseg.core.errors import SourceError, UsageError
@@ -195,6 +197,40 @@ def test_a_silent_camera_is_stalled_and_live_again_with_its_next_frame(
     source.feed(s.frame(1))
     assert s.listener.next().state is CameraState.LIVE
     source.feed(SourceError("over"))
+
+
+def test_a_file_that_plays_is_not_silent_before_its_next_picture_is_due(
+    stage: Callable[..., Stage], clock: FakeClock
+) -> None:
+    s = stage()
+    source = FakeSource().feed(s.frame())
+    source.due_s = clock() + 60
+    s.comes(source)
+    s.camera.start()
+    assert s.listener.states(2) == ["connecting", "live"]
+    eventually(lambda: len(s.listener.frames) == 1)
+    for _ in range(3):
+        clock.advance(20.0)
+    clock.advance(2.1)
+    stalled = s.listener.next()
+    assert stalled.state is CameraState.STALLED
+    assert stalled.time_s > source.due_s + 2
+    source.feed(SourceError("over"))
+
+
+def test_pictures_that_are_to_stand_long_are_waited_for(tmp_path) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), index * 80, np.uint8))
+    config = SourceConfig(
+        "slides", str(tmp_path), policy="latest", fps=4.0, timeout=0.1, stall_timeout=0.05
+    )
+    listener = Listener()
+    camera = Camera(config, Mailbox(), listener)
+    camera.start()
+    eventually(lambda: len(listener.frames) == 3)
+    camera.join(PATIENCE_S)
+    assert camera.connects == 1
+    assert listener.states(3) == ["connecting", "live", "lost"]
 
 
 def test_a_reader_that_never_returns_is_left_behind_and_replaced(
