@@ -11,7 +11,9 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -64,6 +66,13 @@ COMMIT;
 _NOT_COLUMNS = ("outputs", "disk_full")
 _COLUMNS = tuple(f.name for f in fields(ClipResult) if f.name not in _NOT_COLUMNS)
 _LISTS = ("parts", "warnings")
+
+
+# Rows that are read at once.
+_PAGE = 1000
+
+# For so long whoever reads a ledger may keep the one who writes it waiting, or the other way round.
+_PATIENCE_S = 60.0
 
 
 def ledger_path(output: Path, shard: tuple[int, int] | None = None) -> Path:
@@ -141,11 +150,24 @@ class Ledger(Closing):
 
     def get(self, name: str) -> ClipResult | None:
         """The row of a clip, by the name of its folder; None where it has none."""
-        return next(self._select("WHERE name = ?", (name,)), None)
+        return next(iter(self._select("WHERE name = ?", (name,))), None)
 
     def rows(self) -> Iterator[ClipResult]:
-        """All rows, in the order of their names; one at a time is in memory."""
-        return self._select("ORDER BY name", ())
+        """All rows, in the order of their names; a page of them at a time is in memory, and between
+        pages whoever writes can go on."""
+        last = ""
+        while page := self._select("WHERE name > ? ORDER BY name LIMIT ?", (last, _PAGE)):
+            yield from page
+            last = page[-1].name
+
+    def names(self) -> list[str]:
+        """The names of all rows."""
+        with _errors(self.path):
+            return [name for (name,) in self._base.execute("SELECT name FROM clips").fetchall()]
+
+    def made_otherwise(self, work: str) -> ClipResult | None:
+        """A row of another work than this; None for none."""
+        return next(iter(self._select("WHERE work != ? LIMIT 1", (work,))), None)
 
     def remember(self, key: str, value: str) -> None:
         """Keep something about the whole archive.
@@ -166,12 +188,14 @@ class Ledger(Closing):
         """Close it; a second call does nothing."""
         self._base.close()
 
-    def _select(self, condition: str, values: tuple[str, ...]) -> Iterator[ClipResult]:
+    def _select(self, condition: str, values: tuple[str | int, ...]) -> list[ClipResult]:
+        results = []
         with _errors(self.path):
             clips = self._base.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM clips {condition}", values
             )
-            for row in clips:
+            # A statement that is open between rows would lock out the one who writes.
+            for row in clips.fetchall():
                 known = dict(zip(_COLUMNS, row, strict=True))
                 for column in _LISTS:
                     known[column] = tuple(json.loads(known[column]))
@@ -179,22 +203,44 @@ class Ledger(Closing):
                     "SELECT kind, path, bytes FROM outputs WHERE name = ? ORDER BY path",
                     (known["name"],),
                 )
-                yield ClipResult(**known, outputs=tuple(Output(*each) for each in outputs))
+                written = tuple(Output(*each) for each in outputs.fetchall())
+                results.append(ClipResult(**known, outputs=written))
+        return results
 
 
 def archive_rows(output: Path) -> Iterator[ClipResult]:
-    """The rows of all ledgers of an archive, without changing anything.
+    """The rows of all ledgers of an archive, without changing anything. Of a clip with a row in
+    several, the one of the result that is there.
 
     Raises:
         SinkError: there is no ledger, or one cannot be used.
     """
-    seen: set[str] = set()
-    for path in ledgers_in(output) or [ledger_path(output)]:
-        with Ledger(path, read_only=True) as ledger:
+    with ExitStack() as stack:
+        paths = ledgers_in(output) or [ledger_path(output)]
+        ledgers = [stack.enter_context(Ledger(path, read_only=True)) for path in paths]
+        counts: Counter[str] = Counter()
+        if len(ledgers) > 1:
+            for ledger in ledgers:
+                counts.update(ledger.names())
+        for number, ledger in enumerate(ledgers):
             for row in ledger.rows():
-                if row.name not in seen:
-                    seen.add(row.name)
+                count = counts.pop(row.name, 1 if len(ledgers) == 1 else 0)
+                if count > 1:
+                    others = (each.get(row.name) for each in ledgers[number + 1 :])
+                    yield _valid(output, [row, *(each for each in others if each is not None)])
+                elif count:
                     yield row
+
+
+def _valid(output: Path, rows: Sequence[ClipResult]) -> ClipResult:
+    """Which of a clip's rows speaks of what is there."""
+    done = [row for row in rows if row.state == "done"]
+    differ = len({(row.work, row.identity) for row in done}) > 1
+    there = read_clip_file(output / rows[0].name) if differ else None
+    if there is not None:
+        same = [r for r in done if (r.work, r.identity) == (there.work, there.identity)]
+        done = same or done
+    return (done or list(rows))[0]
 
 
 def results_in(output: Path) -> Iterator[ClipResult]:
@@ -233,7 +279,8 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """No write-ahead log: it needs shared memory, which network drives lack, and two more files."""
     mode = "ro" if read_only else "rwc"
     with _errors(path):
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)
+        uri = f"{path.resolve().as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, timeout=_PATIENCE_S)
 
 
 def _is_empty(base: sqlite3.Connection) -> bool:
@@ -246,6 +293,11 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
+        if "locked" in str(exc):
+            raise SinkError(
+                f"{path} was locked by another program for {_PATIENCE_S:g} s",
+                fix="end what reads it; what is done stays done",
+            ) from exc
         raise SinkError(
             f"cannot use {path} ({exc})",
             fix="free the space it needs, what is done stays done; "

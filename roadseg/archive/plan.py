@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.identity import identity_of, joint_identity
@@ -12,7 +15,7 @@ from roadseg.archive.publishing import is_whole
 from roadseg.archive.result import ClipResult, read_clip_file
 from roadseg.archive.spec import ArchiveSpec
 from roadseg.archive.work import Work
-from roadseg.core.errors import SourceError, UsageError
+from roadseg.core.errors import SinkError, SourceError, UsageError
 from roadseg.core.wording import option
 
 _WORK = "work"
@@ -30,8 +33,11 @@ class Plan:
     def __init__(self, spec: ArchiveSpec, work: Work, ledger: Ledger) -> None:
         self._spec, self._work, self._ledger = spec, work, ledger
 
-    def agree(self) -> None:
+    def agree(self, others: Sequence[Path] = ()) -> None:
         """Make sure that the archive is one of this work.
+
+        Args:
+            others: ledgers of other shards, and of runs without shards.
 
         Raises:
             UsageError: its results were made with other options, and nobody has said `redo`.
@@ -42,7 +48,14 @@ class Plan:
             return
         if not self._spec.redo:
             # A ledger that was made anew does not know what was agreed on, but its rows do.
-            other = next((row for row in self._ledger.rows() if row.work != self._work.key), None)
+            other = self._ledger.made_otherwise(self._work.key)
+            # Once a shard has agreed, what the others were made with no longer matters: each may be
+            # done again by itself.
+            for path in others if agreed is None and other is None else ():
+                # One that cannot be read is made anew by its own run.
+                with suppress(SinkError), Ledger(path, read_only=True) as theirs:
+                    if theirs.recall(_WORK) != self._work.key:
+                        other = other or theirs.made_otherwise(self._work.key)
             if other is not None:
                 output = self._spec.clip.output
                 raise UsageError(
@@ -116,9 +129,14 @@ class Plan:
             parts=tuple(map(printable, clip.parts)),
         )
 
-    def note_parts(self, clip: Clip) -> None:
+    def note_parts(self, clip: Clip, drive: ClipResult) -> None:
         """Give each clip of a drive, but the first, a row that says so. Results that it had by
-        itself, from a run without `join`, are removed.
+        itself, from a run without `join`, are removed: where the drive failed they are all that
+        there is, and stay.
+
+        Args:
+            clip: the drive.
+            drive: its result.
 
         Raises:
             SinkError: the ledger cannot be written.
@@ -127,6 +145,8 @@ class Plan:
         for name, path in named[1:]:
             row = self._ledger.get(name)
             if row is not None and (row.state, row.within) == ("skipped", clip.name):
+                continue
+            if drive.state != "done" and row is not None and row.state == "done":
                 continue
             self._ledger.put(
                 ClipResult(
@@ -141,7 +161,7 @@ class Plan:
                 )
             )
             folder = self._spec.clip.output / name
-            if read_clip_file(folder) is not None:
+            if drive.state == "done" and read_clip_file(folder) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _difference(self, row: ClipResult) -> str:

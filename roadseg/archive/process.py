@@ -88,7 +88,11 @@ class ClipWorker(Closing):
                 result = replace(result, identity=self._identity(local))
                 with unfinished_folder(self.spec.output, self.spec.unfinished) as folder:
                     result = self._process(local, result, folder, on_progress)
-                result = _named_by(clip, local, result)
+                result = replace(
+                    result,
+                    error=_in_own_names(result.error, local, result),
+                    fix=_in_own_names(result.fix, local, result),
+                )
         except RoadsegError as exc:
             result = _failed(result, exc)
         return replace(result, seconds=round(time.monotonic() - started_s, 3))
@@ -153,16 +157,14 @@ class ClipWorker(Closing):
                 error = exc
             stats = loop.stats()
             hidden, shown = str(folder), str(self.spec.output / clip.name)
+            told = (printable(each.replace(hidden, shown)) for each in stats.warnings)
             result = replace(
                 result,
                 frames_in=stats.frames_in,
                 frames_out=stats.frames_out,
                 frames_lost=stats.frames_lost,
                 duration_s=round(loop.plays_s, 6),
-                warnings=(
-                    *clip.notes,
-                    *(printable(each.replace(hidden, shown)) for each in stats.warnings),
-                ),
+                warnings=(*clip.notes, *(_in_own_names(each, clip, result) for each in told)),
             )
         return result, error
 
@@ -212,13 +214,12 @@ def _failed(result: ClipResult, error: RoadsegError) -> ClipResult:
     )
 
 
-def _named_by(clip: Clip, local: Clip, result: ClipResult) -> ClipResult:
-    """With the clip's own names in messages, in place of the files that it was fetched to."""
-    for theirs, ours in zip(clip.files, local.files, strict=True):
-        if theirs != ours:
-            error, fix = (text.replace(ours, theirs) for text in (result.error, result.fix))
-            result = replace(result, error=error, fix=fix)
-    return result
+def _in_own_names(text: str, local: Clip, result: ClipResult) -> str:
+    """A message with the clip's own names, in place of the files that it was fetched to."""
+    for file, own in zip(local.files, result.parts or (result.clip,), strict=True):
+        if printable(file) != own:
+            text = text.replace(printable(file), own)
+    return text
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

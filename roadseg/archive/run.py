@@ -21,7 +21,7 @@ from typing import TypeAlias
 from roadseg.archive.clip import Clip
 from roadseg.archive.drives.join import join_clips
 from roadseg.archive.finding import find_clips
-from roadseg.archive.ledger import Ledger, ledger_path, open_ledger
+from roadseg.archive.ledger import Ledger, ledger_path, ledgers_in, open_ledger
 from roadseg.archive.plan import Plan
 from roadseg.archive.process import chosen
 from roadseg.archive.publishing import remove_unfinished
@@ -107,7 +107,7 @@ def process_archive(
             _log.warning(note)
         work = work_of(clip_spec, choice)
         plan = Plan(spec, work, ledger)
-        plan.agree()
+        plan.agree([] if shard is None else [p for p in ledgers_in(output) if p != ledger.path])
         # Connecting to a cluster may take a while, and can be interrupted.
         crew = _crew(spec, clip_spec, choice, work.key, len(clips), stack)
         stop = stack.enter_context(StopRequests())
@@ -267,7 +267,7 @@ class _Run:
             result = self._plan.existing(clip)
             if result is None:
                 return clip
-            self._plan.note_parts(clip)
+            self._plan.note_parts(clip, result)
             self._learn(clip, result)
             self._tally.settle(clip, result, now=False)
         return None
@@ -302,7 +302,7 @@ class _Run:
         result = replace(result, attempts=self._attempts.pop(clip.name, 1))
         try:
             self._ledger.put(result)
-            self._plan.note_parts(clip)
+            self._plan.note_parts(clip, result)
         except SinkError:
             if self._room.fits(0):
                 raise

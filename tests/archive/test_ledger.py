@@ -157,6 +157,56 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
     assert [row.name for row in archive_rows(tmp_path)] == ["a", "b"]
 
 
+def test_of_several_rows_the_one_counts_that_speaks_of_what_is_there(tmp_path: Path) -> None:
+    failed = replace(RESULT, state="failed", outputs=())
+    newer = replace(RESULT, identity="quick-2")
+    with open_ledger(tmp_path) as ledger:
+        ledger.put(failed)
+        ledger.put(replace(failed, name="other"))
+    for shard, row in (((1, 2), RESULT), ((1, 4), newer)):
+        with open_ledger(tmp_path, shard) as ledger:
+            ledger.put(row)
+    put_result(tmp_path, newer)
+    assert [(r.name, r.state) for r in archive_rows(tmp_path)] == [
+        ("day/a", "done"),
+        ("other", "failed"),
+    ]
+    assert next(archive_rows(tmp_path)).identity == "quick-2"
+
+
+def test_who_reads_rows_one_by_one_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        for number in range(3):
+            ledger.put(replace(RESULT, name=f"{number}"))
+        reader = archive_rows(tmp_path)
+        next(reader)
+        ledger._base.execute("PRAGMA busy_timeout = 0")
+        ledger.put(replace(RESULT, name="9"))
+        assert [row.name for row in reader] == ["1", "2", "9"]
+
+
+def test_rows_come_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadseg.archive.ledger._PAGE", 3)
+    with open_ledger(tmp_path) as ledger:
+        for number in range(7):
+            ledger.put(replace(RESULT, name=f"{number}"))
+        assert [row.name for row in ledger.rows()] == list("0123456")
+        assert all(row.outputs == RESULT.outputs for row in ledger.rows())
+
+
+def test_a_ledger_that_stays_locked_is_called_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadseg.archive.ledger._PATIENCE_S", 0.0)
+    with open_ledger(tmp_path) as ledger:
+        other = sqlite3.connect(ledger.path)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SinkError, match="was locked by another program"):
+            ledger.put(RESULT)
+        other.close()
+        ledger.put(RESULT)
+
+
 def test_an_archive_without_a_ledger_says_so(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="there is no ledger"):
         list(archive_rows(tmp_path))

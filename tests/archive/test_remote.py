@@ -230,3 +230,34 @@ def test_remote_clips_of_one_drive_are_joined_like_local_ones(
     del expected["clip.json"], found["clip.json"]  # the paths are in there
     assert found == expected
     assert [path for path in scratch.rglob("*") if path.is_file()] == []
+
+
+def test_warnings_of_a_fetched_drive_name_its_urls_and_are_the_same_each_time(
+    spec: ClipSpec, tmp_path: Path, scratch: Path
+) -> None:
+    card = tmp_path / "card"
+    card.mkdir()
+    for second in (0, 2, 4):
+        write_clip(card / f"20250101_12000{second}.mp4", frames=50)
+    lost = card / "20250101_120002.mp4"
+    data = bytearray(lost.read_bytes())
+    start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    lost.write_bytes(data)
+    system = fsspec.filesystem("memory")
+    system.put(f"{card}/", "/card", recursive=True)
+    try:
+        drive = join_clips(find_clips(["memory://card"], tmp_path / "x").clips)[0]
+        with ClipWorker(spec) as worker:
+            first = worker(drive)
+            before = digests(spec.output / first.name)
+            shutil.rmtree(spec.output / first.name)
+            again = worker(drive)
+    finally:
+        system.rm("/card", recursive=True)
+    assert (first.state, len(drive.parts)) == ("done", 3)
+    assert "goes on without memory:///card/20250101_120002.mp4: memory:///card/" in (
+        " ".join(first.warnings)
+    )
+    assert first.warnings == again.warnings
+    assert before == digests(spec.output / again.name)

@@ -361,6 +361,24 @@ def test_shards_do_all_clips_once(archive: ArchiveSpec, workers: type[InlineWork
     assert sorted(workers.done) == ["day2/empty", "day2/no-index"]
 
 
+def test_a_shard_agrees_with_what_is_there_and_with_the_other_shards(
+    archive: ArchiveSpec, first: ArchiveState, workers: type[InlineWorkers]
+) -> None:
+    before = stamps(archive.clip.output)
+    other = replace(archive, clip=replace(archive.clip, writes=("png-masks",)))
+    for shard in ((1, 1), (2, 3)):
+        with pytest.raises(UsageError, match=r"made otherwise: with other options \(writes\)"):
+            process_archive(replace(other, shard=shard))
+    assert {path: before[path] for path in before} == stamps(archive.clip.output)
+    process_archive(replace(other, shard=(1, 3), redo=True))
+    count = len(workers.done)
+    # What was said once holds for that shard, and for no other.
+    process_archive(replace(other, shard=(1, 3)))
+    assert len(workers.done) == count
+    with pytest.raises(UsageError, match="made otherwise"):
+        process_archive(replace(other, shard=(2, 3)))
+
+
 def test_a_clip_stays_in_its_shard_and_shards_are_of_one_size() -> None:
     counts = [0] * 4
     for number in range(4000):

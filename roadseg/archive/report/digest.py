@@ -257,8 +257,12 @@ def _pictures_of(output: Path, result: ClipResult) -> Path | None:
     if overlay is not None and overlay.path.endswith(".mp4"):
         return output / overlay.path
     source = Path(result.clip)
-    hides = bool(_options(result).get("reading", {}).get("blur"))
-    return None if hides or not source.is_file() else source
+    return None if hides(result) or not source.is_file() else source
+
+
+def hides(result: ClipResult) -> bool:
+    """Whether something was to be hidden: then nobody is shown the clip itself."""
+    return bool(_options(result).get("reading", {}).get("blur"))
 
 
 def _options(result: ClipResult) -> dict[str, Any]:

@@ -66,20 +66,25 @@ def page(figures: Figures) -> str:
     environment = page_environment("roadseg.archive.report")
     totals = figures.totals
     shares = {name: share for name, share in totals.shares.items() if share >= _LEAST_SHARE}
+    colours = _colours(figures)
     return environment.get_template("report.html").render(
         title=figures.title,
         totals=totals,
         tiles=_tiles(totals),
-        shares=[
-            (name, share, colour)
-            for (name, share), colour in zip(shares.items(), css_colours([*shares]), strict=True)
-        ],
+        shares=[(name, share, colours[name]) for name, share in shares.items()],
         failures=figures.failures,
         events=totals.events.most_common(),
         models=sorted({card.result.model for card in figures.clips}),
-        data=_data(figures),
+        data=_data(figures, colours),
         version=__version__,
     )
+
+
+def _colours(figures: Figures) -> dict[str, str]:
+    """One colour for each class, wherever the page shows it."""
+    shown = {name for card in figures.clips for name in card.digest.bars}
+    names = sorted(shown | set(figures.totals.shares))
+    return dict(zip(names, css_colours(names), strict=True))
 
 
 def _tiles(totals: Totals) -> list[tuple[str, str]]:
@@ -102,17 +107,14 @@ def _tiles(totals: Totals) -> list[tuple[str, str]]:
     return tiles
 
 
-def _data(figures: Figures) -> dict[str, Any]:
+def _data(figures: Figures, colours: dict[str, str]) -> dict[str, Any]:
     """What the script shows, short, since there is one for each of thousands of clips."""
     classes = list(dict.fromkeys(name for card in figures.clips for name in card.digest.bars))
     events = [name for name, _count in figures.totals.events.most_common()]
     return {
         "bins": BINS,
         "digits": _DIGITS,
-        "classes": [
-            {"name": name, "colour": colour}
-            for name, colour in zip(classes, css_colours(classes), strict=True)
-        ],
+        "classes": [{"name": name, "colour": colours[name]} for name in classes],
         "events": events,
         "clips": [_card(card, classes, events) for card in figures.clips],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from roadseg.archive.ledger import archive_rows
-from roadseg.archive.report.digest import Digest, Digests
+from roadseg.archive.report.digest import Digest, Digests, hides
 from roadseg.archive.report.page import ClipCard, Figures, page
 from roadseg.archive.report.totals import Totals
 from roadseg.archive.result import ClipResult
@@ -88,12 +88,13 @@ def _address(picture: Path, inside: bool) -> str:
 
 def _video(output: Path, result: ClipResult) -> str:
     """What the page plays: the overlay, or the clip itself where it lies on this machine; empty for
-    nothing. Of a drive's clips none shows all of it."""
+    nothing. Of a drive's clips none shows all of it, and what was to be hidden is seen in one that
+    was to be blurred."""
     overlay = result.output("overlay")
     if overlay is not None:
         return quote(overlay.path)
     source = Path(result.clip)
-    if result.parts or not source.is_file():
+    if result.parts or hides(result) or not source.is_file():
         return ""
     try:
         return quote(Path(os.path.relpath(source.resolve(), output.resolve())).as_posix())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from roadseg.archive.clip import Clip
 from roadseg.archive.drives.join import join_clips
 from roadseg.archive.identity import identity, joint_identity
 from roadseg.archive.ledger import Ledger, ledger_path
+from roadseg.archive.plan import Plan
 from roadseg.archive.process import ClipWorker
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
@@ -152,6 +155,26 @@ def test_joining_takes_the_place_of_single_results_and_the_other_way_round(
     assert {name: row.outputs for name, row in rows(output).items()} == {
         name: row.outputs for name, row in single.items()
     }
+
+
+def test_a_drive_that_fails_leaves_the_results_of_its_clips(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    assert run(card, output) == 0
+    single = rows(output)
+    drive = join_clips(clips_of(card))[0]
+    with Ledger(ledger_path(output)) as ledger:
+        work = single[drive.name].work
+        asked = SimpleNamespace(clip=SimpleNamespace(output=output, full_hash=False))
+        plan = Plan(asked, SimpleNamespace(key=work, options="", version=""), ledger)  # type: ignore[arg-type]
+        failed = replace(single[drive.name], state="failed", parts=drive.parts, outputs=())
+        plan.note_parts(drive, failed)
+        assert {row.state for row in ledger.rows()} == {"done"}
+        assert all((output / name / "masks.mkv").exists() for name in drive.part_names)
+        plan.note_parts(drive, replace(failed, state="done"))
+        assert [ledger.get(name).state for name in drive.part_names[1:]] == ["skipped"] * 2
+        assert not any((output / name).exists() for name in drive.part_names[1:])
 
 
 def test_a_clip_more_makes_a_drive_anew(card: Path, tmp_path: Path) -> None:

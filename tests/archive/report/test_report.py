@@ -17,9 +17,12 @@ import pytest
 
 from roadseg.archive.drives import names
 from roadseg.archive.ledger import Ledger, archive_rows, ledger_path
-from roadseg.archive.report import page, totals, write_report
+from roadseg.archive.report import page as writing_page
+from roadseg.archive.report import totals, write_report
 from roadseg.archive.report import write as writing
-from roadseg.archive.report.digest import BINS, Digests
+from roadseg.archive.report.digest import BINS, Digest, Digests
+from roadseg.archive.report.page import ClipCard, Figures, page
+from roadseg.archive.report.totals import Totals
 from roadseg.archive.result import ClipResult
 from roadseg.cli import main
 from roadseg.core import labels
@@ -186,6 +189,23 @@ def test_what_is_to_be_hidden_is_not_shown_from_the_source(archive: Path) -> Non
     assert half["picture"]
     assert half["video"].endswith("clips/half%20%3Cb%3E.mp4")
     assert "picture" not in night
+    assert not night.get("video")
+
+
+def test_a_class_of_other_names_has_one_colour_in_the_key_and_in_the_bars() -> None:
+    totals, cards = Totals(), []
+    for name, shares in (("a", {"track": 0.3, "field": 0.2}), ("b", {"field": 0.9, "sky": 0.1})):
+        row = ClipResult(name, name, "done", duration_s=1.0)
+        digest = Digest(shares, {each: [9] * BINS for each in shares})
+        totals.add(row, digest)
+        cards.append(ClipCard(row, digest, "", "", 1))
+    html = page(Figures("farm", totals, cards, []))
+    key = re.findall(r'<li><i style="background:(rgb\([^)]*\))"></i>([a-z]+) ', html)
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', html)[0])
+    assert {each["name"]: each["colour"] for each in data["classes"]} == {
+        name: colour for colour, name in key
+    }
+    assert len({colour for colour, _ in key}) == 3
 
 
 def test_distances_are_those_of_tracks_beside_the_clips(archive: Path, made: Path) -> None:
@@ -274,7 +294,7 @@ def test_the_picture_is_of_the_first_event(archive: Path, monkeypatch: pytest.Mo
     assert times == pytest.approx([1.48, 1.0])
 
 
-@pytest.mark.parametrize("module", [names, totals, page, labels])
+@pytest.mark.parametrize("module", [names, totals, writing_page, labels])
 def test_examples(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
