@@ -237,6 +237,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def _choice(options: RunOptions) -> tuple[str, tuple[int, int]]:
+    """What `auto` takes for the source: the network, and its input."""
+    with open_loop(options) as video_loop:
+        stats = video_loop.run()
+    return stats.model, stats.size_hw
+
+
 def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     with open_source(arguments.source) as source:
         size_hw = source.info.size_hw
@@ -254,9 +261,15 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         threads=arguments.threads,
         max_frames=arguments.frames,
     )
+    if chooses:
+        # The plain loop runs the same network at the same input.
+        model, network_hw = _choice(replace(options, max_frames=1))
     network = PlainNetwork(arguments.weights or model, network_hw, arguments.threads)
     agreement = _label_agreement(replace(options, model=model), network)
-    print(f"input {network_hw[0]}x{network_hw[1]}, first frame's labels agree on {agreement:.1%}")
+    print(
+        f"{model}, input {network_hw[0]}x{network_hw[1]}, "
+        f"first frame's labels agree on {agreement:.1%}"
+    )
     rounds = []
     for number in range(1, arguments.rounds + 1):
         rounds.append(_run_round(options, network, arguments.writer, folder))
@@ -267,7 +280,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         )
     return {
         "source": arguments.source,
-        "model": arguments.model,
+        "model": model,
         "network_hw": network_hw,
         "writer": arguments.writer,
         "label_agreement": round(agreement, 4),

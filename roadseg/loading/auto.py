@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from roadseg.backends.gpu import has_nvidia_driver
 from roadseg.core.errors import BackendError
-from roadseg.core.processor import usable_cores
+from roadseg.core.processor import instruction_sets, isa_limit, usable_cores
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
 from roadseg.loading.choice import Choice, choose
@@ -54,9 +54,7 @@ def choose_for(
     """
     if not choice.auto:
         return choice
-    rungs = ladder(choice, source_hw)
-    if scores:
-        rungs = tuple(rung for rung in rungs if rung.model == choice.model)
+    rungs = ladder(choice, source_hw, choice.model if scores else None)
     if not rungs:
         return replace(choice, auto=False)
     sha256 = {
@@ -99,14 +97,19 @@ def choose_below(choice: Choice) -> Choice | None:
     return None if pick is None else replace(_on(choice, pick.rung), pick=pick)
 
 
-def ladder(choice: Choice, source_hw: SizeHW) -> tuple[Rung, ...]:
+def ladder(choice: Choice, source_hw: SizeHW, alone: str | None = None) -> tuple[Rung, ...]:
     """The rungs for frames of one size, the most accurate first; none where they are not known.
 
     Of TensorRT those whose engine is there: building one takes minutes.
+
+    Args:
+        choice: of `choose`.
+        source_hw: size of the frames.
+        alone: the only model whose rungs are wanted; None for all.
     """
-    entries = load_manifest().values()
+    entries = [each for each in load_manifest().values() if alone in (None, each.name)]
     if choice.backend == "openvino":
-        return cpu_rungs(entries, source_hw)
+        return cpu_rungs(entries, source_hw, costs_compare=_costs_compare())
     if choice.backend == "torch" and has_nvidia_driver():
         return gpu_rungs(entries)
     if choice.backend != "tensorrt":
@@ -118,6 +121,13 @@ def ladder(choice: Choice, source_hw: SizeHW) -> tuple[Rung, ...]:
         for rung in gpu_rungs(entries)
         if has_engine(rung.model, resolve_model(rung.model, "tensorrt"), rung.network_hw(source_hw))
     )
+
+
+def _costs_compare() -> bool:
+    """Whether this processor is of the kind that costs in the manifest were measured on: AVX2
+    without VNNI. With other instructions depthwise layers cost otherwise beside dense ones."""
+    sets = instruction_sets()
+    return sets.get("AVX2", False) and (not sets.get("VNNI", False) or isa_limit() == "AVX2")
 
 
 def _on(choice: Choice, rung: Rung) -> Choice:

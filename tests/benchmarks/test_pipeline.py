@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -71,3 +72,30 @@ def test_a_whole_comparison(files, tmp_path, capsys, writer):
 def test_a_missing_clip(tmp_path, capsys):
     assert pipeline.main(["--source", str(tmp_path / "none.mp4")]) == 3
     assert capsys.readouterr().out.startswith("error: no such file: ")
+
+
+def test_the_plain_loop_runs_what_auto_has_chosen(files, tmp_path, capsys, monkeypatch):
+    chosen = {"model": "segnet-lite", "size_hw": SIZE_HW}
+    asked = []
+
+    class Loop:
+        def __init__(self, options):
+            asked.append((options.model, options.size_hw, options.max_frames))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self):
+            return SimpleNamespace(**chosen, frames_out=4, fps=8.0)
+
+    monkeypatch.setattr(pipeline, "open_loop", Loop)
+    path = tmp_path / "result.json"
+    arguments = ["--source", str(files / "clip.mp4"), "--model", "auto", "--json", str(path)]
+    assert pipeline.main([*arguments, "--rounds", "1"]) == 0
+    assert "segnet-lite, input 32x64" in capsys.readouterr().out
+    assert asked == [("auto", None, 1), ("auto", None, None)]
+    result = json.loads(path.read_text())
+    assert (result["model"], result["network_hw"]) == ("segnet-lite", list(SIZE_HW))

@@ -59,6 +59,7 @@ def networks(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Callable[[floa
     for module in (auto, choice):
         monkeypatch.setattr(module, "has_nvidia_driver", lambda: False)
     monkeypatch.setattr(auto, "usable_cores", lambda: 2)
+    monkeypatch.setattr(auto, "instruction_sets", lambda: {"AVX2": True})
     return make
 
 
@@ -165,11 +166,36 @@ def test_where_scores_count_one_network_takes_all_inputs(
 ) -> None:
     made = networks(0.1)
     models = {rung.model for rung in ladder(choose(AUTO), (360, 480))}
-    assert models > {"segnet-lite"}
+    assert len(models) > 1
     chosen = choose_for(choose(AUTO), (360, 480), 60, scores=True)
     assert chosen.pick is not None
     assert {rung.model for rung in chosen.pick.rungs} == {"segnet-lite"}
+    assert len(chosen.pick.rungs) > 3, "also those that cost more than another network's"
     assert {model for model, _ in made.opened} == {"segnet-lite"}
+
+
+@pytest.mark.parametrize(
+    ("sets", "limit", "all_rungs"),
+    [
+        ({"AVX2": True, "VNNI": False}, "", False),
+        ({"AVX2": True, "VNNI": True}, "AVX2", False),
+        ({"AVX2": True, "VNNI": True}, "", True),
+        ({"dot product": True}, "", True),
+        ({}, "", True),
+    ],
+)
+def test_costs_rule_a_network_out_where_they_were_measured_alone(
+    networks: Callable[[float], Networks],
+    monkeypatch: pytest.MonkeyPatch,
+    sets: dict[str, bool],
+    limit: str,
+    all_rungs: bool,
+) -> None:
+    networks(0.1)
+    monkeypatch.setattr(auto, "instruction_sets", lambda: sets)
+    monkeypatch.setattr(auto, "isa_limit", lambda: limit)
+    models = {rung.model for rung in ladder(choose(AUTO), (360, 480))}
+    assert ("segnet-lite" in models) == all_rungs
 
 
 def test_backends_without_a_ladder_take_the_default(networks: Callable[[float], Networks]) -> None:

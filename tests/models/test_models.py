@@ -221,7 +221,7 @@ def test_equal_weights_give_equal_bytes() -> None:
     [
         ("segnet-lite", "a2a5b7497a88dbdba8dc83a666c06d646f375f0d50f7afeb71485cdad89dd6a9"),
         ("segnet", "942e924b9fd86e88f65304de0fd9a09c97887e01658097bfb5e09a9f527e269d"),
-        ("segnet-edge", "61a4768638c6374cc3e4c006995de94500374743b94b3f83afcd94aec2b3953a"),
+        ("segnet-edge", "78e65c6cf763040a96d44bc54a03aa5d55aa8e220e0922006d881900a4784d06"),
         ("segnet-nano", "8408ef3420fb35e11fec90d50ee1d8bc334fcdee192f9cae9b66903114ce4946"),
         ("segnet-basic", "0e6985775deb61a96338d26fb2c499065035b55e51f97afca423c91e20ea0d21"),
     ],

@@ -41,6 +41,7 @@ def test_shipped_recipes_load() -> None:
         "refine",
         "refine-edge",
         "sharpen",
+        "sharpen-edge",
     )
     for name in recipe_names():
         assert load_recipe(name).name == name
@@ -68,7 +69,7 @@ def test_recipes_that_are_not_there(tmp_path: Path) -> None:
         load_recipe("nope")
     assert str(unknown.value) == (
         "unknown recipe 'nope': use --recipe cpu|edge|gpu|gpu-lite|gpu-nano|lite|paper|paper-large|"
-        "refine|refine-edge|sharpen or the path of a .toml file"
+        "refine|refine-edge|sharpen|sharpen-edge or the path of a .toml file"
     )
     with pytest.raises(UsageError) as missing:
         load_recipe(str(tmp_path / "none.toml"))

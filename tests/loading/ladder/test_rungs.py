@@ -36,6 +36,14 @@ def test_the_most_accurate_comes_first_and_what_costs_more_for_less_is_left_out(
     )
 
 
+def test_where_costs_do_not_compare_another_network_has_to_cost_half_as_much() -> None:
+    lite = entry("lite", scores(100, 10, val=0.6), scores(150, 15, val=0.6))
+    heavy = entry("heavy", scores(100, 19, val=0.55), scores(200, 60, val=0.58))
+    found = cpu_rungs([lite, heavy], (360, 480), costs_compare=False)
+    assert [(rung.model, rung.pixels) for rung in found] == [("lite", 100), ("heavy", 100)]
+    assert [rung.model for rung in cpu_rungs([lite, heavy], (360, 480))] == ["lite"]
+
+
 def test_a_larger_input_without_more_accuracy_is_left_out() -> None:
     lite = entry("lite", scores(100, 10, val=0.7), scores(200, 20, val=0.7))
     assert [rung.pixels for rung in cpu_rungs([lite], (360, 480))] == [100]
@@ -78,8 +86,10 @@ def test_the_shipped_ladder_leads_down_from_the_best() -> None:
     costs = [rung.cost_ms or 0 for rung in rungs]
     assert mious == sorted(mious, reverse=True)
     assert costs == sorted(costs, reverse=True), "more accuracy always costs more"
-    assert rungs[0].model == "segnet-lite"
+    assert rungs[0].model == "segnet-edge"
     assert rungs[-1].model == "segnet-nano"
-    assert {rung.model for rung in rungs} == {"segnet-lite", "segnet-edge", "segnet-nano"}
+    every = cpu_rungs(load_manifest().values(), (540, 960), costs_compare=False)
+    assert {rung.model for rung in every} == {"segnet-lite", "segnet-edge", "segnet-nano"}
+    assert set(rungs) < set(every)
     large = cpu_rungs(load_manifest().values(), (720, 1280))
     assert large[0].pixels > PIXEL_BUDGET == rungs[0].pixels
