@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 import signal
+import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from roadseg.core.wording import naming_options
@@ -40,3 +43,12 @@ def _logs_are_heard() -> None:
     """Libraries that convert networks quieten every handler that there is, those of pytest, too."""
     for handler in logging.root.handlers:
         handler.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def _chance_is_the_same_each_time() -> None:
+    """Whatever ran before in this process: which tests do is up to chance itself."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (for those that still ask it)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
