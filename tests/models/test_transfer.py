@@ -12,12 +12,13 @@ from roadseg.models.transfer import class_parameters, keep_all_but_classes
 @pytest.mark.parametrize("name", ["segnet-lite", "segnet-nano"])
 def test_a_new_last_layer_draws_no_chequerboard(name: str) -> None:
     source = build_model(name, 11).eval()
-    network = build_model(name, 3).eval()
-    with torch.no_grad():
-        before = network.classifier.weight.clone()
-    keep_all_but_classes(network, name, source.state_dict())
-    after = network.classifier.weight.detach()
-    assert after.std() == pytest.approx(before.std().item(), rel=0.1)
+    ratios = []
+    for _ in range(20):  # one draw of a layer of 48 weights is a tenth off by chance
+        network = build_model(name, 3).eval()
+        before = network.classifier.weight.std().item()
+        keep_all_but_classes(network, name, source.state_dict())
+        ratios.append(network.classifier.weight.std().item() / before)
+    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.08)
     image = torch.rand(1, 3, 64, 96) * 255
     with torch.inference_mode():
         scores = network(image)
