@@ -11,7 +11,6 @@ from roadseg.cli import main
 from roadseg.core.geometry import PIXEL_BUDGET
 from roadseg.loading.ladder.rungs import cpu_rungs
 from roadseg.models import build_model, save_weights
-from roadseg.weights import load_manifest
 from roadseg.weights.manifest import load_manifest, sha256_of
 
 
@@ -90,7 +89,7 @@ def test_auto_is_the_most_accurate(
     best = cpu_rungs(load_manifest().values(), (64, 96))[0]
     assert best.pixels == PIXEL_BUDGET
     assert (document["model"], document["size_hw"]) == (best.model, [320, 512])
-    assert "segnet-lite at 320x512: the most accurate" in capsys.readouterr().err
+    assert f"{best.model} at 320x512: the most accurate" in capsys.readouterr().err
 
 
 def test_a_clip_with_labels(
