@@ -175,11 +175,12 @@ class Station(CameraListener):
         if late:
             self._late.add(frame.index)
         for read in self.reader.push(frame, label_map, scores):
-            held_back = read.frame.index != frame.index
-            if held_back and not self.mailbox.every and read.frame.captured_s < self._dark_since_s:
-                # Its next one came after the camera had been away.
-                self._drop_late(read.frame)
-            self._show_read(read)
+            held_back = read.frame.index != frame.index and not self.mailbox.every
+            stale = held_back and read.frame.captured_s < self._dark_since_s
+            if stale and read.frame.index not in self._late:
+                self.tally.drop("late")  # its next one came after the camera had been away
+            else:
+                self._show_read(read)
 
     def finish(self) -> None:
         """Show what the reader still holds, after the last frame. Raises as its `close`."""
@@ -205,11 +206,6 @@ class Station(CameraListener):
                 self.config.max_staleness,
             )
         return True
-
-    def _drop_late(self, frame: Frame) -> None:
-        if frame.index not in self._late:
-            self._late.add(frame.index)
-            self.tally.drop("late")
 
     def _show_read(self, read: Read) -> None:
         """Show what the reader gives, unless its frame came out of the network too late."""
