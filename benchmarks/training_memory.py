@@ -3,7 +3,7 @@
     python -m benchmarks.training_memory --threads 2
 
 Steps of segnet-basic in blocks, in one process: memory given back to the system, kept, given back,
-and so on. Medians and their ratio are printed; see `roadseg.training.allocator`. Linux with glibc.
+and so on. Medians and their ratio are printed; see `roadseg.core.allocator`. Linux with glibc.
 """
 
 from __future__ import annotations

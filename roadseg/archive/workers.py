@@ -26,6 +26,7 @@ from roadseg.archive.clip import Clip, printable
 from roadseg.archive.process import ClipWorker
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
+from roadseg.core.allocator import share_one_arena
 from roadseg.core.errors import RoadsegError
 from roadseg.core.processor import usable_cores
 from roadseg.core.wording import names_options, naming_options
@@ -257,6 +258,7 @@ def _work(
     connection: Connection, spec: ClipSpec, choice: Choice | None, types_options: bool
 ) -> None:
     """What a worker does, until its parent closes the pipe."""
+    share_one_arena()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="roadseg-parent", daemon=True).start()
     with contextlib.ExitStack() as stack:

@@ -62,11 +62,13 @@ def bench(
     from rich.console import Console
 
     from roadseg.cli.progress_bar import progress_bar
+    from roadseg.core.allocator import share_one_arena
     from roadseg.core.files import claim_file, write_json
     from roadseg.core.size import parse_size
     from roadseg.run.bench import bench as run_bench
     from roadseg.run.video import RunOptions
 
+    share_one_arena()
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,

@@ -60,9 +60,9 @@ def compare(
     Started again, the command goes on where it was interrupted.
     """
     from roadseg.cli.progress import training_progress
+    from roadseg.core.allocator import keep_freed_memory
     from roadseg.core.installing import require
     from roadseg.core.size import parse_size
-    from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.recipes import load_recipe
 
     size_hw = parse_size(size)

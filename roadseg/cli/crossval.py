@@ -73,8 +73,8 @@ def crossval(
 
     from roadseg.cli.lines import lines_on_stdout
     from roadseg.cli.progress import training_progress
+    from roadseg.core.allocator import keep_freed_memory
     from roadseg.core.installing import require
-    from roadseg.training.allocator import keep_freed_memory
     from roadseg.training.spec import RunSpec
 
     spec = RunSpec.opening(

@@ -57,6 +57,7 @@ from roadseg.cli.reading_options import (
     SmoothOption,
     ViewOption,
 )
+from roadseg.core.allocator import share_one_arena
 from roadseg.core.garbage import making_what_stays
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def run(
     Ctrl-C, SIGTERM and SIGHUP end the run and leave a playable file.
     """
     started_s = time.monotonic()
+    share_one_arena()
     del web, web_token, config, print_config, policy, max_staleness, stall_timeout
     del max_fps, stride, segment_minutes, keep_gb, record_raw, log_json
     del camera_size, camera_fps  # of live runs alone

@@ -31,7 +31,7 @@ from roadseg.video.reading.table import intervals
 BINS = 48
 """Parts of a clip's time: a bar of them is as wide as a thumbnail."""
 
-_VERSION = 2
+_VERSION = 3
 _WIDTH = 240
 _JPEG_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 78]
 _FIX = "free the space it needs; the results are complete without a report"
@@ -155,13 +155,12 @@ class Digests:
         columns = dict(zip(names, values, strict=True))
         times_s = np.array(columns["time_s"], np.float64)
         events = intervals(times_s.tolist(), columns["events"]) if "events" in columns else []
-        groups = {_SHARE + name for name in _groups(result)}
-        by_class = {
+        shares = {
             name[len(_SHARE) :].replace("_", " "): np.array(columns[name], np.float64)
             for name in names
-            if name.startswith(_SHARE) and name not in groups
+            if name.startswith(_SHARE)
         }
-        return *_shares(times_s, by_class), events
+        return *_shares(times_s, _of_classes(shares, _groups(result))), events
 
     def _masks(
         self, result: ClipResult, notes: list[str]
@@ -270,10 +269,34 @@ def _options(result: ClipResult) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-def _groups(result: ClipResult) -> list[str]:
-    """Names that the user gave to several classes, as columns have them: they say nothing new."""
-    groups = _options(result).get("reading", {}).get("groups") or ()
-    return ["_".join(str(each).partition("=")[0].split()) for each in groups]
+def _groups(result: ClipResult) -> dict[str, set[str]]:
+    """The user's groups and what each holds."""
+    groups: dict[str, set[str]] = {}
+    for each in _options(result).get("reading", {}).get("groups") or ():
+        name, _, members = str(each).partition("=")
+        groups[_plain(name)] = {_plain(member) for member in members.split(",")}
+    return groups
+
+
+def _plain(name: str) -> str:
+    """A name as it comes back from a column."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def _of_classes(
+    shares: dict[str, npt.NDArray[np.float64]], groups: dict[str, set[str]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Without groups, which say nothing new.
+
+    A group may be called like a class that it holds, `road=road,pavement`: then the column has
+    both, and the class is what the other members leave of it.
+    """
+    classes = {name: values for name, values in shares.items() if name not in groups}
+    for name in shares:
+        others = groups.get(name, set()) - {name}
+        if name in groups.get(name, set()) and others <= classes.keys():
+            classes[name] = shares[name] - sum(classes[other] for other in others)
+    return {name: classes[name] for name in shares if name in classes}
 
 
 def _shares(

@@ -100,6 +100,19 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert "Bars show the classes" in text
 
 
+def test_a_group_called_like_a_class_takes_no_class_away(tmp_path: Path) -> None:
+    images = [np.full((48, 64, 3), each, np.uint8) for each in [0] * 25 + [255] * 25]
+    write_clip(tmp_path / "half.mp4", images=images)
+    words = ["batch", str(tmp_path / "half.mp4"), "--output", str(tmp_path / "out"), "--no-report"]
+    words += ["--backend", "fake", "--write", "timeline", "--workers", "1"]
+    assert main([*words, "--group", f"sky=sky,{WHITE}", "--group", "tree=pole,people"]) == 0
+    data = data_of(write_report(tmp_path / "out").path)
+    (half,) = data["clips"]
+    assert bar(data, half, WHITE) == [0.0] * (BINS // 2) + [1.0] * (BINS // 2)
+    assert bar(data, half, "sky") == [1.0] * (BINS // 2) + [0.0] * (BINS // 2)
+    assert [each["name"] for each in data["classes"]] == ["sky", WHITE]
+
+
 def test_the_page_needs_no_network(archive: Path) -> None:
     text = write_report(archive).path.read_text()
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:http|//)|@import|url\(""", text)
