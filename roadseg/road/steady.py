@@ -14,8 +14,8 @@ on a bicycle that the flow confirms: seen now, and before or after where it was 
 drives has less of a bonus for the label before, since it would leave a trail. Weights and classes
 were searched for on rendered drives; docs/road.md has what they do to flicker and to accuracy.
 
-Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) at
-half size. The flow to the next frame is that of the next frame to this one, turned round.
+Optical flow (`roadseg.core.flow`) is taken at half size. The flow to the next frame is that of the
+next frame to this one, turned round.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.flow import Flow
 from roadseg.core.types import Image, Labels
 from roadseg.road.vocabulary import Vocabulary, check_labels
 
@@ -44,7 +45,6 @@ _SAME_OF = {  # in place of the bonus for the label before
     **dict.fromkeys(_SLENDER_NAMES, 0.0),
 }
 
-_LEAST_SIDE = 48  # DIS needs some pixels; smaller pictures are taken to stand still
 _MOST_CHANGED = 0.3  # a cut, rather than movement: there is nothing to learn from the frame before
 _EDGE = 1
 
@@ -75,7 +75,7 @@ class Steady:
         self._same = _by_class(words, _SAME_OF, _SAME)
         self._seen = _by_class(words, dict.fromkeys(_SLENDER_NAMES, _SEEN), 0)
         self._confirmed = _by_class(words, _CONFIRMED, 0)
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis = Flow()
         self._before: Labels | None = None  # steadied
         self._now: Labels | None = None
         self._grey: Image | None = None
@@ -106,8 +106,8 @@ class Steady:
             self._now, self._grey = labels.copy(), _half_grey(frame_bgr)
             return last
         grey, flow = _half_grey(frame_bgr), None
-        if self._grey is not None and min(labels.shape) >= _LEAST_SIDE:
-            flow = self._dis.calc(grey, self._grey, None)
+        if self._grey is not None:
+            flow = self._dis.between(grey, self._grey)
         steadied = self._steadied(labels, flow)
         self._before, self._now, self._grey, self._flow = steadied, labels.copy(), grey, flow
         return None if steadied is None else steadied.copy()

@@ -44,7 +44,9 @@ class Vocabulary:
     Args:
         classes: the classes of the label maps.
         groups: names of your own, `NAME=CLASS,CLASS,...`, one string or several. They go before
-            the groups of `GROUPS`, and name what a model calls otherwise: `road=track`.
+            the groups of `GROUPS`, and name what a model calls otherwise: `road=track`. Groups
+            of `GROUPS` that hold such a name have its classes as well: with `people=human` a
+            human is an `obstacle`.
 
     Attributes:
         classes: as given.
@@ -57,13 +59,23 @@ class Vocabulary:
     def __init__(self, classes: ClassSet = CAMVID, groups: str | Iterable[str] = ()) -> None:
         self.classes = classes
         self._ids: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(classes.names)}
-        for name, members in GROUPS.items():
-            ids = sorted({i for each in members for i in self._ids.get(each, ())})
-            if ids:
-                self._ids.setdefault(name, tuple(ids))
+        self._fixed = set(classes.names)
+        self._fill_groups()
         for text in [groups] if isinstance(groups, str) else groups:
             self._add(text)
+            self._fill_groups()
         self._tables: dict[tuple[int, ...], npt.NDArray[np.uint8]] = {}
+
+    def _fill_groups(self) -> None:
+        """Give the groups of `GROUPS` what their members mean by now.
+
+        What a group had it keeps: where `people` is narrowed to pedestrians, somebody on a bicycle
+        is an obstacle still.
+        """
+        for name, members in GROUPS.items():
+            ids = {i for each in (name, *members) for i in self._ids.get(each, ())}
+            if ids and name not in self._fixed:
+                self._ids[name] = tuple(sorted(ids))
 
     def _add(self, text: str) -> None:
         name, equals, members = (part.strip() for part in text.partition("="))
@@ -74,6 +86,7 @@ class Vocabulary:
                 fix="write NAME=CLASS,CLASS, such as road=track",
             )
         self._ids[name] = tuple(sorted({i for part in parts for i in self.ids(part)}))
+        self._fixed.add(name)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Labels for frames that the network does not see, from those before and behind them.
 
-Consecutive frames are nearly equal. Optical flow (DIS, as in `roadseg.road.steady`) says where each
-pixel of a frame was in the last frame that the network saw, and where it will be in the next one.
-It takes its label from the one of the two that looks more like it there: what comes into view is
-seen behind, what goes out of view before, and at a cut all of it comes from the right side.
+Consecutive frames are nearly equal. Optical flow (`roadseg.core.flow`) says where each pixel of a
+frame was in the last frame that the network saw, and where it will be in the next one. It takes its
+label from the one of the two that looks more like it there: what comes into view is seen behind,
+what goes out of view before, and at a cut all of it comes from the right side.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.core.flow import Flow
 from roadseg.core.planes import Planes
 from roadseg.core.resize import resized
 from roadseg.core.size import SizeHW
@@ -23,7 +24,6 @@ from roadseg.core.types import Labels, Picture
 Grey = npt.NDArray[np.uint8]
 """(h / 2, w / 2) uint8: brightness at half of the network's size."""
 
-_LEAST_SIDE = 24  # DIS needs some pixels; smaller pictures are taken to stand still
 _AROUND = (7, 7)  # pixels that are compared
 
 
@@ -53,7 +53,7 @@ class Between:
     """
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = Flow()
         self._grid = np.empty((0, 0, 2), np.float32)
 
     def labels(self, grey: Grey, before: Seen, after: Seen | None) -> Labels:
@@ -78,9 +78,10 @@ class Between:
 
     def _carried(self, grey: Grey, seen: Seen) -> tuple[Labels, Grey]:
         """Another frame's labels along the flow, and how unlike the two frames are there."""
-        if min(grey.shape) < _LEAST_SIDE:
+        flow = self._flow.between(grey, seen.grey)
+        if flow is None:
             return seen.ids.copy(), cv2.absdiff(grey, seen.grey)
-        places = self._places(grey.shape) + self._dis.calc(grey, seen.grey, None)
+        places = self._places(grey.shape) + flow
         moved = _remap(seen.grey, places, cv2.INTER_LINEAR)
         error = cv2.blur(cv2.absdiff(grey, moved), _AROUND)
         height, width = seen.ids.shape

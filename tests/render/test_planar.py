@@ -10,6 +10,7 @@ from roadseg.core.labels import PALETTES
 from roadseg.core.planes import BT601, Colours, Planes
 from roadseg.core.types import Labels
 from roadseg.render import VIEWS, HudLine, HudStats, Renderer
+from roadseg.render.panel import Panel
 from tests.support.planes import ALL_COLOURS, natural
 
 STATS = HudStats(fps=37.24, latency_ms=26.93, dropped=3, backend="openvino")
@@ -61,6 +62,18 @@ def test_without_opacity_the_frame_comes_out_to_the_bit() -> None:
     frame = Planes.of_bgr(natural((360, 480)), Colours("bt709"))
     drawn = Renderer(alpha=0.0, legend=False)(frame, some_labels((360, 480)))
     np.testing.assert_array_equal(drawn.packed, frame.packed)
+
+
+@pytest.mark.parametrize("colours", ALL_COLOURS, ids=str)
+@pytest.mark.parametrize("colour", [(0, 0, 255), (255, 0, 0), (0, 255, 0), (255, 255, 255)])
+def test_swatches_keep_pure_colours(colours: Colours, colour: tuple[int, int, int]) -> None:
+    """The chroma of pure red and blue is 255.5 in full range, above what a byte holds."""
+    panel = Panel((60, 80), 0.72, 6)
+    panel.swatch(20, 20, 24, colour)
+    frame = Planes.of_bgr(np.full((100, 120, 3), 119, np.uint8), colours)
+    panel.blend_into(frame, 10, 10)
+    shown = frame.bgr[34:50, 34:50].reshape(-1, 3)
+    np.testing.assert_allclose(shown, np.broadcast_to(colour, shown.shape), atol=3)
 
 
 @pytest.mark.parametrize("size_hw", [(362, 486), (366, 482), (394, 526), (722, 1282)])

@@ -106,6 +106,20 @@ def test_ignored_pixels_make_no_event() -> None:
     assert len(watching.update(1.0, percent(100))) == 3
 
 
+def test_an_ignore_mask_elsewhere_changes_no_distance(words: Vocabulary) -> None:
+    """In the frame a narrow thing counts, with a mask as without; in an area a tenth of a row."""
+    labels = np.full((352, 480), 3, np.uint8)
+    labels[240:280, 220:260] = 8
+    bonnet = IgnoreMask.from_polygons([[(0, 0.97), (1, 0.97), (1, 1), (0, 1)]])
+    frame, low = Measure("px", "car", "frame"), Measure("px", "car", "low")
+    wide = {"low": Area("low", [(0, 0.5), (1, 0.5), (1, 1), (0, 1)])}
+    narrow = {"low": Area("low", [(0.4, 0.5), (0.6, 0.5), (0.6, 1), (0.4, 1)])}
+    for ignore in (None, bonnet):
+        read = read_measures([frame, low], labels, words, wide, ignore)
+        assert read == {frame: 72, low: float("inf")}
+        assert read_measures([frame, low], labels, words, narrow, ignore) == {frame: 72, low: 72}
+
+
 def test_a_region_under_the_ignore_mask_is_refused() -> None:
     lower = [(0.0, 0.6), (1.0, 0.6), (1.0, 1.0), (0.0, 1.0)]
     ignore = IgnoreMask.from_polygons([[(0, 0.5), (1, 0.5), (1, 1), (0, 1)]])

@@ -43,6 +43,31 @@ def test_a_group_of_ones_own_goes_before_those_that_are_there() -> None:
     assert words.ids("mine") == (8, 9)
 
 
+LANE = ClassSet("lane", ("road", "car", "human", "hedge"), distinct_colours(4))
+
+
+@pytest.mark.parametrize("groups", ["people=human", "pedestrian=human"])
+def test_groups_that_hold_a_group_of_ones_own_have_its_classes(groups: str) -> None:
+    words = Vocabulary(LANE, groups)
+    assert words.ids("people") == (2,)
+    assert words.ids("traffic") == words.ids("obstacle") == (1, 2)
+    assert "standing" not in words.names
+    more = Vocabulary(LANE, [groups, "tree = hedge"])
+    assert more.ids("obstacle") == (1, 2, 3)
+    assert Vocabulary(LANE).ids("obstacle") == (1,)
+
+
+def test_what_a_group_of_ones_own_leaves_out_is_in_the_way_still() -> None:
+    words = Vocabulary(groups="people=pedestrian")
+    assert words.ids("traffic") == Vocabulary().ids("traffic")
+    assert words.ids("obstacle") == Vocabulary().ids("obstacle")
+
+
+def test_groups_of_ones_own_hold_what_is_known_by_then() -> None:
+    words = Vocabulary(LANE, ["people=human", "moving=traffic"])
+    assert words.ids("moving") == (1, 2)
+
+
 def test_a_class_of_a_groups_name_stays_a_class() -> None:
     assert Vocabulary(ClassSet("x", ("ground", "road"), distinct_colours(2))).ids("ground") == (0,)
 

@@ -68,7 +68,7 @@ def test_at_a_cut_labels_come_from_the_same_scene(cut_before: bool) -> None:
     assert (carried == here.ids).mean() > 0.97
 
 
-@pytest.mark.parametrize("size_hw", [(1, 1), (2, 64), (32, 32), (33, 65)])
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 64), (32, 32), (33, 65), (50, 500)])
 def test_any_size(size_hw: tuple[int, int]) -> None:
     ids = np.full(size_hw, 4, np.uint8)
     still = Seen(half_grey(np.zeros((*size_hw, 3), np.uint8), size_hw), ids)

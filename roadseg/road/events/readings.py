@@ -19,6 +19,8 @@ from roadseg.road.vocabulary import Vocabulary, check_labels
 LEAST_PART = 0.0002
 """A connected part counts from this share of the picture on: 34 pixels of 352x480."""
 
+# In an area of its own, what reaches into a row by less is not in the way. In the frame, whose rows
+# are as wide as the picture, a person would be too narrow for that.
 _ROW_SHARE = 0.1
 
 
@@ -76,7 +78,7 @@ def read_measures(
             read[measure] = _parts(thing, mask)
         else:
             everywhere = np.full(size_hw, 255, np.uint8) if mask is None else mask
-            share = 0.0 if mask is None else _ROW_SHARE
+            share = _ROW_SHARE if region in regions else 0.0
             row = nearest_row(thing, everywhere, share)
             if row is None:
                 read[measure] = math.inf
