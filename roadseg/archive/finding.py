@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from roadseg.archive.clip import Clip, printable
 from roadseg.archive.identity import size_of
 from roadseg.archive.remote import find_remote, is_remote
-from roadseg.core.errors import SourceError, UsageError, os_reason, unreadable
+from roadseg.core.errors import SourceError, UsageError, os_reason, reading, unreadable
 from roadseg.core.wording import option
 from roadseg.media.sources.images import images_in, natural_key
 
@@ -103,7 +103,7 @@ class _Search:
         Raises:
             UsageError: the output is inside of it.
         """
-        if not path.is_dir():
+        if not os.path.isdir(path):  # also one that may not be looked at: its clip says so
             self.add(path, name)
             return
         if self.output == path.resolve() or path.resolve() in self.output.parents:
@@ -195,7 +195,9 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
             search.remote(source)
             continue
         path = _local(source)
-        if path.exists():
+        with reading(SourceError, path):
+            is_there = path.exists()
+        if is_there:
             search.source(path, PurePath(path.name))
         elif glob.has_magic(source):
             _match(search, source)

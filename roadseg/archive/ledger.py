@@ -19,7 +19,7 @@ from pathlib import Path
 
 from roadseg.archive.result import CLIP_FILE, ClipResult, Output, read_clip_file
 from roadseg.core.closing import Closing
-from roadseg.core.errors import SinkError, os_reason
+from roadseg.core.errors import SinkError, os_reason, reading
 from roadseg.core.wording import option
 
 SCHEMA = 1
@@ -83,9 +83,14 @@ def ledger_path(output: Path, shard: tuple[int, int] | None = None) -> Path:
 
 
 def ledgers_in(output: Path) -> list[Path]:
-    """All ledgers of an archive: the one, and those of shards."""
-    shards = sorted(output.glob("ledger-*-of-*.sqlite"))
-    return [path for path in (ledger_path(output), *shards) if path.is_file()]
+    """All ledgers of an archive: the one, and those of shards.
+
+    Raises:
+        SinkError: the folder cannot be looked into.
+    """
+    with reading(SinkError, output):
+        shards = sorted(output.glob("ledger-*-of-*.sqlite"))
+        return [path for path in (ledger_path(output), *shards) if path.is_file()]
 
 
 class Ledger(Closing):
@@ -108,9 +113,11 @@ class Ledger(Closing):
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.notes: list[str] = []
-        problem = _problem(path) if path.exists() else None
+        with reading(SinkError, path):
+            is_there = path.exists()
+        problem = _problem(path) if is_there else None
         if read_only:
-            if not path.exists():
+            if not is_there:
                 raise SinkError(
                     f"there is no ledger at {path}", fix="give the folder that batch wrote"
                 )

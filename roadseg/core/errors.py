@@ -13,6 +13,8 @@ Exit codes: 0 success, 1 an unexpected error (a bug), 2 usage, 3 source, 4 sink,
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "first_line",
     "last_line",
     "os_reason",
+    "reading",
     "unreadable",
 ]
 
@@ -134,6 +137,27 @@ def unreadable(kind: type[E], what: object, exc: BaseException, reason: str = ""
         return kind(f"cannot read {what} (it is not text)", fix="save it as text in UTF-8")
     cure = _CURES.get(getattr(exc, "errno", None) or 0, "check it, and copy or write it again")
     return kind(f"cannot read {what} ({reason or os_reason(exc)})", fix=cure)
+
+
+@contextmanager
+def reading(kind: type[E], what: object) -> Iterator[None]:
+    """Around a look at a path: what the system refuses is an error of this kind.
+
+    `Path.is_file` and its like raise where a folder may not be looked into, or a name is too long.
+
+    Raises:
+        E: see `unreadable`.
+
+    >>> with reading(DataError, "val"):
+    ...     raise PermissionError(errno.EACCES, "Permission denied", "val/images")
+    Traceback (most recent call last):
+    roadseg.core.errors.DataError: cannot read val/images (Permission denied): change its \
+permissions, or run as somebody who may read it
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise unreadable(kind, exc.filename or what, exc) from exc
 
 
 def os_reason(exc: BaseException) -> str:

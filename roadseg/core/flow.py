@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-
 LEAST_SIDE = 32
 """Pixels of the smaller side from which on there is flow.
 

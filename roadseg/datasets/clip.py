@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, reading
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.shipped import shipped_copy
 from roadseg.core.types import Image, Labels
@@ -31,8 +30,9 @@ class LabelledClip:
 
     Args:
         clip: a video file, or anything else that `roadseg run --source` reads to an end.
-        labels: a folder of label PNGs, in the natural order of their names, or an `.npz` or
-            `.npy` file with one (N, H, W) uint8 array. The id behind the last class is void,
+        labels: a folder of label PNGs, in the natural order of their names, which are those of the
+            pictures where the clip is a folder and any is; or an `.npz` or `.npy` file with one
+            (N, H, W) uint8 array. The id behind the last class is void,
             and 255 for classes other than CamVid's; frame i has label i.
         classes: what the labels name.
 
@@ -47,20 +47,11 @@ class LabelledClip:
         if not classes.same_classes(CAMVID):
             fix = "label the frames with the classes that the model knows"
             code = plain_code(classes, fix, void=(_VOID,))
-        self._labels: _Folder | _Array
         path = Path(labels)
-        if path.is_dir():
-            self._labels = _Folder(path, code)
-        elif path.suffix in (".npz", ".npy") and path.is_file():
-            self._labels = _Array(path, code)
-        else:
-            copy = shipped_copy(path)
-            raise DataError(
-                f"no labels at {path}",
-                fix=f"those of the documentation are {copy}"
-                if copy
-                else "use a folder of PNGs, or an .npz file with one (N, H, W) array of class ids",
-            )
+        with reading(DataError, path):
+            self._labels = _open(path, code)
+            if isinstance(self._labels, _Folder) and Path(clip).is_dir():
+                self._labels.check_names(Path(clip))
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -102,10 +93,29 @@ class LabelledClip:
 
 class _Folder:
     def __init__(self, path: Path, code: LabelCode) -> None:
+        from roadseg.media.sources.images import images_in
+
         self._code = code
-        self._paths = sorted(path.glob("*.png"), key=_natural)
+        self._folder = path
+        # In the order of pictures in a folder, or names would meet others.
+        self._paths = [each for each in images_in(path) if each.suffix.lower() == ".png"]
         if not self._paths:
             raise DataError(f"no label PNGs in {path}", fix="give a folder with one per frame")
+
+    def check_names(self, pictures: Path) -> None:
+        """Refuse labels that are called like other pictures than those they would belong to."""
+        from roadseg.media.sources.images import images_in
+
+        names = [each.stem for each in images_in(pictures)]
+        mine = {each.stem for each in self._paths}
+        if mine.isdisjoint(names):  # then their order alone says what belongs together
+            return
+        for path, name in zip(self._paths, names, strict=False):
+            if path.stem != name:
+                raise DataError(
+                    f"{path} would be the label of {name} in {pictures}",
+                    fix="give each picture a label of its own name, and no others",
+                )
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -133,6 +143,20 @@ class _Array:
         return self._code.decode(self._array[index], self._name)
 
 
+def _open(path: Path, code: LabelCode) -> _Folder | _Array:
+    if path.is_dir():
+        return _Folder(path, code)
+    if path.suffix in (".npz", ".npy") and path.is_file():
+        return _Array(path, code)
+    copy = shipped_copy(path)
+    raise DataError(
+        f"no labels at {path}",
+        fix=f"those of the documentation are {copy}"
+        if copy
+        else "use a folder of PNGs, or an .npz file with one (N, H, W) array of class ids",
+    )
+
+
 def _load(path: Path) -> npt.NDArray[np.uint8]:
     array: npt.NDArray[np.uint8]
     try:
@@ -153,13 +177,6 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
     raise DataError(
         f"{path} holds the arrays {', '.join(names)}", fix="name that of the labels 'labels'"
     )
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    # frame9 before frame10
-    return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)
-    ]
 
 
 def _size(size_hw: tuple[int, ...]) -> str:

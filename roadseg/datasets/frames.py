@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.core.errors import DataError, unreadable
+from roadseg.core.errors import DataError, reading, unreadable
 from roadseg.core.geometry import network_size, preprocess
 from roadseg.core.progress import ShowProgress, StageClock
 from roadseg.core.size import SizeHW
@@ -77,9 +77,11 @@ def collect_frames(
         chosen = _listed(data, frame_list)
         chosen = chosen if count is None else evenly(chosen, count)
         return _of_images(data, chosen, frame_list.name, network_hw, clock)
-    if data.is_dir():
+    with reading(DataError, data):
+        is_folder, is_file = data.is_dir(), data.is_file()
+    if is_folder:
         return _from_folder(data, count, network_hw, clock, purpose)
-    if not data.is_file():
+    if not is_file:
         raise DataError(
             f"nothing at {data} to {purpose}",
             fix=f"give {option('--data')} a folder of images or a video file",
@@ -217,7 +219,9 @@ def read_frame_list(path: Path) -> list[str]:
 def _listed(root: Path, frame_list: Path) -> list[Path]:
     paths = [root / frame for frame in read_frame_list(frame_list)]
     for path in paths:
-        if not path.is_file():
+        with reading(DataError, path):
+            is_there = path.is_file()
+        if not is_there:
             raise DataError(
                 f"no calibration frame at {path}",
                 fix=f"give {option('--data')} the folder that the list's paths are relative to",

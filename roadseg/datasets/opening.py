@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, reading
 from roadseg.core.shipped import page
 from roadseg.datasets.camvid import CamVid, camvid_splits
 from roadseg.datasets.folder import LabelledFolder, class_file, looks_like_folder
@@ -23,10 +23,15 @@ def open_dataset(root: Path | str, split: str) -> LabelledSet:
         split: `train`, `val` or `test`.
 
     Raises:
-        DataError: there is no data set, or it is incomplete; the message says what was expected
-            and, where a layout is not recognised, where to get the data sets.
+        DataError: there is no data set, or it is incomplete or cannot be read; the message says
+            what was expected and, where a layout is not recognised, where to get the data sets.
     """
     root = Path(root)
+    with reading(DataError, root):
+        return _opened(root, split)
+
+
+def _opened(root: Path, split: str) -> LabelledSet:
     if class_file(root) is not None:
         return LabelledFolder(root, split)
     if looks_like_sunrgbd(root):
@@ -44,10 +49,15 @@ def open_dataset(root: Path | str, split: str) -> LabelledSet:
 
 
 def has_split(root: Path, split: str) -> bool:
-    """Whether a folder is a data set with such a split, rather than any folder of pictures."""
-    if class_file(root) is not None:
-        return (root / split).is_dir()
-    return looks_like_sunrgbd(root) or (root / f"{split}.txt").is_file()
+    """Whether a folder is a data set with such a split, rather than any folder of pictures.
+
+    Raises:
+        DataError: it cannot be looked into.
+    """
+    with reading(DataError, root):
+        if class_file(root) is not None:
+            return (root / split).is_dir()
+        return looks_like_sunrgbd(root) or (root / f"{split}.txt").is_file()
 
 
 def _expected(split: str) -> str:

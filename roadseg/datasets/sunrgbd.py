@@ -154,7 +154,8 @@ def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         match = re.search(r"(\d+)$", path.stem)
-        if match is None or path.suffix.lower() not in suffixes:
+        is_hidden = path.name.startswith(".")  # `._a.png` of macOS archives
+        if match is None or is_hidden or path.suffix.lower() not in suffixes:
             continue
         first = found.setdefault(int(match[1]), path)
         if first != path:

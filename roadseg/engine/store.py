@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import EngineError, ModelError, os_reason
+from roadseg.core.errors import EngineError, ModelError, os_reason, reading
 from roadseg.core.shipped import PACKAGE
 from roadseg.core.weights_file import is_weights
 from roadseg.engine.manifest import EngineManifest, read_manifest
@@ -124,7 +124,9 @@ def read_engine(path: Path) -> EngineFile:
     Raises:
         EngineError: it is not there, or its manifest is missing or damaged.
     """
-    if not path.is_file():
+    with reading(EngineError, path):
+        is_there = path.is_file()
+    if not is_there:
         raise EngineError(f"no engine at {path}", fix="build one with 'roadseg build-engine'")
     return EngineFile(path, read_manifest(path))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from roadseg.backends.gpu import has_nvidia_driver, why_not_tensorrt
 from roadseg.core.backend import SIDE_MULTIPLE
 from roadseg.core.cache import user_cache_dir
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import ModelError, UsageError, reading
 from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.processor import usable_cores
@@ -258,8 +258,9 @@ def choose_backend(model: str, backend: str = "auto") -> str:
     on_cpu = "openvino"
     if is_weights(model):
         # PyTorch does not help where there is no file.
-        if Path(model).is_file():
-            require_torch(model)
+        with reading(ModelError, model):
+            if Path(model).is_file():
+                require_torch(model)
         on_cpu = "torch"
     if not has_nvidia_driver() or not _has_weights(model):
         return on_cpu

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-from roadseg.core.errors import BackendError, ModelError
+from roadseg.core.errors import BackendError, ModelError, reading
 from roadseg.core.installing import install, is_installed
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.weights_file import SUFFIX, SUFFIXES, is_weights, read_header
@@ -29,7 +29,9 @@ def classes_of_file(path: Path) -> ClassSet:
         BackendError: the classes of a file of weights, without PyTorch.
     """
     suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (*SUFFIXES, ".xml", ".onnx"):
+    with reading(ModelError, path):
+        is_there = path.is_file()
+    if not is_there or suffix not in (*SUFFIXES, ".xml", ".onnx"):
         return CAMVID
     if suffix == SUFFIX:
         return read_header(path).classes

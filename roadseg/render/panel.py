@@ -150,8 +150,8 @@ class _Blend:
     """`keep * picture + add`, in whole numbers."""
 
     def __init__(self, keep: _Mask, add: _Mask) -> None:
-        # In 256ths, with a half that rounds. What is added is cut where the sum would pass 255: pure
-        # red and blue of full range have a chroma of 255.5.
+        # In 256ths, with a half that rounds. What is added is cut where the sum would pass 255:
+        # pure red and blue of full range have a chroma of 255.5.
         self._keep: _Fixed = np.rint(keep * 256).astype(np.uint16)
         most = 255 * (256 - self._keep.astype(np.float32))
         self._add: _Fixed = (np.clip(add * 256, 0, most) + 128).astype(np.uint16)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.backend import BackendInfo
-from roadseg.core.errors import DataError
+from roadseg.core.errors import DataError, reading
 from roadseg.core.files import claim_file
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import option
@@ -188,7 +188,9 @@ def _open(
 ) -> LabelledSet | LabelledClip:
     if labels is not None:
         return LabelledClip(data, labels, choice.classes)
-    if data.is_file():
+    with reading(DataError, data):
+        is_file = data.is_file()
+    if is_file:
         raise DataError(
             f"{data} is a file", fix=f"give the labels of its frames with {option('--labels')}"
         )

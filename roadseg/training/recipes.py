@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from roadseg.core.errors import UsageError
+from roadseg.core.errors import UsageError, reading
 from roadseg.core.shipped import page
 from roadseg.core.wording import option
 
@@ -180,7 +180,9 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     if name_or_path.endswith(".toml"):
         file: Any = Path(name_or_path)
-        if not file.is_file():
+        with reading(UsageError, file):
+            is_there = file.is_file()
+        if not is_there:
             raise UsageError(f"no recipe at {file}", fix="check the path")
         name = file.stem
     else:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadseg.core.errors import DataError, UsageError
+from roadseg.core.errors import DataError, UsageError, reading
 from roadseg.core.labels import ClassSet
 from roadseg.core.wording import option
 from roadseg.datasets.labelled import LabelledSet
@@ -179,7 +179,9 @@ def _weights_file(name_or_path: Path | str | None, asked: str) -> Path | None:
     if name_or_path in model_names():
         return resolve_model(str(name_or_path), "torch").path
     path = Path(name_or_path)
-    if not path.suffix and not path.exists():
+    with reading(UsageError, path):
+        is_there = path.exists()
+    if not path.suffix and not is_there:
         raise UsageError(
             f"there are no weights called {str(name_or_path)!r}",
             fix=f"use {option(asked, *model_names())}, or a file of 'roadseg train'",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadseg.core.errors import ModelError, UsageError, unreadable
+from roadseg.core.errors import ModelError, UsageError, reading, unreadable
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.records import read_record
 from roadseg.core.weights_file import SUFFIXES, is_weights
@@ -157,7 +157,9 @@ def _own(path: Path, runtime: str) -> ModelFile:
         else:
             fix = f"use {option('--backend', 'openvino')}"
         raise UsageError(f"the {runtime} backend does not take {suffix} files ({path})", fix=fix)
-    if not path.is_file():
+    with reading(ModelError, path):
+        is_there = path.is_file()
+    if not is_there:
         raise ModelError(
             f"no model file at {path}", fix=f"check the path given with {option('--model')}"
         )

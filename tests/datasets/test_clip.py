@@ -45,6 +45,38 @@ def test_frame_i_has_label_i_in_the_natural_order_of_names(tmp_path: Path) -> No
     assert pairs(clip) == [(i, i) for i in range(12)]  # a second pass starts anew
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["frame", "frame1", "frame2"],
+        ["drive", "drive-1", "drive-2"],
+        ["drive", "drive (1)", "drive (2)"],
+        ["A1", "b1", "C1"],
+        ["a_1", "a_2", "a_10"],
+    ],
+)
+def test_pictures_have_the_labels_of_their_names(tmp_path: Path, names: list[str]) -> None:
+    for folder in ("clip", "labels"):
+        (tmp_path / folder).mkdir()
+    for i, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / "clip" / f"{name}.png"), np.full((32, 48, 3), i, np.uint8))
+        suffix = "PNG" if i else "png"
+        cv2.imwrite(str(tmp_path / "labels" / f"{name}.{suffix}"), np.full((32, 48), i, np.uint8))
+    (tmp_path / "labels" / f"._{names[0]}.png").write_bytes(b"of a macOS archive")
+    found = pairs(LabelledClip(tmp_path / "clip", tmp_path / "labels"))
+    assert sorted(found) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_labels_of_other_pictures_are_refused(tmp_path: Path) -> None:
+    clip, labels = tmp_path / "clip", write_labels(tmp_path / "labels", 3)
+    clip.mkdir()
+    for i in (0, 2, 3):
+        cv2.imwrite(str(clip / f"{i}.png"), np.full((32, 48, 3), i, np.uint8))
+    with pytest.raises(DataError, match="1.png would be the label of 2 in") as error:
+        LabelledClip(clip, labels)
+    assert error.value.fix == "give each picture a label of its own name, and no others"
+
+
 @pytest.mark.parametrize("key", ["labels", "anything"])
 def test_labels_from_an_npz_file(tmp_path: Path, key: str) -> None:
     path = tmp_path / "labels.npz"
