@@ -29,12 +29,3 @@ class Clip:
     def files(self) -> tuple[str, ...]:
         """All that is read, in order."""
         return self.parts or (self.path,)
-
-
-def printable(path: str) -> str:
-    """A path as text that every file and data base takes: what is not Unicode is escaped.
-
-    >>> printable("caf\\udce9.mp4")
-    'caf\\\\udce9.mp4'
-    """
-    return path.encode("utf-8", "backslashreplace").decode()

@@ -15,10 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from urllib.parse import unquote
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.identity import size_of
 from roadseg.archive.remote import find_remote, is_remote
 from roadseg.core.errors import SourceError, UsageError, os_reason, reading, unreadable
+from roadseg.core.files import printable
 from roadseg.core.wording import option
 from roadseg.media.sources.images import images_in, natural_key
 

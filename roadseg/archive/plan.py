@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.identity import identity_of, joint_identity
 from roadseg.archive.ledger import Ledger
 from roadseg.archive.publishing import is_whole
@@ -16,6 +16,7 @@ from roadseg.archive.result import ClipResult, read_clip_file
 from roadseg.archive.spec import ArchiveSpec
 from roadseg.archive.work import Work
 from roadseg.core.errors import SinkError, SourceError, UsageError
+from roadseg.core.files import printable
 from roadseg.core.wording import option
 
 _WORK = "work"

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.identity import identity, joint_identity
 from roadseg.archive.publishing import (
     outputs_in,
@@ -33,6 +33,7 @@ from roadseg.archive.work import work_of
 from roadseg.core.closing import Closing
 from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.errors import RoadsegError, SourceError
+from roadseg.core.files import printable
 from roadseg.loading.choice import Choice, choose
 from roadseg.loading.segmenter import Segmenter
 from roadseg.video.opening import open_video

@@ -22,12 +22,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Protocol, TypeAlias
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.process import ClipWorker
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
 from roadseg.core.allocator import share_one_arena
 from roadseg.core.errors import RoadsegError
+from roadseg.core.files import printable
 from roadseg.core.processor import usable_cores
 from roadseg.core.wording import names_options, naming_options
 from roadseg.loading.choice import Choice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -67,12 +68,18 @@ def sigterm_calls(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Inside the block nobody has to read stdout and stderr.
+    """Inside the block nobody has to read stdout and stderr, and they take any text.
 
     Without this, the end of `roadseg run ... | head -1` or of a terminal would be an error of the
-    command: its results would be lost, or a traceback printed. What nobody reads is dropped.
+    command: its results would be lost, or a traceback printed. What nobody reads is dropped. So
+    would be names of files that are not Unicode: what stdout cannot say is escaped, as Python
+    does for stderr.
     """
     before = sys.stdout, sys.stderr
+    wrappers = [each for each in before if isinstance(each, io.TextIOWrapper)]
+    strict = [each for each in wrappers if each.errors == "strict"]
+    for wrapper in strict:
+        wrapper.reconfigure(errors="backslashreplace")
     mine = tuple(stream and cast("TextIO", _Lasting(stream)) for stream in before)
     sys.stdout, sys.stderr = mine
     try:
@@ -81,6 +88,8 @@ def lasting_streams() -> Iterator[None]:
         for stream in mine:
             if stream is not None:
                 stream.flush()
+        for wrapper in strict:
+            wrapper.reconfigure(errors="strict")
         # Whoever put another in its place meanwhile takes that away themselves.
         if sys.stdout is mine[0]:
             sys.stdout = before[0]

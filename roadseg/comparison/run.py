@@ -18,7 +18,7 @@ from roadseg.comparison.paper import table_models
 from roadseg.comparison.rows import Row, RowFile
 from roadseg.comparison.table import Comparison, Failure
 from roadseg.core.errors import BackendError, ModelError, UsageError
-from roadseg.core.files import write_bytes, writing
+from roadseg.core.files import printable, write_bytes, writing
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.machine import describe_machine
 from roadseg.core.weights_file import best_weights
@@ -178,8 +178,8 @@ def _configuration(model: str, plan: ComparisonPlan, machine: str) -> dict[str, 
 
 def _write(folder: Path, result: Comparison) -> Comparison:
     contents: dict[str, bytes | None] = {
-        "compare.md": result.table.encode(),
-        "compare.csv": result.csv.encode(),
+        "compare.md": printable(result.table).encode(),
+        "compare.csv": printable(result.csv).encode(),
         "compare.png": chart_png(result) if result.rows else None,
     }
     fix = f"free some space, or choose another {option('--output', parameter='folder')}"

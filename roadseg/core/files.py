@@ -181,8 +181,17 @@ def write_bytes(
 
 
 def write_text(path: Path, text: str, *, fix: str | None = None) -> None:
-    """Write UTF-8 in one step; see `whole_file`."""
-    write_bytes(path, text.encode("utf-8"), fix=fix)
+    """Write UTF-8 in one step; see `whole_file`, and `printable` for what is not Unicode."""
+    write_bytes(path, printable(text).encode("utf-8"), fix=fix)
+
+
+def printable(path: str) -> str:
+    """A path as text that every file and data base takes: what is not Unicode is escaped.
+
+    >>> printable("caf\\udce9.mp4")
+    'caf\\\\udce9.mp4'
+    """
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def write_json(path: Path, value: object, *, fix: str = _FIX) -> None:

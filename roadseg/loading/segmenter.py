@@ -429,8 +429,9 @@ class Segmenter(Closing):
             if self._ahead is not None:
                 self._ahead.wait()
                 self._ahead = None
-            while self._backends:
-                self._backends.popitem()[1].close()
+            with contextlib.ExitStack() as stack:  # one that fails leaves none of the others open
+                while self._backends:
+                    stack.callback(self._backends.popitem()[1].close)
 
     def _network_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
         if self.choice.auto:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from roadseg.archive.clip import printable
 from roadseg.archive.finding import find_clips, read_list
 from roadseg.core.errors import RoadsegError, SourceError, UsageError
+from roadseg.core.files import printable
 
 
 @pytest.fixture

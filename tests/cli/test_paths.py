@@ -6,12 +6,15 @@ containers, may look into all.
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from roadseg.cli import main
 from roadseg.core.shipped import shipped_file
+from tests.support.clips import write_clip
 
 LONG = "x" * 300
 CLIP = str(shipped_file("samples/drive.mp4"))
@@ -54,3 +57,32 @@ def test_a_name_that_is_too_long(
     assert "unexpected" not in error
     assert "Traceback" not in error
     assert ": " in error.removeprefix("error: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere take Unicode alone")
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_names_that_are_not_unicode(
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As old recorders and shares of Windows leave them."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow")
+    monkeypatch.chdir(tmp_path)
+    odd = "caf\udce9"
+    write_clip(Path(f"{odd}.mp4"))
+    words = ["run", f"{odd}.mp4", "--output", f"{odd}-roadseg.mp4", "--backend", "fake"]
+    words += ["--timeline", f"{odd}{suffix}", "--events", f"{odd}-events.jsonl"]
+    words += ["--event", "any: sky < 100%", "--event-clips", f"{odd}-clips"]
+    words += ["--stats-json", f"{odd}.json", "--no-show"]
+    assert main(words) == 0, capsys.readouterr().err
+    (event,) = Path(f"{odd}-events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(event)["clip"] == f"{odd}-clips/0001-any.mp4"
+    assert json.loads(Path(f"{odd}.json").read_text(encoding="utf-8"))["frames_out"] > 0
+
+    assert main(["timeline", f"{odd}{suffix}", "--html", f"{odd}.html"]) == 0
+    page = Path(f"{odd}.html").read_text(encoding="utf-8")
+    assert '"video": "caf%E9' in page
+    assert f'"title": "caf\\udce9{suffix}"' in page

@@ -19,12 +19,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.cluster.actors import LOST, NOT_BEGUN, Board, ClipActor
 from roadseg.archive.result import ClipResult
 from roadseg.archive.spec import ClipSpec
 from roadseg.archive.workers import Answer, Died, Going
 from roadseg.core.errors import BackendError, RoadsegError, last_line
+from roadseg.core.files import printable
 from roadseg.core.wording import names_options
 
 _ROUND = 10_000

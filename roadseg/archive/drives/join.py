@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from roadseg.archive.clip import Clip, printable
+from roadseg.archive.clip import Clip
 from roadseg.archive.drives.find import Drive, Recording, by_camera, find_drives
 from roadseg.archive.remote import is_remote, opened
 from roadseg.core.errors import SourceError
+from roadseg.core.files import printable
 from roadseg.media.clip_facts import ClipFacts, clip_facts
 
 # Names have whole seconds, and durations leave the last picture out.

@@ -22,6 +22,7 @@ from roadseg.core.errors import RoadsegError, SinkError, SourceError
 from roadseg.core.files import unwritable, write_bytes, write_json
 from roadseg.core.records import read_record
 from roadseg.media.gps.clip import driven_m
+from roadseg.media.gps.recorded import reads_recorded
 from roadseg.media.gps.sidecar import sidecar_of
 from roadseg.media.mask_video import MaskVideo
 from roadseg.media.thumbnails import thumbnails
@@ -38,6 +39,7 @@ _FIX = "free the space it needs; the results are complete without a report"
 _LEAST_SHARE = 0.005  # a class that covers less of a clip has no place in its bar
 _SHARE = "share_"
 _NO_TRACK = "its way is not known"
+_INSIDE = " itself"
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,10 @@ class Digests:
         picture = self.picture(result)
         self._used |= {path.name, picture.name}
         tracks = _tracks(result)
-        digest = self._kept(path, picture)
+        digest = self._kept(path, picture, result)
         if digest is None:
             digest = self._make(result, picture)
-        elif tracks is None or tracks == digest.tracks:
+        elif tracks is None or not _more(tracks, digest.tracks):
             return digest
         if tracks is not None:
             digest = _with_way(digest, result, tracks)
@@ -117,10 +119,15 @@ class Digests:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def _kept(self, path: Path, picture: Path) -> Digest | None:
+    def _kept(self, path: Path, picture: Path, result: ClipResult) -> Digest | None:
+        """What was found out, unless more can be by now: a disk is there again, or a package."""
         with contextlib.suppress(OSError, SinkError):
             kept = read_record(path, Digest, SinkError, fix="")
-            if kept.version == _VERSION and (picture.is_file() or not kept.picture):
+            is_whole = all(note.startswith(_NO_TRACK) for note in kept.notes)
+            has_all = (
+                picture.is_file() if kept.picture else _pictures_of(self._output, result) is None
+            )
+            if kept.version == _VERSION and is_whole and has_all:
                 return kept
         return None
 
@@ -217,7 +224,8 @@ def _tracks(result: ClipResult) -> tuple[str, ...] | None:
     """The files with tracks beside a clip, as they are now: they often come later than the clip.
 
     Returns:
-        Name, size and time of each; None where the clip, or one file of a drive, is not there.
+        Name, size and time of each, and the clips that were looked into for a track; None where the
+        clip, or one file of a drive, is not there.
     """
     tracks = []
     try:
@@ -228,9 +236,19 @@ def _tracks(result: ClipResult) -> tuple[str, ...] | None:
             if sidecar is not None:
                 stat = sidecar.stat()
                 tracks.append(f"{sidecar.name} {stat.st_size} {stat.st_mtime_ns}")
+            elif reads_recorded(file):
+                tracks.append(f"{file.name}{_INSIDE}")
     except OSError:
         return None
     return tuple(tracks)
+
+
+def _more(tracks: tuple[str, ...], before: tuple[str, ...] | None) -> bool:
+    """Whether files tell another way than before. What was read inside of clips stays known where
+    the package for it is gone."""
+    if before is not None and not any(each.endswith(_INSIDE) for each in tracks):
+        before = tuple(each for each in before if not each.endswith(_INSIDE))
+    return tracks != before
 
 
 def _with_way(digest: Digest, result: ClipResult, tracks: tuple[str, ...]) -> Digest:

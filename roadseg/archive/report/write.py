@@ -92,11 +92,12 @@ def _video(output: Path, result: ClipResult) -> str:
     was to be blurred."""
     overlay = result.output("overlay")
     if overlay is not None:
-        return quote(overlay.path)
+        return quote(os.fsencode(overlay.path))
     source = Path(result.clip)
     if result.parts or hides(result) or not source.is_file():
         return ""
     try:
-        return quote(Path(os.path.relpath(source.resolve(), output.resolve())).as_posix())
+        relative = Path(os.path.relpath(source.resolve(), output.resolve()))
+        return quote(os.fsencode(relative.as_posix()))
     except ValueError:  # on another drive of Windows
         return source.resolve().as_uri()

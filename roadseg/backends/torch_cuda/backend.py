@@ -5,6 +5,7 @@ What runs where TensorRT is not installed. See `torch_cuda_rewrite` for what bec
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections import OrderedDict, deque
 from contextlib import AbstractContextManager
@@ -169,7 +170,8 @@ class TorchCudaBackend:
     def close(self) -> None:
         """Give the network and its memory back; a second call does nothing."""
         while self._in_flight:
-            self._in_flight.popleft().wait()
+            with contextlib.suppress(RuntimeError):  # of a GPU that failed nothing will come
+                self._in_flight.popleft().wait()
         self._slots.clear()
         if self._network is not None:
             self._network = None

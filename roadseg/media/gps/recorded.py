@@ -13,9 +13,14 @@ from roadseg.media.gps.track import Fix
 _SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".360", ".insv"))
 
 
+def reads_recorded(clip: Path) -> bool:
+    """Whether a clip is one that may have a track inside, and the package for it is installed."""
+    return clip.suffix.lower() in _SUFFIXES and is_installed("mapillary_tools")
+
+
 def read_recorded(clip: Path) -> list[Fix]:
     """The fixes in a clip, in order; none where it has no track, or none that can be read."""
-    if clip.suffix.lower() not in _SUFFIXES or not is_installed("mapillary_tools"):
+    if not reads_recorded(clip):
         return []
     from mapillary_tools.exceptions import MapillaryDescriptionError
     from mapillary_tools.geotag.video_extractors.native import NativeVideoExtractor

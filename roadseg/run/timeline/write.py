@@ -109,7 +109,7 @@ def _address(video: Path, html: Path) -> str:
         relative = os.path.relpath(video.resolve(), html.resolve().parent)
     except ValueError:  # on another drive of Windows
         return video.resolve().as_uri()
-    return quote(Path(relative).as_posix())
+    return quote(os.fsencode(Path(relative).as_posix()))
 
 
 def _hidden(table: Table) -> list[str]:

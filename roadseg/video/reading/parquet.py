@@ -9,6 +9,7 @@ reads them.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ class ParquetTable:
         self._path, self._part = path, new_part(path)
         self._rows: list[Sequence[Value | Values]] = []
         self._flushed_s = time.monotonic()
+        self._file: Any = None
         self._writer: Any = None
         self._has_failed = self._closed = False
 
@@ -88,6 +90,8 @@ class ParquetTable:
         with contextlib.suppress(OSError):
             if self._writer is not None:
                 self._writer.close()
+            if self._file is not None:
+                self._file.close()
         if not ok and not self._has_failed:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
@@ -99,7 +103,8 @@ class ParquetTable:
         import pyarrow as pa
 
         if self._writer is None:
-            self._writer = self._attempt(lambda: pa.ipc.new_stream(str(self._part), self._schema))
+            self._file = self._attempt(lambda: _opened(self._part, "w"))
+            self._writer = self._attempt(lambda: pa.ipc.new_stream(self._file, self._schema))
         by_column = list(zip(*self._rows, strict=True)) or [()] * len(self._schema)
         arrays = [
             pa.array(values, kind)
@@ -134,7 +139,8 @@ def read_rows(path: Path) -> tuple[list[str], list[list[Any]], bool]:
 
     is_cut = False
     if path.exists():
-        table = pq.read_table(path)
+        with _opened(path) as file:
+            table = pq.read_table(file)
     else:
         left = [part for part, _ in parts_of(path) if _has_rows(part)]
         if not left:
@@ -174,7 +180,8 @@ def _convert(part: Path, path: Path) -> int:
     table = pa.Table.from_batches(batches) if batches else _schema(part).empty_table()
     copy = new_copy(path)
     try:
-        pq.write_table(table, copy, row_group_size=_GROUP_ROWS)
+        with _opened(copy, "w") as file:
+            pq.write_table(table, file, row_group_size=_GROUP_ROWS)
         put_in_place(copy, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -184,6 +191,13 @@ def _convert(part: Path, path: Path) -> int:
     return int(table.num_rows)
 
 
+def _opened(path: Path, mode: str = "r") -> pyarrow.OSFile:
+    """A file of any name: as text, Arrow takes Unicode alone."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
+
+
 def _has_rows(part: Path) -> bool:
     return next(_batches(part), None) is not None
 
@@ -191,7 +205,7 @@ def _has_rows(part: Path) -> bool:
 def _schema(part: Path) -> pyarrow.Schema:
     import pyarrow as pa
 
-    with pa.OSFile(str(part)) as file:
+    with _opened(part) as file:
         return pa.ipc.open_stream(file).schema
 
 
@@ -200,7 +214,7 @@ def _batches(part: Path) -> Iterator[pyarrow.RecordBatch]:
     import pyarrow as pa
 
     cut = (pa.ArrowInvalid, OSError, StopIteration)
-    with contextlib.suppress(*cut), pa.OSFile(str(part)) as file:
+    with contextlib.suppress(*cut), _opened(part) as file:
         stream = pa.ipc.open_stream(file)
         while True:
             yield stream.read_next_batch()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from roadseg.core.files import printable
 from roadseg.video.reading.columns import Column, Value, Values, columns
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.read import Read
@@ -116,10 +117,10 @@ def _tenths(numbers: Sequence[float]) -> Values | None:
 
 
 def _plain(value: Value | Values) -> Value | Values:
-    """Six digits behind the point; None for what no number can say."""
+    """Six digits behind the point; None for what no number can say, and for empty texts."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
-    return value or None if isinstance(value, str) else value
+    return printable(value) or None if isinstance(value, str) else value
 
 
 def _table(path: Path, header: tuple[Column, ...]) -> _Table:

@@ -6,6 +6,7 @@ import doctest
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from roadseg.cli import main
 from roadseg.core import labels
 from roadseg.core.shipped import PACKAGE
 from roadseg.media import thumbnails
+from roadseg.media.gps.track import Fix
 from tests.support.clips import write_clip
 from tests.support.gps import write_gpx
 
@@ -148,6 +150,53 @@ def test_files_that_are_gone_are_noted_and_the_rest_is_shown(archive: Path) -> N
     ]
     assert half["frames"] == FRAMES
     assert "notes" not in night
+
+
+def test_what_could_not_be_found_out_is_looked_for_again(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk with the clips was not there, and the package for timelines was not installed."""
+    disk = tmp_path / "disk"
+    with Ledger(ledger_path(archive)) as ledger:
+        rows = [row for row in ledger.rows() if row.state == "done"]
+        for row in rows:
+            outputs = tuple(each for each in row.outputs if each.kind in ("timeline", "events"))
+            ledger.put(replace(row, clip=str(disk / Path(row.clip).name), outputs=outputs))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        before = data_of(write_report(archive).path)["clips"][0]
+    assert {"picture", "bars"}.isdisjoint(before)
+    assert len(before["notes"]) == 1
+
+    disk.mkdir()
+    for row in rows:
+        shutil.copy(row.clip, disk)
+    data = data_of(write_report(archive).path)
+    after = data["clips"][0]
+    assert after["picture"]
+    assert bar(data, after, WHITE)[-1] == 1.0
+    assert "notes" not in after
+
+
+def test_tracks_inside_of_clips_are_looked_for_once_their_package_is_there(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixes = [Fix(48 + i / 10_000, 11, float(i)) for i in range(61)]
+    monkeypatch.setattr("roadseg.media.gps.recorded.is_installed", lambda _name: False)
+    assert "way" not in data_of(write_report(archive).path)["clips"][1]
+    monkeypatch.setattr("roadseg.media.gps.recorded.is_installed", lambda _name: True)
+    monkeypatch.setattr("roadseg.media.gps.clip.read_recorded", lambda _clip: fixes)
+    assert data_of(write_report(archive).path)["clips"][1]["way"] == "0.7 km"
+    monkeypatch.setattr("roadseg.media.gps.recorded.is_installed", lambda _name: False)
+    monkeypatch.setattr("roadseg.media.gps.clip.read_recorded", None)
+    assert data_of(write_report(archive).path)["clips"][1]["way"] == "0.7 km", "it stays known"
+
+
+def test_names_that_are_not_unicode(archive: Path, tmp_path: Path) -> None:
+    odd = Path(shutil.copytree(archive, tmp_path / "caf\udce9"))
+    html = write_report(odd).path
+    assert html.parent == odd
+    assert "caf\\udce9" in html.read_text()
 
 
 def test_a_second_report_looks_only_into_clips_that_have_changed(

@@ -90,6 +90,27 @@ def test_wrong_batches(backend: TorchCudaBackend) -> None:
     assert str(caught.value) == "expected (N, 32, 48, 3) uint8, got (1, 32, 47, 3) uint8"
 
 
+def test_closing_after_the_gpu_failed_gives_all_back(
+    backend: TorchCudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_slot: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for seed in (1, 2):
+        backend.submit(frames(1, (32, 48), seed))
+    slot = backend._in_flight[0]
+    monkeypatch.setattr(type(slot), "wait", fail)
+    with pytest.raises(BackendError, match="illegal memory access"):
+        backend.collect()
+    network = weakref.ref(backend._network)
+    backend.close()
+    assert not backend._slots
+    assert not backend._in_flight
+    del slot
+    gc.collect()
+    assert network() is None
+
+
 def test_a_closed_backend(backend: TorchCudaBackend) -> None:
     backend.submit(frames(1, (32, 48)))
     backend.close()

@@ -73,3 +73,21 @@ def test_closing_forgets_what_is_in_flight_and_a_closed_segmenter_starts_anew(pi
     segmenter.submit(plain(255))
     assert segmenter.depth == 2
     assert (segmenter.collect() == 10).all()
+
+
+def test_a_network_that_cannot_be_closed_leaves_no_other_open(pipelined, monkeypatch):
+    segmenter = Segmenter(backend="fake")
+    for hw in ((32, 32), (32, 64), (64, 64)):
+        segmenter.infer(plain(0, hw))
+    closed = []
+
+    def close(self):
+        closed.append(self.network_hw)
+        raise BackendError("lost")
+
+    monkeypatch.setattr(FakePipelinedBackend, "close", close)
+    with pytest.raises(BackendError, match="lost"):
+        segmenter.close()
+    assert len(closed) == 3
+    segmenter.close()
+    assert len(closed) == 3
