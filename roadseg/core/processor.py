@@ -7,6 +7,9 @@ import platform
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+_VERSION_1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
 
 # By name, the flags of Linux that mean it.
 _SETS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -53,11 +56,55 @@ def processor_name(cpuinfo: Path = _CPUINFO) -> str:
 
 
 def usable_cores() -> int:
-    """How many logical cores this process may use."""
-    # Containers and taskset hand out fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many logical cores this process may keep busy.
+
+    Of a quota its whole cores count: a network on more threads than that is held back in the middle
+    of each frame.
+    """
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # taskset hands out some of them
+        cores = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return cores if quota is None else max(min(cores, int(quota)), 1)
+
+
+def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:
+    """The cores' worth of time that Linux's control groups allow this process, 1.5 for example.
+
+    `docker run --cpus`, limits of Kubernetes and `CPUQuota=` of systemd set one: cores stay visible
+    then, and all threads are held back together once the time of a period is spent.
+
+    Args:
+        own: the groups of the process, of version 1 and 2.
+        groups: where the groups are mounted. In a container its own may be the top.
+
+    Returns:
+        None without a quota.
+    """
+    quotas = []
+    for line in _lines(own):
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in (controllers, "cpu") if controllers else ("", "unified"):
+            group = groups / mount / path.lstrip("/")
+            for folder in (group, *group.parents):
+                quotas += _quota(folder)
+                if folder == groups / mount:
+                    break
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> list[float]:
+    """The quota of one group: one number, or none."""
+    texts = _lines(group / "cpu.max") or [
+        text for name in _VERSION_1 for text in _lines(group / name)[:1]
+    ]
+    try:
+        quota_us, period_us = map(float, " ".join(texts).split())
+    except ValueError:  # `max`, or a group of another kind
+        return []
+    return [quota_us / period_us] if quota_us > 0 and period_us > 0 else []
 
 
 def _lines(cpuinfo: Path) -> list[str]:

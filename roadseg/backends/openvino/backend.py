@@ -14,6 +14,7 @@ from roadseg.backends.openvino.reading import ReadAhead, open_core, read_network
 from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError
 from roadseg.core.openvino import inference_failure, openvino_failure
+from roadseg.core.processor import cpu_quota, usable_cores
 from roadseg.core.wording import option
 
 
@@ -77,6 +78,8 @@ class OpenVinoBackend:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
+        if threads is None and cpu_quota() is not None:
+            threads = usable_cores()  # OpenVINO counts cores that are visible
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
             # They would be held to the first cores, and those of all processes to the same ones.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from roadseg.core.processor import cpu_quota
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -44,6 +46,8 @@ class Span:
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float | None:
     """Seconds for which threads of this process could have run and others had the processor.
 
+    Under a quota nobody knows: being held back counts as waiting, too, and is no other load.
+
     It counts from the start of each thread that is there now; only differences say something.
 
     Args:
@@ -51,8 +55,10 @@ def waited_s(tasks: Path = Path("/proc/self/task")) -> float | None:
             time in nanoseconds.
 
     Returns:
-        None where the system does not say.
+        None where the system does not say, and under a quota.
     """
+    if cpu_quota() is not None:
+        return None
     waited_ns = 0
     found = False
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from roadseg.core.errors import SinkError
 from roadseg.core.planes import BT601, Colours
+from roadseg.core.processor import usable_cores
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -92,7 +92,7 @@ def add_video_stream(
     if encoder != "libx264":
         context.bit_rate = int(height * width * float(rate) * _MPEG4_BITS_PER_PIXEL)
     # Each thread holds a picture back.
-    context.thread_count = 1 if live else threads or min(os.cpu_count() or 1, _MAX_THREADS)
+    context.thread_count = 1 if live else threads or min(usable_cores(), _MAX_THREADS)
     if live:
         context.gop_size = max(round(_LIVE_GOP_S * rate), 1)
     context.color_range = _FULL_RANGE if colours.full_range else _LIMITED_RANGE

@@ -218,6 +218,15 @@ def test_a_compiler_failure_is_translated(xml_file: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_a_quota_gives_the_network_its_whole_cores(
+    xml_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO counts the cores that are visible, and would be held back within each frame."""
+    monkeypatch.setattr("roadseg.core.processor.cpu_quota", lambda: 1.5)
+    monkeypatch.setattr("roadseg.backends.openvino.backend.cpu_quota", lambda: 1.5)
+    assert create(xml_file).info.device == "CPU (1 thread)"
+
+
 @pytest.mark.parametrize(("threads", "pinned"), [(1, False), (2, False), (None, True)])
 def test_threads_that_are_counted_may_run_on_any_core(
     xml_file: Path, threads: int | None, pinned: bool

@@ -174,6 +174,14 @@ def test_where_nobody_counts_the_waiting_the_clock_counts(lite: Rungs, machine: 
         assert took_ms == pytest.approx(1.5 * rung.cost_ms, abs=0.01)
 
 
+def test_under_a_quota_nobody_knows_how_long_others_had_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads that are held back wait as well."""
+    monkeypatch.setattr("roadseg.loading.ladder.load.cpu_quota", lambda: 1.0)
+    assert waited_s() is None
+
+
 def test_the_waiting_of_threads(tmp_path: Path) -> None:
     assert waited_s(tmp_path) is None
     assert waited_s(tmp_path / "none") is None
