@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, cast
 
@@ -71,54 +72,94 @@ def lasting_streams() -> Iterator[None]:
     """Inside the block nobody has to read stdout and stderr, and they take any text.
 
     Without this, the end of `roadseg run ... | head -1` or of a terminal would be an error of the
-    command: its results would be lost, or a traceback printed. What nobody reads is dropped. So
-    would be names of files that are not Unicode: what stdout cannot say is escaped, as Python
-    does for stderr.
+    command: its results would be lost, or a traceback printed. What nobody reads is dropped. So is
+    what a full disk has no room for on stderr: no run of a week ends for a line of its log. Results
+    on stdout are another matter. What stdout cannot say, as names of files that are not Unicode, is
+    escaped, as Python does for stderr.
     """
+    _occupy_descriptors()
     before = sys.stdout, sys.stderr
-    wrappers = [each for each in before if isinstance(each, io.TextIOWrapper)]
-    strict = [each for each in wrappers if each.errors == "strict"]
-    for wrapper in strict:
-        wrapper.reconfigure(errors="backslashreplace")
-    mine = tuple(stream and cast("TextIO", _Lasting(stream)) for stream in before)
-    sys.stdout, sys.stderr = mine
+    with contextlib.ExitStack() as stack:
+        for wrapper in before:
+            if isinstance(wrapper, io.TextIOWrapper) and wrapper.errors == "strict":
+                wrapper.reconfigure(errors="backslashreplace")
+                stack.callback(wrapper.reconfigure, errors="strict")
+        nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        out, err = before[0] or nowhere, before[1] or nowhere
+        lasting = _Lasting(out), _Lasting(err, is_log=True)
+        mine = tuple(cast("TextIO", each) for each in lasting)
+        sys.stdout, sys.stderr = mine
+        try:
+            yield
+        finally:
+            for stream in lasting:
+                stream.finish()
+            # Whoever put another in its place meanwhile takes that away themselves.
+            if sys.stdout is mine[0]:
+                sys.stdout = before[0]
+            if sys.stderr is mine[1]:
+                sys.stderr = before[1]
+
+
+def _occupy_descriptors() -> None:
+    """Lead what was closed (`2>&-`) nowhere: the next file would take its place, and what FFmpeg
+    and OpenVINO say on stderr would stand in the middle of a video."""
+    for number in range(3):
+        if not _is_open(number):
+            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(nowhere, True)
+
+
+def _is_open(descriptor: int) -> bool:
     try:
-        yield
-    finally:
-        for stream in mine:
-            if stream is not None:
-                stream.flush()
-        for wrapper in strict:
-            wrapper.reconfigure(errors="strict")
-        # Whoever put another in its place meanwhile takes that away themselves.
-        if sys.stdout is mine[0]:
-            sys.stdout = before[0]
-        if sys.stderr is mine[1]:
-            sys.stderr = before[1]
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 class _Lasting:
-    """A text stream that leads nowhere once nobody is at its other end."""
+    """A text stream that leads nowhere once nobody is at its other end.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: where text goes.
+        is_log: no text is worth an error.
+    """
+
+    def __init__(self, stream: TextIO, *, is_log: bool = False) -> None:
         self._stream = stream
+        self._is_log = is_log
 
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
         except OSError as exc:
-            self._redirect(exc)
+            self._bear(exc)
         return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as exc:
-            self._redirect(exc)
+            self._bear(exc)
 
-    def _redirect(self, exc: OSError) -> None:
-        if exc.errno not in _NOBODY_LISTENS:
+    def finish(self) -> None:
+        """Flush at the end: what cannot be written then is dropped, or raised."""
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            if not self._is_log:
+                self._bear(exc)
+            else:
+                self._lead_nowhere()
+
+    def _bear(self, exc: OSError) -> None:
+        if exc.errno in _NOBODY_LISTENS:
+            self._lead_nowhere()
+        elif not self._is_log:
             raise exc
+
+    def _lead_nowhere(self) -> None:
         # Not the Python object but what is below it: it still holds text, which it would try
         # to write again at the end of the process.
         nowhere = os.open(os.devnull, os.O_WRONLY)

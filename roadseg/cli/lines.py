@@ -99,4 +99,4 @@ def print_error(text: str) -> None:
     if _LINES.as_json:
         _LOG.error("%s", text)
     else:
-        print(f"error: {text}", file=sys.stderr)
+        sys.stderr.write(f"error: {text}\n")

@@ -186,7 +186,7 @@ def _has_engine(around: Surroundings) -> bool:
     """Whether a run finds an engine; not if that cannot be told, for which there are findings."""
     gpu, tensorrt = around.probes["gpu"], around.probes["tensorrt"]
     try:
-        return has_engine(DEFAULT_MODEL, around.engines_dir(), around.weights_dir(), gpu, tensorrt)
+        return has_engine(around.engines_dir(), around.weights_dir(), gpu, tensorrt)
     except (ImportError, OSError, RoadsegError):
         return False
 

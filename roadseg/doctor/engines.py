@@ -62,11 +62,10 @@ def check_engines(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) 
     return findings
 
 
-def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> bool:
-    """Whether there is an engine that a run takes for a model, so that it need not build one.
+def has_engine(folder: Path, weights_dir: Path, gpu: Probe, tensorrt: Probe) -> bool:
+    """Whether there is an engine that a run takes, of any model that ships: then it builds none.
 
     Args:
-        model: name of a model that ships.
         folder, weights_dir, gpu, tensorrt: see `check_engines`.
     """
     from roadseg.engine.store import list_engines, unfit_reasons
@@ -80,7 +79,7 @@ def has_engine(model: str, folder: Path, weights_dir: Path, gpu: Probe, tensorrt
     for engine in engines:
         manifest = engine.manifest
         # What `run` falls back to, too: any precision, portable or not, as long as it fits.
-        if manifest.source != model or manifest.batch[0] > 1:
+        if manifest.source not in entries or manifest.batch[0] > 1:
             continue
         weights_sha256 = _weights_sha256(manifest, entries)
         if not unfit_reasons(engine, runtime, device, weights_sha256, quick=True):

@@ -17,7 +17,7 @@ from roadseg.core.errors import RoadsegError
 from roadseg.core.wording import naming_options
 
 DEFAULT_MODEL = "segnet-lite"
-"""What `roadseg run` takes where none is named."""
+"""What a run takes where there is nothing to choose from."""
 
 MARK = "roadseg-probe "
 """What the line with a probe's result begins with; libraries print lines of their own."""

@@ -161,6 +161,10 @@ class Camera:
                 wait_s = self._backoff.next_s()
                 waiting = self._change(CameraState.WAITING, lost, retry_s=wait_s)
                 self._wait(lambda: self._stopping, waiting.time_s + wait_s)
+        except Exception as exc:  # a camera that nobody looks after is no camera that has ended
+            if self._on_error is None:
+                raise
+            self._pass_on(exc)
         finally:
             self.mailbox.close()
             self.ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.doctor import (
     Machine,
     of,
 )
+from tools.manifest import write_manifest_entry
 
 
 def test_weights(machine: Machine) -> None:
@@ -25,6 +27,32 @@ def test_damaged_weights(machine: Machine, gpu_machine: Machine, weights_dir: Pa
     assert of("weights", machine()) == [("problem", broken, REINSTALL), rest]
     # Engines are built from PyTorch's.
     assert of("weights", gpu_machine()) == [("note", broken, REINSTALL), rest]
+
+
+def test_networks_that_a_run_may_choose_matter_as_well(machine: Machine, weights_dir: Path) -> None:
+    ladder = [{"pixels": 168960, "cost_ms": 30.0, "miou": {"val": 0.7}}]
+    for name, facts in (("edge", {"ladder": ladder}), ("slow", {})):
+        parts = [weights_dir / f"{name}.xml", weights_dir / f"{name}.bin"]
+        for part in parts:
+            part.write_text(name)
+        write_manifest_entry(
+            f"segnet-{name}",
+            architecture="segnet-lite",
+            files={
+                "openvino": ("int8", [weights_dir / f"{name}.xml", weights_dir / f"{name}.bin"])
+            },
+            training={},
+            validation={},
+            directory=weights_dir,
+        )
+        manifest = json.loads((weights_dir / "manifest.json").read_text())
+        manifest["models"][f"segnet-{name}"].update(facts)
+        (weights_dir / "manifest.json").write_text(json.dumps(manifest))
+        parts[1].write_text("other")
+    assert of("weights", machine())[:2] == [
+        ("problem", "segnet-edge for openvino: edge.bin is damaged (wrong checksum)", REINSTALL),
+        ("note", "segnet-slow for openvino: slow.bin is damaged (wrong checksum)", REINSTALL),
+    ]
 
 
 def test_missing_weights(machine: Machine, gpu_machine: Machine, weights_dir: Path) -> None:

@@ -500,3 +500,19 @@ def test_stopping_does_not_wait_for_a_stuck_reader(
     assert s.camera.ended.is_set()
     stuck.feed(s.frame(1))
     assert stuck.closed.wait(PATIENCE_S)
+
+
+def test_a_supervisor_that_fails_says_so(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run must not end as if the file were over."""
+    s = stage()
+
+    def fail(_change: StateChange) -> None:
+        raise OSError("no space for the log")
+
+    monkeypatch.setattr(s.listener, "changed", fail)
+    s.camera.start()
+    assert s.camera.ended.wait(PATIENCE_S)
+    assert [str(each) for each in s.errors] == ["no space for the log"]
+    assert s.mailbox.get() is None

@@ -36,7 +36,8 @@ class Typed:
 
     Attributes:
         values: of all options, by the name of their parameter.
-        given: those that were typed, or stand in the environment.
+        given: those that were typed. The token of pages often stands in the environment, for all
+            runs: that asks for no page.
     """
 
     values: Mapping[str, Any]
@@ -49,7 +50,7 @@ class Typed:
             name
             for name in context.params
             if (source := context.get_parameter_source(name)) is not None
-            and source.name in ("COMMANDLINE", "ENVIRONMENT")
+            and source.name == "COMMANDLINE"
         }
         return cls(context.params, frozenset(given))
 
