@@ -50,7 +50,7 @@ def run(*options) -> int:
 def test_a_token_in_the_environment_makes_no_page_of_a_run_over_a_file(folders, monkeypatch):
     """It often stands there for all runs."""
     monkeypatch.setenv("ROADSEG_WEB_TOKEN", "a-token-of-many-letters")
-    assert run("--source", "front", "--output", "out", "--reuse", 2) == 0
+    assert run("--source", "front", "--output", "out") == 0
     assert len(list((folders / "out").iterdir())) == FRAMES
 
 
