@@ -278,6 +278,37 @@ def known_class_set(
     return ClassSet(name, names, colours_rgb[: len(names)])
 
 
+def stored_class_set(
+    names: object, colours_rgb: object, name: str = "its own data set"
+) -> ClassSet:
+    """`known_class_set` of plain values, as a file holds them, whatever they are.
+
+    Args:
+        names: a list of names by class id.
+        colours_rgb: a list of their colours, three whole numbers each; None or empty for none.
+        name: what to call a set of your own.
+
+    Raises:
+        ValueError: they are none of that; see `ClassSet`, too.
+    """
+    if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
+        raise ValueError("expected a list of names")
+    colours = None
+    if colours_rgb:
+        if not isinstance(colours_rgb, (list, tuple)) or not all(map(_is_rgb, colours_rgb)):
+            raise ValueError("expected colours of three whole numbers from 0 to 255")
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in colours_rgb)
+    return known_class_set(tuple(names), colours, name)
+
+
+def _is_rgb(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 3
+        and all(isinstance(part, int) and 0 <= part <= 255 for part in value)
+    )
+
+
 DEFAULT_PALETTE = "street"
 """The palette of pictures that people look at, unless they choose another."""
 

@@ -35,6 +35,19 @@ def parse_size(text: str, of: str = "the network's input", example: SizeHW = (35
     return int(match[1]), int(match[2])
 
 
+def takes_only(model: str, own_hw: SizeHW) -> UsageError:
+    """The error for another size than the one that a file is made for.
+
+    Args:
+        model: the file, as messages name it.
+        own_hw: the size of its input.
+    """
+    return UsageError(
+        f"{model} takes {own_hw[0]}x{own_hw[1]} frames only",
+        fix=f"use {option('--size', own_hw)}",
+    )
+
+
 def check_network_size(size_hw: SizeHW) -> None:
     """Refuse an input that files are not made for.
 

@@ -44,19 +44,20 @@ class WeightsHeader:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> WeightsHeader:
+    def of(cls, facts: Any) -> WeightsHeader:
         """From what a file holds.
 
         Raises:
             KeyError, TypeError, ValueError: something is missing, or of another kind.
         """
         # The doctor asks for suffixes where NumPy, which classes need, may be broken.
-        from roadseg.core.labels import known_class_set
+        from roadseg.core.labels import stored_class_set
 
-        colours = facts.get("palette_rgb")
-        classes = known_class_set(
-            tuple(facts["classes"]),
-            tuple((int(r), int(g), int(b)) for r, g, b in colours) if colours else None,
+        if not isinstance(facts, dict):
+            raise TypeError(f"expected a dictionary, got {type(facts).__name__}")
+        classes = stored_class_set(
+            facts["classes"],
+            facts.get("palette_rgb"),
             str(facts.get("class_set", "its own data set")),
         )
         return cls(str(facts["model"]), classes, dict(facts["meta"]))
@@ -102,7 +103,14 @@ def read_header(path: Path) -> WeightsHeader:
             return WeightsHeader.of(json.loads((file.metadata() or {})[_ENTRY]))
     except FileNotFoundError:
         raise no_weights(path) from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,  # JSON that is nested too deep
+    ) as exc:
         raise not_ours(path) from exc
 
 

@@ -23,7 +23,7 @@ from roadseg.core.errors import ModelError, UsageError, reading
 from roadseg.core.geometry import PIXEL_BUDGET, network_size
 from roadseg.core.labels import CAMVID, ClassSet, known_class_set
 from roadseg.core.processor import usable_cores
-from roadseg.core.size import SizeHW
+from roadseg.core.size import SizeHW, takes_only
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
 from roadseg.loading.classes import classes_of_file, require_torch
@@ -58,8 +58,8 @@ class Choice:
         file: the model's file, found and checked; the engine where one was named; None for the
             fake backend. TensorRT's engines are built from the weights that are PyTorch's.
         classes: what the model tells apart.
-        size_hw: size of the network's input, as asked for, or the only one that an engine takes;
-            None: it follows the frames.
+        size_hw: size of the network's input, as asked for, or the only one that an engine or a
+            file takes; None: it follows the frames.
         precision: `int8`, `fp16` or `fp32`: of the file, or of an engine that is still to be
             built; None where the backend's device decides.
         threads: CPU threads; None: the runtime's choice.
@@ -225,7 +225,10 @@ def choose(
         file = resolve_model(model, name)
         classes = file.classes or classes_of_file(file.path)
         precision = {"openvino": file.precision, "tensorrt": "fp16"}.get(name)
-    if size_hw is not None:
+        own_hw = file.size_hw
+    if own_hw is not None and size_hw not in (None, own_hw):
+        raise takes_only(model, own_hw)
+    if size_hw is not None and own_hw is None:
         # Engines are built for one size, whatever it is.
         _check_size(size_hw, 1 if name == "tensorrt" else SIDE_MULTIPLE)
     return Choice(model, name, file, classes, size_hw or own_hw, precision, threads, auto=auto)

@@ -58,7 +58,8 @@ class Segmenter(Closing):
             `fit`.
         backend: `auto` (see `roadseg.loading.choice.choose_backend`), `tensorrt`, `openvino`,
             `torch` or `fake`.
-        size_hw: height and width of the network's input; default: chosen for each frame size.
+        size_hw: height and width of the network's input; default: the only one that the file takes,
+            or chosen for each frame size.
         threads: CPU threads of the backend; default: the backend's choice.
         keep: compiled networks to keep, one for each input size; each costs tens of megabytes. A
             stream that switches between portrait and landscape needs two.
@@ -68,7 +69,7 @@ class Segmenter(Closing):
 
     Attributes:
         choice: the model and what runs it.
-        size_hw: as given, or the only size that an engine takes.
+        size_hw: as given, or the only size that an engine or a file takes.
         classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from roadseg.backends.gpu import shared_cuda
 from roadseg.backends.tensorrt.backend import TensorRtBackend
 from roadseg.backends.tensorrt.builder.build_engine import build_engine
-from roadseg.core.errors import BackendError, EngineError, SinkError, UsageError
-from roadseg.core.size import SizeHW
+from roadseg.core.errors import BackendError, EngineError, SinkError
+from roadseg.core.size import SizeHW, takes_only
 from roadseg.core.wording import option
 from roadseg.cuda.failure import GpuError
 from roadseg.engine.runtime import load_runtime
@@ -113,10 +113,7 @@ def open_engine(engine: EngineFile, network_hw: SizeHW) -> TensorRtBackend:
     path = engine.path
     own_hw = engine.manifest.size_hw
     if own_hw != network_hw:
-        raise UsageError(
-            f"{path} takes {own_hw[0]}x{own_hw[1]} frames only",
-            fix=f"use {option('--size', own_hw)}",
-        )
+        raise takes_only(str(path), own_hw)
     plan = read_plan(engine)  # before the GPU is asked for: a damaged file is damaged everywhere
     manifest = engine.manifest
     try:

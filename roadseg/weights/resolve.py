@@ -8,11 +8,13 @@ from pathlib import Path
 from roadseg.core.errors import ModelError, UsageError, reading, unreadable
 from roadseg.core.labels import CAMVID, CLASS_NAMES, ClassSet
 from roadseg.core.records import read_record
+from roadseg.core.size import SizeHW
 from roadseg.core.weights_file import SUFFIXES, is_weights
 from roadseg.core.wording import option
+from roadseg.weights import graph_file
 from roadseg.weights.manifest import WEIGHTS_DIR, ManifestEntry, load_manifest, sha256_of
 
-_SUFFIXES = {"openvino": (".xml", ".onnx"), "torch": SUFFIXES, "tensorrt": SUFFIXES}
+_SUFFIXES = {"openvino": graph_file.SUFFIXES, "torch": SUFFIXES, "tensorrt": SUFFIXES}
 _SUFFIX_ENGINE = ".engine"
 
 
@@ -26,9 +28,10 @@ class ModelFile:
         precision: `int8`, `fp16` or `fp32`.
         architecture: the network's name; None where only the file itself knows it.
         sha256: checksum of `path`, in hexadecimal.
-        classes: what it tells apart; None where only the file itself knows.
+        classes: what it tells apart; None for a file of weights of your own, which itself knows.
         bin_sha256: checksum of the `.bin` beside an `.xml`, where it was checked.
         temperature: that its scores are divided by before softmax.
+        size_hw: the only height and width of the input that it takes; None: it takes several.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ModelFile:
     classes: ClassSet | None = None
     bin_sha256: str | None = None
     temperature: float = 1.0
+    size_hw: SizeHW | None = None
 
     def weights(self) -> tuple[str, str]:
         """Name and checksum of the file that holds the weights: of OpenVINO's two the `.bin`.
@@ -80,14 +84,15 @@ def resolve_model(name_or_path: str, backend: str, *, directory: Path = WEIGHTS_
 
     Raises:
         UsageError: no model has that name; or the backend does not take such a file.
-        ModelError: the file is missing or its checksum is wrong.
+        ModelError: the file is missing, its checksum is wrong, or what it says of its classes is
+            damaged.
     """
     runtime = "openvino" if backend == "auto" else backend
     entries = load_manifest(directory)
     if name_or_path in entries:
         return _shipped(entries[name_or_path], runtime)
     path = Path(name_or_path)
-    if path.suffix.lower() not in (".xml", ".onnx", *SUFFIXES, _SUFFIX_ENGINE):
+    if path.suffix.lower() not in (*graph_file.SUFFIXES, *SUFFIXES, _SUFFIX_ENGINE):
         use = f"{option('--model', *entries)}{', or' if entries else ' with'}"
         raise UsageError(
             f"unknown model {name_or_path!r}",
@@ -172,8 +177,19 @@ def _own(path: Path, runtime: str) -> ModelFile:
     if bin_sha256 is not None:
         _check_sum(binary, bin_sha256, fix)
     digest = _digest(path) if facts.sha256 is None else _check_sum(path, facts.sha256, fix)
-    precision = facts.precision or _guess_precision(path)
-    return ModelFile(path.stem, path, precision, None, digest, bin_sha256=bin_sha256)
+    if suffix not in graph_file.SUFFIXES:
+        return ModelFile(path.stem, path, facts.precision or "fp32", None, digest)
+    graph = graph_file.read_graph(path)
+    return ModelFile(
+        path.stem,
+        path,
+        facts.precision or graph.precision or "fp32",
+        None,
+        digest,
+        graph.classes(path),
+        bin_sha256,
+        size_hw=graph.size_hw,
+    )
 
 
 @dataclass(frozen=True)
@@ -191,12 +207,6 @@ def _sidecar(path: Path) -> _Sidecar:
         return read_record(sidecar, _Sidecar, ModelError, fix="delete it or copy it again")
     except FileNotFoundError:
         return _Sidecar()
-
-
-def _guess_precision(path: Path) -> str:
-    """OpenVINO's files name every operation; only quantised networks have FakeQuantize."""
-    is_int8 = path.suffix.lower() == ".xml" and b'"FakeQuantize"' in path.read_bytes()
-    return "int8" if is_int8 else "fp32"
 
 
 def _digest(path: Path) -> str:

@@ -70,6 +70,34 @@ def test_openvino_files_run(
     assert backend.info.precision == "fp16"
 
 
+@pytest.mark.parametrize("name", ["fixed.onnx", "fixed.xml"])
+def test_a_file_of_one_odd_size_and_batch_runs_as_it_is(
+    name: str,
+    weights: Path,
+    tmp_path: Path,
+    tiny_camvid: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / name
+    assert export(weights, path, "--size", "45x61", "--batch", "4") == 0
+    pictures = str(tiny_camvid / "val")
+    report = tmp_path / "report.json"
+    for command in (
+        ["run", "--source", pictures, "--output", str(tmp_path / "out"), "--stats-json"],
+        ["bench", "--source", pictures, "--frames", "2", "--json"],
+        ["eval", "--data", str(tiny_camvid), "--json"],
+    ):
+        command += [str(report), "--model", str(path), "--backend", "openvino"]
+        for size in ([], ["--size", "45x61"]):
+            assert main([*command, *size]) == 0, capsys.readouterr().err
+            assert json.loads(report.read_text())["size_hw"] == [45, 61]
+        capsys.readouterr()
+        assert main([*command, "--size", "64x64"]) == 2
+        assert (
+            capsys.readouterr().err == f"error: {path} takes 45x61 frames only: use --size 45x61\n"
+        )
+
+
 def facts_of(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
@@ -165,6 +193,8 @@ def test_int8_from_a_calibration(
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert ("MaxPoolIndex" in kinds) == (lowering == "plugin")
+    if lowering == "native":
+        assert choose(str(path), "openvino").open((32, 64)).info.precision == "int8"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ from roadseg.backends.torch.backend import TorchBackend
 from roadseg.core.backend import PipelinedBackend
 from roadseg.core.errors import BackendError, EngineError, ModelError, UsageError
 from roadseg.engine.runtime import Runtime
+from roadseg.export.ir import finish_ir, from_onnx, save_ir
+from roadseg.export.onnx import build_onnx, save_onnx
 from roadseg.loading import choice
 from roadseg.loading.choice import BACKEND_NAMES, choose, choose_backend
+from roadseg.models import build_model
 from roadseg.testing.cuda import SimulatedCuda
 from roadseg.weights import resolve
 
@@ -268,6 +271,39 @@ def test_engines_take_their_own_size(rig: Any, tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{alone} has no manifest (alone.engine.json beside it): copy it along, or build the "
         "engine again with 'roadseg build-engine'"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(("own_hw", "batch"), [((45, 60), 4), ((45, 60), None), ((32, 64), 2)])
+def test_files_of_one_size_take_their_own(
+    tmp_path: Path, suffix: str, own_hw: tuple[int, int], batch: int | None
+) -> None:
+    path = tmp_path / f"fixed{suffix}"
+    graph = build_onnx(
+        build_model("segnet-nano").eval(), "segnet-nano", size_hw=own_hw, batch=batch
+    )
+    if suffix == ".onnx":
+        save_onnx(graph, path)
+    else:
+        ir = from_onnx(graph)
+        finish_ir(ir)
+        save_ir(ir, path, precision="fp32")
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    for size_hw in (None, own_hw):
+        with roadseg.Segmenter(path, "openvino", size_hw=size_hw, threads=1) as segmenter:
+            assert segmenter.size_hw == own_hw
+            assert segmenter(picture).network_ids.shape == own_hw
+            assert len(segmenter.segment_batch([picture] * 3)) == 3
+    with roadseg.Segmenter(path, "openvino", threads=1, scores=True) as segmenter:
+        segmenter(picture)
+        assert segmenter.scores is not None
+        assert segmenter.scores.shape == (11, *own_hw)
+    with pytest.raises(UsageError) as caught:
+        choose(str(path), size_hw=(48, 64))
+    height, width = own_hw
+    assert str(caught.value) == (
+        f"{path} takes {height}x{width} frames only: use size_hw=({height}, {width})"
     )
 
 

@@ -211,10 +211,14 @@ def test_the_named_engine_is_what_runs(bench: Bench) -> None:
 
 def test_a_named_engine_of_another_size(bench: Bench) -> None:
     engine = bench.add("mine")
-    segmenter = Segmenter(str(engine.path), size_hw=(32, 32))
-    with pytest.raises(UsageError) as caught:
-        segmenter.prepare((10, 10))
-    assert str(caught.value) == f"{engine.path} takes 64x96 frames only: use size_hw=(64, 96)"
+    segmenter = Segmenter(str(engine.path))
+    for refused in (
+        lambda: Segmenter(str(engine.path), size_hw=(32, 32)),
+        lambda: segmenter.infer(np.zeros((32, 32, 3), np.uint8)),
+    ):
+        with pytest.raises(UsageError) as caught:
+            refused()
+        assert str(caught.value) == f"{engine.path} takes 64x96 frames only: use size_hw=(64, 96)"
 
 
 def test_a_named_engine_that_does_not_fit_is_refused(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from roadseg.core.backend import SIDE_MULTIPLE, BackendInfo, check_batch
 from roadseg.core.errors import BackendError, ModelError, UsageError
 from roadseg.core.openvino import inference_failure, openvino_failure
 from roadseg.core.processor import cpu_quota, usable_cores
+from roadseg.core.size import takes_only
 from roadseg.core.wording import option
 
 
@@ -170,10 +171,7 @@ def _set_size(network: Any, network_hw: tuple[int, int], shown: str) -> None:
     if shape[1].is_static and shape[2].is_static:
         own_hw = (shape[1].get_length(), shape[2].get_length())
         if own_hw != network_hw:
-            raise UsageError(
-                f"{shown} takes {own_hw[0]}x{own_hw[1]} frames only",
-                fix=f"use {option('--size', own_hw)}",
-            )
+            raise takes_only(shown, own_hw)
     elif h <= 0 or w <= 0 or h % SIDE_MULTIPLE or w % SIDE_MULTIPLE:
         near = tuple(max(round(side / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE for side in network_hw)
         raise UsageError(
