@@ -203,8 +203,9 @@ def open_video(
             if isinstance(segmenter, AdaptiveSegmenter):
                 rate = 0 if source.info.kind == "images" else source.info.rate
                 waits = source.info.kind != "live" and source.info.frame_count != 1
+                # Pictures that may stay in planes need not come in planes.
                 every = segmenter.fit(
-                    source.info.size_hw, rate, waits=waits, every=every, planar=planar
+                    source.info.size_hw, rate, waits=waits, every=every, planar=source.info.planar
                 )
             segmenter.prepare(source.info.size_hw)
         if chooses and sink is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,14 @@ import numpy.typing as npt
 import pytest
 
 from roadseg.backends.fake import FakeBackend
+from roadseg.core.planes import Planes
+from roadseg.loading.segmenter import Segmenter
 from roadseg.render import VIEWS
 from roadseg.run.video import RunOptions, open_loop
 from roadseg.video import opening
 from roadseg.video.opening import VideoOptions
 from roadseg.video.reading import ReadingOptions
+from tests.media.sources.test_animation import save
 from tests.support.clips import write_clip
 from tests.support.planes import natural
 
@@ -123,6 +129,69 @@ def test_what_can_do_without_bgr(
     ):
         pass
     assert asked == [expected]
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What networks were chosen for: whether pictures stay in planes."""
+    asked: list[bool] = []
+
+    def fit(self: Segmenter, source_hw: object, rate: object, *, planar: bool, **_: object) -> int:
+        asked.append(planar)
+        return 1
+
+    monkeypatch.setattr(Segmenter, "fit", fit)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "options", "expected"),
+    [
+        ("yuv420p", {}, True),
+        ("yuv420p", {"view": "doubt"}, False),
+        ("yuv420p10le", {}, False),
+        ("yuv422p", {}, False),
+    ],
+)
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_network_is_chosen_for_pictures_as_they_come(
+    tmp_path: Path,
+    fitted: list[bool],
+    pix_fmt: str,
+    options: dict[str, Any],
+    expected: bool,
+    joined: bool,
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=2, pix_fmt=pix_fmt)
+    parts = (clip, clip) if joined else ()
+    asked = RunOptions(str(clip), backend="fake", measure=True, parts=parts, **options)
+    with open_loop(asked) as loop:
+        frame = loop.source.read()
+    assert frame is not None
+    assert isinstance(frame.picture, Planes) == expected
+    assert fitted == [expected]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animations_come_in_bgr(tmp_path: Path, fitted: list[bool], suffix: str) -> None:
+    path = save(tmp_path / f"some{suffix}")
+    with open_loop(RunOptions(str(path), backend="fake", measure=True)) as loop:
+        assert loop.source.info.kind == "file"
+    assert fitted == [False]
+
+
+def test_a_file_that_lies_elsewhere_comes_in_bgr(clip: Path, fitted: list[bool]) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=clip.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/{clip.name}"
+        with open_loop(RunOptions(url, backend="fake", measure=True)) as loop:
+            assert loop.source.info.kind == "file"
+            frame = loop.source.read()
+        server.shutdown()
+    assert frame is not None
+    assert isinstance(frame.picture, np.ndarray)
+    assert fitted == [False]
 
 
 def test_a_window_needs_bgr(monkeypatch: pytest.MonkeyPatch) -> None:

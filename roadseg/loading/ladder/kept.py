@@ -5,7 +5,7 @@
     {"version": 1, "machine": {"processor": "...", "instructions": "AVX2", ...},
      "times": [{"model": "segnet-lite", "sha256": "...", "size_hw": [352, 480], "ms": 40.7}],
      "taken": [{"source_hw": [540, 960], "rate": 25.0, "model": "segnet-lite", "pixels": 90112,
-                "every": 1, "disturbed": false}]}
+                "every": 1, "disturbed": false, "planar": true}]}
 
 A file that is damaged, of another machine or of another version counts as none.
 """
@@ -80,7 +80,7 @@ class Taken:
 
     Attributes:
         rate: None: it did not say.
-        every: see `Pace`.
+        every, planar: see `Pace`.
         disturbed: other programs had the processor when it was.
     """
 
@@ -90,6 +90,7 @@ class Taken:
     pixels: int
     every: int = 1
     disturbed: bool = False
+    planar: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Kept:
         for each in self.taken:
             if each.disturbed and not disturbed:
                 continue
-            if (each.source_hw, each.rate, each.every) == asked:
+            if _asked(each) == asked:
                 fitting = (r for r in rungs if (r.model, r.pixels) == (each.model, each.pixels))
                 return next(fitting, None)
         return None
@@ -141,14 +142,15 @@ class Kept:
     def having_taken(self, rung: Rung, pace: Pace, *, disturbed: bool = False) -> Kept:
         """With what was taken for a source; `disturbed` as of `Taken`."""
         asked = _asked(pace)
-        source_hw, rate, every = asked
-        latest = Taken(source_hw, rate, rung.model, rung.pixels, every, disturbed)
-        others = (t for t in self.taken if (t.source_hw, t.rate, t.every) != asked)
+        source_hw, rate, every, planar = asked
+        latest = Taken(source_hw, rate, rung.model, rung.pixels, every, disturbed, planar)
+        others = (each for each in self.taken if _asked(each) != asked)
         return Kept(self.machine, self.times, (latest, *others)[:_SOURCES])
 
 
-def _asked(pace: Pace) -> tuple[SizeHW, float | None, int]:
-    return pace.source_hw, None if pace.rate is None else float(pace.rate), pace.every
+def _asked(of: Pace | Taken) -> tuple[SizeHW, float | None, int, bool]:
+    """What a source asks for, as far as what is taken depends on it."""
+    return of.source_hw, None if of.rate is None else float(of.rate), of.every, of.planar
 
 
 def this_machine(

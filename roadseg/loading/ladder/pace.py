@@ -41,7 +41,7 @@ class Pace:
             with pictures.
         cores: that the run may use.
         every: the network sees every so many frames, and labels are carried to the others.
-        planar: pictures stay in the planes that they are stored in.
+        planar: pictures stay in the planes that they are stored in; not those of every file do.
     """
 
     source_hw: SizeHW

@@ -66,6 +66,8 @@ class SourceInfo:
         parts: the files of a joined source, in order.
         cuts_s: where they begin on the clock that `start_s` is on.
         no_sound: why sound that the source has is not offered, None if it has none or offers it.
+        planar: the first frame's picture comes in planes (`roadseg.core.planes.Planes`). Later
+            frames may come otherwise.
     """
 
     name: str
@@ -85,6 +87,7 @@ class SourceInfo:
     has_data: bool = False
     parts: tuple[Path, ...] = ()
     cuts_s: tuple[Fraction, ...] = ()
+    planar: bool = False
 
 
 @runtime_checkable

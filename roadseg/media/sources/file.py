@@ -271,6 +271,7 @@ class FileSource(Closing):
             time_base=self._time_base,
             start_s=start * self._time_base,
             tags=dict(self._reader.container.metadata),
+            planar=self._planar and self._convert.planes(first.frame) is not None,
         )
 
     def _declared(self) -> int | None:

@@ -182,6 +182,30 @@ def test_what_was_taken_beside_other_load_holds_no_longer_than_that(
     assert settled(machine(slowness * 1.05), lite).rung == lite[2]
 
 
+def test_what_was_taken_for_pictures_in_planes_is_not_held_for_others(
+    lite: Rungs, machine: Make
+) -> None:
+    planes, bgr = Pace(SOURCE_HW, 25, 2, planar=True), Pace(SOURCE_HW, 25, 2)
+    slowness = bgr.network_ms / lite[2].cost_ms * 1.01
+
+    def taken(pace: Pace) -> Rung:
+        fake = machine(slowness)
+        return settle(lite, pace, HERE, SHA256, fake.open, clocks=fake.clocks).rung
+
+    assert taken(planes) == lite[2]
+    assert taken(bgr) == lite[3]
+    assert taken(planes) == lite[2]
+
+
+def test_what_was_taken_before_planes_were_told_apart_is_read(lite: Rungs, machine: Make) -> None:
+    settled(machine(), lite)
+    document = json.loads(HERE.path().read_text())
+    for taken in document["taken"]:
+        del taken["planar"]
+    HERE.path().write_text(json.dumps(document))
+    assert read_kept(HERE).before(lite, Pace(SOURCE_HW, 25, 2)) is not None
+
+
 def test_pictures_need_no_times(lite: Rungs, machine: Make, cache: Path) -> None:
     fake = machine()
     assert settled(fake, lite, rate=0).rung == lite[0]

@@ -27,6 +27,11 @@ def read_all(path: Path, *, planar: bool) -> list[Frame]:
         return list(iter(source.read, None))
 
 
+def says_planar(path: Path, *, asked: bool = True) -> bool:
+    with open_source(str(path), planar=asked) as source:
+        return source.info.planar
+
+
 def write_planes(path: Path, pictures: list[Planes], *, tagged: bool = True) -> Path:
     height, width = pictures[0].size_hw
     with av.open(str(path), "w") as output:
@@ -48,7 +53,9 @@ def test_they_are_those_of_the_file_to_the_bit(
     tmp_path: Path, colours: Colours, size_hw: tuple[int, int]
 ) -> None:
     pictures = [Planes.of_bgr(natural(size_hw, seed), colours) for seed in range(3)]
-    frames = read_all(write_planes(tmp_path / "clip.mp4", pictures), planar=True)
+    path = write_planes(tmp_path / "clip.mp4", pictures)
+    assert says_planar(path)
+    frames = read_all(path, planar=True)
     assert len(frames) == 3
     # The first ones are looked at last: the decoder has not written into them since.
     for picture, frame in zip(pictures, frames, strict=True):
@@ -84,10 +91,13 @@ def test_times_and_all_else_are_the_same(make_clip: MakeClip) -> None:
     path = make_clip(
         frames=9, time_base=Fraction(1, 1000), ticks=[0, 40, 90, 91, 200, 260, 300, 500, 610]
     )
+    assert says_planar(path)
+    assert not says_planar(path, asked=False)
     for planar, plain in zip(
         read_all(path, planar=True), read_all(path, planar=False), strict=True
     ):
         assert isinstance(planar.picture, Planes)
+        assert isinstance(plain.picture, np.ndarray)
         for name in ("index", "time_s", "duration_s", "is_last", "source_s", "size_hw"):
             assert getattr(planar, name) == getattr(plain, name)
 
@@ -128,11 +138,13 @@ def test_others_come_in_bgr_as_ever(
     (planar,), (plain,) = (read_all(path, planar=each) for each in (True, False))
     assert isinstance(planar.picture, np.ndarray)
     np.testing.assert_array_equal(planar.picture, plain.picture)
+    assert not says_planar(path)
 
 
 def test_a_turned_picture_comes_in_bgr(make_clip: MakeClip) -> None:
     path = make_clip(images=[natural((48, 64))] * 2)
     set_display_matrix(path, (0, 1, -1, 0))
+    assert not says_planar(path)
     for frame in read_all(path, planar=True):
         assert isinstance(frame.picture, np.ndarray)
         assert frame.size_hw == (64, 48)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import SinkError, SourceError
+from roadseg.core.planes import Planes
 from roadseg.core.types import Frame
 from roadseg.media.sinks.mp4 import Mp4Sink
 from roadseg.media.sources.base import Source
@@ -232,3 +233,16 @@ def test_no_part_is_overwritten(clips: list[Path]) -> None:
     with JoinedSource(clips) as joined, pytest.raises(SinkError, match="is the source itself"):
         Mp4Sink(clips[2], joined.info)
     assert clips[2].read_bytes() == before
+
+
+def test_whether_its_pictures_come_in_planes_is_said_by_its_first_clip(tmp_path: Path) -> None:
+    flat, deep = (
+        write_clip(tmp_path / f"{pix_fmt}.mp4", frames=2, pix_fmt=pix_fmt)
+        for pix_fmt in ("yuv420p", "yuv420p10le")
+    )
+    for paths, first in (((flat, deep), True), ((deep, flat), False)):
+        with JoinedSource(paths, planar=True) as joined:
+            assert joined.info.planar == first
+            frame = joined.read()
+            assert frame is not None
+            assert isinstance(frame.picture, Planes) == first
