@@ -30,3 +30,18 @@ def best_classes(scores: npt.NDArray[np.float32]) -> Labels:
         cv2.max(score, highest, dst=highest)
         np.putmask(ids, better, class_id)
     return ids
+
+
+def best_of_each(scores: npt.NDArray[np.float32]) -> Labels:
+    """`best_classes` of several frames.
+
+    Args:
+        scores: (N, classes, h, w) float32.
+
+    Returns:
+        (N, h, w) uint8, the caller's own.
+    """
+    ids: Labels = np.empty((scores.shape[0], *scores.shape[2:]), np.uint8)
+    for own, of_frame in zip(ids, scores, strict=True):
+        own[:] = best_classes(of_frame)
+    return ids

@@ -47,13 +47,17 @@ def choose_for(
         every: see `Pace`; None: every second one or all, as `or_all_frames` says.
         planar: see `Pace`.
         scores: they are wanted as well: one network at all its inputs, since what scores mean
-            (temperature, limits of doubt) is each network's own.
+            (temperature, limits of doubt) is each network's own. It is timed as it then runs, one
+            frame at a time.
 
     Raises:
         BackendError, EngineError, ModelError: a network cannot be opened, or fails.
     """
     if not choice.auto:
         return choice
+    if scores:
+        # What gives scores has one frame in flight, whatever the source; see `Choice.open`.
+        choice = replace(choice, throughput=False)
     rungs = ladder(choice, source_hw, choice.model if scores else None)
     if not rungs:
         return replace(choice, auto=False)
@@ -72,9 +76,10 @@ def choose_for(
             choice.threads,
             _gpu_name(choice.backend),
             throughput=choice.throughput,
+            scores=scores,
         ),
         sha256,
-        lambda rung: _on(choice, rung).open(rung.network_hw(source_hw)),
+        lambda rung: _on(choice, rung).open(rung.network_hw(source_hw), scores=scores),
     )
     if may:
         pick = or_all_frames(pick)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roadseg.core import scores
-from roadseg.core.scores import best_classes
+from roadseg.core.scores import best_classes, best_of_each
 
 
 def test_examples_in_docstrings() -> None:
@@ -25,3 +25,11 @@ def test_the_labels_are_those_of_argmax_ties_too(shape: tuple[int, int, int]) ->
         :, ::2, ::2
     ]
     np.testing.assert_array_equal(best_classes(strided), strided.argmax(axis=0))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_each_frame_has_its_own(count: int) -> None:
+    scores = np.random.default_rng(0).normal(size=(count, 11, 5, 7)).astype(np.float32)
+    ids = best_of_each(scores)
+    assert ids.dtype == np.uint8
+    np.testing.assert_array_equal(ids, scores.argmax(axis=1))

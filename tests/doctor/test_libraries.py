@@ -283,8 +283,13 @@ def test_how_fast_networks_are(own_cache: Path) -> None:
         "ok",
         "segnet-lite 352x480 21 ms, segnet-lite 256x352 11 ms a frame, the network alone",
     )
-    second = {"model": "segnet-lite", "size_hw": [256, 352], "ms": 11.2, "throughput": False}
-    assert finding.facts["times"][1] == second
+    assert finding.facts["times"][1] == {
+        "model": "segnet-lite",
+        "size_hw": [256, 352],
+        "ms": 11.2,
+        "throughput": False,
+        "scores": False,
+    }
     of_files = this_machine("openvino", None, throughput=True)
     keep(Kept(of_files).adding({Rung("segnet-lite", 168960, 0.73): 15.1}, (360, 480), {}))
     finding = check_speed()
@@ -293,3 +298,11 @@ def test_how_fast_networks_are(own_cache: Path) -> None:
         "segnet-lite 352x480 15 ms a frame of a file, several in flight, the network alone"
     )
     assert finding.facts["times"][2]["throughput"]
+    of_doubt = this_machine("openvino", None, scores=True)
+    keep(Kept(of_doubt).adding({Rung("segnet-lite", 168960, 0.73): 24.4}, (360, 480), {}))
+    finding = check_speed()
+    assert finding.text.endswith(
+        "several in flight; segnet-lite 352x480 24 ms a frame with its scores, for doubt, "
+        "the network alone"
+    )
+    assert [each["scores"] for each in finding.facts["times"]] == [False, False, False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import roadseg
-from roadseg.backends.fake import FakeBackend, FakePipelinedBackend
+from roadseg.backends.fake import FakeBackend, FakePipelinedBackend, FakeScoringBackend
 from roadseg.core.backend import Backend
 from roadseg.core.size import SizeHW
 from roadseg.core.wording import naming_options
@@ -20,6 +21,7 @@ from roadseg.loading.auto import choose_below, choose_for, ladder
 from roadseg.loading.choice import AUTO, Choice, choose
 from roadseg.loading.ladder import settle
 from roadseg.loading.ladder.load import Clocks
+from roadseg.loading.ladder.pace import Pace
 from roadseg.loading.ladder.rungs import Rung
 
 
@@ -172,6 +174,53 @@ def test_where_scores_count_one_network_takes_all_inputs(
     assert {rung.model for rung in chosen.pick.rungs} == {"segnet-lite"}
     assert len(chosen.pick.rungs) > 3, "also those that cost more than another network's"
     assert {model for model, _ in made.opened} == {"segnet-lite"}
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_where_scores_count_what_is_timed_is_what_runs(
+    networks: Callable[[float], Networks], monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    networks(0.1)
+    asked: list[tuple[bool, bool]] = []
+
+    def open_and_note(choice: Choice, network_hw: SizeHW, **options: Any) -> Backend:
+        asked.append((choice.throughput, options["scores"]))
+        return FakeScoringBackend(network_hw)
+
+    monkeypatch.setattr(Choice, "open", open_and_note)
+    with roadseg.Segmenter("auto", scores=True) as segmenter:
+        segmenter.fit((540, 960), 25, waits=waits)
+        timed = len(asked)
+        assert timed
+        segmenter(np.zeros((540, 960, 3), np.uint8))
+        assert segmenter.depth == 1
+    assert len(asked) == timed + 1
+    assert set(asked) == {(False, True)}
+
+
+@pytest.mark.parametrize("throughput", [False, True])
+def test_what_was_taken_with_scores_keeps_no_better_rung_from_a_run_without(
+    networks: Callable[[float], Networks], monkeypatch: pytest.MonkeyPatch, throughput: bool
+) -> None:
+    monkeypatch.setattr(auto, "instruction_sets", lambda: {"AVX2": True, "VNNI": True})
+    better = next(r for r in ladder(choose(AUTO), (360, 480)) if r.model != "segnet-lite")
+    height, width = better.network_hw((360, 480))
+    # The limit is nearer to its time than a rung that was not taken before has to stay.
+    networks(Pace((360, 480), 25, 2).network_ms * 0.97 * 1e3 / (height * width))
+
+    def taken(machine: int, *, scores: bool = False) -> Rung:
+        # Each number of threads is a machine of its own.
+        choice = replace(choose(AUTO, threads=machine), throughput=throughput)
+        pick = choose_for(choice, (360, 480), 25, scores=scores).pick
+        assert pick is not None
+        return pick.rung
+
+    assert taken(2) == better
+    with_scores = taken(3, scores=True)
+    assert with_scores.model == "segnet-lite"
+    assert with_scores.miou < better.miou
+    assert taken(3) == better
+    assert taken(3, scores=True) == with_scores, "each has its own"
 
 
 @pytest.mark.parametrize(

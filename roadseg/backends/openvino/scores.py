@@ -10,6 +10,7 @@ import numpy.typing as npt
 from roadseg.backends.openvino.backend import OpenVinoBackend
 from roadseg.core.errors import ModelError
 from roadseg.core.openvino import import_openvino
+from roadseg.core.scores import best_of_each
 from roadseg.core.wording import option
 from roadseg.export.argmax import scores_in_blocks
 
@@ -47,8 +48,7 @@ class OpenVinoScoringBackend(OpenVinoBackend):
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""
-        labels: npt.NDArray[np.uint8] = self.infer_scores(batch_bgr).argmax(1).astype(np.uint8)
-        return labels
+        return best_of_each(self.infer_scores(batch_bgr))
 
 
 def _scores_behind(labels: Any) -> Any:

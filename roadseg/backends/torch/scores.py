@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roadseg.backends.torch.backend import TorchBackend
+from roadseg.core.scores import best_of_each
 
 
 class TorchScoringBackend(TorchBackend):
@@ -25,5 +26,4 @@ class TorchScoringBackend(TorchBackend):
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """See `Backend.infer`."""
-        labels: npt.NDArray[np.uint8] = self.infer_scores(batch_bgr).argmax(1).astype(np.uint8)
-        return labels
+        return best_of_each(self.infer_scores(batch_bgr))

@@ -49,6 +49,7 @@ class TimedOn:
         runtime: the backend with its version.
         threads: of the network; as many as there are cores where nothing else is asked for.
         throughput: several frames were in flight at once.
+        scores: the network gave the scores behind its labels.
     """
 
     processor: str
@@ -57,6 +58,7 @@ class TimedOn:
     runtime: str
     threads: int
     throughput: bool = False
+    scores: bool = False
 
     def path(self) -> Path:
         """Where its times are kept."""
@@ -154,7 +156,12 @@ def _asked(of: Pace | Taken) -> tuple[SizeHW, float | None, int, bool]:
 
 
 def this_machine(
-    backend: str, threads: int | None, gpu: str | None = None, *, throughput: bool = False
+    backend: str,
+    threads: int | None,
+    gpu: str | None = None,
+    *,
+    throughput: bool = False,
+    scores: bool = False,
 ) -> TimedOn:
     """What times of now depend on.
 
@@ -163,6 +170,7 @@ def this_machine(
         threads: as asked for.
         gpu: its name, where the network runs on one.
         throughput: several frames are in flight at once.
+        scores: the network gives the scores behind its labels.
     """
     try:
         version = metadata.version(_PACKAGES[backend])
@@ -177,6 +185,7 @@ def this_machine(
         runtime=f"{backend} {version}",
         threads=threads or usable_cores(),
         throughput=throughput,
+        scores=scores,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -62,6 +63,7 @@ def test_a_machine_is_measured_once(lite: Rungs, machine: Make) -> None:
         {"runtime": "openvino 2027.0"},
         {"threads": 4},
         {"throughput": True},
+        {"scores": True},
     ],
 )
 def test_what_times_depend_on(lite: Rungs, machine: Make, change: dict[str, object]) -> None:
@@ -204,6 +206,26 @@ def test_what_was_taken_before_planes_were_told_apart_is_read(lite: Rungs, machi
         del taken["planar"]
     HERE.path().write_text(json.dumps(document))
     assert read_kept(HERE).before(lite, Pace(SOURCE_HW, 25, 2)) is not None
+
+
+def test_a_file_of_the_form_before_scores_counts_for_labels_alone(
+    lite: Rungs, machine: Make
+) -> None:
+    settled(machine(), lite)
+    kept = read_kept(HERE)
+    document = json.loads(HERE.path().read_text())
+    del document["machine"]["scores"]
+    with_scores = replace(HERE, scores=True)
+    for there in (HERE, with_scores):
+        there.path().write_text(json.dumps(document))
+    assert read_kept(HERE) == kept
+    assert read_kept(with_scores) == Kept(with_scores)
+    settled(machine(), lite, machine=with_scores)
+    assert read_kept(with_scores).times, "and is made again"
+    # Where that form lay: nobody looks there any more.
+    facts = json.dumps(document["machine"], sort_keys=True).encode()
+    name = f"{hashlib.sha256(facts).hexdigest()[:16]}.json"
+    assert name not in (HERE.path().name, with_scores.path().name)
 
 
 def test_pictures_need_no_times(lite: Rungs, machine: Make, cache: Path) -> None:
