@@ -12,6 +12,8 @@ import numpy as np
 from roadseg.core.types import Image
 
 _FRAME = "a (H, W, 3) uint8 BGR frame"
+_BATCH = "a (N, h, w, 3) uint8 BGR batch"
+_TO_UINT8 = ": scale it to 0..255 and convert with .astype(np.uint8)"
 
 
 def model_text(model: object) -> str:
@@ -40,6 +42,22 @@ def size_pair(size_hw: Any) -> tuple[int, int]:
         ) from None
 
 
+def whole_number(name: str, value: Any) -> int:
+    """A count.
+
+    Args:
+        name: of the argument.
+        value: what was given for it.
+
+    Raises:
+        TypeError: it is no whole number.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number such as 2, got {value!r}") from None
+
+
 def _kind(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
@@ -58,7 +76,7 @@ def check_frame(frame_bgr: Image) -> None:
         return
     hint = ""
     if dtype != np.uint8:
-        hint = ": scale it to 0..255 and convert with .astype(np.uint8)"
+        hint = _TO_UINT8
     elif len(shape) == 2 or shape[2:] == (1,):
         hint = ": convert grey pictures with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)"
     elif shape[2:] == (4,):
@@ -91,3 +109,27 @@ def check_batch(frames_bgr: Sequence[Image]) -> None:
         raise TypeError(f"expected a list of frames, {_FRAME} each, got {_kind(frames_bgr)}")
     for frame_bgr in frames_bgr:
         check_frame(frame_bgr)
+
+
+def check_input_batch(batch_bgr: Image) -> None:
+    """Refuse what is no batch of network inputs in one array; none at all are a batch, too.
+
+    Raises:
+        TypeError: no array.
+        ValueError: not (N, h, w, 3) uint8; what is often meant names its conversion.
+    """
+    if not isinstance(batch_bgr, np.ndarray):
+        several = isinstance(batch_bgr, (list, tuple))
+        hint = ": numpy.stack makes one of frames of one size" if several else ""
+        raise TypeError(f"expected {_BATCH}, as a NumPy array, got {_kind(batch_bgr)}{hint}")
+    shape, dtype = batch_bgr.shape, batch_bgr.dtype
+    if dtype == np.uint8 and len(shape) == 4 and shape[3] == 3 and shape[1] and shape[2]:
+        return
+    hint = ""
+    if dtype != np.uint8:
+        hint = _TO_UINT8
+    elif len(shape) == 3 and shape[2] == 3:
+        hint = ": a batch of one frame is frame[np.newaxis]"
+    elif len(shape) == 4 and shape[1] == 3:
+        hint = ": put the channels last with .transpose(0, 2, 3, 1)"
+    raise ValueError(f"expected {_BATCH}, got {shape} {dtype}{hint}")

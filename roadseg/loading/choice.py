@@ -26,6 +26,7 @@ from roadseg.core.processor import usable_cores
 from roadseg.core.size import SizeHW, takes_only
 from roadseg.core.weights_file import is_weights
 from roadseg.core.wording import option
+from roadseg.loading.arguments import whole_number
 from roadseg.loading.classes import classes_of_file, require_torch
 from roadseg.loading.ladder.pick import Pick
 from roadseg.weights import ModelFile, is_engine, load_manifest, resolve_model
@@ -196,13 +197,14 @@ def choose(
         threads: CPU threads; default: the runtime's choice.
 
     Raises:
+        TypeError: `threads` is no whole number.
         UsageError: unknown model or backend, a model that the backend does not take, a size that
             the network cannot take, or `threads` below 1.
         ModelError: the model file is missing, damaged or has the wrong checksum.
         EngineError: an engine is not there, or its manifest is missing or damaged.
         BackendError: a file of weights, without PyTorch.
     """
-    if threads is not None and threads < 1:
+    if threads is not None and (threads := whole_number("threads", threads)) < 1:
         raise UsageError(
             f"cannot use {threads} threads", fix=f"use {option('--threads', 1)} or more"
         )

@@ -18,10 +18,17 @@ from roadseg.core.closing import Closing
 from roadseg.core.errors import BackendError, UsageError
 from roadseg.core.geometry import Geometry, LabelMap, postprocess, preprocess
 from roadseg.core.planes import Planes
-from roadseg.core.scores import best_classes
+from roadseg.core.scores import best_of_each
 from roadseg.core.types import Image, Labels, Picture, size_of
 from roadseg.core.wording import option
-from roadseg.loading.arguments import check_batch, check_frame, model_text, size_pair
+from roadseg.loading.arguments import (
+    check_batch,
+    check_frame,
+    check_input_batch,
+    model_text,
+    size_pair,
+    whole_number,
+)
 from roadseg.loading.auto import choose_below, choose_for
 from roadseg.loading.choice import choose
 
@@ -73,13 +80,13 @@ class Segmenter(Closing):
         classes: what the model tells apart, a `roadseg.core.labels.ClassSet`.
         backend_info: what runs; None before the first frame.
         network_hw: input size of the network in use; None before the first frame.
-        scores: (classes, h, w) float32, before softmax, of the frame whose labels came last; None
-            where they are not kept.
+        scores: (classes, h, w) float32, before softmax, of the frame whose labels came last, of a
+            batch its last one; None where they are not kept.
 
     Raises:
         TypeError: an argument is of another kind.
-        UsageError: unknown model or backend, a size the network cannot take, `threads` below 1,
-            or scores of TensorRT, which gives none.
+        UsageError: unknown model or backend, a size the network cannot take, `threads` or `keep`
+            below 1, or scores of TensorRT, which gives none.
         ModelError: the model file is damaged or has the wrong checksum.
         EngineError: the model is an engine without a usable manifest.
     """
@@ -117,7 +124,8 @@ class Segmenter(Closing):
             keep, scores, progress: see `Segmenter`.
 
         Raises:
-            UsageError: scores of TensorRT, which gives none.
+            TypeError: `keep` is no whole number.
+            UsageError: `keep` is below 1, or scores of TensorRT, which gives none.
         """
         segmenter = cls.__new__(cls)
         segmenter._begin(choice, keep, scores, progress)
@@ -126,6 +134,8 @@ class Segmenter(Closing):
     def _begin(
         self, choice: Choice, keep: int, scores: bool, progress: ShowProgress | None
     ) -> None:
+        if whole_number("keep", keep) < 1:
+            raise UsageError(f"cannot keep {keep} compiled networks", fix="use keep=1 or more")
         self.choice = choice
         self.size_hw = self.choice.size_hw
         self.classes = self.choice.classes
@@ -293,23 +303,34 @@ class Segmenter(Closing):
         """
         check_frame(network_bgr)
         with self._one_at_a_time:
-            backend = self._backend((network_bgr.shape[0], network_bgr.shape[1]))
-            if self._wants_scores and isinstance(backend, ScoringBackend):
-                self.scores = backend.infer_scores(network_bgr[np.newaxis])[0]
-                return best_classes(self.scores)
-            ids: Labels = backend.infer(network_bgr[np.newaxis])[0]
+            ids: Labels = self._labels(network_bgr[np.newaxis])[0]
         return ids
 
     def infer_batch(self, batch_bgr: Image) -> Labels:
         """(N, h, w, 3) uint8 BGR at the network's size to (N, h, w) uint8 class ids.
 
         Raises:
+            TypeError: no array.
             ValueError: the batch has another shape or dtype.
             RuntimeError: another thread uses this instance, or frames are in flight.
             BackendError: the runtime is missing or failed.
         """
+        check_input_batch(batch_bgr)
         with self._one_at_a_time:
-            return self._backend((batch_bgr.shape[1], batch_bgr.shape[2])).infer(batch_bgr)
+            return self._labels(batch_bgr)
+
+    def _labels(self, batch_bgr: Image) -> Labels:
+        """(N, h, w) class ids of (N, h, w, 3) inputs; the last one's scores, where they count."""
+        count, *network_hw, _ = batch_bgr.shape
+        if not count:
+            return np.empty((0, *network_hw), np.uint8)
+        backend = self._backend((network_hw[0], network_hw[1]))
+        if not (self._wants_scores and isinstance(backend, ScoringBackend)):
+            return backend.infer(batch_bgr)
+        scores = backend.infer_scores(batch_bgr)
+        # Not a view, which would keep the scores of all.
+        self.scores = scores[0] if count == 1 else scores[-1].copy()
+        return best_of_each(scores)
 
     @property
     def depth(self) -> int:
@@ -411,7 +432,7 @@ class Segmenter(Closing):
             preprocess(frame_bgr, sizes_hw[0], out=out)[1]
             for frame_bgr, out in zip(frames_bgr, self._batch, strict=True)
         ]
-        batch_ids = self._backend(sizes_hw[0]).infer(self._batch)
+        batch_ids = self._labels(self._batch)
         return [postprocess(ids, geo) for ids, geo in zip(batch_ids, geometries, strict=True)]
 
     def postprocess(self, network_ids: Labels, geometry: Geometry) -> LabelMap:

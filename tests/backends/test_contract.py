@@ -166,6 +166,13 @@ def test_the_label_is_the_class_of_the_highest_score(backend: Backend) -> None:
     np.testing.assert_array_equal(scores, kept)
 
 
+def test_a_batch_of_no_frames_has_no_scores(backend: Backend) -> None:
+    if not isinstance(backend, ScoringBackend):
+        pytest.skip("labels alone")
+    assert backend.infer_scores(batch(0)).shape == (0, NUM_CLASSES, *SIZE_HW)
+    assert backend.infer(batch(0)).shape == (0, *SIZE_HW)
+
+
 def test_scores_of_wrong_batches(backend: Backend) -> None:
     if not isinstance(backend, ScoringBackend):
         pytest.skip("labels alone")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roadseg.backends.openvino.backend import OpenVinoBackend
+from roadseg.backends.openvino.backend import OpenVinoBackend, closed
 from roadseg.core.errors import ModelError
 from roadseg.core.openvino import import_openvino
 from roadseg.core.scores import best_of_each
@@ -38,12 +38,12 @@ class OpenVinoScoringBackend(OpenVinoBackend):
             ValueError: the batch has another shape or dtype.
             BackendError: OpenVINO failed, or the backend is closed.
         """
-        scores: npt.NDArray[np.float32] | None = None
-        for position, values in enumerate(self._results(batch_bgr)):
-            if scores is None:
-                scores = np.empty((len(batch_bgr), *values.shape), np.float32)
-            scores[position] = values
-        assert scores is not None
+        if self._compiled is None:
+            raise closed()
+        shape = self._compiled.output(0).shape
+        scores = np.empty((len(batch_bgr), *shape[1:]), np.float32)
+        for own, values in zip(scores, self._results(batch_bgr), strict=True):
+            np.copyto(own, values)
         return scores
 
     def infer(self, batch_bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -53,3 +53,96 @@ def test_one_array_of_several_frames_is_a_batch():
     black, white = Segmenter(backend="fake").segment_batch(frames)
     assert (black.ids == 0).all()
     assert (white.ids == 10).all()
+
+
+def of_one(segmenter, frame):
+    segmenter(frame)
+    return segmenter.scores
+
+
+def test_the_scores_of_a_batch_are_those_of_its_last_frame():
+    frames = [plain(level, (64, 96)) for level in (20, 120, 220)]
+    with Segmenter(backend="fake", size_hw=(64, 96), scores=True) as segmenter:
+        expected = of_one(segmenter, frames[-1])
+        labels = [segmenter(frame).ids for frame in frames]
+        for use in (
+            lambda: [each.ids for each in segmenter.segment_batch(frames)],
+            lambda: segmenter.infer_batch(np.stack(frames)),
+        ):
+            segmenter(frames[0])
+            assert not np.array_equal(segmenter.scores, expected)
+            np.testing.assert_array_equal(use(), labels)
+            np.testing.assert_array_equal(segmenter.scores, expected)
+            assert segmenter.scores.base is None, "the scores of the others are let go"
+        # Of none there are no labels that came later.
+        assert segmenter.segment_batch([]) == []
+        assert segmenter.infer_batch(np.stack(frames)[:0]).shape == (0, 64, 96)
+        np.testing.assert_array_equal(segmenter.scores, expected)
+
+
+def test_a_network_that_gives_scores_takes_batches(xml_file):
+    frames = [gradient(64, 96), gradient(64, 96)[:, ::-1]]
+    with Segmenter(
+        str(xml_file), "openvino", size_hw=(64, 96), threads=1, scores=True
+    ) as segmenter:
+        last = of_one(segmenter, frames[-1])
+        of_one(segmenter, frames[0])
+        segmenter.segment_batch(frames)
+        np.testing.assert_array_equal(segmenter.scores, last)
+        of_one(segmenter, frames[0])
+        ids = segmenter.infer_batch(np.stack(frames))
+        np.testing.assert_array_equal(segmenter.scores, last)
+        np.testing.assert_array_equal(ids[-1], last.argmax(axis=0))
+        assert segmenter.infer_batch(np.zeros((0, 64, 96, 3), np.uint8)).shape == (0, 64, 96)
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_a_batch_of_no_inputs_has_no_labels(scores):
+    with Segmenter(backend="fake", scores=scores) as segmenter:
+        ids = segmenter.infer_batch(np.zeros((0, 64, 96, 3), np.uint8))
+        assert (ids.shape, ids.dtype) == ((0, 64, 96), np.uint8)
+        assert segmenter.scores is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (
+            np.zeros((64, 96, 3), np.uint8),
+            "got (64, 96, 3) uint8: a batch of one frame is frame[np.newaxis]",
+        ),
+        (np.zeros((64, 96), np.uint8), "got (64, 96) uint8"),
+        (np.zeros((1, 64, 96, 4), np.uint8), "got (1, 64, 96, 4) uint8"),
+        (np.zeros((1, 0, 96, 3), np.uint8), "got (1, 0, 96, 3) uint8"),
+        (np.zeros((), np.uint8), "got () uint8"),
+        (
+            np.zeros((1, 3, 64, 96), np.uint8),
+            "got (1, 3, 64, 96) uint8: put the channels last with .transpose(0, 2, 3, 1)",
+        ),
+        (
+            np.zeros((1, 64, 96, 3), np.float32),
+            "got (1, 64, 96, 3) float32: scale it to 0..255 and convert with .astype(np.uint8)",
+        ),
+    ],
+)
+def test_other_arrays_are_no_batch_of_inputs(batch, message):
+    with pytest.raises(ValueError) as caught:
+        Segmenter(backend="fake").infer_batch(batch)
+    assert str(caught.value) == f"expected a (N, h, w, 3) uint8 BGR batch, {message}"
+
+
+@pytest.mark.parametrize(
+    ("batch", "got"),
+    [
+        ([plain(0)], "list: numpy.stack makes one of frames of one size"),
+        ((plain(0), plain(0)), "tuple: numpy.stack makes one of frames of one size"),
+        (None, "None"),
+        ("a.jpg", "str"),
+    ],
+)
+def test_what_is_no_array_is_no_batch_of_inputs(batch, got):
+    with pytest.raises(TypeError) as caught:
+        Segmenter(backend="fake").infer_batch(batch)
+    assert str(caught.value) == (
+        f"expected a (N, h, w, 3) uint8 BGR batch, as a NumPy array, got {got}"
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from roadseg.core.errors import UsageError
+from roadseg.loading.choice import choose
 from roadseg.loading.segmenter import Segmenter
 from tests.support.frames import plain
 
@@ -142,6 +143,28 @@ def test_sizes_that_do_not_fit_are_refused(size_hw, nearest):
 def test_threads_below_one_are_refused():
     with pytest.raises(UsageError, match="^cannot use 0 threads: use threads=1 or more$"):
         Segmenter(backend="fake", threads=0)
+
+
+@pytest.mark.parametrize("name", ["threads", "keep"])
+@pytest.mark.parametrize("value", ["2", 2.0, (2,)])
+def test_counts_of_another_kind_are_refused(name, value):
+    with pytest.raises(TypeError) as caught:
+        Segmenter(backend="fake", **{name: value})
+    assert str(caught.value) == f"{name} is a whole number such as 2, got {value!r}"
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_the_network_in_use_is_kept(keep):
+    for refuse in (
+        lambda: Segmenter(backend="fake", keep=keep),
+        lambda: Segmenter.of(choose("segnet-lite", "fake"), keep=keep),
+    ):
+        with pytest.raises(UsageError) as caught:
+            refuse()
+        assert str(caught.value) == f"cannot keep {keep} compiled networks: use keep=1 or more"
+    with Segmenter(backend="fake", keep=np.int64(1), threads=np.int64(2)) as segmenter:
+        for hw in ((32, 32), (64, 32)):
+            assert segmenter(plain(0, hw)).ids.shape == hw
 
 
 def test_unknown_backends_are_refused_at_once():

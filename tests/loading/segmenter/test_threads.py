@@ -52,6 +52,7 @@ def busy(monkeypatch):
         lambda segmenter: segmenter.collect(),
         lambda segmenter: segmenter.discard(),
         lambda segmenter: segmenter.segment_batch([plain(0)]),
+        lambda segmenter: segmenter.infer_batch(plain(0)[None]),
         lambda segmenter: segmenter.prepare((32, 32)),
         lambda segmenter: segmenter.close(),
     ],
