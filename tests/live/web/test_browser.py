@@ -161,6 +161,34 @@ def test_what_a_viewer_chooses_acts_at_once_and_is_no_work_for_the_server(
     assert page.faults == []
 
 
+def test_a_snapshot_has_the_number_of_its_picture(
+    hub: Hub, cameras: list[Camera], open_it: Open
+) -> None:
+    page = open_it(hub)
+    watched(hub)
+    cameras[0].show()
+    shows(page, 0)
+    # As slow as a large picture is on a small machine: the next frame is there first.
+    page.evaluate(
+        """() => {
+            const encode = HTMLCanvasElement.prototype.toBlob;
+            HTMLCanvasElement.prototype.toBlob = function (done, ...rest) {
+                const waits = (blob) => {
+                    if (this.dataset.number === "1") done(blob);
+                    else setTimeout(waits, 10, blob);
+                };
+                encode.call(this, waits, ...rest);
+            };
+        }"""
+    )
+    with page.expect_download() as download:
+        page.click("#snapshot")
+        cameras[0].show()
+    assert page.get_attribute("#large canvas", "data-number") == "1"
+    assert download.value.suggested_filename == "front-000000.png"
+    assert page.faults == []
+
+
 def test_cameras_are_chosen_and_lost_ones_say_so(
     hub: Hub, cameras: list[Camera], open_it: Open
 ) -> None:

@@ -377,10 +377,12 @@ function snapshot() {
     toast("There is no picture yet.");
     return;
   }
+  // Now: when the PNG is ready, later frames have been shown.
+  const file = `${tile.name}-${String(tile.frame.number).padStart(6, "0")}.png`;
   tile.canvas.toBlob((blob) => {
     const anchor = document.createElement("a");
     anchor.href = URL.createObjectURL(blob);
-    anchor.download = `${tile.name}-${String(tile.frame.number).padStart(6, "0")}.png`;
+    anchor.download = file;
     anchor.click();
     setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
     say("The picture is saved.");
