@@ -48,7 +48,11 @@ def chromium() -> Iterator[Any]:
 
 
 def open_page(
-    chromium: Any, hub: Hub | Line, size: dict[str, int] = DESKTOP, **options: Any
+    chromium: Any,
+    hub: Hub | Line,
+    size: dict[str, int] = DESKTOP,
+    part: str = "",
+    **options: Any,
 ) -> Any:
     page = chromium.new_context(viewport=size, **options).new_page()
     page.set_default_timeout(PATIENCE_S * 1000)
@@ -58,7 +62,7 @@ def open_page(
         "console",
         lambda message: message.type == "error" and page.faults.append(message.text),
     )
-    page.goto(hub.url)
+    page.goto(f"{hub.url}#{part}")
     page.wait_for_selector("#link[data-state=connected]")
     return page
 
@@ -159,6 +163,35 @@ def test_what_a_viewer_chooses_acts_at_once_and_is_no_work_for_the_server(
     page.reload()
     page.wait_for_selector("#views [data-view=mask][aria-checked=true]")
     assert page.faults == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [("%", "front"), ("rear%", "front"), ("rear", "rear")]
+)
+def test_any_name_may_be_typed_into_the_address(
+    hub: Hub, cameras: list[Camera], open_it: Open, typed: str, chosen: str
+) -> None:
+    page = open_it(hub, part=typed)
+    watched(hub)
+    for camera in cameras:
+        camera.show()
+    shows(page, 0)
+    page.wait_for_selector(f"#large .tile[data-camera={chosen}][data-state=live]")
+    assert page.faults == []
+
+
+def test_a_camera_may_be_called_like_what_is_half_of_an_escape(chromium: Any) -> None:
+    camera = Camera("50%")
+    camera.change(CameraState.LIVE)
+    hub = Hub([Camera("front").station, camera.station], port=0)
+    hub.start()
+    try:
+        for part in ("50%", "50%25"):
+            page = open_page(chromium, hub, part=part)
+            page.wait_for_selector("#large .tile[data-camera='50%'][data-state=live]")
+            page.context.close()
+    finally:
+        hub.stop()
 
 
 def test_a_snapshot_has_the_number_of_its_picture(

@@ -173,11 +173,20 @@ function build() {
   $("palette").replaceChildren(...palettes.map((name) => new Option(name, name, false, name === look.palette)));
   $("palette").parentElement.hidden = palettes.length < 2;
   $("record").hidden = $("recordings").hidden = !hello.can_record;
-  const wanted = hello.cameras.indexOf(decodeURIComponent(location.hash.slice(1)));
+  const wanted = hello.cameras.indexOf(decoded(location.hash.slice(1)));
   buildClasses();
   choose(wanted >= 0 ? wanted : Math.min(large, tiles.length - 1));
   applyLook();
   document.body.dataset.painter = painterKind;
+}
+
+/** What a viewer types need not be encoded: "50%" is a name, too. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function buildClasses() {
