@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,70 @@ class Page:
 
     def __exit__(self, *exc_info: Any) -> None:
         self._opening.__exit__(*exc_info)
+
+
+class Line:
+    """What lies between a viewer and a hub, and can die without a word: connections stay open and
+    nothing comes through, as with a tunnel or a cable that was pulled.
+
+    Attributes:
+        url: of the hub, over this line.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._to = ("127.0.0.1", hub.port)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/"
+        self._sockets: list[socket.socket] = []
+        self._cuts = 0
+        self._is_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """From now on nothing comes through."""
+        self._cuts += 1
+        self._is_cut = True
+
+    def mend(self) -> None:
+        """What was open ends, and new connections come through."""
+        self._is_cut = False
+        self._end()
+
+    def close(self) -> None:
+        # Closing alone would leave the thread in `accept`, and the address taken.
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._end()
+
+    def _end(self) -> None:
+        sockets, self._sockets = self._sockets, []
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._to)
+            self._sockets += [near, far]
+            cuts = -1 if self._is_cut else self._cuts
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(one, other, cuts), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, cuts: int) -> None:
+        try:
+            while data := one.recv(1 << 16):
+                if cuts == self._cuts:
+                    other.sendall(data)
+            if cuts == self._cuts:
+                other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
 
 def get(hub: Hub, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -15,7 +15,7 @@ import pytest
 from roadseg.live.events import CameraState, LossReason
 from roadseg.live.web.hub import Hub
 from tests.support.live import PATIENCE_S, eventually
-from tests.support.web import Camera, Serve
+from tests.support.web import Camera, Line, Serve
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
@@ -47,7 +47,13 @@ def chromium() -> Iterator[Any]:
         yield made
 
 
-def open_page(chromium: Any, hub: Hub, size: dict[str, int] = DESKTOP, **options: Any) -> Any:
+def open_page(
+    chromium: Any,
+    hub: Hub | Line,
+    size: dict[str, int] = DESKTOP,
+    part: str = "",
+    **options: Any,
+) -> Any:
     page = chromium.new_context(viewport=size, **options).new_page()
     page.set_default_timeout(PATIENCE_S * 1000)
     page.faults = []
@@ -56,7 +62,7 @@ def open_page(chromium: Any, hub: Hub, size: dict[str, int] = DESKTOP, **options
         "console",
         lambda message: message.type == "error" and page.faults.append(message.text),
     )
-    page.goto(hub.url)
+    page.goto(f"{hub.url}#{part}")
     page.wait_for_selector("#link[data-state=connected]")
     return page
 
@@ -65,7 +71,7 @@ def open_page(chromium: Any, hub: Hub, size: dict[str, int] = DESKTOP, **options
 def open_it(chromium: Any) -> Iterator[Open]:
     pages: list[Any] = []
 
-    def open_one(hub: Hub, size: dict[str, int] = DESKTOP, **options: Any) -> Any:
+    def open_one(hub: Hub | Line, size: dict[str, int] = DESKTOP, **options: Any) -> Any:
         pages.append(open_page(chromium, hub, size, **options))
         return pages[-1]
 
@@ -159,6 +165,63 @@ def test_what_a_viewer_chooses_acts_at_once_and_is_no_work_for_the_server(
     assert page.faults == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [("%", "front"), ("rear%", "front"), ("rear", "rear")]
+)
+def test_any_name_may_be_typed_into_the_address(
+    hub: Hub, cameras: list[Camera], open_it: Open, typed: str, chosen: str
+) -> None:
+    page = open_it(hub, part=typed)
+    watched(hub)
+    for camera in cameras:
+        camera.show()
+    shows(page, 0)
+    page.wait_for_selector(f"#large .tile[data-camera={chosen}][data-state=live]")
+    assert page.faults == []
+
+
+def test_a_camera_may_be_called_like_what_is_half_of_an_escape(chromium: Any) -> None:
+    camera = Camera("50%")
+    camera.change(CameraState.LIVE)
+    hub = Hub([Camera("front").station, camera.station], port=0)
+    hub.start()
+    try:
+        for part in ("50%", "50%25"):
+            page = open_page(chromium, hub, part=part)
+            page.wait_for_selector("#large .tile[data-camera='50%'][data-state=live]")
+            page.context.close()
+    finally:
+        hub.stop()
+
+
+def test_a_snapshot_has_the_number_of_its_picture(
+    hub: Hub, cameras: list[Camera], open_it: Open
+) -> None:
+    page = open_it(hub)
+    watched(hub)
+    cameras[0].show()
+    shows(page, 0)
+    # As slow as a large picture is on a small machine: the next frame is there first.
+    page.evaluate(
+        """() => {
+            const encode = HTMLCanvasElement.prototype.toBlob;
+            HTMLCanvasElement.prototype.toBlob = function (done, ...rest) {
+                const waits = (blob) => {
+                    if (this.dataset.number === "1") done(blob);
+                    else setTimeout(waits, 10, blob);
+                };
+                encode.call(this, waits, ...rest);
+            };
+        }"""
+    )
+    with page.expect_download() as download:
+        page.click("#snapshot")
+        cameras[0].show()
+    assert page.get_attribute("#large canvas", "data-number") == "1"
+    assert download.value.suggested_filename == "front-000000.png"
+    assert page.faults == []
+
+
 def test_cameras_are_chosen_and_lost_ones_say_so(
     hub: Hub, cameras: list[Camera], open_it: Open
 ) -> None:
@@ -202,6 +265,148 @@ def test_a_page_that_is_left_open_finds_the_server_again(
     cameras[0].show()
     shows(page, 0)
     page.wait_for_selector("body:not(.gone)")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_a_line_that_dies_without_a_word_is_no_live_picture(
+    hub: Hub, cameras: list[Camera], open_it: Open, size: dict[str, int]
+) -> None:
+    line = Line(hub)
+    try:
+        page = open_it(line, size, reduced_motion="reduce")
+        watched(hub)
+        cameras[0].show()
+        shows(page, 0)
+        canvas = page.locator("#large canvas")
+        page.wait_for_selector("#large canvas[aria-label^='front: live']")
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((each) => { each.open = true })"
+        )
+        state, age = (page.locator(f"#figures dt:has-text('{x}') + dd") for x in ("State", "here"))
+        assert state.inner_text().startswith("live")
+        line.cut()
+        page.wait_for_selector("body.gone")
+        assert page.inner_text("#large .note").startswith("no connection since ")
+        assert canvas.get_attribute("aria-label").startswith("front: no connection since ")
+        assert state.inner_text().startswith("no connection since ")
+        assert age.inner_text() == "-"
+        assert not page.is_visible("#large .numbers")
+        assert "brightness(0.35)" in canvas.evaluate("canvas => getComputedStyle(canvas).filter")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        # An attempt that gets no answer either makes nothing bright.
+        page.wait_for_selector("#link[data-state=connecting]")
+        assert page.locator("body.gone").count() == 1
+        line.mend()
+        page.wait_for_selector("#link[data-state=connected]")
+        page.wait_for_selector("body:not(.gone)")
+        watched(hub)
+        cameras[0].show()
+        shows(page, 1)
+        page.wait_for_selector("#large canvas[aria-label^='front: live']")
+        assert "no connection" not in page.inner_text("#large .note")
+        assert state.inner_text().startswith("live")
+        # The browser's own words on the attempt that got no answer are none of the page's.
+        assert [fault for fault in page.faults if "handshake" not in fault] == []
+    finally:
+        line.close()
+
+
+CLOCK = """
+    let now = 1000;
+    const timers = new Map();
+    const add = (timer) => timers.set(timers.size + 1, timer).size;
+    window.sockets = [];
+    window.states = [];
+    performance.now = () => now;
+    window.setTimeout = (act, ms) => add({ at: now + ms, act });
+    window.setInterval = (act, every) => add({ at: now + every, act, every });
+    window.clearTimeout = (id) => { if (timers.has(id)) timers.get(id).at = Infinity; };
+    window.WebSocket = class Socket {
+        static CONNECTING = 0;
+        static OPEN = 1;
+        readyState = 0;
+        constructor() { sockets.push(this); }
+        accept() { this.readyState = 1; this.onopen(); }
+        says(type) { this.onmessage?.({ data: JSON.stringify({ type }) }); }
+        send() {}
+        close() { this.readyState = 2; }
+    };
+    // The clock leaps, as in sleep: what is due runs once, however late it is.
+    window.leap = (ms) => {
+        now += ms;
+        for (const each of timers.values()) {
+            if (each.at > now) continue;
+            each.at = each.every ? now + each.every : Infinity;
+            each.act();
+        }
+    };
+    window.pass = (ms, each = () => {}) => {
+        for (const ends = now + ms; now < ends;) { leap(100); each(); }
+    };
+    const { Link } = await import("/static/link.js");
+    window.link = new Link();
+    link.addEventListener("state", ({ detail }) => states.push(detail));
+    link.open();
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "states", "sockets"),
+    [
+        # It is open, and who has opened it says nothing.
+        ("sockets[0].accept(); pass(4000)", [], 1),
+        ("sockets[0].accept(); pass(6000)", ["gone", "connecting"], 2),
+        # Nobody opens it.
+        ("pass(9000)", [], 1),
+        ("pass(11000)", ["gone", "connecting"], 2),
+        # It was well for long.
+        ("hello(); pass(60000, talk); pass(4000)", ["connected"], 1),
+        ("hello(); pass(60000, talk); pass(6000)", ["connected", "gone", "connecting"], 2),
+        # The page slept: what came meanwhile is read after the first look.
+        ("hello(); leap(3.6e6); talk(); pass(4000)", ["connected"], 1),
+        ("hello(); leap(3.6e6); link.open(); pass(1500); talk(); pass(4000)", ["connected"], 1),
+        ("hello(); leap(3.6e6); pass(3000)", ["connected", "gone", "connecting"], 2),
+        # A hidden page looks once a minute.
+        (
+            "hello(); for (let i = 0; i < 9; i++) { leap(6e4); talk(); } pass(4000)",
+            ["connected"],
+            1,
+        ),
+        # Asked for again, it waits for no look.
+        ("hello(); pass(5000); link.open()", ["connected", "gone", "connecting"], 2),
+        # A line whose messages take 8 s each is slow, not dead.
+        (
+            "hello(); pass(6000); hello(1); for (let i = 0; i < 9; i++) { pass(8000); talk(1); }",
+            ["connected", "gone", "connecting", "connected"],
+            2,
+        ),
+        # It is fast again: so is the page.
+        (
+            "hello(); pass(6000); hello(1); pass(40000, () => talk(1)); pass(6000)",
+            ["connected", "gone", "connecting", "connected", "gone", "connecting"],
+            3,
+        ),
+    ],
+)
+def test_silence_ends_a_connection_and_sleep_does_not(
+    hub: Hub, chromium: Any, script: str, states: list[str], sockets: int
+) -> None:
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.goto(f"{hub.url}healthz")
+        got = page.evaluate(
+            f"""async () => {{
+                {CLOCK}
+                const talk = (i = 0) => sockets[i].says("status");
+                const hello = (i = 0) => {{ sockets[i].accept(); sockets[i].says("hello"); }};
+                {script};
+                return [states, sockets.length];
+            }}"""
+        )
+    finally:
+        context.close()
+    assert got == [["connecting", *states], sockets]
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -204,6 +204,28 @@ def test_clicks_play_the_video_from_there(
     page.close()
 
 
+def test_a_video_whose_name_is_not_utf_8_plays_or_is_named(chromium: Any, tmp_path: Path) -> None:
+    video = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    clip = write_clip(tmp_path / "clip.mp4", frames=ROWS)
+    try:
+        clip.rename(video)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    html = tmp_path / "page.html"
+    write_timeline_page(write_rows(tmp_path / "drive.csv"), html, video)
+    page = chromium.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(html.as_uri())
+    page.wait_for_function("video.readyState > 0")
+    video.unlink()
+    page.reload()
+    page.wait_for_selector("#trouble:not([hidden])")
+    assert page.inner_text("#trouble").startswith("caf%E9.mp4 cannot be played")
+    assert faults == []
+    page.close()
+
+
 @pytest.mark.parametrize("video", [True, False])
 def test_charts_shrink_with_the_window(chromium: Any, drive: Path, video: bool) -> None:
     """A phone is turned: no chart stays as wide as it was."""

@@ -22,6 +22,7 @@ let figures = []; // of the last second, by camera: ages in seconds, frames draw
 let large = 0;
 let frozen = false;
 let lastStatus = null;
+let gone = null; // why what is shown is not what is now, in words
 
 // What the viewer likes, kept for the next visit.
 const kept = load();
@@ -62,7 +63,8 @@ link.addEventListener("state", ({ detail }) => {
   };
   $("link").textContent = words[detail];
   $("link").dataset.state = detail;
-  document.body.classList.toggle("gone", detail === "gone" || detail === "full");
+  // Not over with the next attempt, nor with its success: the pictures are as old as before.
+  if (detail === "gone" || detail === "full") leave();
 });
 
 link.addEventListener("hello", ({ detail }) => {
@@ -107,6 +109,7 @@ link.addEventListener("status", ({ detail }) => {
     tiles[i].setStatus(status);
     if (before && before !== status.state) say(`${tiles[i].name}: ${status.state}`);
   });
+  setGone(null);
   for (const event of detail.events) events.add(event);
   const health = detail.events.filter((event) => event.kind === "health");
   if (health.length && detail.events.length < 5) {
@@ -117,6 +120,27 @@ link.addEventListener("status", ({ detail }) => {
 });
 
 link.addEventListener("error", ({ detail }) => toast(detail.message));
+
+/** The connection is over: nothing on the page is called live until the server says so again. */
+function leave() {
+  if (gone !== null) return;
+  setGone(lastStatus ? `no connection since ${clockTime(lastStatus.wall)}` : "no connection");
+  for (const each of figures) Object.assign(each, { ages: [], drawn: 0, bytes: 0, rate: 0, age: null });
+  if (!lastStatus) return;
+  // A row without values: lines do not go on over the time that nothing is known of.
+  for (const each of histories) each.add(lastStatus.wall + 0.001, {});
+  drawFigures();
+}
+
+function setGone(words) {
+  if (gone === words) return;
+  gone = words;
+  document.body.classList.toggle("gone", gone !== null);
+  for (const tile of tiles) {
+    tile.setGone(gone);
+    tile.describe(hello.classes);
+  }
+}
 
 /** Ask for what is seen, no larger than it is seen; nothing while the page is hidden. */
 function watch() {
@@ -137,6 +161,7 @@ function build() {
   figures = hello.cameras.map(() => ({ ages: [], drawn: 0, bytes: 0, dropped: null, age: null }));
   for (const tile of tiles) {
     tile.setNames(hello.classes);
+    tile.setGone(gone);
     tile.frozen = frozen;
     tile.element.addEventListener("click", () => { if (!tile.large) choose(tile.index); });
   }
@@ -148,11 +173,20 @@ function build() {
   $("palette").replaceChildren(...palettes.map((name) => new Option(name, name, false, name === look.palette)));
   $("palette").parentElement.hidden = palettes.length < 2;
   $("record").hidden = $("recordings").hidden = !hello.can_record;
-  const wanted = hello.cameras.indexOf(decodeURIComponent(location.hash.slice(1)));
+  const wanted = hello.cameras.indexOf(decoded(location.hash.slice(1)));
   buildClasses();
   choose(wanted >= 0 ? wanted : Math.min(large, tiles.length - 1));
   applyLook();
   document.body.dataset.painter = painterKind;
+}
+
+/** What a viewer types need not be encoded: "50%" is a name, too. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function buildClasses() {
@@ -268,17 +302,19 @@ function drawFigures() {
   const drops = Object.entries(camera.dropped).filter(([, number]) => number);
   const why = camera.reason ? ` (${camera.reason})` : "";
   const since = camera.no_picture_since ?? camera.since;
+  // What was counted stays true without a connection; what is so now is not known.
+  const nowIs = (text) => (gone === null ? text : "-");
   const rows = [
-    ["State", `${camera.state}${why}${since ? ` since ${clockTime(since)}` : ""}`],
+    ["State", gone ?? `${camera.state}${why}${since ? ` since ${clockTime(since)}` : ""}`],
     ["Size", camera.size ? camera.size.join(" x ") : "-"],
-    ["Frames a second", `${camera.shown_fps.toFixed(1)} of ${camera.arriving_fps.toFixed(1)}`],
-    ["Age here", `${ms(own.age?.median)}, p95 ${ms(own.age?.p95)}`],
-    ["Age of labels", ms(camera.age_p50 === null ? null : camera.age_p50 * 1000)],
+    ["Frames a second", nowIs(`${camera.shown_fps.toFixed(1)} of ${camera.arriving_fps.toFixed(1)}`)],
+    ["Age here", nowIs(`${ms(own.age?.median)}, p95 ${ms(own.age?.p95)}`)],
+    ["Age of labels", nowIs(ms(camera.age_p50 === null ? null : camera.age_p50 * 1000))],
     ["Shown", `${camera.shown} of ${camera.read}`],
     ["Dropped", drops.map(([cause, number]) => `${number} ${cause}`).join(", ") || "none"],
-    ["Picture", camera.health.join(", ") || "good"],
-    ...camera.readings.map(([name, value]) => [capital(name), value]),
-    ["Connection", `${((own.rate ?? 0) * 8 / 1e6).toFixed(1)} Mbit/s, ${painterKind}`],
+    ["Picture", nowIs(camera.health.join(", ") || "good")],
+    ...camera.readings.map(([name, value]) => [capital(name), nowIs(value)]),
+    ["Connection", nowIs(`${((own.rate ?? 0) * 8 / 1e6).toFixed(1)} Mbit/s, ${painterKind}`)],
   ];
   const list = $("figures");
   if (list.children.length !== rows.length * 2) {
@@ -350,10 +386,12 @@ function snapshot() {
     toast("There is no picture yet.");
     return;
   }
+  // Now: when the PNG is ready, later frames have been shown.
+  const file = `${tile.name}-${String(tile.frame.number).padStart(6, "0")}.png`;
   tile.canvas.toBlob((blob) => {
     const anchor = document.createElement("a");
     anchor.href = URL.createObjectURL(blob);
-    anchor.download = `${tile.name}-${String(tile.frame.number).padStart(6, "0")}.png`;
+    anchor.download = file;
     anchor.click();
     setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
     say("The picture is saved.");

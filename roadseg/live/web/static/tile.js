@@ -16,6 +16,7 @@ export class Tile {
   status = null;
   frozen = false;
   drawn = 0;
+  #gone = null;
   #look = null;
   #cross = null;
   #names = [];
@@ -98,8 +99,24 @@ export class Tile {
     // Also while the next attempt is on its way: the picture is as old as before.
     const lost = status.no_picture_since !== null && (status.reason !== null || this.frame !== null);
     this.element.classList.toggle("dark", lost);
+    const live = status.state === "live";
+    this.numbers.textContent = live ? `${status.shown_fps.toFixed(0)} fps` : status.state;
+    this.element.classList.toggle("recording", status.recording);
+    this.#setNote(lost);
+  }
+
+  /** The connection is over, in words; null when it is back. */
+  setGone(words) {
+    this.#gone = words;
+    this.#setNote(this.element.classList.contains("dark"));
+  }
+
+  #setNote(lost) {
+    const status = this.status;
     let note = "";
-    if (lost) {
+    if (this.#gone !== null) note = this.#gone;
+    else if (status === null) note = "";
+    else if (lost) {
       const why = status.reason === null ? "no picture" : `lost (${status.reason})`;
       note = `${why} since ${clockTime(status.no_picture_since)}`;
     } else if (status.state === "stalled") note = `no new picture since ${clockTime(status.since)}`;
@@ -107,9 +124,6 @@ export class Tile {
     else if (!this.frame) note = "connecting";
     else if (status.health.length) note = status.health.join(", ");
     if (note !== this.note.textContent) this.note.textContent = note;
-    const live = status.state === "live";
-    this.numbers.textContent = live ? `${status.shown_fps.toFixed(0)} fps` : status.state;
-    this.element.classList.toggle("recording", status.recording);
   }
 
   /** For people who do not see it: called now and then. */
@@ -121,7 +135,7 @@ export class Tile {
       .slice(0, 3)
       .filter((each) => each.share > 0)
       .map((each) => `${names[each.id]} ${percent(each.share)}`);
-    const state = this.status?.state ?? "connecting";
+    const state = this.#gone ?? this.status?.state ?? "connecting";
     this.canvas.setAttribute("aria-label", `${this.name}: ${state}; ${top.join(", ")}`);
   }
 

@@ -22,6 +22,15 @@ function clock(seconds, digits = 1) {
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
+/** A path as people read it; names of files need not be UTF-8. */
+function decoded(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address;
+  }
+}
+
 function element(kind, text, parent) {
   const made = document.createElement(kind);
   if (text) made.textContent = text;
@@ -202,7 +211,7 @@ function start() {
   if (drawing.video) {
     video.addEventListener("error", () => {
       by("trouble").hidden = false;
-      by("trouble").textContent = `${decodeURIComponent(drawing.video)} cannot be played: it was moved, or this browser does not know its codec.`;
+      by("trouble").textContent = `${decoded(drawing.video)} cannot be played: it was moved, or this browser does not know its codec.`;
     });
     video.src = drawing.video;
   }
