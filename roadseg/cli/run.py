@@ -222,6 +222,7 @@ def run(
         run_live(given, typed)
         return
     with making_what_stays():
+        from roadseg.cli.distinct import check_distinct, file_or_none
         from roadseg.cli.progress_bar import progress_bar
         from roadseg.cli.run_report import report, run_progress
         from roadseg.core.files import claimed_file
@@ -274,9 +275,15 @@ def run(
             groups=tuple(group or ()),
         ),
     )
-    _check_distinct(
-        {"--source": Path(only), "--output": output},
-        {"--stats-json": stats_json, "--timeline": timeline, "--events": events},
+    check_distinct(
+        read=[("--ignore-mask", ignore_mask), ("--model", file_or_none(model))],
+        sources=[("--source", only)],
+        results=[
+            ("--output", output),
+            ("--save-masks", save_masks),
+            ("--event-clips", event_clips),
+        ],
+        reports=[("--stats-json", stats_json), ("--timeline", timeline), ("--events", events)],
     )
     with ExitStack() as stack:
         if stats_json is not None:
@@ -289,15 +296,3 @@ def run(
                 video_loop.run()
         finally:
             report(video_loop, stats_json)
-
-
-def _check_distinct(taken: dict[str, Path | None], written: dict[str, Path | None]) -> None:
-    """Refuse a file that another option names, too."""
-    from roadseg.core.errors import UsageError
-
-    for option, path in written.items():
-        for other, other_path in taken.items():
-            if path is None or other_path is None or other_path.resolve() != path.resolve():
-                continue
-            raise UsageError(f"{option} {path} is also what {other} names", fix="give another file")
-        taken = {**taken, option: path}
