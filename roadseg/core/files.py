@@ -33,6 +33,20 @@ _FOLDER_OF_OPEN_FILES = re.compile("/proc/[^/]+/(task/[^/]+/)?fd")
 _FIX = "give another name or free the space it needs"
 
 
+def with_ending(path: Path, ending: str, usual: str) -> Path:
+    """A path like this one that ends as it should, for advice.
+
+    Args:
+        path: as it is given.
+        ending: with its dot.
+        usual: name without the ending, for a path that has none.
+
+    >>> with_ending(Path("out/a.txt"), ".png", "mask"), with_ending(Path("."), ".png", "mask")
+    (PosixPath('out/a.png'), PosixPath('mask.png'))
+    """
+    return path / (usual + ending) if path.name in ("", "..") else path.with_suffix(ending)
+
+
 def hidden_beside(path: Path, ending: str) -> Path:
     """The name of a hidden file beside `path`, whose own name may be as long as names can be.
 

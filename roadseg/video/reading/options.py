@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
+from roadseg.core.files import with_ending
 from roadseg.core.installing import require
 from roadseg.core.wording import option
 from roadseg.road.privacy import check_style
@@ -110,7 +111,7 @@ class ReadingOptions:
         if self.events is not None and self.events.suffix.lower() != ".jsonl":
             raise UsageError(
                 f"cannot write events to {self.events}",
-                fix=f"use {option('--events', self.events.with_suffix('.jsonl'))}",
+                fix=f"use {option('--events', with_ending(self.events, '.jsonl', 'events'))}",
             )
         if self.timeline is None:
             return
