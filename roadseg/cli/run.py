@@ -28,7 +28,7 @@ from roadseg.cli.live.options import (
     WebTokenOption,
 )
 from roadseg.cli.live.session import run_live
-from roadseg.cli.live.typed import Typed, goes_live
+from roadseg.cli.live.typed import Typed, check_rolls, goes_live
 from roadseg.cli.options import (
     BackendOption,
     RtspTransportOption,
@@ -56,6 +56,7 @@ from roadseg.cli.reading_options import (
     PaletteOption,
     SmoothOption,
     ViewOption,
+    parse_blur,
 )
 from roadseg.core.allocator import share_one_arena
 from roadseg.core.garbage import making_what_stays
@@ -165,7 +166,7 @@ def run(
     ignore_mask: IgnoreMaskOption = None,
     smooth: SmoothOption = False,
     blur: BlurOption = None,
-    blur_style: BlurStyleOption = "blur",
+    blur_style: BlurStyleOption = None,
     doubt: DoubtOption = False,
     doubt_limit: DoubtLimitOption = None,
     event: EventOption = None,
@@ -233,6 +234,8 @@ def run(
         from roadseg.video.reading import ReadingOptions
 
     only = one_source(given, None, "run")
+    hidden, style = parse_blur(blur, blur_style)
+    check_rolls(typed, has_clips=event_clips is not None)
     options = RunOptions(
         source=only,
         output=output,
@@ -264,8 +267,8 @@ def run(
             fov_deg=fov,
             ignore_mask=ignore_mask,
             smooth=smooth,
-            blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
-            blur_style=blur_style,
+            blur=hidden,
+            blur_style=style,
             doubt=doubt,
             doubt_limit=doubt_limit,
             rules=tuple(event or ()),

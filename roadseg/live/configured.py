@@ -89,6 +89,7 @@ def configured_reader(
 
     def reader(source: SourceConfig) -> Reader | None:
         options = reading_of(config, source, temperature)
+        options.check_groups(classes)
         if not options.wants_reader:
             return None
         if options.events is not None:
