@@ -160,3 +160,41 @@ def test_an_empty_path_is_not_the_current_folder(
     fix = "give a path" if required else "give a path, or leave it out"
     assert error.endswith(f" is empty: {fix}\n"), error
     assert list(tmp_path.iterdir()) == []
+
+
+NOBODY = "~nobody-of-this-name"
+CONFIG = "--config"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, ["run", f"{NOBODY}/a.mp4", "--output", "out.mp4"]),
+        (3, ["batch", f"{NOBODY}/a.mp4", "--output", "out", "--backend", "fake"]),
+        (3, ["batch", f"{NOBODY}/*.mp4", "--output", "out", "--backend", "fake"]),
+        (2, ["run", CLIP, CONFIG, "output"]),
+        (2, ["run", CLIP, CONFIG, "save_masks"]),
+        (2, ["run", CLIP, CONFIG, "timeline"]),
+        (2, ["run", CLIP, CONFIG, "token_file"]),
+        (2, ["run", CLIP, CONFIG, "folder"]),
+    ],
+)
+def test_a_home_folder_that_is_not_there(
+    code: int,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[-2] == CONFIG:
+        key = words.pop()
+        table = {"token_file": "[web]", "folder": "[record]"}.get(key, "")
+        source = f'[[source]]\nname = "a"\nurl = "{CLIP}"\n'
+        Path("run.toml").write_text(f'{source}{table}\n{key} = "{NOBODY}/x.mkv"\n')
+        words = [*words, "run.toml", "--backend", "fake", "--no-show"]
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert "unexpected" not in error
+    assert NOBODY in error
+    assert not Path(NOBODY).exists()
