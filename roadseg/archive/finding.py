@@ -241,11 +241,11 @@ def _local(source: str) -> Path:
     scheme, is_url, rest = source.partition("://")
     if is_url and scheme.lower() == "file":
         return Path(re.sub(r"^localhost(?=/)|^/(?=[A-Za-z]:)", "", unquote(rest)))
-    return Path(source).expanduser()
+    return Path(os.path.expanduser(source))
 
 
 def _match(search: _Search, pattern: str) -> None:
-    expanded = str(Path(pattern).expanduser())
+    expanded = str(Path(os.path.expanduser(pattern)))
     fixed = Path(expanded)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent

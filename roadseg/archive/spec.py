@@ -103,6 +103,7 @@ class ClipSpec:
             UsageError: what is wrong; what depends on the size of pictures is left to each clip.
         """
         reading = self.video("", Path()).all_reading
+        reading.check_groups(classes)
         if reading.wants_reader:
             Reader(reading, classes)
 

@@ -25,6 +25,7 @@ from roadseg.cli.reading_options import (
     PaletteOption,
     SmoothOption,
     ViewOption,
+    parse_blur,
 )
 
 
@@ -87,7 +88,7 @@ def batch(
     ignore_mask: IgnoreMaskOption = None,
     smooth: SmoothOption = False,
     blur: BlurOption = None,
-    blur_style: BlurStyleOption = "blur",
+    blur_style: BlurStyleOption = None,
     doubt: DoubtOption = False,
     doubt_limit: DoubtLimitOption = None,
     event: EventOption = None,
@@ -170,10 +171,18 @@ def batch(
     from roadseg.archive.run import process_archive
     from roadseg.archive.spec import ArchiveSpec, ClipSpec, Cluster
     from roadseg.cli.batch_report import archive_progress, report
+    from roadseg.core.errors import UsageError
     from roadseg.core.files import claimed_file
     from roadseg.core.size import parse_size
     from roadseg.video.reading import ReadingOptions
 
+    if ray is None and (worker_cpus is not None or worker_gpus is not None):
+        name = "--worker-cpus" if worker_cpus is not None else "--worker-gpus"
+        raise UsageError(
+            f"{name} is what a worker takes of a Ray cluster",
+            fix="use it with --ray ADDRESS; here --workers and --threads say how much is used",
+        )
+    hidden, style = parse_blur(blur, blur_style)
     kinds = [*write.split(","), *(["events"] if event else [])]
     writes = tuple(dict.fromkeys(kind.strip() for kind in kinds if kind.strip()))
     spec = ArchiveSpec(
@@ -200,8 +209,8 @@ def batch(
                 fov_deg=fov,
                 ignore_mask=ignore_mask,
                 smooth=smooth,
-                blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
-                blur_style=blur_style,
+                blur=hidden,
+                blur_style=style,
                 doubt=doubt,
                 doubt_limit=doubt_limit,
                 rules=tuple(event or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,6 +16,7 @@ from roadseg.cli.options import (
     SourceArgument,
     SourceOption,
     ThreadsOption,
+    is_typed,
     one_source,
 )
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 
 def bench(
+    context: typer.Context,
     sources: SourceArgument = None,
     source: SourceOption = None,
     model: ModelOption = "segnet-lite",
@@ -63,12 +66,16 @@ def bench(
 
     from roadseg.cli.progress_bar import progress_bar
     from roadseg.core.allocator import share_one_arena
+    from roadseg.core.errors import UsageError
     from roadseg.core.files import claim_file, write_json
     from roadseg.core.size import parse_size
+    from roadseg.loading.choice import AUTO
     from roadseg.run.bench import bench as run_bench
     from roadseg.run.video import RunOptions
 
     share_one_arena()
+    if all_rungs and model != AUTO and is_typed(context, "model"):
+        raise UsageError("--all measures networks of its own", fix="leave --model out")
     options = RunOptions(
         source=one_source(sources, source, "bench"),
         model=model,
@@ -85,8 +92,7 @@ def bench(
         return
     with progress_bar() as progress:
         result = run_bench(options, encode=output, progress=progress)
-    for warning in result.run.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    _warn(result.run.warnings)
     typer.echo(_title(result))
     Console().print(_table(result))
     typer.echo(f"on {result.machine}")
@@ -104,11 +110,19 @@ def _bench_all(options: RunOptions, *, encode: bool, json_path: Path | None) -> 
 
     with progress_bar() as progress:
         result = bench_ladder(options, encode=encode, progress=progress)
+    runs = [result.auto.run, *(each.report.run for each in result.rungs)]
+    _warn([warning for run in runs for warning in run.warnings])
     Console().print(_ladder_table(result, encode=encode))
     typer.echo(f"on {result.rungs[0].report.machine}")
     if json_path is not None:
         write_json(json_path, result.to_json())
         typer.echo(f"written to {json_path}")
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    """Say each warning once."""
+    for warning in dict.fromkeys(warnings):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _ladder_table(result: LadderReport, *, encode: bool) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption
+from roadseg.cli.options import BackendOption, ModelOption, SizeOption, ThreadsOption, is_typed
 from roadseg.cli.progress_bar import progress_bar
 from roadseg.core.size import parse_size
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def eval_(
+    context: typer.Context,
     data: Annotated[
         Path,
         typer.Option(
@@ -71,10 +72,16 @@ def eval_(
     """
     from rich.console import Console
 
+    from roadseg.core.errors import UsageError
     from roadseg.core.files import claim_file, write_json
     from roadseg.evaluation.robustness import Corruptions
     from roadseg.run.evaluating import evaluate_model
 
+    if labels is not None and is_typed(context, "split"):
+        raise UsageError(
+            "--split is a part of a data set, and with --labels a video is scored",
+            fix="leave one of them out",
+        )
     size_hw = None if size is None else parse_size(size)
     chosen = None
     if corruptions or kind or severity:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -37,12 +38,14 @@ class _Named:
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
+            if type_name(param, ctx) == "path" and "process_value" not in vars(param):
+                param.process_value = functools.partial(_not_empty, param, param.process_value)
             if param.param_type_name == "argument":
                 param.display_type_rich = _nothing
             elif getattr(param, "is_flag", False):
                 param.metavar = ""
             elif param.metavar is None:
-                param.metavar = _METAVARS.get(_type_name(param, ctx).removesuffix(" range"))
+                param.metavar = _METAVARS.get(type_name(param, ctx).removesuffix(" range"))
         return params
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -67,11 +70,28 @@ class _Named:
                 param.secondary_opts = negation
 
 
+def _not_empty(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    """The value of an option that names files. An empty path would mean the current folder.
+
+    Raises:
+        UsageError: it is empty, such as a variable of the shell that is not set.
+    """
+    if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+        from roadseg.core.errors import UsageError
+
+        is_argument = param.param_type_name == "argument"
+        name = (param.metavar or param.name.upper()) if is_argument else max(param.opts, key=len)
+        instead = "" if param.required else ", or leave it out"
+        raise UsageError(f"{name} is empty", fix=f"give a path{instead}")
+    return process(ctx, value)
+
+
 def _nothing(ctx: Any) -> str:  # noqa: ARG001
     return ""
 
 
-def _type_name(param: Any, ctx: Any) -> str:
+def type_name(param: Any, ctx: Any) -> str:
+    """What click calls the values of an option or argument, such as `path`."""
     if hasattr(param, "type"):
         return str(param.type.name)
     return str(param.display_type(ctx)).strip("<>")

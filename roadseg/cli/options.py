@@ -67,6 +67,12 @@ RtspTransportOption = Annotated[
 ]
 
 
+def is_typed(context: typer.Context, parameter: str) -> bool:
+    """Whether an option was typed, be it with its default. What stands in the environment was not."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def one_source(positional: list[str] | None, option: str | None, command: str) -> str:
     """The source, which may be given with or without `--source`.
 

@@ -68,7 +68,10 @@ BlurOption = Annotated[
     ),
 ]
 BlurStyleOption = Annotated[
-    str, typer.Option(metavar="NAME", help="How --blur hides them: blur, pixelate or fill.")
+    str | None,
+    typer.Option(
+        metavar="NAME", show_default="blur", help="How --blur hides them: blur, pixelate or fill."
+    ),
 ]
 DoubtOption = Annotated[
     bool,
@@ -99,3 +102,16 @@ GroupOption = Annotated[
         help="A name for some classes, such as road=track; may be given several times.",
     ),
 ]
+
+
+def parse_blur(blur: str | None, style: str | None) -> tuple[tuple[str, ...], str]:
+    """What is hidden, and how, from `--blur` and `--blur-style`.
+
+    Raises:
+        UsageError: only the style is given, also the usual one.
+    """
+    if blur is None and style is not None:
+        from roadseg.video.reading.options import nothing_to_hide
+
+        raise nothing_to_hide(style)
+    return () if blur is None else tuple(name.strip() for name in blur.split(",")), style or "blur"

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from roadseg.cli.options import is_typed
+
 
 def render_sample(
+    context: typer.Context,
     output: Annotated[
         Path | None,
         typer.Argument(metavar="OUTPUT.mp4", help="The clip to write; an older one is replaced."),
@@ -50,6 +53,13 @@ def render_sample(
             "nothing says what to write" if output is None else "a clip and --dataset are two runs",
             fix="give either a clip to write, like drive.mp4, or --dataset FOLDER",
         )
+    others = ("count", "split") if dataset is None else ("seconds", "fps")
+    for name in others:
+        if is_typed(context, name):
+            what = (
+                "a --dataset, and this is a clip" if dataset is None else "a clip, not a --dataset"
+            )
+            raise UsageError(f"--{name} is for {what}", fix="leave it out")
     if dataset is not None:
         if labels is not None or labels_npz is not None:
             raise UsageError(

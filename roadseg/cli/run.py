@@ -28,7 +28,7 @@ from roadseg.cli.live.options import (
     WebTokenOption,
 )
 from roadseg.cli.live.session import run_live
-from roadseg.cli.live.typed import Typed, goes_live
+from roadseg.cli.live.typed import Typed, check_rolls, goes_live
 from roadseg.cli.options import (
     BackendOption,
     RtspTransportOption,
@@ -56,6 +56,7 @@ from roadseg.cli.reading_options import (
     PaletteOption,
     SmoothOption,
     ViewOption,
+    parse_blur,
 )
 from roadseg.core.allocator import share_one_arena
 from roadseg.core.garbage import making_what_stays
@@ -165,7 +166,7 @@ def run(
     ignore_mask: IgnoreMaskOption = None,
     smooth: SmoothOption = False,
     blur: BlurOption = None,
-    blur_style: BlurStyleOption = "blur",
+    blur_style: BlurStyleOption = None,
     doubt: DoubtOption = False,
     doubt_limit: DoubtLimitOption = None,
     event: EventOption = None,
@@ -222,6 +223,7 @@ def run(
         run_live(given, typed)
         return
     with making_what_stays():
+        from roadseg.cli.distinct import check_distinct, file_or_none
         from roadseg.cli.progress_bar import progress_bar
         from roadseg.cli.run_report import report, run_progress
         from roadseg.core.files import claimed_file
@@ -232,6 +234,8 @@ def run(
         from roadseg.video.reading import ReadingOptions
 
     only = one_source(given, None, "run")
+    hidden, style = parse_blur(blur, blur_style)
+    check_rolls(typed, has_clips=event_clips is not None)
     options = RunOptions(
         source=only,
         output=output,
@@ -263,8 +267,8 @@ def run(
             fov_deg=fov,
             ignore_mask=ignore_mask,
             smooth=smooth,
-            blur=() if blur is None else tuple(name.strip() for name in blur.split(",")),
-            blur_style=blur_style,
+            blur=hidden,
+            blur_style=style,
             doubt=doubt,
             doubt_limit=doubt_limit,
             rules=tuple(event or ()),
@@ -274,9 +278,15 @@ def run(
             groups=tuple(group or ()),
         ),
     )
-    _check_distinct(
-        {"--source": Path(only), "--output": output},
-        {"--stats-json": stats_json, "--timeline": timeline, "--events": events},
+    check_distinct(
+        read=[("--ignore-mask", ignore_mask), ("--model", file_or_none(model))],
+        sources=[("--source", only)],
+        results=[
+            ("--output", output),
+            ("--save-masks", save_masks),
+            ("--event-clips", event_clips),
+        ],
+        reports=[("--stats-json", stats_json), ("--timeline", timeline), ("--events", events)],
     )
     with ExitStack() as stack:
         if stats_json is not None:
@@ -289,15 +299,3 @@ def run(
                 video_loop.run()
         finally:
             report(video_loop, stats_json)
-
-
-def _check_distinct(taken: dict[str, Path | None], written: dict[str, Path | None]) -> None:
-    """Refuse a file that another option names, too."""
-    from roadseg.core.errors import UsageError
-
-    for option, path in written.items():
-        for other, other_path in taken.items():
-            if path is None or other_path is None or other_path.resolve() != path.resolve():
-                continue
-            raise UsageError(f"{option} {path} is also what {other} names", fix="give another file")
-        taken = {**taken, option: path}

@@ -7,13 +7,16 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from roadseg.core.errors import SinkError, os_reason
 from roadseg.core.file_lock import lock_target
@@ -23,7 +26,25 @@ from roadseg.core.file_lock import lock_target
 _MAX_BYTES = 255
 _ENDING_BYTES = 40
 
+# More than systems follow, and an end for links that lead in a circle.
+_MOST_LINKS = 64
+_FOLDER_OF_OPEN_FILES = re.compile("/proc/[^/]+/(task/[^/]+/)?fd")
+
 _FIX = "give another name or free the space it needs"
+
+
+def with_ending(path: Path, ending: str, usual: str) -> Path:
+    """A path like this one that ends as it should, for advice.
+
+    Args:
+        path: as it is given.
+        ending: with its dot.
+        usual: name without the ending, for a path that has none.
+
+    >>> with_ending(Path("out/a.txt"), ".png", "mask"), with_ending(Path("."), ".png", "mask")
+    (PosixPath('out/a.png'), PosixPath('mask.png'))
+    """
+    return path / (usual + ending) if path.name in ("", "..") else path.with_suffix(ending)
 
 
 def hidden_beside(path: Path, ending: str) -> Path:
@@ -79,12 +100,59 @@ def unwritable(path: Path | str, exc: OSError, fix: str) -> SinkError:
 
 
 def is_special(path: Path) -> bool:
-    """Whether there is something that is written to and not replaced: a device or a pipe."""
+    """Whether there is something that is written to and not replaced: a device or a pipe.
+
+    So is what programs have open, such as `/dev/stdout`: a link, also where a file is behind it.
+    """
     try:
         mode = path.stat().st_mode
     except OSError:
         return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    if stat.S_ISDIR(mode):
+        return False
+    return not stat.S_ISREG(mode) or _open_file(path) is not None
+
+
+def behind_links(path: Path) -> Path:
+    """The file itself, where `path` is a link to it; it need not be there."""
+    return Path(os.path.realpath(path))
+
+
+def _open_file(path: Path) -> Path | None:
+    """The first of the links behind `path` that belongs to the system: `/dev/NAME` or
+    `/proc/PID/fd/N`, which comes back where both are passed; None where there is none."""
+    found = None
+    for _ in range(_MOST_LINKS):
+        # The folder without links: /proc/self and /dev/fd are some themselves.
+        path = behind_links(path.parent) / path.name
+        if not path.is_symlink():
+            break
+        if _FOLDER_OF_OPEN_FILES.fullmatch(path.parent.as_posix()):
+            return path
+        if path.parent == Path("/dev"):
+            found = path
+        path = path.parent / os.readlink(path)
+    return found
+
+
+def _write_into(path: Path, source: IO[bytes]) -> None:
+    """Write to what is not replaced.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    open_file = _open_file(path)
+    own = behind_links(Path("/proc/self/fd"))
+    if open_file is not None and open_file.parent == own:
+        # Opened anew, a file would lose what this program has printed into it.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        with os.fdopen(os.dup(int(open_file.name)), "wb") as target:
+            shutil.copyfileobj(source, target)
+        return
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def sync(path: Path) -> None:
@@ -111,8 +179,8 @@ def put_in_place(part: Path, path: Path) -> None:
         part.replace(path)
         return
     # To take its place would leave the machine without its /dev/null.
-    with part.open("rb") as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target)
+    with part.open("rb") as source:
+        _write_into(path, source)
     part.unlink()
 
 
@@ -121,7 +189,8 @@ def whole_file(path: Path, *, fix: str | None = None, durable: bool = True) -> I
     """A hidden file beside `path` to write to, which gets the name when the block succeeds.
 
     After a crash, an interruption or on a full disk, what was there before still is. A device or
-    a pipe, such as `/dev/null`, is written to and stays what it is.
+    a pipe, such as `/dev/null`, is written to and stays what it is, and so does a link: the file
+    behind it is written.
 
     Args:
         path: in a folder that exists.
@@ -137,12 +206,13 @@ def whole_file(path: Path, *, fix: str | None = None, durable: bool = True) -> I
     """
     special = is_special(path)
     with contextlib.nullcontext() if fix is None else writing(path, fix):
-        part = Path(tempfile.mkdtemp()) / path.name if special else new_part(path)
+        file = path if special else behind_links(path)
+        part = Path(tempfile.mkdtemp()) / path.name if special else new_part(file)
         try:
             yield part
             if durable and not special:
                 sync(part)
-            put_in_place(part, path)
+            put_in_place(part, file)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -225,18 +295,19 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
         if not os.access(path, os.W_OK):
             raise SinkError(f"cannot write {path} (permission denied)", fix=fix)
         return
-    probe = new_part(path)
+    place = behind_links(path)
+    probe = new_part(place)
     with writing(path, fix):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             # A name that is too long is found here: the hidden ones beside it are short enough.
             with contextlib.suppress(FileNotFoundError):
-                path.lstat()
+                place.lstat()
             probe.touch()
             # Whoever holds the lock of this file clears away what looks like a part of it.
             probe.unlink(missing_ok=True)
         except (FileExistsError, NotADirectoryError) as exc:
-            file = next(place for place in path.parents if place.exists())
+            file = next(each for each in path.parents if each.exists())
             raise NotADirectoryError(f"{file} is no folder") from exc
 
 

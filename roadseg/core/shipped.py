@@ -50,5 +50,8 @@ def page(name: str) -> str:
     'docs/data.md'
     """
     path = shipped_file(f"docs/{name}")
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it is gone
+        return str(path)
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadseg.core.errors import RoadsegError
+from roadseg.core.errors import RoadsegError, os_reason
 from roadseg.core.installing import is_jetson
 from roadseg.doctor.engines import check_builder, check_engines, has_engine
 from roadseg.doctor.files import (
     check_documentation,
     check_folder,
     check_shadows,
+    check_temporary,
     check_weights,
 )
 from roadseg.doctor.gpu import (
@@ -35,7 +36,7 @@ from roadseg.doctor.libraries import (
 from roadseg.doctor.probes import DEFAULT_MODEL, PROBES
 from roadseg.doctor.probing import Probe, run_probes
 from roadseg.doctor.processor import check_processor, check_speed
-from roadseg.doctor.report import Finding, Level, Report, Verdict, note
+from roadseg.doctor.report import Finding, Level, Report, Verdict, note, problem
 
 _Check = Callable[[], "Verdict | list[Verdict]"]
 
@@ -47,18 +48,18 @@ class Surroundings:
     Attributes:
         probes: how each of `PROBES` went.
         weights_dir: finds out where the shipped models lie.
-        cache_dir: where compiled kernels are kept.
+        cache_dir: finds out where compiled kernels are kept.
         engines_dir: finds out where engines are kept.
-        working_dir: where the user is.
+        working_dir: finds out where the user is.
         nvidia_hardware: whether there is an NVIDIA GPU, usable or not.
         in_container: whether this is a container.
     """
 
     probes: Mapping[str, Probe]
     weights_dir: Callable[[], Path]
-    cache_dir: Path
+    cache_dir: Callable[[], Path]
     engines_dir: Callable[[], Path]
-    working_dir: Path
+    working_dir: Callable[[], Path]
     nvidia_hardware: bool
     in_container: bool
 
@@ -69,15 +70,13 @@ def diagnose() -> Report:
 
 
 def gather() -> Surroundings:
-    """Look at this machine."""
-    from roadseg.core.cache import user_cache_dir
-
+    """Look at this machine. What may fail is left to the checks, and becomes a line."""
     return Surroundings(
         probes=run_probes(PROBES),
         weights_dir=_weights_dir,
-        cache_dir=user_cache_dir(),
+        cache_dir=_cache_dir,
         engines_dir=_engines_dir,
-        working_dir=Path.cwd(),
+        working_dir=Path.cwd,
         nvidia_hardware=_has_nvidia_hardware(),
         in_container=any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")),
     )
@@ -95,6 +94,8 @@ def judge(around: Surroundings) -> Report:
         except ImportError as exc:
             # A library that we need in here; it has a finding of its own.
             found = note(f"not known: {' '.join(str(exc).split())}")
+        except RoadsegError as exc:
+            found = note(exc.what, exc.fix)
         except Exception as exc:  # noqa: BLE001
             # A doctor that falls ill over what it was asked to look at helps nobody.
             text = f"could not be checked ({type(exc).__name__}: {exc})"
@@ -146,8 +147,12 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
         return check_engines(folder, weights_dir, probes["gpu"], probes["tensorrt"])
 
     def cache() -> Verdict:
+        try:
+            folder = around.cache_dir()
+        except RoadsegError as exc:  # a run ends with it, too
+            return problem(exc.what, exc.fix)
         return check_folder(
-            around.cache_dir,
+            folder,
             level=Level.NOTE,
             consequence="kernels are compiled anew at every start",
             remedy="set ROADSEG_CACHE to a folder of yours",
@@ -160,6 +165,14 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
             consequence="engines cannot be built",
             remedy="use --backend torch or openvino",
         )
+
+    def shadows() -> list[Verdict]:
+        try:
+            folder = around.working_dir()
+        except OSError as exc:
+            text = f"the current folder is gone ({os_reason(exc)}): nothing can be written here"
+            return [note(text, "cd to a folder that is there")]
+        return check_shadows(folder)
 
     yield "weights", "Weights", weights
     yield "openvino", "OpenVINO", openvino
@@ -176,8 +189,9 @@ def _checks(around: Surroundings, backend: str) -> Iterator[tuple[str, str, _Che
     yield "nvrtc", "Kernel compiler", nvrtc
     yield "builder", "Engine builder", builder
     yield "documentation", "Documentation", check_documentation
-    yield "shadows", "Your files", lambda: check_shadows(around.working_dir)
+    yield "shadows", "Your files", shadows
     yield "cache", "Cache folder", cache
+    yield "temporary", "Temporary files", check_temporary
     yield "engines-folder", "Engines folder", engines_folder
     yield "engines", "Engines", engines
 
@@ -189,6 +203,12 @@ def _has_engine(around: Surroundings) -> bool:
         return has_engine(around.engines_dir(), around.weights_dir(), gpu, tensorrt)
     except (ImportError, OSError, RoadsegError):
         return False
+
+
+def _cache_dir() -> Path:
+    from roadseg.core.cache import user_cache_dir
+
+    return user_cache_dir()
 
 
 def _weights_dir() -> Path:

@@ -100,6 +100,22 @@ def check_shadows(working_dir: Path) -> list[Verdict]:
     return findings or [ok("none hides a package")]
 
 
+def check_temporary() -> Verdict:
+    """Whether there is a folder for temporary files."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(b"roadseg")
+            file.flush()
+        folder = tempfile.gettempdir()
+    except OSError as exc:
+        text = (
+            f"none can be written ({os_reason(exc)}): bench, quantize, HDR videos and clips from "
+            "URLs do not work"
+        )
+        return note(text, "free space, or set TMPDIR to a folder of yours that has some")
+    return ok(folder, {"path": folder})
+
+
 def check_folder(folder: Path, *, level: Level, consequence: str, remedy: str) -> Verdict:
     """Whether files can be written to a folder, which need not exist yet.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from roadseg.core.errors import os_reason
 from roadseg.doctor.probes import MARK
 
 # The parent's search path: a file of the user's that the parent sees, the child must see too.
@@ -63,19 +66,34 @@ def run_probes(names: Iterable[str], *, timeout_s: float = 30.0) -> dict[str, Pr
         By name, how each went.
     """
     deadline_s = time.monotonic() + timeout_s
-    running = {name: _start(name) for name in names}
+    running = {name: _attempt(name) for name in names}
     return {
-        name: _finish(*started, deadline_s=deadline_s, timeout_s=timeout_s)
+        name: started
+        if isinstance(started, Probe)
+        else _finish(*started, deadline_s=deadline_s, timeout_s=timeout_s)
         for name, started in running.items()
     }
 
 
+def _attempt(name: str) -> Probe | tuple[subprocess.Popen[str], IO[str], IO[str]]:
+    try:
+        return _start(name)
+    except OSError as exc:
+        return Probe(kind="failed", error=f"cannot be looked at ({os_reason(exc)})")
+
+
+def _scratch() -> IO[str]:
+    """A file without a name: in memory where that can be, for disks that are full or read-only."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            file = os.memfd_create("roadseg-doctor")
+            return os.fdopen(file, "w+", encoding="utf-8", errors="replace")
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
 def _start(name: str) -> tuple[subprocess.Popen[str], IO[str], IO[str]]:
     # Files, because a full pipe would stop a talkative library.
-    out, err = (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        for _ in range(2)
-    )
+    out, err = _scratch(), _scratch()
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, json.dumps([str(place) for place in sys.path]), name],
         stdin=subprocess.DEVNULL,

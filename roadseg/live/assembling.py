@@ -22,6 +22,7 @@ from roadseg.live.sources import source_name
 from roadseg.live.toml import check
 from roadseg.media.sources import places
 from roadseg.media.sources.opening import check_fps
+from roadseg.video.reading.options import nothing_to_hide
 
 KEYS = (
     *("model", "backend", "size", "threads", "palette", "view", "alpha", "legend", "hud"),
@@ -80,6 +81,8 @@ def assemble(
         given["group"] = tuple(given["group"])
     config = base or LiveConfig(source=())
     config = replace(config, **_checked(LiveConfig, _only(given, KEYS)))
+    if given.get("blur_style") is not None and config.blur is None:
+        raise nothing_to_hide(given["blur_style"])
     if "ignore_mask" in given:
         given["ignore_mask"] = str(given["ignore_mask"])
     own = _checked(SourceConfig, _only(given, SOURCE_KEYS))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.core.files import claim_file
+from roadseg.core.home import below_home
 from roadseg.core.labels import CAMVID, ClassSet
 from roadseg.core.types import Image
 from roadseg.live.config import LiveConfig, SourceConfig
@@ -30,7 +31,7 @@ _HUD_INTERVAL_S = 0.25
 
 def check_look(config: LiveConfig) -> None:
     """Refuse what can be seen to be wrong before anything is opened: an unknown view or palette,
-    read-outs that cannot be.
+    read-outs that cannot be, paths below homes that are not there.
 
     Raises:
         UsageError, BackendError: see `ReadingOptions.check`.
@@ -38,6 +39,10 @@ def check_look(config: LiveConfig) -> None:
     Renderer(**_look(config))
     for source in config.source:
         reading_of(config, source).check()
+        for path in (source.output, source.raw_output, source.save_masks):
+            _path(path)
+    if config.record is not None:
+        _path(config.record.folder)
 
 
 def reading_of(
@@ -89,6 +94,7 @@ def configured_reader(
 
     def reader(source: SourceConfig) -> Reader | None:
         options = reading_of(config, source, temperature)
+        options.check_groups(classes)
         if not options.wants_reader:
             return None
         if options.events is not None:
@@ -102,7 +108,7 @@ def configured_reader(
 
 
 def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
+    return None if text is None else below_home(text)
 
 
 def configured_writers(
@@ -122,16 +128,16 @@ def configured_writers(
     def writers(station: Station) -> list[Writer]:
         made: list[Writer] = []
         if station.config.output is not None:
-            path = Path(station.config.output).expanduser()
+            path = below_home(station.config.output)
             made.append(PictureWriter(path, renderer_of(station, config, segmenter, classes)))
         if station.config.raw_output is not None:
-            path = Path(station.config.raw_output).expanduser()
+            path = below_home(station.config.raw_output)
             made.append(PictureWriter(path, lambda result: result.frame.image_bgr))
         if station.config.save_masks is not None:
-            path = Path(station.config.save_masks).expanduser()
+            path = below_home(station.config.save_masks)
             made.append(MaskWriter(path, classes.names))
         if station.config.timeline is not None and station.reader is not None:
-            path = Path(station.config.timeline).expanduser()
+            path = below_home(station.config.timeline)
             reader = station.reader
             made.append(TimelineWriter(path, reader.names, model, reader.hidden))
         if folders is not None and station.name in folders:

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadseg.core.cv2_check import one_opencv_thread
 from roadseg.core.errors import UsageError, unreadable
+from roadseg.core.home import below_home
 from roadseg.core.labels import DEFAULT_PALETTE
 from roadseg.core.size import parse_size
 from roadseg.live.config import LiveConfig, RecordConfig, WebConfig
@@ -172,7 +172,7 @@ def batch_of(segmenter: Segmenter) -> Batch | None:
 def _token_of(web: WebConfig) -> str | None:
     if web.token_file is None:
         return None
-    path = Path(web.token_file).expanduser()
+    path = below_home(web.token_file, "token_file")
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:

@@ -31,6 +31,25 @@ The names are CamVid's and Cityscapes'. A class of the same name goes before a g
 """
 
 
+def parse_group(text: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a group, and those of the classes and groups that it holds.
+
+    >>> parse_group("road = track, lane")
+    ('road', ('track', 'lane'))
+
+    Raises:
+        UsageError: it is not `NAME=CLASS,...`.
+    """
+    name, equals, members = (part.strip() for part in text.partition("="))
+    parts = tuple(part.strip() for part in members.split(","))
+    if not equals or not name or not all(parts):
+        raise UsageError(
+            f"cannot read the group {text!r}",
+            fix="write NAME=CLASS,CLASS, such as road=track",
+        )
+    return name, parts
+
+
 class Vocabulary:
     """What the names in rules and read-outs mean in the label maps of one model.
 
@@ -78,13 +97,7 @@ class Vocabulary:
                 self._ids[name] = tuple(sorted(ids))
 
     def _add(self, text: str) -> None:
-        name, equals, members = (part.strip() for part in text.partition("="))
-        parts = [part.strip() for part in members.split(",")]
-        if not equals or not name or not all(parts):
-            raise UsageError(
-                f"cannot read the group {text!r}",
-                fix="write NAME=CLASS,CLASS, such as road=track",
-            )
+        name, parts = parse_group(text)
         self._ids[name] = tuple(sorted({i for part in parts for i in self.ids(part)}))
         self._fixed.add(name)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 
 from roadseg.core.errors import SourceError, UsageError
-from roadseg.core.files import claim_file, write_bytes
+from roadseg.core.files import claim_file, with_ending, write_bytes
 from roadseg.core.types import Image
 from roadseg.core.wording import option
 from roadseg.media.sources.base import Source
@@ -36,7 +36,7 @@ def write_bonnet_mask(source: str, output: Path) -> IgnoreMask:
     if output.suffix.lower() != ".png":
         raise UsageError(
             f"a mask cannot be written to {output}",
-            fix=f"use {option('--output', output.with_suffix('.png'))}",
+            fix=f"use {option('--output', with_ending(output, '.png', 'mask'))}",
         )
     claim_file(output)
     size_hw = None

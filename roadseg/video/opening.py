@@ -164,6 +164,7 @@ def open_video(
             renderer = _renderer(replace(options, hud=False), segmenter.classes)
         reader = timeline = folder = clips = None
         reading = options.all_reading
+        reading.check_groups(segmenter.classes)
         if reading.wants_reader:
             if options.reading.event_clips is not None:
                 folder = ClipFolder(options.reading.event_clips)

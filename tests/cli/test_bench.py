@@ -126,6 +126,27 @@ def test_the_ladder_has_sizes_of_its_own(image, capsys):
     assert capsys.readouterr().err == ("error: --all measures sizes of its own: leave --size out\n")
 
 
+def test_the_ladder_has_networks_of_its_own(image, capsys):
+    arguments = ["bench", "--source", str(image), "--backend", "fake", "--all"]
+    assert main([*arguments, "--model", "no-such-model"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --all measures networks of its own: leave --model out\n"
+    )
+
+
+def test_the_ladder_says_each_warning_once(image, capsys, two_rungs, monkeypatch):
+    measure = module.bench
+
+    def warned(*args, **kwargs):
+        report = measure(*args, **kwargs)
+        return replace(report, run=replace(report.run, warnings=["one frame is damaged"]))
+
+    monkeypatch.setattr(module, "bench", warned)
+    arguments = ["--source", str(image), "--backend", "fake", "--frames", "4", "--no-output"]
+    assert main(["bench", *arguments, "--all", "--model", "auto"]) == 0
+    assert capsys.readouterr().err == "warning: one frame is damaged\n"
+
+
 def test_a_backend_without_a_ladder(image, capsys):
     assert main(["bench", "--source", str(image), "--backend", "fake", "--all"]) == 2
     assert capsys.readouterr().err == (

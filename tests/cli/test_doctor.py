@@ -12,6 +12,7 @@ import pytest
 
 from roadseg.cli import doctor, main
 from roadseg.doctor import Finding, Level, Report
+from tests.support import ROOT
 
 WORKING = (
     Finding("openvino", "OpenVINO", Level.OK, "2026.4.1 on CPU", None, {"version": "2026.4.1"}),
@@ -133,6 +134,7 @@ CHECKS = [
     "documentation",
     "shadows",
     "cache",
+    "temporary",
     "engines-folder",
     "engines",
 ]
@@ -182,3 +184,31 @@ def test_this_machine(tmp_path: Path) -> None:
     texts = [finding["text"] for finding in value["findings"]]
     assert not [text for text in texts if "could not be checked" in text]
     assert not [text for text in texts if "\n" in text]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep a folder that is used")
+def test_in_a_folder_that_was_deleted_without_temporary_files(tmp_path: Path) -> None:
+    # A file, as the installed command is one: Python then looks for nothing in the current folder.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, tempfile\n"
+        "os.rmdir(os.getcwd())\n"
+        "tempfile._candidate_tempdir_list = list\n"
+        "from roadseg.cli import main\n"
+        "sys.exit(main(['doctor', '--json']))\n"
+    )
+    (tmp_path / "gone").mkdir()
+    result = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=tmp_path / "gone",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.stderr == ""
+    findings = {each["check"]: each for each in json.loads(result.stdout)["findings"]}
+    assert findings["openvino"]["level"] == "ok"
+    assert findings["shadows"]["text"].startswith("the current folder is gone (")
+    assert findings["temporary"]["text"].startswith("none can be written (No usable temporary")

@@ -152,6 +152,15 @@ def test_missing_split(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
+def test_a_video_has_no_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--data", "drive.mp4", "--labels", str(tmp_path), "--backend", "fake"]
+    assert main(["eval", *arguments, "--split", "test"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --split is a part of a data set, and with --labels a video is scored: "
+        "leave one of them out\n"
+    )
+
+
 def test_video_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = tmp_path / "drive.mp4"
     video.write_bytes(b"")

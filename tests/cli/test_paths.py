@@ -86,3 +86,115 @@ def test_names_that_are_not_unicode(
     page = Path(f"{odd}.html").read_text(encoding="utf-8")
     assert '"video": "caf%E9' in page
     assert f'"title": "caf\\udce9{suffix}"' in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["find-bonnet", CLIP, "--output", "."], "to .: use --output mask.png"),
+        (["timeline", "t.csv", "--html", "."], "to .: use --html timeline.html"),
+        (["timeline", "t.csv", "--html", ".."], "to ..: use --html ../timeline.html"),
+        (
+            ["run", CLIP, "--output", "o.mp4", "--event", "a: car > 1%", "--events", "."],
+            "to .: use --events events.jsonl",
+        ),
+    ],
+)
+def test_advice_for_a_path_without_a_name(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith(f" {message}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _path_params() -> list[tuple[str, str, bool]]:
+    """Command, option or argument, and whether it must be given, of all that take a path."""
+    import typer.main
+
+    from roadseg.cli import app
+    from roadseg.cli.help_page import type_name
+
+    group = typer.main.get_command(app)
+    context = group.make_context("roadseg", ["doctor"])
+    return [
+        (name, param.opts[0], param.required)
+        for name, command in group.commands.items()
+        for param in command.get_params(context)
+        if type_name(param, context) == "path"
+    ]
+
+
+@pytest.mark.parametrize(("command", "name", "required"), _path_params())
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_empty_path_is_not_the_current_folder(
+    command: str,
+    name: str,
+    required: bool,
+    joined: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is what a variable of the shell gives that is not set."""
+    monkeypatch.chdir(tmp_path)
+    is_option = name.startswith("-")
+    value = [f"{name}="] if is_option and joined else [name, ""] if is_option else [""]
+    # What else must be given; click asks for all of it first.
+    others = {"timeline": ["t.csv", "--html", "p.html"]}.get(command, [])
+    if command in ("eval", "compare", "train", "crossval", "quantize", "calibrate"):
+        others = ["--data", "data", "--output", "out"] if command != "eval" else ["--data", "data"]
+    others = ["--output", "out"] if command == "batch" else [*others]
+    if name in others:
+        at = others.index(name)
+        del others[at : at + 2]
+    elif not is_option:
+        others = others[1:]
+    assert main([command, *value, *others]) == 2
+    error = capsys.readouterr().err
+    fix = "give a path" if required else "give a path, or leave it out"
+    assert error.endswith(f" is empty: {fix}\n"), error
+    assert list(tmp_path.iterdir()) == []
+
+
+NOBODY = "~nobody-of-this-name"
+CONFIG = "--config"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, ["run", f"{NOBODY}/a.mp4", "--output", "out.mp4"]),
+        (3, ["batch", f"{NOBODY}/a.mp4", "--output", "out", "--backend", "fake"]),
+        (3, ["batch", f"{NOBODY}/*.mp4", "--output", "out", "--backend", "fake"]),
+        (2, ["run", CLIP, CONFIG, "output"]),
+        (2, ["run", CLIP, CONFIG, "save_masks"]),
+        (2, ["run", CLIP, CONFIG, "timeline"]),
+        (2, ["run", CLIP, CONFIG, "token_file"]),
+        (2, ["run", CLIP, CONFIG, "folder"]),
+    ],
+)
+def test_a_home_folder_that_is_not_there(
+    code: int,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[-2] == CONFIG:
+        key = words.pop()
+        table = {"token_file": "[web]", "folder": "[record]"}.get(key, "")
+        source = f'[[source]]\nname = "a"\nurl = "{CLIP}"\n'
+        Path("run.toml").write_text(f'{source}{table}\n{key} = "{NOBODY}/x.mkv"\n')
+        words = [*words, "run.toml", "--backend", "fake", "--no-show"]
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert "unexpected" not in error
+    assert NOBODY in error
+    assert not Path(NOBODY).exists()

@@ -74,6 +74,26 @@ def test_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             2,
             "--labels is for a clip, and a --dataset always has its labels: leave it out",
         ),
+        (
+            ["--dataset", "ds", "--count", "1", "--seconds", "7"],
+            2,
+            "--seconds is for a clip, not a --dataset: leave it out",
+        ),
+        (
+            ["--dataset", "ds", "--fps", "15"],
+            2,
+            "--fps is for a clip, not a --dataset: leave it out",
+        ),
+        (
+            ["x.mp4", "--count", "7"],
+            2,
+            "--count is for a --dataset, and this is a clip: leave it out",
+        ),
+        (
+            ["x.mp4", "--split", "val"],
+            2,
+            "--split is for a --dataset, and this is a clip: leave it out",
+        ),
         (["--dataset", "set", "--count", "0"], 2, "cannot write 0 scenes: use --count 1 or more"),
         (
             ["/dev/null/a.mp4", "--seconds", "0.1"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from roadseg.core.errors import SinkError
 from roadseg.core.files import (
     claim_file,
     hidden_beside,
+    is_special,
     whole_file,
     whole_files,
     write_bytes,
@@ -205,3 +208,77 @@ def test_room_does_not_help_on_a_disk_that_takes_nothing() -> None:
         with pytest.raises(SinkError) as caught, writing(path, "free some space"):
             raise OSError(code, os.strerror(code))
         assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_the_file_behind_it_is_written(tmp_path: Path, there: bool) -> None:
+    folder = tmp_path / "real"
+    link = tmp_path / "link.json"
+    link.symlink_to(folder / "run.json")
+    if there:
+        folder.mkdir()
+        (folder / "run.json").write_text("old")
+    claim_file(link)
+    write_json(link, {"a": 1})
+    assert link.is_symlink()
+    assert json.loads((folder / "run.json").read_text()) == {"a": 1}
+    assert sorted(os.listdir(tmp_path)) == ["link.json", "real"]
+    assert os.listdir(folder) == ["run.json"]
+
+
+OPEN_FILES = Path("/proc/self/fd")
+needs_open_files = pytest.mark.skipif(
+    not OPEN_FILES.is_dir(), reason="this system does not list what programs have open"
+)
+
+PRINTS = """
+import sys
+from pathlib import Path
+from roadseg.core.files import claim_file, write_text
+print("before")
+claim_file(Path(sys.argv[1]))
+write_text(Path(sys.argv[1]), "report\\n")
+print("after")
+"""
+
+
+@needs_open_files
+@pytest.mark.parametrize("links", [1, 2])
+def test_standard_output_gets_a_report_among_what_is_printed(tmp_path: Path, links: int) -> None:
+    link = tmp_path / "stdout"
+    link.symlink_to(OPEN_FILES / "1")
+    if links == 2:
+        link = tmp_path / "mine"
+        link.symlink_to("stdout")
+    printed = tmp_path / "printed"
+    with printed.open("wb") as file:
+        subprocess.run([sys.executable, "-c", PRINTS, str(link)], stdout=file, check=True)
+    assert printed.read_text() == "before\nreport\nafter\n"
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 1 + links
+
+
+@needs_open_files
+def test_an_open_file_of_another_program_is_written_to(tmp_path: Path) -> None:
+    path, link = tmp_path / "theirs", tmp_path / "link"
+    path.write_text("older and longer")
+    with path.open("r+b") as file:
+        program = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=file
+        )
+        try:
+            link.symlink_to(f"/proc/{program.pid}/fd/1")
+            inode = path.stat().st_ino
+            assert is_special(link)
+            write_bytes(link, b"new")
+        finally:
+            program.communicate(b"\n")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_ino == inode
+    assert link.is_symlink()
+
+
+def test_links_in_a_circle_are_no_devices(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert not is_special(tmp_path / "a")

@@ -80,9 +80,9 @@ def machine(tmp_path: Path, weights_dir: Path) -> Callable[..., Surroundings]:
                 probes[name] = changes.pop(name)
         rest: dict[str, Any] = {
             "weights_dir": lambda: weights_dir,
-            "cache_dir": tmp_path / "cache",
+            "cache_dir": lambda: tmp_path / "cache",
             "engines_dir": lambda: tmp_path / "engines",
-            "working_dir": tmp_path,
+            "working_dir": lambda: tmp_path,
             "nvidia_hardware": False,
             "in_container": False,
         }

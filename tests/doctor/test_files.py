@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roadseg.core.errors import UsageError
 from tests.support.doctor import (
     REINSTALL,
     Machine,
@@ -110,7 +112,7 @@ def test_a_package_that_would_be_in_the_way(machine: Machine, tmp_path: Path) ->
     folder = tmp_path / "with space" / "cuda"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")
-    ((_, text, fix),) = of("shadows", machine(working_dir=tmp_path / "with space"))
+    ((_, text, fix),) = of("shadows", machine(working_dir=lambda: tmp_path / "with space"))
     assert text.startswith(f"{folder}/__init__.py hides the package cuda from")
     assert fix == f"mv '{folder}' '{tmp_path}/with space/my_cuda'"
 
@@ -178,7 +180,7 @@ def test_folders(
     on_gpu: str,
 ) -> None:
     folder = tmp_path / "a" / "b"
-    around: dict[str, Any] = {argument: folder if check == "cache" else lambda: folder}
+    around: dict[str, Any] = {argument: lambda: folder}
     assert of(check, machine(**around)) == [("ok", str(folder), None)]
     assert not folder.exists()
     (tmp_path / "a").write_text("")
@@ -200,3 +202,38 @@ def test_folders(
     )
     assert of(check, machine(**around)) == [("note", *read_only)]
     assert of(check, gpu_machine(**around)) == [(on_gpu, *read_only)]
+
+
+def test_a_current_folder_that_is_gone(machine: Machine) -> None:
+    def gone() -> Path:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    assert of("shadows", machine(working_dir=gone)) == [
+        (
+            "note",
+            "the current folder is gone (No such file or directory): nothing can be written here",
+            "cd to a folder that is there",
+        )
+    ]
+
+
+def test_a_cache_that_leads_nowhere(machine: Machine) -> None:
+    def nowhere() -> Path:
+        raise UsageError("ROADSEG_CACHE ~x leads nowhere", fix="give the whole path")
+
+    around = machine(cache_dir=nowhere, engines_dir=nowhere)
+    advice = ("ROADSEG_CACHE ~x leads nowhere", "give the whole path")
+    assert of("cache", around) == [("problem", *advice)]
+    assert of("engines-folder", around) == [("note", *advice)]
+
+
+def test_temporary_files(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert of("temporary", machine()) == [("ok", str(tmp_path), None)]
+
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [])
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    ((level, text, fix),) = of("temporary", machine())
+    assert level == "note"
+    assert text.startswith("none can be written (No usable temporary directory found in ")
+    assert fix == "free space, or set TMPDIR to a folder of yours that has some"

@@ -252,3 +252,20 @@ def test_a_driver_written_in_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "cuda": [13, 0],
         "gpus": [{"name": "Fake GPU", "compute_capability": [8, 9], "bytes": 64 * 2**20}],
     }
+
+
+def test_without_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(probing.tempfile, "TemporaryFile", none)
+    if sys.platform == "linux":
+        assert "backend" in run_probes(["backend"])["backend"].facts
+
+        def refuse(*_: object) -> None:
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(probing.os, "memfd_create", refuse)
+    assert run_probes(["backend"])["backend"] == Probe(
+        kind="failed", error="cannot be looked at (No usable temporary directory found)"
+    )

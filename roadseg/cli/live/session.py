@@ -44,6 +44,7 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
     if values["print_config"]:
         typer.echo(config_text(config), nl=False)
         return
+    _check_files(config, typed)
     with ExitStack() as stack:
         window = _window(config, values["show"])
         if window is not None:
@@ -78,6 +79,40 @@ def run_live(sources: Sequence[str], typed: Typed) -> None:
             _report(report)
             if stats is not None:
                 write_json(stats, report.to_json())
+
+
+def _check_files(config: LiveConfig, typed: Typed) -> None:
+    """Refuse to replace what another option or key names.
+
+    Raises:
+        UsageError: a file has two of them.
+    """
+    from roadseg.cli.distinct import check_distinct, file_or_none
+
+    def named(*keys: str) -> list[tuple[str, str | None]]:
+        return [
+            (
+                f"--{key.replace('_', '-')}" if key in typed.given else f"{key} of {each.name}",
+                getattr(each, key),
+            )
+            for each in config.source
+            for key in keys
+        ]
+
+    check_distinct(
+        read=[
+            ("--config", typed.values["config"]),
+            ("--model", file_or_none(config.model)),
+            ("token_file", None if config.web is None else config.web.token_file),
+            *named("ignore_mask"),
+        ],
+        sources=[("--source", each.url) for each in config.source if each.is_file],
+        results=named("output", "raw_output", "save_masks", "event_clips"),
+        reports=[
+            ("--stats-json", typed.values["stats_json"]),
+            *named("timeline", "events"),
+        ],
+    )
 
 
 def _window(config: LiveConfig, show: bool | None) -> Window | None:

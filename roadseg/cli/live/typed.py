@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from roadseg.cli.options import parse_fps
+from roadseg.cli.options import is_typed, parse_fps
 
 if TYPE_CHECKING:
     from roadseg.live.config import LiveConfig
@@ -46,12 +46,7 @@ class Typed:
     @classmethod
     def of(cls, context: typer.Context) -> Typed:
         """Those of the command that runs."""
-        given = {
-            name
-            for name in context.params
-            if (source := context.get_parameter_source(name)) is not None
-            and source.name == "COMMANDLINE"
-        }
+        given = {name for name in context.params if is_typed(context, name)}
         return cls(context.params, frozenset(given))
 
 
@@ -94,7 +89,34 @@ def typed_config(sources: Sequence[str], typed: Typed) -> LiveConfig:
     if "web" in options:
         options["web"] = parse_web(options["web"])
     name = "the command line" if path is None else str(path)
-    return assemble(sources, options, base=base, name=name)
+    config = assemble(sources, options, base=base, name=name)
+    check_rolls(typed, has_clips=any(each.event_clips is not None for each in config.source))
+    rolls = sorted(typed.given & {"pre_roll", "post_roll"})
+    if rolls and "event" not in typed.given:
+        raise UsageError(
+            f"{_name(rolls[0])} is for events of --event, and those of {name} have their own",
+            fix=f"write {'pre_s' if rolls[0] == 'pre_roll' else 'post_s'} into the table [[event]]",
+        )
+    return config
+
+
+def check_rolls(typed: Typed, *, has_clips: bool) -> None:
+    """Refuse lengths of clips where none are written.
+
+    Raises:
+        UsageError: one is typed.
+    """
+    from roadseg.core.errors import UsageError
+
+    for name in () if has_clips else sorted(typed.given & {"pre_roll", "post_roll"}):
+        raise UsageError(
+            f"{_name(name)} is for clips of events, and none are written",
+            fix="add --event-clips FOLDER, or leave it out",
+        )
+
+
+def _name(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"
 
 
 def parse_web(text: str) -> tuple[str | None, int]:

@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from roadseg.core.errors import SinkError, UsageError
+from roadseg.core.home import below_home
 from roadseg.core.types import Image
 from roadseg.live.config import RecordConfig
 from roadseg.live.events import RecordChange
@@ -49,7 +49,7 @@ class StationRecorder:
         self._config = config
         self._run = run
         self._render_of = render_of
-        self._folder = Path(config.folder).expanduser()
+        self._folder = below_home(config.folder)
         self._stations = {station.name: station for station in run.stations}
         self._outputs: dict[str, Output] = {}
         self._lock = threading.Lock()

@@ -121,7 +121,8 @@ def find(spec: str) -> Place:
         # file:///a and file://localhost/a; Windows writes file:///C:/a.
         spec = re.sub(r"^localhost(?=/)|^/(?=[A-Za-z]:)", "", unquote(rest))
         is_url = ""
-    path = Path(spec).expanduser()
+    # Without such a home folder it is a name like any other, as for shells.
+    path = Path(os.path.expanduser(spec))
     try:
         camera = _camera(path)
         if camera is not None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from roadseg.core.errors import SourceError, UsageError
-from roadseg.core.files import claim_file, write_text
+from roadseg.core.files import claim_file, with_ending, write_text
 from roadseg.core.labels import css_colours
 from roadseg.core.shipped import PACKAGE
 from roadseg.core.version import __version__
@@ -69,7 +69,7 @@ def write_timeline_page(timeline: Path, html: Path, video: Path | None = None) -
     if html.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             f"cannot write a page to {html}",
-            fix=f"use {option('--html', html.with_suffix('.html'))}",
+            fix=f"use {option('--html', with_ending(html, '.html', 'timeline'))}",
         )
     table = read_timeline(timeline)
     claim_file(html)

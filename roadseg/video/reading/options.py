@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadseg.core.errors import UsageError
+from roadseg.core.files import with_ending
 from roadseg.core.installing import require
+from roadseg.core.labels import ClassSet
 from roadseg.core.wording import option
 from roadseg.road.privacy import check_style
+from roadseg.road.vocabulary import Vocabulary, parse_group
 from roadseg.video.clips import Roll
 
 _TIMELINES = (".csv", ".jsonl", ".parquet")
@@ -90,10 +93,15 @@ class ReadingOptions:
 
         Raises:
             UsageError: a limit is out of range, timeline or events are a file of another kind,
-                there are no rules for events, or there is no such `blur_style`.
+                there are no rules for events, a group cannot be read, there is no such
+                `blur_style`, or one without `blur`.
             BackendError: it needs a package that is not installed.
         """
         check_style(self.blur_style)
+        if self.blur_style != "blur" and not self.blur:
+            raise nothing_to_hide(self.blur_style)
+        for text in self.groups:
+            parse_group(text)
         if self.doubt_limit is not None and not 0 < self.doubt_limit < 1:
             raise UsageError(
                 f"{option('--doubt-limit', f'{self.doubt_limit:g}')} is not between 0 and 1",
@@ -110,7 +118,7 @@ class ReadingOptions:
         if self.events is not None and self.events.suffix.lower() != ".jsonl":
             raise UsageError(
                 f"cannot write events to {self.events}",
-                fix=f"use {option('--events', self.events.with_suffix('.jsonl'))}",
+                fix=f"use {option('--events', with_ending(self.events, '.jsonl', 'events'))}",
             )
         if self.timeline is None:
             return
@@ -122,3 +130,19 @@ class ReadingOptions:
             )
         if suffix == ".parquet":
             require("a timeline in Parquet", ("pyarrow",), "timeline")
+
+    def check_groups(self, classes: ClassSet) -> None:
+        """Refuse groups of what the model does not know, also where nothing is read by them.
+
+        Raises:
+            UsageError: there is one.
+        """
+        Vocabulary(classes, self.groups)
+
+
+def nothing_to_hide(style: str) -> UsageError:
+    """The error for a `blur_style` that hides nothing: somebody expects that it does."""
+    return UsageError(
+        f"{option('--blur-style', style)} says how to hide, not what",
+        fix=f"add {option('--blur', 'people,car')}, or leave it out",
+    )

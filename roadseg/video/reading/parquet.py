@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadseg.core.files import new_part, put_in_place, sync, writing
+from roadseg.core.files import behind_links, new_part, put_in_place, sync, writing
 from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ def _convert(part: Path, path: Path) -> int:
 
     batches = list(_batches(part))
     table = pa.Table.from_batches(batches) if batches else _schema(part).empty_table()
+    path = behind_links(path)
     copy = new_copy(path)
     try:
         with _opened(copy, "w") as file:

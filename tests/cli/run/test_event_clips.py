@@ -78,6 +78,9 @@ def test_clips_with_steady_labels(source: Path, tmp_path: Path) -> None:
         (["--event-clips", "clips"], "--event NAME: car in corridor > 5%"),
         (["--event", RULE, "--event-clips", "clips", "--pre-roll", "-1"], "--pre-roll -1"),
         (["--event", RULE, "--event-clips", "clips", "--post-roll", "700"], "--post-roll 700"),
+        (["--pre-roll", "20"], "--pre-roll is for clips of events, and none are written"),
+        (["--event", RULE, "--post-roll", "5"], "--post-roll is for clips of events, and none"),
+        (["--pre-roll", "20", "--policy", "every"], "--pre-roll is for clips of events, and none"),
         (["--event", "a: car > 5% for 700s", "--event-clips", "clips"], "too long for a clip"),
     ],
 )

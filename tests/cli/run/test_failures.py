@@ -138,6 +138,57 @@ def test_statistics_over_another_file(clip, tmp_path, capsys, other):
     assert not out.exists()
 
 
+POLYGONS = "[[[0, 1], [0.2, 0.9], [0.8, 0.9]]]"
+
+
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        ("--ignore-mask", ["--ignore-mask", "p.json", "--stats-json", "p.json"]),
+        ("--ignore-mask", ["--ignore-mask", "p.json", "--stats-json", "link.json"]),
+        ("--ignore-mask", ["--ignore-mask", "p.json", "--output", "p.json"]),
+        ("--model", ["--model", "p.json", "--stats-json", "p.json"]),
+        ("--save-masks", ["--save-masks", "m.mkv", "--stats-json", "m.mkv"]),
+        ("--event-clips", ["--event-clips", "new", "--stats-json", "new"]),
+        ("--config", ["--config", "run.toml", "--stats-json", "run.toml"]),
+        ("--source", ["--stats-json", "clip.mp4", "--policy", "every"]),
+        (
+            "--ignore-mask",
+            ["--ignore-mask", "p.json", "--stats-json", "p.json", "--policy", "every"],
+        ),
+        ("--ignore-mask", ["--ignore-mask", "p.json", "--output", "p.json", "--policy", "every"]),
+        ("--stats-json", ["--stats-json", "a.jsonl", "--timeline", "a.jsonl", "--policy", "every"]),
+    ],
+)
+def test_what_another_option_names_is_not_replaced(
+    clip, tmp_path, capsys, monkeypatch, other, options
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.json").write_text(POLYGONS)
+    (tmp_path / "link.json").symlink_to("p.json")
+    (tmp_path / "run.toml").write_text(f'[[source]]\nname = "a"\nurl = "{clip}"\n')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    capsys.readouterr()
+    assert run(clip, "--no-show", *options) == 2
+    written = [each for each in options if each not in ("--policy", "every")][-1]
+    error = capsys.readouterr().err
+    assert error.endswith(f" {written} is also what {other} names: give another file\n")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_two_files_of_a_configuration(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.json").write_text(POLYGONS)
+    text = f'[[source]]\nname = "a"\nurl = "{clip}"\nignore_mask = "p.json"\nevents = "p.json"\n'
+    (tmp_path / "run.toml").write_text(text)
+    capsys.readouterr()
+    assert run(clip, "--config", "run.toml") == 2
+    assert capsys.readouterr().err == (
+        "error: events of a p.json is also what ignore_mask of a names: give another file\n"
+    )
+    assert (tmp_path / "p.json").read_text() == POLYGONS
+
+
 def test_statistics_that_cannot_be_written(images, tmp_path, capsys):
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "run.json"

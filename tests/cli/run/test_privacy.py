@@ -156,3 +156,28 @@ def test_without_it_the_comparison_finds_them(
     out = tmp_path / output
     run(source, "--output", out)
     assert kept(pictures, written(out)) > 0.8
+
+
+@pytest.mark.parametrize("live", [[], ["--policy", "every"]])
+@pytest.mark.parametrize("style", ["fill", "blur"])
+def test_how_to_hide_without_what_is_refused(source, tmp_path, capsys, style, live):
+    """Whoever types it expects that something is hidden."""
+    words = ["run", str(source), "--backend", "fake", "--output", str(tmp_path / "out"), *live]
+    assert main([*words, "--blur-style", style]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --blur-style {style} says how to hide, not what: add --blur people,car, or leave "
+        "it out\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_usual_style_may_stand_in_a_configuration(source, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    for style, code in (("blur", 0), ("fill", 2)):
+        config.write_text(
+            f'blur_style = "{style}"\n[[source]]\nname = "a"\nurl = "{source}"\n'
+            f'save_masks = "{tmp_path / style}"\n'
+        )
+        assert main(["run", "--backend", "fake", "--no-show", "--config", str(config)]) == code
+    assert "says how to hide, not what" in capsys.readouterr().err
+    assert not (tmp_path / "fill").exists()

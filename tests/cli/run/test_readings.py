@@ -73,6 +73,22 @@ def test_mistakes_about_read_outs_end_before_any_work(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("live", [[], ["--policy", "every"]])
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("walkers=pedestrain", "unknown class or group 'pedestrain': use pedestrian"),
+        ("x=", "cannot read the group 'x=': write NAME=CLASS,CLASS, such as road=track"),
+        ("=car", "cannot read the group '=car': write NAME=CLASS,CLASS, such as road=track"),
+    ],
+)
+def test_groups_are_read_where_nothing_asks_for_them(clip, tmp_path, capsys, group, message, live):
+    capsys.readouterr()
+    assert run(clip, "--output", tmp_path / "out.mp4", "--group", group, *live) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_an_ignore_mask_leaves_the_frame_and_its_masks_void(images, tmp_path, capsys):
     ignored = np.zeros(SIZE_HW, np.uint8)
     ignored[40:] = 255
