@@ -68,7 +68,7 @@ RtspTransportOption = Annotated[
 
 
 def is_typed(context: typer.Context, parameter: str) -> bool:
-    """Whether an option was typed, be it with its default. What stands in the environment was not."""
+    """Whether an option was typed, be it with its default; what the environment says was not."""
     source = context.get_parameter_source(parameter)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -107,7 +107,7 @@ def test_all_lists_everything_public_of_the_module() -> None:
     ]
     assert sorted(classes) == sorted(EXIT_CODES)
     assert sorted(errors.__all__) == sorted(
-        [*classes, "first_line", "last_line", "os_reason", "unreadable"]
+        [*classes, "first_line", "last_line", "os_reason", "reading", "unreadable"]
     )
 
 
