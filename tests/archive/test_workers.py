@@ -44,7 +44,9 @@ def is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     state = Path(f"/proc/{pid}/stat")
-    return not (state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+    return not (
+        state.is_file() and state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    )
 
 
 def worker_ids() -> set[int]:

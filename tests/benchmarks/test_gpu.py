@@ -52,7 +52,7 @@ def test_the_whole_programme_without_a_gpu_and_other_peoples_runtimes(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     out = tmp_path / "new" / "out"
     assert sorted(path.name for path in out.iterdir()) == ["gpu.json", "gpu.log", "gpu.md"]
-    report = json.loads((out / "gpu.json").read_text())
+    report = json.loads((out / "gpu.json").read_text(encoding="utf-8"))
     steps = report["steps"]
     assert {name: step["status"] for name, step in steps.items()} == {
         "machine": "ok",
@@ -77,7 +77,7 @@ def test_the_whole_programme_without_a_gpu_and_other_peoples_runtimes(tmp_path):
     compiled = steps["compile:segnet-lite"]["results"]
     assert set(compiled) == {"reduce-overhead:1", "reduce-overhead:2", "max-autotune:1"}
     assert {row["result"] for row in report["targets"]} == {"pass"}
-    text = (out / "gpu.md").read_text()
+    text = (out / "gpu.md").read_text(encoding="utf-8")
     assert text in done.stdout
     assert "**A dry run on the CPU: figures mean nothing.**" in text
     assert "## segnet-lite (shipped weights, 0.12 GFLOP a frame)" in text
@@ -86,7 +86,7 @@ def test_the_whole_programme_without_a_gpu_and_other_peoples_runtimes(tmp_path):
 def test_one_step_in_a_process_of_its_own(tmp_path, capfd):
     arguments = ["--out", str(tmp_path), "--dry-run", "--quick", "--only", "machine"]
     assert gpu.main(arguments) == 0
-    report = json.loads((tmp_path / "gpu.json").read_text())
+    report = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     assert report["settings"] == {
         "device": "cpu",
         "quick": True,
@@ -155,7 +155,7 @@ def test_a_steps_outcome(tmp_path, function, status, detail, results):
     outcome = run_here(Step("one", 10, function), recorder)
     assert outcome["status"] == status
     assert outcome["detail"].strip().splitlines()[-1:] == ([detail] if detail else [])
-    assert json.loads((tmp_path / "step.json").read_text()) == outcome
+    assert json.loads((tmp_path / "step.json").read_text(encoding="utf-8")) == outcome
     if results is not None:
         assert outcome["results"] == results
     else:

@@ -80,7 +80,7 @@ def test_refused_is_skipped_and_tried_all_the_same(
     def fail(name: str, batch: int, runtime: Any, recorder: Recorder, *, sm: Any) -> Any:
         assert (name, batch, sm) == ("segnet-lite", 1, (80, 86, 89, 120))
         # A crash from here on must not cost what is known.
-        assert json.dumps(REFUSED) in path.read_text()
+        assert json.dumps(REFUSED) in path.read_text(encoding="utf-8")
         with listen(runtime.trt) as (logger, _messages):
             logger.log(ILogger.Severity.ERROR, "Error Code 1: Unsupported SM 9.0\n(In f)")
         raise EngineError("TensorRT-RTX 1.7.1.116 cannot load x: Unsupported SM 9.0")

@@ -60,7 +60,7 @@ def test_a_whole_comparison(files, tmp_path, capsys, writer):
     arguments = ["--source", str(files / "clip.mp4"), "--model", str(files / "lite.xml")]
     arguments += ["--weights", str(files / "lite.safetensors"), "--size", "32x64", "--rounds", "2"]
     assert pipeline.main([*arguments, "--writer", writer, "--json", str(path)]) == 0
-    result = json.loads(path.read_text())
+    result = json.loads(path.read_text(encoding="utf-8"))
     assert len(result["rounds"]) == 2
     ratios = [each["roadseg_fps"] / each["plain_fps"] for each in result["rounds"]]
     assert result["ratio"] == pytest.approx(sum(ratios) / 2, abs=1e-3)
@@ -97,5 +97,5 @@ def test_the_plain_loop_runs_what_auto_has_chosen(files, tmp_path, capsys, monke
     assert pipeline.main([*arguments, "--rounds", "1"]) == 0
     assert "segnet-lite, input 32x64" in capsys.readouterr().out
     assert asked == [("auto", None, 1), ("auto", None, None)]
-    result = json.loads(path.read_text())
+    result = json.loads(path.read_text(encoding="utf-8"))
     assert (result["model"], result["network_hw"]) == ("segnet-lite", list(SIZE_HW))

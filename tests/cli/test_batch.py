@@ -176,7 +176,7 @@ def test_a_summary_in_words_and_in_json(
     )
     assert last == f"written to {output}"
     assert page == f"shown by {output / 'report.html'}"
-    values = json.loads(summary.read_text())
+    values = json.loads(summary.read_text(encoding="utf-8"))
     assert (values["clips"], values["done"], values["left"], values["frames_out"]) == (9, 3, 6, 183)
     assert {path.name for path in (output / "0").iterdir()} == {
         "clip.json",

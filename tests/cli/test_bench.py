@@ -37,7 +37,7 @@ def test_the_report(image, tmp_path, capsys, monkeypatch, encoded):
     path = tmp_path / "bench.json"
     flag = "--output" if encoded else "--no-output"
     assert bench(image, "--frames", 12, "--json", path, flag) == 0
-    report = json.loads(path.read_text())
+    report = json.loads(path.read_text(encoding="utf-8"))
     assert (report["frames_in"], report["frames_out"]) == (12, 12)
     assert report["encoded"] is encoded
     assert (report["stages_ms"]["encode"] is not None) is encoded
@@ -102,7 +102,7 @@ def test_the_ladder_has_accuracy_beside_speed(image, tmp_path, capsys, two_rungs
     path = tmp_path / "ladder.json"
     arguments = ["--source", str(image), "--backend", "fake", "--frames", "4", "--no-output"]
     assert main(["bench", *arguments, "--all", "--json", str(path)]) == 0
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     assert (document["source_hw"], document["rate"]) == ([48, 64], 25.0)
     rungs = document["rungs"]
     assert [(rung["miou"], rung["auto"]) for rung in rungs] == [(0.7, False), (0.6, True)]

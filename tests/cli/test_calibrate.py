@@ -162,7 +162,7 @@ def test_what_costs_too_much_is_not_written(
     assert err.endswith(
         "nothing was written: calibrate on more frames, allow more with --max-drop, or use --force"
     )
-    assert path.read_text() == "what was there"
+    assert path.read_text(encoding="utf-8") == "what was there"
     assert calibrate(weights, tiny_camvid, path, "--force") == 0
     calibration = read_calibration(path)
     line = capsys.readouterr().out.splitlines()[-1]

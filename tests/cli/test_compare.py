@@ -16,7 +16,9 @@ from roadseg.training import loop
 def recipe(tmp_path: Path) -> Path:
     shipped = Path(loop.__file__).parent / "recipes" / "lite.toml"
     path = tmp_path / "tiny.toml"
-    path.write_text(shipped.read_text().replace("crop_hw = [256, 320]", "crop_hw = [32, 32]"))
+    path.write_text(
+        shipped.read_text(encoding="utf-8").replace("crop_hw = [256, 320]", "crop_hw = [32, 32]")
+    )
     return path
 
 
@@ -40,7 +42,7 @@ def test_quick_comparison_then_again(
     assert table.startswith(f"Comparison\n\n{quick}\n\nnetwork")
     assert max(len(line) for line in table.split("\n")) <= 80
     assert "No room for" in table
-    everything = (folder / "compare.md").read_text()
+    everything = (folder / "compare.md").read_text(encoding="utf-8")
     assert "| segnet-lite (quick) |" in everything
     assert f"**{quick}**" in everything
     assert "| model MB |" in everything
@@ -53,7 +55,9 @@ def test_quick_comparison_then_again(
 def test_a_network_that_fails_is_told_at_the_end(
     tiny_camvid: Path, tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wild = recipe.read_text().replace("learning_rate = 2e-3", "learning_rate = 1e30")
+    wild = recipe.read_text(encoding="utf-8").replace(
+        "learning_rate = 2e-3", "learning_rate = 1e30"
+    )
     recipe.write_text(wild.replace('optimizer = "adamw"', 'optimizer = "sgd"'))
     folder = tmp_path / "out"
     command = ["compare", "--data", str(tiny_camvid), "--models", "fcn-basic,segnet-basic"]

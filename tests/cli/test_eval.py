@@ -50,7 +50,7 @@ def test_table_and_json(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert ["mIoU", "1.0000"] in rows
     assert captured.out.startswith("fake uint8 on fake, input 64x96\n")
 
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     assert document["images"] == 2
     for key in ("global_accuracy", "class_accuracy", "miou"):
         assert document[key] == 1.0
@@ -73,7 +73,7 @@ def test_network_input_follows_the_frames(
     path = tmp_path / "scores.json"
     assert main(["eval", "--data", str(camvid), "--backend", "fake", "--json", str(path)]) == 0
     assert "input 320x512" in capsys.readouterr().out
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     assert document["size_hw"] == [320, 512]
     # Enlarged and brought back: only pixels at borders can be wrong.
     assert document["global_accuracy"] > 0.95
@@ -85,7 +85,7 @@ def test_auto_is_the_most_accurate(
     path = tmp_path / "scores.json"
     arguments = ["eval", "--data", str(camvid), "--backend", "openvino", "--model", "auto"]
     assert main([*arguments, "--json", str(path)]) == 0
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     best = cpu_rungs(load_manifest().values(), (64, 96))[0]
     assert best.pixels == PIXEL_BUDGET
     assert (document["model"], document["size_hw"]) == (best.model, [320, 512])
@@ -100,7 +100,7 @@ def test_a_clip_with_labels(
     arguments += ["--backend", "fake", "--size", "64x96", "--json", str(path)]
     assert main(arguments) == 0
     assert capsys.readouterr().err == ""
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     assert (document["images"], document["miou"], document["split"]) == (2, 1.0, None)
 
 
@@ -223,13 +223,13 @@ def test_report_with_scores(camvid: Path, tmp_path: Path) -> None:
     arguments += ["--threads", "1", "--json", str(path)]
     assert main([*arguments, "--report", str(folder)]) == 0
     page = (folder / "index.html").read_text(encoding="utf-8")
-    error = json.loads(path.read_text())["calibration_error"]
+    error = json.loads(path.read_text(encoding="utf-8"))["calibration_error"]
     assert f"Expected calibration error over 15 bins: {100 * error:.2f}&thinsp;%" in page
     # Of OpenVINO's two files the one that holds the weights.
     shipped = load_manifest()["segnet-lite"].files["openvino"].parts[1]
     assert f"{shipped.path.name}, SHA-256 {shipped.sha256}" in page
     assert f"{camvid.resolve()}, split val; 11 classes (sky, building, pole, ...)" in page
-    scores = json.loads(path.read_text())
+    scores = json.loads(path.read_text(encoding="utf-8"))
     assert (scores["weights"], scores["weights_sha256"]) == (shipped.path.name, shipped.sha256)
 
 
@@ -244,7 +244,7 @@ def test_a_file_goes_by_its_path(
     arguments += ["--size", "64x96", "--threads", "1", "--json", str(path)]
     assert main([*arguments, "--report", str(folder)]) == 0
     assert capsys.readouterr().out.startswith(f"{weights} fp32 on torch, input 64x96\n")
-    assert json.loads(path.read_text())["model"] == str(weights)
+    assert json.loads(path.read_text(encoding="utf-8"))["model"] == str(weights)
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert f"<h1>{weights} fp32</h1>" in page
     assert f"best.safetensors, SHA-256 {sha256_of(weights)}" in page
@@ -261,7 +261,7 @@ def test_flicker_of_a_clip(
     arguments += ["--backend", "fake", "--size", "64x96", "--json", str(path)]
     assert main([*arguments, "--report", str(folder)]) == 0
     share = 16 * 56 / (96 * 56)
-    assert json.loads(path.read_text())["flicker"] == share
+    assert json.loads(path.read_text(encoding="utf-8"))["flicker"] == share
     assert f"flicker, share of steady pixels           {share:.4f}" in capsys.readouterr().out
     assert f"{100 * share:.2f}&thinsp;% of the pixels whose true class" in (
         (folder / "index.html").read_text(encoding="utf-8")
@@ -275,7 +275,7 @@ def test_no_flicker_of_separate_frames(
     arguments = ["eval", "--data", str(camvid), "--backend", "fake", "--size", "64x96"]
     assert main([*arguments, "--json", str(path)]) == 0
     assert "flicker" not in capsys.readouterr().out
-    assert "flicker" not in json.loads(path.read_text())
+    assert "flicker" not in json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_report_onto_a_file(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,7 +294,7 @@ def test_corrupted_frames(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFi
     report = ["--json", str(path), "--report", str(tmp_path / "report")]
     assert main([*arguments, *chosen, *report]) == 0
     rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
-    found = json.loads(path.read_text())["corruptions"]
+    found = json.loads(path.read_text(encoding="utf-8"))["corruptions"]
     assert list(found["kinds"]) == ["fog", "pixelate"]
     assert found["severities"] == [2, 5]
     fog = found["kinds"]["fog"]
@@ -302,7 +302,7 @@ def test_corrupted_frames(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFi
     expected = [f"{share:.4f}" for share in (*kept, sum(kept) / 2)]
     assert ["fog", *expected] in rows
     assert ["worst:", "fog", f"{fog['kept']:.4f}"] in rows
-    page = (tmp_path / "report/index.html").read_text()
+    page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert "Corrupted frames" in page
     assert f">{100 * fog['kept']:.0f}</td>" in page
 

@@ -64,7 +64,9 @@ def test_openvino_files_run(
     assert export(weights, path, "--precision", "fp16") == 0
     out = capsys.readouterr().out
     assert out == f"{path}: segnet-lite, fp16, native lowering, frames of any multiple of 32\n"
-    assert json.loads((tmp_path / "lite.xml.json").read_text())["precision"] == "fp16"
+    assert (
+        json.loads((tmp_path / "lite.xml.json").read_text(encoding="utf-8"))["precision"] == "fp16"
+    )
     backend = choose(str(path)).open((32, 64))
     assert backend.infer(np.zeros((1, 32, 64, 3), np.uint8)).shape == (1, 32, 64)
     assert backend.info.precision == "fp16"
@@ -90,7 +92,7 @@ def test_a_file_of_one_odd_size_and_batch_runs_as_it_is(
         command += [str(report), "--model", str(path), "--backend", "openvino"]
         for size in ([], ["--size", "45x61"]):
             assert main([*command, *size]) == 0, capsys.readouterr().err
-            assert json.loads(report.read_text())["size_hw"] == [45, 61]
+            assert json.loads(report.read_text(encoding="utf-8"))["size_hw"] == [45, 61]
         capsys.readouterr()
         assert main([*command, "--size", "64x64"]) == 2
         assert (

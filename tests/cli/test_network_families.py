@@ -41,7 +41,7 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
 ) -> None:
     # DeconvNet's dense layers need 7x7 positions of 1/32 resolution.
     side, size_hw = ("224", (224, 256)) if name == "deconvnet" else ("32", (64, 96))
-    recipe = (Path(loop.__file__).parent / "recipes" / "lite.toml").read_text()
+    recipe = (Path(loop.__file__).parent / "recipes" / "lite.toml").read_text(encoding="utf-8")
     recipe = recipe.replace("crop_hw = [256, 320]", f"crop_hw = [{side}, {side}]")
     (tmp_path / "tiny.toml").write_text(recipe.replace("batch_size = 8", "batch_size = 2"))
     data, size = ["--data", str(tiny_camvid)], ["--size", f"{size_hw[0]}x{size_hw[1]}"]
@@ -62,7 +62,9 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
         *(*evaluate, "--model", str(network), "--backend", "openvino"),
         *("--json", str(openvino_json)),
     )
-    reference, scores = (json.loads(p.read_text()) for p in (torch_json, openvino_json))
+    reference, scores = (
+        json.loads(p.read_text(encoding="utf-8")) for p in (torch_json, openvino_json)
+    )
     # Where a pool went the other way (see below), half a hundredth of a frame's labels differs.
     for key in ("global_accuracy", "class_accuracy", "miou", "bf"):
         assert scores[key] == pytest.approx(reference[key], abs=1e-2)
@@ -74,7 +76,7 @@ def test_trained_scored_exported_and_timed_by_the_same_commands(
         *("bench", "--source", str(tiny_camvid / "val/0.png"), "--model", str(network), *size),
         *("--backend", "openvino", "--frames", "2", "--no-output", "--json", str(report)),
     )
-    assert json.loads(report.read_text())["model_ms"] > 0
+    assert json.loads(report.read_text(encoding="utf-8"))["model_ms"] > 0
 
 
 def labels_and_scores_agree(weights: Path, folder: Path, size_hw: tuple[int, int]) -> None:

@@ -64,7 +64,7 @@ def test_it_writes_a_network_that_runs(
     assert len(lines) == 4
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["mine-int8.bin", "mine-int8.xml", "mine-int8.xml.json"]
-    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
+    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text(encoding="utf-8"))
     assert facts["precision"] == "int8"
     assert facts["float_layers"] == []
     assert facts["calibration_frames"] == 2
@@ -167,7 +167,7 @@ def test_frames_without_labels(
         f"{tmp_path / 'mine-int8.xml'}: 25 scales; INT8 keeps 99.00% of the labels of FP32 on "
         "pictures, mean IoU with them 0.950 (98.5% and 0.91 are needed without labels)"
     )
-    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text())
+    facts = json.loads((tmp_path / "mine-int8.xml.json").read_text(encoding="utf-8"))
     assert (facts["measured_on"], facts["agreement"], facts["label_miou"]) == (
         "pictures",
         0.99,

@@ -24,7 +24,7 @@ from roadseg.training.progress import EpochEnd, TrainingProgress
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     shipped = Path(loop.__file__).parent / "recipes" / "lite.toml"
-    text = shipped.read_text().replace("crop_hw = [256, 320]", "crop_hw = [64, 64]")
+    text = shipped.read_text(encoding="utf-8").replace("crop_hw = [256, 320]", "crop_hw = [64, 64]")
     path = tmp_path / "tiny.toml"
     path.write_text(text.replace("batch_size = 8", "batch_size = 3"))
     return path
@@ -70,11 +70,11 @@ def test_resuming_keeps_the_run_s_own_number_of_epochs(
     command = ["train", "--data", str(tiny_camvid), "--recipe", str(recipe), "--output", str(run)]
     assert cli.main([*command, "--epochs", "1"]) == 0
     assert cli.main([*command, "--resume"]) == 0  # the recipe has 600
-    assert json.loads((run / "config.json").read_text())["recipe"]["epochs"] == 1
+    assert json.loads((run / "config.json").read_text(encoding="utf-8"))["recipe"]["epochs"] == 1
     assert cli.main([*command, "--resume", "--epochs", "2"]) == 0
     assert cli.main([*command, "--resume"]) == 0
-    assert json.loads((run / "config.json").read_text())["recipe"]["epochs"] == 2
-    assert len((run / "log.jsonl").read_text().splitlines()) == 2
+    assert json.loads((run / "config.json").read_text(encoding="utf-8"))["recipe"]["epochs"] == 2
+    assert len((run / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 2
     capsys.readouterr()
 
 
@@ -93,7 +93,7 @@ def test_an_epoch_s_line_is_written_at_once(
         )
         try:
             deadline = time.monotonic() + 120
-            while "epoch 2 of 500: loss " not in said.read_text():
+            while "epoch 2 of 500: loss " not in said.read_text(encoding="utf-8"):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -102,7 +102,7 @@ def test_an_epoch_s_line_is_written_at_once(
         finally:
             process.kill()
             process.wait()
-    text = said.read_text()
+    text = said.read_text(encoding="utf-8")
     assert text.startswith("epoch 1 of 500: loss ")
     assert "mIoU" not in text  # the recipe validates every fifth epoch
     assert text.splitlines()[-1] == (

@@ -96,7 +96,7 @@ def test_trained_scored_timed_and_not_again(plan: ComparisonPlan, tmp_path: Path
     assert lines[0] == "1/2 bilinear-interpolation: measured before"
     assert lines[1] == "2/2 fcn-basic: training"
     assert second.rows[0] == row
-    assert (folder / "compare.md").read_text() == second.table
+    assert (folder / "compare.md").read_text(encoding="utf-8") == second.table
     assert [path.name for path in second.files] == ["compare.md", "compare.csv", "compare.png"]
     assert sorted(p.name for p in folder.iterdir()) == [
         "compare.csv",
@@ -145,7 +145,7 @@ def test_a_run_over_another_distance_does_not_go_on(
     assert str(error.value) == (
         f"{begun}/runs/bilinear-interpolation {complaint}, or choose another folder"
     )
-    rows = json.loads((begun / "rows.json").read_text())["rows"]
+    rows = json.loads((begun / "rows.json").read_text(encoding="utf-8"))["rows"]
     assert [entry["configuration"]["time_budget_s"] for entry in rows] == [None]
 
 
@@ -161,9 +161,9 @@ def test_interruption_loses_no_finished_network(
     monkeypatch.setattr(module, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(plan, tmp_path / "out", SMALL)
-    stored = json.loads((tmp_path / "out/rows.json").read_text())
+    stored = json.loads((tmp_path / "out/rows.json").read_text(encoding="utf-8"))
     assert [entry["row"]["model"] for entry in stored["rows"]] == ["bilinear-interpolation"]
-    assert "bilinear-interpolation" in (tmp_path / "out/compare.md").read_text()
+    assert "bilinear-interpolation" in (tmp_path / "out/compare.md").read_text(encoding="utf-8")
     monkeypatch.setattr(module, "train", train)
     finished, lines = run(plan, tmp_path / "out", SMALL)
     assert lines[0] == "1/2 bilinear-interpolation: measured before"
@@ -197,7 +197,7 @@ def test_a_network_that_fails_leaves_the_others_their_rows(
     [failure] = result.failures
     assert (failure.model, failure.message) == ("bilinear-interpolation", shown)
     assert failure.error is type(error)
-    table = (tmp_path / "out/compare.md").read_text()
+    table = (tmp_path / "out/compare.md").read_text(encoding="utf-8")
     assert f"\nNot measured:\n- bilinear-interpolation: {shown}\n" in table
     assert table == result.table
     # Tried again when the command is started again.
@@ -245,7 +245,11 @@ def test_quick_shows_the_machinery_and_says_so(plan: ComparisonPlan, tmp_path: P
     result, _ = run(quick, tmp_path / "out", SMALL[:1])
     assert result.rows[0].quick == "quick: 3 steps, 2 frames scored, not a result"
     assert "**quick: 3 steps, 2 frames scored, not a result**" in result.table
-    log = (tmp_path / "out/quick/bilinear-interpolation/log.jsonl").read_text().splitlines()
+    log = (
+        (tmp_path / "out/quick/bilinear-interpolation/log.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     assert [json.loads(line)["step"] for line in log] == [3]
     assert not (tmp_path / "out/quick/bilinear-interpolation/last.ckpt").exists()
     # A quick row does not stand in for a result.

@@ -89,7 +89,7 @@ def test_round_trip(tmp_path: Path) -> None:
     claim_file(path)
     assert not path.exists()
     write_json(path, {"fps": 25.5, "size_hw": (352, 480)})
-    assert json.loads(path.read_text()) == {"fps": 25.5, "size_hw": [352, 480]}
+    assert json.loads(path.read_text(encoding="utf-8")) == {"fps": 25.5, "size_hw": [352, 480]}
     assert os.listdir(path.parent) == ["run.json"]
 
 
@@ -97,7 +97,7 @@ def test_claiming_leaves_an_older_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text("old")
     claim_file(path)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(
         "give another name or free the space it needs"
     )
     assert os.listdir(tmp_path) == ["run.json"]
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def fail(path: Path, error: BaseException) -> None:
@@ -180,7 +180,7 @@ def test_files_that_belong_together_come_together(
     assert sorted(os.listdir(tmp_path)) == ["a.json", "b.bin", "c.xml"]
     with pytest.raises(KeyboardInterrupt), whole_files(tmp_path, last="a.json") as folder:
         fail(folder / "a.json", KeyboardInterrupt())
-    assert (tmp_path / "a.json").read_text() == "a.json"
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "a.json"
     assert len(os.listdir(tmp_path)) == 3
 
 
@@ -221,7 +221,7 @@ def test_a_link_stays_and_the_file_behind_it_is_written(tmp_path: Path, there: b
     claim_file(link)
     write_json(link, {"a": 1})
     assert link.is_symlink()
-    assert json.loads((folder / "run.json").read_text()) == {"a": 1}
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8")) == {"a": 1}
     assert sorted(os.listdir(tmp_path)) == ["link.json", "real"]
     assert os.listdir(folder) == ["run.json"]
 
@@ -253,7 +253,7 @@ def test_standard_output_gets_a_report_among_what_is_printed(tmp_path: Path, lin
     printed = tmp_path / "printed"
     with printed.open("wb") as file:
         subprocess.run([sys.executable, "-c", PRINTS, str(link)], stdout=file, check=True)
-    assert printed.read_text() == "before\nreport\nafter\n"
+    assert printed.read_text(encoding="utf-8") == "before\nreport\nafter\n"
     assert link.is_symlink()
     assert len(list(tmp_path.iterdir())) == 1 + links
 

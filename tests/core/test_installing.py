@@ -92,7 +92,7 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_all(
 
 
 def extras() -> dict[str, list[str]]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found: dict[str, list[str]] = project["optional-dependencies"]
     return {
         name: [re.split("[<>=; ]", requirement)[0] for requirement in requirements]

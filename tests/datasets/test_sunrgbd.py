@@ -58,7 +58,7 @@ def official(tmp_path: Path) -> Path:
 def repack(official: Path, root: Path, *, counted_on: bool) -> Path:
     for part in ("test", "train"):
         name = "testing" if part == "test" else "training"
-        lines = (official / f"sunrgbd_{name}_images.txt").read_text().splitlines()
+        lines = (official / f"sunrgbd_{name}_images.txt").read_text(encoding="utf-8").splitlines()
         before = TESTED if part == "train" else 0
         for i, line in enumerate(lines, start=1):
             images, labels = root / "image" / part, root / "label37" / part

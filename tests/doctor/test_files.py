@@ -47,7 +47,7 @@ def test_networks_that_a_run_may_choose_matter_as_well(machine: Machine, weights
             validation={},
             directory=weights_dir,
         )
-        manifest = json.loads((weights_dir / "manifest.json").read_text())
+        manifest = json.loads((weights_dir / "manifest.json").read_text(encoding="utf-8"))
         manifest["models"][f"segnet-{name}"].update(facts)
         (weights_dir / "manifest.json").write_text(json.dumps(manifest))
         parts[1].write_text("other")

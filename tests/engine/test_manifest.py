@@ -78,7 +78,7 @@ def test_there_and_back(manifest: EngineManifest, tmp_path: Path) -> None:
     write_manifest(manifest, manifest_path(engine))
     assert read_manifest(engine) == manifest
     # Every field is in the file under its own name.
-    raw = json.loads(manifest_path(engine).read_text())
+    raw = json.loads(manifest_path(engine).read_text(encoding="utf-8"))
     assert set(raw) == {"version", *(field.name for field in dataclasses.fields(manifest))}
 
 
@@ -182,7 +182,7 @@ def test_a_field_is_damaged(tmp_path: Path, change: dict[str, Any], detail: str)
     engine = tmp_path / "x.engine"
     path = manifest_path(engine)
     write_manifest(FULL, path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change))
     assert refused(engine) == f"{path} is damaged ({detail}): {AGAIN}"
 
 
@@ -190,7 +190,7 @@ def test_a_field_is_missing(tmp_path: Path) -> None:
     engine = tmp_path / "x.engine"
     path = manifest_path(engine)
     write_manifest(FULL, path)
-    whole = json.loads(path.read_text())
+    whole = json.loads(path.read_text(encoding="utf-8"))
     for name in whole:
         path.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
         if name == "tensors":  # older manifests have none

@@ -380,7 +380,7 @@ def package_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_changed_forward_makes_engines_stale(package_copy: Path) -> None:
     before = export_sha256()
     path = package_copy / "models" / "segnet_lite.py"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert "+ half)" in text
     path.write_text(text.replace("+ half)", "- half)"))
     assert export_sha256() != before
@@ -389,9 +389,12 @@ def test_a_changed_forward_makes_engines_stale(package_copy: Path) -> None:
 def test_formatting_comments_and_docstrings_do_not(package_copy: Path) -> None:
     before = export_sha256()
     for path in package_copy.rglob("*.py"):
-        lines = path.read_text().replace('"""', '"""Really: ', 1).splitlines()
+        lines = path.read_text(encoding="utf-8").replace('"""', '"""Really: ', 1).splitlines()
         path.write_text("\r\n".join([*lines, "", "# A remark.", ""]))
     (package_copy / "models" / "segnet.py").write_text(
-        "# New.\n" + (package_copy / "models" / "segnet.py").read_text().replace("(\n", "( \n\n")
+        "# New.\n"
+        + (package_copy / "models" / "segnet.py")
+        .read_text(encoding="utf-8")
+        .replace("(\n", "( \n\n")
     )
     assert export_sha256() == before

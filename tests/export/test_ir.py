@@ -33,7 +33,7 @@ def test_files_and_checksums(network: Any, tmp_path: Path) -> None:
     path = tmp_path / "tiny.xml"
     save_ir(network, path, precision="fp32", figures={"fp32_miou": 0.5})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.bin", "tiny.xml", "tiny.xml.json"]
-    facts = json.loads((tmp_path / "tiny.xml.json").read_text())
+    facts = json.loads((tmp_path / "tiny.xml.json").read_text(encoding="utf-8"))
     assert facts["precision"] == "fp32"
     assert facts["fp32_miou"] == 0.5
     file = resolve_model(str(path), "openvino")  # verifies both checksums

@@ -153,7 +153,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
     blocked.write_text("not a folder")
     monkeypatch.setenv("ROADSEG_CACHE", str(blocked))
     assert compile_kernels((8, 9), output="ptx", text=TINY).startswith(b"//")
-    assert blocked.read_text() == "not a folder"
+    assert blocked.read_text(encoding="utf-8") == "not a folder"
 
 
 def test_a_full_disk_leaves_nothing_behind(

@@ -70,7 +70,9 @@ def end(run: Run) -> dict[str, object]:
         "source": str(run.source),
         "code": code,
         "stderr": text.read_text(errors="replace") if text.exists() else "",
-        "frames_out": json.loads(stats.read_text())["frames_out"] if stats.is_file() else None,
+        "frames_out": json.loads(stats.read_text(encoding="utf-8"))["frames_out"]
+        if stats.is_file()
+        else None,
         "plays": _frames(target) if target.exists() else None,
         "left": sorted(p.name for p in run.folder.iterdir()),
     }
@@ -136,7 +138,7 @@ def _prepare(names: Path) -> None:
 
     What is there then is left alone by the children's collections of garbage: they would copy it.
     """
-    for name in names.read_text().splitlines():
+    for name in names.read_text(encoding="utf-8").splitlines():
         if name not in sys.modules:
             importlib.import_module(name)
     cli._built(cli.app)

@@ -120,7 +120,7 @@ def test_dataset_is_the_camvid_layout(tmp_path: Path) -> None:
         expected, expected_labels = random_scene(4_000_000 + index, _SMALL)
         assert np.array_equal(image, expected)
         assert np.array_equal(labels, expected_labels)
-    lines = (tmp_path / "set" / "extra.txt").read_text().splitlines()
+    lines = (tmp_path / "set" / "extra.txt").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "extra/synth003_000001.png extraannot/synth003_000001.png"
 
 

@@ -103,6 +103,6 @@ def test_what_cannot_be_averaged_is_refused_before_anything_is_written(
 def test_a_model_that_ships_goes_by_its_name(place: Path, tmp_path: Path) -> None:
     data = next(p.parent for p in place.rglob("train.txt"))
     average(["segnet-lite", str(place / "a")], tmp_path / "mean", data, class_bias=False)
-    config = json.loads((tmp_path / "mean" / "config.json").read_text())
+    config = json.loads((tmp_path / "mean" / "config.json").read_text(encoding="utf-8"))
     assert config["averaged"][0]["command"] == load_manifest()["segnet-lite"].training["command"]
     assert "class_bias" not in load_weights(best_weights(tmp_path / "mean"))[1]

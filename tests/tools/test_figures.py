@@ -37,7 +37,8 @@ def test_figures_between_markers_are_replaced_and_nothing_else() -> None:
 )
 def test_documents_state_what_the_manifest_states(path: str, keys: set[str]) -> None:
     stated = {
-        (name, key): figure for name, key, figure in MARKED.findall((ROOT / path).read_text())
+        (name, key): figure
+        for name, key, figure in MARKED.findall((ROOT / path).read_text(encoding="utf-8"))
     }
     assert {key for name, key in stated if name == "segnet-lite"} == keys
     for (name, key), figure in stated.items():
@@ -74,7 +75,7 @@ def test_documents_are_refreshed_with_the_curves(tmp_path: Path) -> None:
     curves = tmp_path / "docs" / "curves" / "segnet-lite.png"
     assert written == [tmp_path / "README.md", curves]
     miou = entry.validation["int8 on val"]["miou"]
-    assert (tmp_path / "README.md").read_text() == (
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == (
         f"<!-- segnet-lite:miou -->{miou:.3f}<!-- / -->"
     )
     assert curves.read_bytes() == b"picture"

@@ -167,11 +167,11 @@ def test_costs_stay_those_of_the_machine_that_all_models_were_measured_on() -> N
 
 def test_a_ladder_is_kept_with_its_model(tmp_path: Path) -> None:
     shutil.copyfile(WEIGHTS_DIR / "manifest.json", tmp_path / "manifest.json")
-    before = json.loads((tmp_path / "manifest.json").read_text())
+    before = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     rungs = (RungScores(6144, 1.5, {"val": 0.5}),)
     write_ladder("segnet-basic", rungs, directory=tmp_path)
     assert load_manifest(tmp_path)["segnet-basic"].ladder == rungs
-    after = json.loads((tmp_path / "manifest.json").read_text())
+    after = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     before["models"]["segnet-basic"].pop("ladder", None)
     after["models"]["segnet-basic"].pop("ladder")
     assert before == after, "nothing else has changed"

@@ -65,7 +65,7 @@ def test_the_manifest_gets_all_that_are_named_and_keeps_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copyfile(WEIGHTS_DIR / "manifest.json", tmp_path / "manifest.json")
-    before = json.loads((tmp_path / "manifest.json").read_text())
+    before = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     monkeypatch.setattr(
         module,
         "write_leave_one_drive_out",
@@ -79,7 +79,7 @@ def test_the_manifest_gets_all_that_are_named_and_keeps_the_rest(
     )
     entry = load_manifest(tmp_path)["segnet-lite"]
     assert [each["miou"] for each in entry.leave_one_drive_out] == [0.375, 0.375]
-    after = json.loads((tmp_path / "manifest.json").read_text())
+    after = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     del after["models"]["segnet-lite"]["leave_one_drive_out"]
     before["models"]["segnet-lite"].pop("leave_one_drive_out", None)
     assert after == before

@@ -142,7 +142,9 @@ def test_the_command_in_the_manifest_names_every_file_that_was_learnt_from(
 ) -> None:
     path = run / "config.json"
     used = {f"{role}_sha256": "a" * 64 for role in ("init", "encoder", "teacher")}
-    path.write_text(json.dumps(json.loads(path.read_text()) | used | {"extra_frames": 5}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | used | {"extra_frames": 5})
+    )
     shipped = tmp_path / "weights"
     shipped.mkdir()
     module.release(run, tiny_camvid, calibration, int8=False, directory=shipped)

@@ -68,10 +68,10 @@ def test_every_model_of_the_cpu_gets_its_own(
 
 def test_the_manifest_keeps_everything_else(tmp_path: Path) -> None:
     shutil.copyfile(WEIGHTS_DIR / "manifest.json", tmp_path / "manifest.json")
-    before = json.loads((tmp_path / "manifest.json").read_text())
+    before = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     write_temperature("segnet-lite", 1.25, directory=tmp_path)
     assert load_manifest(tmp_path)["segnet-lite"].temperature == 1.25
-    after = json.loads((tmp_path / "manifest.json").read_text())
+    after = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     before["models"]["segnet-lite"]["temperature"] = 1.25
     assert after == before
     with pytest.raises(ModelError, match="no model 'other'"):

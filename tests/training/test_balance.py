@@ -76,7 +76,9 @@ def test_counts_are_cached_until_a_label_changes(
     np.testing.assert_array_equal(again.pixels, first.pixels)
     cv2.imwrite(str(data.pairs[0][1]), np.full((64, 96), 9, np.uint8))
     assert class_frequencies(data).pixels[9] == 64 * 96
-    (kept,) = [p for p in (tmp_path / "cache").rglob("*.json") if "9" in p.read_text()][:1]
+    (kept,) = [
+        p for p in (tmp_path / "cache").rglob("*.json") if "9" in p.read_text(encoding="utf-8")
+    ][:1]
     kept.write_text("{damaged")
     assert class_frequencies(data).pixels[9] == 64 * 96
 

@@ -37,7 +37,7 @@ def drives(tiny_camvid: Path, tmp_path: Path) -> Path:
     root = tmp_path / "drives"
     shutil.copytree(tiny_camvid, root)
     lines = []
-    for number, line in enumerate((root / "train.txt").read_text().splitlines()):
+    for number, line in enumerate((root / "train.txt").read_text(encoding="utf-8").splitlines()):
         drive = DRIVES[number % 3 == 0]
         fields = []
         for name in line.split():
@@ -81,7 +81,7 @@ def test_every_drive_is_left_out_once(
         assert (len(trained), len(scored)) == (fold.trained_on, fold.scored)
         assert fold.epochs == 2
     assert result.mean == pytest.approx(sum(fold.miou for fold in result.folds) / 2)
-    written = json.loads((spec.output / "crossval.json").read_text())
+    written = json.loads((spec.output / "crossval.json").read_text(encoding="utf-8"))
     assert [fold["miou"] for fold in written["folds"]] == [fold.miou for fold in result.folds]
     assert written["settings"]["drives"] == list(drives_of(spec.data))
 
@@ -93,7 +93,7 @@ def test_the_last_weights_are_scored_not_the_ones_that_the_drive_would_choose(
         dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=4))
     )
     for fold in result.folds:
-        lines = (spec.output / fold.drive / "log.jsonl").read_text().splitlines()
+        lines = (spec.output / fold.drive / "log.jsonl").read_text(encoding="utf-8").splitlines()
         mious = [json.loads(line)["miou"] for line in lines]
         assert len(mious) == 4
         assert load_weights(spec.output / fold.drive / "best.safetensors")[1]["epoch"] == 4
@@ -246,7 +246,7 @@ class TestTeachers:
             cross_validate(pupil)
         assert str(caught.value) == expected
         cross_validate(dataclasses.replace(spec, output=teachers))
-        fold = json.loads((teachers / "south/fold.json").read_text())
+        fold = json.loads((teachers / "south/fold.json").read_text(encoding="utf-8"))
         (teachers / "south/fold.json").write_text(json.dumps(fold | {"scored": 1}))
         with pytest.raises(UsageError) as caught:
             cross_validate(pupil)

@@ -118,13 +118,15 @@ def test_two_processes_train_one_network_and_resume(tiny_camvid: Path, tmp_path:
             timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(x) for x in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         assert [line["epoch"] for line in lines] == list(range(1, epochs + 1))
-        assert json.loads((folder / "config.json").read_text())["processes"] == 2
+        assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["processes"] == 2
     assert done.stdout.count("validation mIoU") == 1
     # 6 frames in batches of 4, shared by two: one step an epoch, as one process would take.
     assert lines[-1]["step"] == 3
-    sums = {path.name: path.read_text() for path in tmp_path.glob("rank*")}
+    sums = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("rank*")}
     assert len(sums) == 6
     for epoch in (1, 2, 3):
         # Each saw other crops; averaged gradients keep the parameters equal, bit for bit.
@@ -168,9 +170,11 @@ def test_all_processes_go_back_together(tiny_camvid: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("of epoch 2: went back to the weights of epoch 1") == 1
-    text = (tmp_path / "run" / "log.jsonl").read_text()
+    text = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line.get("rate_scale") for line in lines] == [None, 0.5, None, None]
     for epoch in (1, 2, 3, 4):
-        first, second = ((tmp_path / f"rank{i}-epoch{epoch}").read_text() for i in (0, 1))
+        first, second = (
+            (tmp_path / f"rank{i}-epoch{epoch}").read_text(encoding="utf-8") for i in (0, 1)
+        )
         assert first == second

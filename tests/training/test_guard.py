@@ -26,7 +26,9 @@ Make = Callable[..., Any]
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def first_alarm(watching: Guard, losses: Iterable[float]) -> int | None:
@@ -303,7 +305,7 @@ def test_a_checkpoint_of_before_the_guard_loads(recipe: Make, run: Make, tmp_pat
     state = torch.load(folder / "last.ckpt", weights_only=True)
     del state["guard"]
     torch.save(state, folder / "last.ckpt")
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key in ("guard_rise", "guard_returns", "clip_norm"):
         del config["recipe"][key]
     (folder / "config.json").write_text(json.dumps(config))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("as_typed")
 
 def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     append_line(tmp_path, {"epoch": 1, "miou": math.nan, "iou": [0.5, math.nan, math.inf]})
-    text = (tmp_path / "log.jsonl").read_text()
+    text = (tmp_path / "log.jsonl").read_text(encoding="utf-8")
     assert text == '{"epoch": 1, "miou": null, "iou": [0.5, null, null]}\n'
     assert read_log(tmp_path) == [{"epoch": 1, "miou": None, "iou": [0.5, None, None]}]
 
@@ -27,7 +27,7 @@ def test_lines_behind_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
         file.write('{"epoch": 4, "lo')  # killed, or out of space, while it wrote
     assert [line["epoch"] for line in read_log(tmp_path)] == [1, 2, 3]
     forget_after(tmp_path, 2)
-    assert (tmp_path / "log.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    assert (tmp_path / "log.jsonl").read_text(encoding="utf-8") == '{"epoch": 1}\n{"epoch": 2}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
 
 

@@ -61,7 +61,9 @@ def test_the_norm_in_the_log_is_that_before_clipping(
             epochs=1, batch_size=6, clip_norm=limit, optimizer="sgd", weight_decay=0.0
         )
         run(folder, settings)
-        norms.append(json.loads((folder / "log.jsonl").read_text())["gradient_norm"])
+        norms.append(
+            json.loads((folder / "log.jsonl").read_text(encoding="utf-8"))["gradient_norm"]
+        )
         state = torch.load(folder / "last.ckpt", weights_only=True)
         steps = [v["momentum_buffer"] for v in state["optimizer"]["state"].values()]
         moved.append(float(torch.stack(torch._foreach_norm(steps)).norm()))

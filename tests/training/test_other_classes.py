@@ -87,8 +87,12 @@ def test_a_network_learns_the_classes_of_its_data(tiny_farm: Path, tmp_path: Pat
     known = weights_classes(result.weights)
     assert known == open_dataset(tiny_farm, "val").classes
     assert known.colours_rgb[0] == (90, 60, 30)
-    assert json.loads((folder / "config.json").read_text())["classes"] == ["track", "field", "sky"]
-    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["classes"] == [
+        "track",
+        "field",
+        "sky",
+    ]
+    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert all(len(line["iou"]) == 3 for line in lines)
     assert lines[-1]["global_accuracy"] > 0.8
     assert (folder / "curves.png").is_file()
@@ -125,7 +129,7 @@ def test_resuming_on_other_classes(tiny_farm: Path, tmp_path: Path) -> None:
 def test_runs_of_earlier_versions_are_runs_on_camvid(tiny_camvid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(tiny_camvid, folder, recipe())
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config.pop("classes") == list(CAMVID.names)
     (folder / "config.json").write_text(json.dumps(config))
     content = torch.load(folder / "last.ckpt", weights_only=False)

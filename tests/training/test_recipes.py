@@ -14,7 +14,7 @@ from roadseg.training.recipes import load_recipe, recipe_names
 
 pytestmark = pytest.mark.usefixtures("as_typed")
 
-TEXT = (Path(recipes.__file__).parent / "recipes" / "lite.toml").read_text()
+TEXT = (Path(recipes.__file__).parent / "recipes" / "lite.toml").read_text(encoding="utf-8")
 
 
 RANGE = "two numbers, both more than 0, the smaller first, as in [0.5, 2.0]"

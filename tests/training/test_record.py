@@ -171,7 +171,7 @@ def test_weights_that_a_run_did_not_start_from(
 
 def test_runs_of_versions_that_knew_fewer_keys_go_on(recipe: Make, tmp_path: Path) -> None:
     folder = started(tmp_path / "run", recipe())
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["recipe"]["dropout"], config["recipe"]["augmentation"]["glare_share"]
     (folder / "config.json").write_text(json.dumps(config))
     check_resumption(folder, run_record(recipe=recipe()))
@@ -227,7 +227,7 @@ def test_a_configuration_is_replaced_in_one_step(
 ) -> None:
     folder = tmp_path / "run"
     run(folder, recipe(epochs=1))
-    before = (folder / "config.json").read_text()
+    before = (folder / "config.json").read_text(encoding="utf-8")
 
     def full(self: Path, content: bytes) -> int:
         with self.open("wb") as file:
@@ -238,4 +238,4 @@ def test_a_configuration_is_replaced_in_one_step(
     with pytest.raises(SinkError) as caught:
         run(folder, recipe(epochs=2), resume=True)
     assert str(caught.value).startswith(f"cannot write {folder / 'config.json'} (No space left")
-    assert (folder / "config.json").read_text() == before
+    assert (folder / "config.json").read_text(encoding="utf-8") == before

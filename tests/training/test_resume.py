@@ -34,7 +34,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(x) for x in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return [{key: value for key, value in x.items() if key != "elapsed_s"} for x in lines]
 
 

@@ -31,7 +31,10 @@ def test_it_learns_two_classes(recipe: Make, run: Make, tmp_path: Path) -> None:
     assert result.epochs == 20
     _, meta = load_weights(result.weights)
     assert meta["validation_miou"] == result.best_miou
-    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(x)
+        for x in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [x["epoch"] for x in lines] == list(range(1, 21))
     assert lines[-1]["loss"] < lines[0]["loss"] / 2
     assert lines[-1]["global_accuracy"] > 0.9  # the larger of the two classes alone gives 0.7
@@ -51,13 +54,13 @@ def test_a_run_starts_from_given_weights(recipe: Make, run: Make, tmp_path: Path
         if "running" not in key and value.is_floating_point():
             # Weights are kept in FP16, whose steps are so large beside what centring takes out.
             torch.testing.assert_close(after[key], value, atol=1e-4, rtol=1e-3)
-    config = json.loads((tmp_path / "second" / "config.json").read_text())
+    config = json.loads((tmp_path / "second" / "config.json").read_text(encoding="utf-8"))
     assert config["init_sha256"] == sha256_of(first.weights)
     # What a run started from is not given again to resume it, and is not forgotten.
     run(tmp_path / "second", dataclasses.replace(frozen, epochs=2), resume=True)
-    assert json.loads((tmp_path / "second" / "config.json").read_text()) == config | {
-        "recipe": config["recipe"] | {"epochs": 2}
-    }
+    assert json.loads(
+        (tmp_path / "second" / "config.json").read_text(encoding="utf-8")
+    ) == config | {"recipe": config["recipe"] | {"epochs": 2}}
 
 
 def test_a_run_does_not_start_from_another_network(recipe: Make, run: Make, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ DAMAGE = [
 @pytest.mark.parametrize(("change", "reason"), DAMAGE, ids=range(len(DAMAGE)))
 def test_damage_is_named(change: Any, reason: str, path: Path) -> None:
     path = path.replace(path.with_name("segnet-lite.json"))
-    raw = json.loads(path.read_text())
+    raw = json.loads(path.read_text(encoding="utf-8"))
     change(raw)
     path.write_text(json.dumps(raw))
     with pytest.raises(ModelError) as caught:
@@ -136,7 +136,7 @@ def test_damage_is_named(change: Any, reason: str, path: Path) -> None:
 
 def test_files_that_are_no_calibration(path: Path) -> None:
     path = path.replace(path.with_name("segnet-lite.json"))
-    path.write_text(path.read_text()[:100])
+    path.write_text(path.read_text(encoding="utf-8")[:100])
     with pytest.raises(ModelError) as caught:
         read_calibration(path)
     assert str(caught.value) == f"{path} is damaged (no JSON): {FIX}"
@@ -150,7 +150,7 @@ def test_files_that_are_no_calibration(path: Path) -> None:
 
 def test_another_version(path: Path) -> None:
     path = path.replace(path.with_name("segnet-lite.json"))
-    raw = json.loads(path.read_text()) | {"version": 2}
+    raw = json.loads(path.read_text(encoding="utf-8")) | {"version": 2}
     path.write_text(json.dumps(raw))
     with pytest.raises(ModelError) as caught:
         read_calibration(path)
@@ -231,7 +231,7 @@ def test_a_gate_that_nobody_measured() -> None:
 
 
 def test_files_of_before_the_mean_iou_are_read(path: Path) -> None:
-    raw = json.loads(path.read_text())
+    raw = json.loads(path.read_text(encoding="utf-8"))
     del raw["gate"]["label_miou"]
     path.write_text(json.dumps(raw))
     assert read_calibration(path).gate == replace(GATE, label_miou=None)
@@ -247,7 +247,7 @@ def test_what_ships_is_of_the_weights_that_ship() -> None:
     assert (shipped.gate.measured_on, shipped.gate.images) == ("val.txt", 101)
     assert shipped.size_hw == (352, 480)
     assert shipped.float_layers == ()
-    listed = (SHIPPED.parent / "frames.txt").read_text().splitlines()[1:]
+    listed = (SHIPPED.parent / "frames.txt").read_text(encoding="utf-8").splitlines()[1:]
     assert [frame.name for frame in shipped.frames] == listed
 
 

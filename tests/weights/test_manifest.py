@@ -63,7 +63,7 @@ def test_round_trip(shelf: Path) -> None:
 
 
 def test_paths_in_the_manifest_are_relative(shelf: Path) -> None:
-    assert str(shelf) not in (shelf / "manifest.json").read_text()
+    assert str(shelf) not in (shelf / "manifest.json").read_text(encoding="utf-8")
 
 
 def test_an_entry_replaces_its_predecessor(shelf: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_missing_shipped_file(shelf: Path) -> None:
 
 def test_other_classes(shelf: Path) -> None:
     path = shelf / "manifest.json"
-    path.write_text(path.read_text().replace('"sky"', '"heaven"'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"sky"', '"heaven"'))
     with pytest.raises(ModelError) as caught:
         resolve_model("a", "openvino", directory=shelf)
     assert str(caught.value) == "a is for other classes than CamVid's 11: reinstall roadseg"

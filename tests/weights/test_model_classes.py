@@ -159,7 +159,7 @@ def test_eval_on_data_of_the_same_classes(
         str(report),
     ]
     assert main(command) == 0, capsys.readouterr().err
-    scores = json.loads(report.read_text())
+    scores = json.loads(report.read_text(encoding="utf-8"))
     assert list(scores["per_class_iou"]) == ["track", "field", "sky"]
     assert "track" in capsys.readouterr().out
 

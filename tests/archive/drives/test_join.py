@@ -95,7 +95,10 @@ def test_a_drive_has_the_masks_and_rows_of_an_uncut_recording(card: Path, tmp_pa
     with MaskVideo(folder / "masks.mkv") as masks:
         np.testing.assert_allclose(masks.times_s, np.arange(130) / 25)
     # What the fake network makes of white: one event, over both cuts.
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)
+        for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [(each["start_s"], each["end_s"]) for each in events] == [(1.6, pytest.approx(4.36))]
 
 

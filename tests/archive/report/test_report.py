@@ -64,7 +64,10 @@ def archive(made: Path, tmp_path: Path) -> Path:
 
 
 def data_of(html: Path) -> dict[str, Any]:
-    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.read_text())
+    match = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        html.read_text(encoding="utf-8"),
+    )
     assert match is not None
     data: dict[str, Any] = json.loads(match[1])
     return data
@@ -91,7 +94,7 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert bar(data, half, "sky") == [1.0] * (BINS // 2) + [0.0] * (BINS // 2)
     assert [each["name"] for each in data["classes"]] == ["sky", WHITE], "a group is none"
 
-    text = made.path.read_text()
+    text = made.path.read_text(encoding="utf-8")
     assert "half <b>" not in text
     assert re.search(r"<b>2</b><span>clips done", text)
     assert re.search(r"<b>4 s</b><span>of driving", text)
@@ -116,7 +119,7 @@ def test_a_group_called_like_a_class_takes_no_class_away(tmp_path: Path) -> None
 
 
 def test_the_page_needs_no_network(archive: Path) -> None:
-    text = write_report(archive).path.read_text()
+    text = write_report(archive).path.read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:http|//)|@import|url\(""", text)
 
 
@@ -196,7 +199,7 @@ def test_names_that_are_not_unicode(archive: Path, tmp_path: Path) -> None:
     odd = Path(shutil.copytree(archive, tmp_path / "caf\udce9"))
     html = write_report(odd).path
     assert html.parent == odd
-    assert "caf\\udce9" in html.read_text()
+    assert "caf\\udce9" in html.read_text(encoding="utf-8")
 
 
 def test_a_second_report_looks_only_into_clips_that_have_changed(
@@ -224,7 +227,9 @@ def test_a_second_report_looks_only_into_clips_that_have_changed(
     assert len(list((archive / ".report").iterdir())) == 4
 
     (kept,) = (
-        path for path in (archive / ".report").glob("*.json") if "bright" in path.read_text()
+        path
+        for path in (archive / ".report").glob("*.json")
+        if "bright" in path.read_text(encoding="utf-8")
     )
     kept.write_text("{}x")
     write_report(archive)
@@ -282,7 +287,7 @@ def test_distances_are_those_of_tracks_beside_the_clips(archive: Path, made: Pat
         half, night = data_of(html)["clips"]
         assert night["way"] == "0.7 km"
         assert "way" not in half
-        assert "<b>0.7 km</b><span>by GPS, 1 of the clips" in html.read_text()
+        assert "<b>0.7 km</b><span>by GPS, 1 of the clips" in html.read_text(encoding="utf-8")
 
         write_gpx(track, [48 + i / 10_000 for i in range(181)])
         assert data_of(write_report(archive).path)["clips"][1]["way"] == "2.0 km"
@@ -340,7 +345,7 @@ def test_batch_writes_it_in_the_end(tmp_path: Path, capsys: pytest.CaptureFixtur
     html = tmp_path / "out" / "report.html"
     assert len(data_of(html)["clips"]) == 1
     # Nothing is known of classes: only the overlay was written.
-    assert "Bars show" not in html.read_text()
+    assert "Bars show" not in html.read_text(encoding="utf-8")
 
 
 def test_the_picture_is_of_the_first_event(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +387,7 @@ def opened(archive: Path, browser: Any) -> Iterator[Any]:
     # All have the events of the first; those of `walker` are rarer.
     for number, path in enumerate(sorted(archive.glob("half*/events.jsonl"))):
         assert number == 0
-        line = json.loads(path.read_text())
+        line = json.loads(path.read_text(encoding="utf-8"))
         lines = [{**line, "name": "walker"}, line, line]
         path.write_text("".join(json.dumps(each) + "\n" for each in lines))
     html = write_report(archive).path

@@ -100,7 +100,9 @@ def test_a_token_that_was_given_is_printed_nowhere(folders, capsys):
     assert run(*TWO, "--web", "0.0.0.0:0", *token, "--stats-json", "stats.json") == 0
     captured = capsys.readouterr()
     assert re.search(r"the page is at http://[^?\s]+/\n", captured.err)
-    assert "horse" not in captured.err + captured.out + Path("stats.json").read_text()
+    assert "horse" not in captured.err + captured.out + Path("stats.json").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_images_play_at_the_rate_that_is_typed(folders, capsys):
@@ -235,8 +237,14 @@ def test_events_of_each_source_become_clips(folders, capsys):
             *("0001-road.jpg", "0001-road.mp4")
         ]
         assert frames_of(folders / "clips" / name / "0001-road.mp4") == FRAMES
-        assert len((folders / "events" / f"{name}.jsonl").read_text().splitlines()) == 1
-        assert len((folders / "rows" / f"{name}.csv").read_text().splitlines()) == FRAMES + 1
+        assert (
+            len((folders / "events" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
+            == 1
+        )
+        assert (
+            len((folders / "rows" / f"{name}.csv").read_text(encoding="utf-8").splitlines())
+            == FRAMES + 1
+        )
 
 
 def test_lines_as_json(folders, capsys):

@@ -43,7 +43,7 @@ def run(source: Path, tmp_path: Path, *options: str) -> dict[str, Any]:
     stats = tmp_path / "stats.json"
     common = ["--source", str(source), "--backend", "openvino", "--no-show"]
     assert main(["run", *common, "--stats-json", str(stats), *options]) == 0
-    document: dict[str, Any] = json.loads(stats.read_text())
+    document: dict[str, Any] = json.loads(stats.read_text(encoding="utf-8"))
     return document
 
 

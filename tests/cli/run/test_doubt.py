@@ -61,7 +61,7 @@ def test_the_number_and_the_flag_of_each_frame(
     assert [flag for _, flag in read] == [0, 0, 0, 1, 1, 1]
     assert all(number < 0.01 for number, _ in read[:3])
     assert all(number == pytest.approx(1, abs=0.01) for number, _ in read[3:])
-    road = json.loads(stats.read_text())["road"]
+    road = json.loads(stats.read_text(encoding="utf-8"))["road"]
     assert road["doubtful"] == 0.5
     assert road["doubt"] == pytest.approx(0.5, abs=0.01)
 
@@ -80,7 +80,7 @@ def test_without_it_the_columns_are_empty_and_no_scores_are_made(
     assert run(source, "--timeline", rows, "--stats-json", stats) == 0
     with rows.open(newline="") as file:
         assert {(row["doubt"], row["doubtful"]) for row in csv.DictReader(file)} == {("", "")}
-    assert "doubt" not in json.loads(stats.read_text())["road"]
+    assert "doubt" not in json.loads(stats.read_text(encoding="utf-8"))["road"]
     assert not isinstance(FakeBackend((32, 32)), ScoringBackend)
 
 

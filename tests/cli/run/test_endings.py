@@ -63,7 +63,11 @@ class Run:
 
     def times_s(self) -> list[float]:
         """Of the frames that were written."""
-        lines = self.log.read_text().splitlines(keepends=True) if self.log.exists() else []
+        lines = (
+            self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+            if self.log.exists()
+            else []
+        )
         return [float(line) for line in lines if line.endswith("\n")]
 
     def wait_for(self, frames: int) -> None:
@@ -131,7 +135,7 @@ def test_a_signal_leaves_a_finished_file(
     assert (ended, stderr.strip()) == (code, "")
     assert stdout.endswith(f"written to {out}\n")
     assert names(out.parent) == ["out.mp4", "run.json"]
-    stats = json.loads((out.parent / "run.json").read_text())
+    stats = json.loads((out.parent / "run.json").read_text(encoding="utf-8"))
     assert stats["frames_out"] == len(times_s(out)) == len(run.times_s()) >= 40
     data = out.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
@@ -183,7 +187,7 @@ def test_a_pipe_that_nobody_reads(start: Callable[..., Run], tmp_path: Path) -> 
     os.close(writer)
     code, _, stderr = run.end()
     assert (code, stderr) == (0, "")
-    assert len(times_s(out)) == json.loads(stats.read_text())["frames_out"] == 9
+    assert len(times_s(out)) == json.loads(stats.read_text(encoding="utf-8"))["frames_out"] == 9
 
 
 def test_an_error_that_nobody_reads(start: Callable[..., Run], tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_kill_9_leaves_every_row_of_a_timeline(
     run = start("--timeline", timeline)
     run.wait_for(40)
     assert run.end(signal.SIGKILL)[0] == -signal.SIGKILL
-    lines = timeline.read_text().splitlines()
+    lines = timeline.read_text(encoding="utf-8").splitlines()
     if name == "drive.csv":
         header, *lines = lines
         frames = [int(line.split(",")[0]) for line in lines]
@@ -271,7 +275,7 @@ def test_a_signal_finishes_a_timeline_in_parquet_and_events_that_go_on(
     assert names(folder) == ["drive.parquet", "events.jsonl"]
     table = pq.read_table(folder / "drive.parquet")
     assert table["frame"].to_pylist() == list(range(len(run.times_s())))
-    (event,) = map(json.loads, (folder / "events.jsonl").read_text().splitlines())
+    (event,) = map(json.loads, (folder / "events.jsonl").read_text(encoding="utf-8").splitlines())
     assert event["end_s"] == pytest.approx(table["time_s"].to_pylist()[-1], abs=1e-5)
 
 

@@ -42,7 +42,7 @@ def test_each_event_has_a_line_a_clip_and_a_snapshot(
     if output is not None:
         options += ["--output", tmp_path / output]
     assert run(source, *options, "--pre-roll", 1, "--post-roll", 0.5) == 0
-    (event,) = map(json.loads, events.read_text().splitlines())
+    (event,) = map(json.loads, events.read_text(encoding="utf-8").splitlines())
     assert (event["clip"], event["snapshot"]) == (
         str(clips / "0001-bright.mp4"),
         str(clips / "0001-bright.jpg"),

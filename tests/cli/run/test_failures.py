@@ -77,7 +77,7 @@ def test_ctrl_c_leaves_a_playable_file_and_exits_130(images, tmp_path, capsys, m
     monkeypatch.setattr(FakeBackend, "infer", interrupted)
     out, stats_path = tmp_path / "out.mp4", tmp_path / "run.json"
     assert run(images, "--loop", "--output", out, "--stats-json", stats_path) == 130
-    stats = json.loads(stats_path.read_text())
+    stats = json.loads(stats_path.read_text(encoding="utf-8"))
     assert stats["frames_in"] == stats["frames_out"] == len(frames_of(out)) >= 20
     captured = capsys.readouterr()
     assert captured.out.endswith(f"written to {out}\n")
@@ -186,7 +186,7 @@ def test_two_files_of_a_configuration(clip, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == (
         "error: events of a p.json is also what ignore_mask of a names: give another file\n"
     )
-    assert (tmp_path / "p.json").read_text() == POLYGONS
+    assert (tmp_path / "p.json").read_text(encoding="utf-8") == POLYGONS
 
 
 def test_statistics_that_cannot_be_written(images, tmp_path, capsys):

@@ -34,7 +34,7 @@ class TestNames:
             "Cam1.jpg": "Cam1.png",
         }
         assert sorted(os.listdir(out)) == sorted(os.listdir(masks)) == sorted(names.values())
-        told = json.loads(stats.read_text())["names"]
+        told = json.loads(stats.read_text(encoding="utf-8"))["names"]
         assert {n["source"]: n["picture"] for n in told} == {
             str(photos / source): picture for source, picture in names.items()
         }
@@ -50,7 +50,7 @@ class TestNames:
         options = ("--loop", "--max-frames", 3, "--stats-json", stats)
         assert run(photos, "--output", tmp_path / "out", *options) == 0
         assert sorted(os.listdir(tmp_path / "out")) == [f"{i:06d}.png" for i in range(3)]
-        assert json.loads(stats.read_text())["names"] == []
+        assert json.loads(stats.read_text(encoding="utf-8"))["names"] == []
 
     def test_one_picture_into_one_file(self, tmp_path, capsys):
         photo = self.photos(tmp_path, "photo.jpg") / "photo.jpg"
@@ -59,7 +59,7 @@ class TestNames:
         assert cv2.imread(str(out)).shape == (*SIZE_HW, 3)
         assert os.listdir(out.parent) == ["out.PNG"]
         assert capsys.readouterr().out.endswith(f"written to {out}\n")
-        told = json.loads(stats.read_text())["names"]
+        told = json.loads(stats.read_text(encoding="utf-8"))["names"]
         assert told == [{"source": str(photo), "picture": "out.PNG"}]
 
     def test_one_picture_over_itself(self, tmp_path, capsys):

@@ -26,7 +26,7 @@ def test_read_outs_in_statistics_and_timeline(clip, tmp_path, capsys):
     assert [int(row["frame"]) for row in rows] == list(range(FRAMES))
     assert [row["model"] for row in rows] == ["fake"] * FRAMES
     assert all(float(row["age_ms"]) > 0 for row in rows)
-    road = json.loads(stats_path.read_text())["road"]
+    road = json.loads(stats_path.read_text(encoding="utf-8"))["road"]
     assert road["frames"] == FRAMES
     for name, mean in road["shares"].items():
         shares = [float(row[f"share_{name}"]) for row in rows]
@@ -152,9 +152,9 @@ def test_events_end_as_lines_on_stderr_in_their_file_and_in_the_timeline(
     captured = capsys.readouterr()
     assert re.fullmatch(r"event bright: 0.20 s to 0.20 s, peak 100%\n", captured.err)
     assert "written to events.jsonl" in captured.out
-    (event,) = map(json.loads, (tmp_path / "events.jsonl").read_text().splitlines())
+    (event,) = map(json.loads, (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines())
     assert (event["name"], event["start_s"], event["end_s"]) == ("bright", 0.2, 0.2)
-    stats = json.loads((tmp_path / "run.json").read_text())
+    stats = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert stats["road"]["events"] == {"bright": 1, "never": 0}
     with open("rows.csv") as file:
         assert [row["events"] for row in csv.DictReader(file)] == [*[""] * 5, "bright", ""]

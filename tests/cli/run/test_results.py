@@ -35,7 +35,7 @@ def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
     assert re.fullmatch(r"on .+, \d+ cores?", second)
     assert third == f"written to {out}"
 
-    stats = json.loads(stats_path.read_text())
+    stats = json.loads(stats_path.read_text(encoding="utf-8"))
     assert set(stats) == {
         "frames_in",
         "frames_out",
@@ -140,7 +140,7 @@ def test_masks_in_one_file_are_those_of_a_folder(images, tmp_path, capsys):
 
 def test_statistics_alone_are_something_to_do(images, tmp_path):
     assert run(images, "--stats-json", tmp_path / "run.json") == 0
-    stats = json.loads((tmp_path / "run.json").read_text())
+    stats = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert stats["frames_out"] == FRAMES
     assert stats["stages_ms"]["encode"] is None
 

@@ -47,7 +47,7 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 
 
 def test_text_is_readable_by_day_and_by_night() -> None:
-    css = (Path(html.__file__).parent / "templates/report.css").read_text()
+    css = (Path(html.__file__).parent / "templates/report.css").read_text(encoding="utf-8")
     day, _, rest = css.partition("@media (prefers-color-scheme: dark)")
     dark = {**colours_of(day), **colours_of(rest.partition("* {")[0])}
     light = colours_of(day)

@@ -130,7 +130,7 @@ def test_classes_of_another_data_set(tmp_path: Path) -> None:
     scores = Scores(2, 0.5, 0.5, 0.25, 0.5, 0.5, (0.5, 0.0), (1.0, 0.0), (0.7, nan))
     page = read_page(report.write(tmp_path, "farm", [], scores))
     assert "100\u2009% of hay & straw is labelled wheat" in page.text
-    assert "rgb(90 60 30)" in (tmp_path / "index.html").read_text()
+    assert "rgb(90 60 30)" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_many_classes_have_the_width_of_the_page(tmp_path: Path) -> None:

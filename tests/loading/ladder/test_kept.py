@@ -108,7 +108,7 @@ def test_a_damaged_file_counts_as_none(lite: Rungs, machine: Make, content: byte
 
 def test_times_that_cannot_be_are_not_believed(lite: Rungs, machine: Make) -> None:
     settled(machine(), lite)
-    document = json.loads(HERE.path().read_text())
+    document = json.loads(HERE.path().read_text(encoding="utf-8"))
     document["times"][0]["ms"] = -1
     HERE.path().write_text(json.dumps(document))
     assert read_kept(HERE) == Kept(HERE)
@@ -201,7 +201,7 @@ def test_what_was_taken_for_pictures_in_planes_is_not_held_for_others(
 
 def test_what_was_taken_before_planes_were_told_apart_is_read(lite: Rungs, machine: Make) -> None:
     settled(machine(), lite)
-    document = json.loads(HERE.path().read_text())
+    document = json.loads(HERE.path().read_text(encoding="utf-8"))
     for taken in document["taken"]:
         del taken["planar"]
     HERE.path().write_text(json.dumps(document))
@@ -213,7 +213,7 @@ def test_a_file_of_the_form_before_scores_counts_for_labels_alone(
 ) -> None:
     settled(machine(), lite)
     kept = read_kept(HERE)
-    document = json.loads(HERE.path().read_text())
+    document = json.loads(HERE.path().read_text(encoding="utf-8"))
     del document["machine"]["scores"]
     with_scores = replace(HERE, scores=True)
     for there in (HERE, with_scores):

@@ -111,7 +111,7 @@ def test_nothing_is_replaced_and_names_in_use_are_left_alone(tmp_path, source, s
     after = open_default_sink(source, tmp_path)
     assert after.path.name == f"x-roadseg-6{suffix}"
     after.close(ok=False)
-    assert (tmp_path / f"x-roadseg{suffix}").read_text() == "mine"
+    assert (tmp_path / f"x-roadseg{suffix}").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_file_that_appears_while_the_lock_is_taken_is_not_replaced(tmp_path, monkeypatch):

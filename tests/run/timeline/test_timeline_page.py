@@ -43,7 +43,10 @@ def drive(tmp_path: Path) -> Path:
 
 
 def data_of(html: Path) -> dict[str, Any]:
-    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.read_text())
+    match = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        html.read_text(encoding="utf-8"),
+    )
     assert match is not None
     data: dict[str, Any] = json.loads(match[1])
     return data
@@ -54,7 +57,7 @@ def test_one_file_with_all_that_it_needs(drive: Path) -> None:
     page = write_timeline_page(drive, html)
     assert (page.rows, page.events, page.notes) == (ROWS, 1, ())
     assert os.listdir(html.parent) == ["drive.html"]
-    text = html.read_text()
+    text = html.read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?http|@import|url\(""", text)
     assert "uPlot" in text
     data = data_of(html)
@@ -88,7 +91,7 @@ def test_a_video_that_ends_too_early_has_no_picture_for_some(tmp_path: Path) -> 
 @pytest.mark.usefixtures("as_typed")
 def test_what_a_run_hid_is_not_shown_from_its_source(tmp_path: Path) -> None:
     timeline = write_rows(tmp_path / "drive.csv")
-    header, *rows = timeline.read_text().splitlines()
+    header, *rows = timeline.read_text(encoding="utf-8").splitlines()
     timeline.write_text("\n".join([f"{header},hidden", *(f"{row},people;car" for row in rows), ""]))
     html = tmp_path / "drive.html"
     source = write_clip(tmp_path / "drive.mp4", frames=ROWS)
@@ -135,7 +138,7 @@ def test_what_cannot_be_is_one_line(
 
 def test_the_command(drive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     html = drive.with_suffix(".html")
-    drive.write_text(drive.read_text()[:-5])
+    drive.write_text(drive.read_text(encoding="utf-8")[:-5])
     assert main(["timeline", str(drive), "--html", str(html)]) == 0
     captured = capsys.readouterr()
     assert captured.err == "warning: 1 row of dri ve#1.csv cannot be read and is left out\n"

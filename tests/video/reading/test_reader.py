@@ -143,10 +143,10 @@ def test_events_are_lines_and_counts(
         assert shown == ("cars" if len(read.events) == 1 else "walker +1")
     # Held off for two frames of a tenth of a second.
     assert going_on == [("cars",)] * 3 + [("walker", "cars")] * 3 + [("cars",)] * 4
-    (walker,) = map(json.loads, path.read_text().splitlines())
+    (walker,) = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert reader.close() == [path]
     assert reader.close() == [path]
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [line["name"] for line in lines] == ["walker", "cars"]
     assert (walker["start_s"], walker["seen_s"], walker["end_s"]) == (0.2, 0.3, 0.4)
     assert (walker["rule"], walker["unit"]) == (PEOPLE, "%")
@@ -166,7 +166,7 @@ def test_a_distance_that_is_infinite_is_null(street: Labels, tmp_path: Path) -> 
     reader = Reader(options, CAMVID, HW)
     reader.push(frame(0), label_map(empty))
     reader.close()
-    assert json.loads(path.read_text())["peak"] is None
+    assert json.loads(path.read_text(encoding="utf-8"))["peak"] is None
 
 
 def test_no_event_leaves_an_empty_file_and_no_frame_none(street: Labels, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_no_event_leaves_an_empty_file_and_no_frame_none(street: Labels, tmp_pat
     reader = Reader(options, CAMVID, HW)
     reader.push(frame(0), label_map(street))
     assert reader.close() == [path]
-    assert path.read_text() == ""
+    assert path.read_text(encoding="utf-8") == ""
 
 
 def test_rules_know_ones_own_corridor_and_groups(street: Labels) -> None:

@@ -65,7 +65,7 @@ def test_what_is_hidden_in_the_pictures_is_said(tmp_path: Path) -> None:
     timeline = Timeline(path, NAMES, ("people", "car"))
     timeline.write(row(0))
     timeline.close(ok=True)
-    (written,) = csv.DictReader(path.read_text().splitlines())
+    (written,) = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     assert written["hidden"] == "people;car"
 
 
@@ -75,7 +75,7 @@ def test_csv(tmp_path: Path) -> None:
     timeline.write(row(0))
     timeline.write(row(7, **UNKNOWN))
     timeline.close(ok=True)
-    header, first, second = csv.reader(path.read_text().splitlines())
+    header, first, second = csv.reader(path.read_text(encoding="utf-8").splitlines())
     assert header == [
         "frame",
         "time_s",
@@ -125,7 +125,7 @@ def test_json_lines(tmp_path: Path) -> None:
     timeline.write(row(0))
     timeline.write(row(1, **UNKNOWN))
     timeline.close(ok=True)
-    first, second = map(json.loads, path.read_text().splitlines())
+    first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert first["corridor_nearest_class"] == "traffic light"
     assert (first["frame"], first["share_traffic_light"], first["events"]) == (0, 0.25, None)
     assert (second["free_m"], second["corridor_occupied"]) == (None, None)
@@ -176,7 +176,7 @@ def test_parquet_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     timeline.close(ok=False)
     timeline.close(ok=True)
     assert os.listdir(tmp_path) == ["drive.parquet"]
-    assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "before"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 300])
@@ -267,11 +267,11 @@ def test_a_run_that_is_cut_leaves_every_row(tmp_path: Path, name: str) -> None:
     timeline.write(row(0))
     timeline.write(row(1))
     # As a killed process leaves it: never closed.
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) == (3 if name.endswith("csv") else 2)
     timeline.sync()
     timeline.close(ok=True)
-    assert path.read_text().splitlines() == lines
+    assert path.read_text(encoding="utf-8").splitlines() == lines
 
 
 def test_an_older_file_is_kept_until_there_is_a_row(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_an_older_file_is_kept_until_there_is_a_row(tmp_path: Path) -> None:
     path.write_text("before")
     timeline = Timeline(path, NAMES)
     timeline.close(ok=False)
-    assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "before"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
@@ -314,7 +314,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows(
     with pytest.raises(SinkError, match="No space left"):
         timeline.write(row(1))
     timeline.close(ok=False)
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["frame"] for line in lines] == [0]
 
 

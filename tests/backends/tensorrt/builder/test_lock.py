@@ -55,7 +55,7 @@ def test_nobody_waits_for_nobody(tmp_path: Path) -> None:
     for _ in range(2):
         with build_lock(engine, told.append) as waited:
             assert waited is False
-            assert (tmp_path / ".x.engine.lock").read_text() == str(os.getpid())
+            assert (tmp_path / ".x.engine.lock").read_text(encoding="utf-8") == str(os.getpid())
     assert told == []
     # Another engine is another lock.
     with build_lock(engine, told.append), build_lock(tmp_path / "y.engine", told.append) as waited:

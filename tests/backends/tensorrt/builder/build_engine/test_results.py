@@ -174,5 +174,5 @@ def test_the_manifest_says_why_it_is_stale_later(
     assert stale_reasons(engine.manifest, runtime=newer, device=shop.cuda.device) == [
         "built by tensorrt 10.3.0.26, and 10.13.0.35 is here"
     ]
-    raw = json.loads(manifest_path(engine.path).read_text())
+    raw = json.loads(manifest_path(engine.path).read_text(encoding="utf-8"))
     assert raw["gpu"]["compute_capability"] == [8, 9]
