@@ -105,8 +105,8 @@ def _of_ir(path: Path) -> GraphFile:
                     sides = data.get("shape", "").split(",")
                     shape = [int(side) if side.strip().isdecimal() else 0 for side in sides]
                 element.clear()
-    except ET.ParseError:
-        return GraphFile()
+    except (ET.ParseError, ValueError, LookupError):  # also of encodings that nobody knows
+        return GraphFile()  # damaged: OpenVINO says how
     return GraphFile(_size_of(shape or ()), _precision(metadata, is_int8), metadata)
 
 

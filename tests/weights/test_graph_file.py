@@ -162,5 +162,19 @@ def test_a_header_of_weights_that_hands_wrote(tmp_path: Path, entry: str) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0" encoding="gbk"?><net/>',
+        '<?xml version="1.0" encoding="foo"?><net/>',
+        f'<net><layer type="Parameter"><data shape="1,{"9" * 5000},60,3"/></layer></net>',
+    ],
+)
+def test_an_ir_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.xml").write_text(text, encoding="utf-8")
+    graph = read_graph(tmp_path / "mine.xml")
+    assert (graph.size_hw, graph.metadata) == (None, {})
+
+
 def test_a_file_without_classes_knows_camvids(tmp_path: Path) -> None:
     assert GraphFile().classes(tmp_path) is CAMVID

@@ -40,7 +40,8 @@ _OWN = ".own-"
 """How the name of a call's own folder begins."""
 
 _LEFT_BEHIND_S = 3600
-"""Age of a folder whose process is gone: compiling takes seconds."""
+"""Age of a folder whose process is gone: compiling takes seconds. Where a long run still holds it,
+its files stay."""
 
 _LARGEST_MODEL = 16 * 2**20
 """Bytes. What is compiled holds the weights again."""
@@ -76,6 +77,7 @@ def compile_network(
 
 def _compile_or_load(core: Any, network: Any, options: dict[str, Any], cache: Path) -> Any:
     cache.mkdir(parents=True, exist_ok=True)
+    _clear_left_behind(cache)
     kind = _kind(network)
     with _own_folder(cache) as own:
         for kept in sorted(cache.glob(f"{kind}-*.blob")):  # in one order for all processes
@@ -105,7 +107,8 @@ def _kind(network: Any) -> str:
 def _own_folder(cache: Path) -> Iterator[Path]:
     """An empty folder, where files of the cache can be linked to; elsewhere if it is read-only.
 
-    What is open still goes with the process: Windows and network drives keep its name until then.
+    What is open still keeps its name on Windows and network drives until the process ends, and the
+    folder with it: `_clear_left_behind` has it later.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix=_OWN, dir=cache, ignore_cleanup_errors=True)
@@ -125,18 +128,31 @@ def _show(kept: Path, own: Path) -> None:
     needed = not blob.exists()
     if needed:
         try:
-            # It holds the file, also where another process removes its name meanwhile.
-            os.link(kept, blob)
-        except FileNotFoundError:
+            _link(kept, blob)
+            needed = _checksum(blob) == match["checksum"]
+        except FileNotFoundError:  # another process has removed it
             return
-        except OSError:  # a drive without links, or another one
-            shutil.copyfile(kept, blob)
-        needed = _checksum(blob) == match["checksum"]
+        except OSError:  # somebody else's, or a bad sector: to remove it takes no look inside
+            needed = False
         if not needed:
-            blob.unlink()
+            blob.unlink(missing_ok=True)
     if not needed:
-        with contextlib.suppress(OSError):
-            kept.unlink(missing_ok=True)
+        _remove(kept)
+
+
+def _link(kept: Path, blob: Path) -> None:
+    """Give a file a second name, which holds it where another process removes its first one."""
+    try:
+        os.link(kept, blob)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a drive without links, or another one
+        shutil.copyfile(kept, blob)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _marks(own: Path) -> dict[Path, tuple[int, int]]:
@@ -149,7 +165,7 @@ def _keep(blob: Path, cache: Path, kind: str) -> None:
     name = f"{kind}-{_checksum(blob)}-{blob.name}"
     for older in cache.glob(f"{kind}-*-{blob.name}"):
         if older.name != name:
-            older.unlink(missing_ok=True)
+            _remove(older)
     blob.replace(cache / name)
 
 
@@ -167,17 +183,21 @@ def _checksum(blob: Path) -> str:
 
 
 def _clear(cache: Path) -> None:
-    """Remove the oldest files, those without a checksum, and folders that killed runs left."""
+    """Remove the oldest files, and those without a checksum."""
     ages = []
     for blob in cache.glob("*.blob"):
         if _KEPT_NAME.fullmatch(blob.name) is None:
-            blob.unlink(missing_ok=True)
+            _remove(blob)
             continue
         with contextlib.suppress(FileNotFoundError):  # another process clears, too
             ages.append((blob.stat().st_mtime, blob))
     for _age, blob in sorted(ages)[:-_KEPT]:
-        blob.unlink(missing_ok=True)
+        _remove(blob)
+
+
+def _clear_left_behind(cache: Path) -> None:
+    """Remove the folders of runs that are gone: killed, or on a drive that keeps open files."""
     for folder in cache.glob(f"{_OWN}*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
                 shutil.rmtree(folder, ignore_errors=True)

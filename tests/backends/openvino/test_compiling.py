@@ -87,6 +87,23 @@ def test_what_is_damaged_is_compiled_again(
     np.testing.assert_array_equal(labels(third), expected)
 
 
+def test_what_cannot_be_read_is_compiled_again_once(
+    xml_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector, or a file of root's in the user's cache: it must not stay in the way."""
+    backend(xml_file, cache)
+    (unreadable,) = cache.iterdir()
+    checksum, mark = compiling._checksum, unreadable.stat().st_ino
+
+    def read(blob: Path) -> str:
+        if blob.stat().st_ino == mark:
+            raise OSError(errno.EIO, "Input/output error")
+        return checksum(blob)
+
+    monkeypatch.setattr(compiling, "_checksum", read)
+    assert [came_from_cache(backend(xml_file, cache)) for _ in range(2)] == [False, True]
+
+
 def test_what_has_no_checksum_is_not_used(xml_file: Path, cache: Path) -> None:
     backend(xml_file, cache)
     (blob,) = cache.glob("*.blob")
@@ -208,6 +225,10 @@ def test_what_a_killed_run_left_is_cleared_away(xml_file: Path, cache: Path) -> 
         os.utime(cache / name, (then, then))
     backend(xml_file, cache)
     assert [folder.name for folder in cache.glob(".own-*")] == [".own-at-work"]
+    # Also by a start that compiles nothing.
+    os.utime(cache / ".own-at-work", (0, 0))
+    assert came_from_cache(backend(xml_file, cache))
+    assert not list(cache.glob(".own-*"))
 
 
 def test_a_cache_that_cannot_be_used_is_done_without(xml_file: Path, tmp_path: Path) -> None:

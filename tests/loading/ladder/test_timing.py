@@ -182,7 +182,8 @@ def test_under_a_quota_nobody_knows_how_long_others_had_the_processor(
     assert waited_s() is None
 
 
-def test_the_waiting_of_threads(tmp_path: Path) -> None:
+def test_the_waiting_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadseg.loading.ladder.load.cpu_quota", lambda: None)
     assert waited_s(tmp_path) is None
     assert waited_s(tmp_path / "none") is None
     for name, content in (("1", "5 1500000000 9\n"), ("2", "5 500000000 9\n")):
