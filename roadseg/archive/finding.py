@@ -195,6 +195,8 @@ def find_clips(sources: Iterable[str], output: Path, *, listed: Iterable[str] = 
         if is_remote(source):
             search.remote(source)
             continue
+        if not source:
+            raise UsageError("a source is empty", fix="give files, folders or a quoted pattern")
         path = _local(source)
         with reading(SourceError, path):
             is_there = path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,4 +47,7 @@ def file_or_none(name: str | None) -> str | None:
 
 
 def _real(path: str | Path) -> str:
-    return os.path.normcase(os.path.realpath(os.path.expanduser(path)))
+    path = os.path.expanduser(path)
+    with contextlib.suppress(OSError):  # a relative path, and the current folder is gone
+        path = os.path.realpath(path)
+    return os.path.normcase(path)

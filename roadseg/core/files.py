@@ -295,9 +295,9 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
         if not os.access(path, os.W_OK):
             raise SinkError(f"cannot write {path} (permission denied)", fix=fix)
         return
-    place = behind_links(path)
-    probe = new_part(place)
     with writing(path, fix):
+        place = behind_links(path)  # fails where the current folder is gone
+        probe = new_part(place)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             # A name that is too long is found here: the hidden ones beside it are short enough.
@@ -307,7 +307,7 @@ def claim_file(path: Path, *, instead: str = "", fix: str = _FIX) -> None:
             # Whoever holds the lock of this file clears away what looks like a part of it.
             probe.unlink(missing_ok=True)
         except (FileExistsError, NotADirectoryError) as exc:
-            file = next(each for each in path.parents if each.exists())
+            file = next(each for each in place.parents if each.exists())
             raise NotADirectoryError(f"{file} is no folder") from exc
 
 

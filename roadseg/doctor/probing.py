@@ -84,9 +84,10 @@ def _attempt(name: str) -> Probe | tuple[subprocess.Popen[str], IO[str], IO[str]
 
 def _scratch() -> IO[str]:
     """A file without a name: in memory where that can be, for disks that are full or read-only."""
-    if sys.platform == "linux":
+    create = getattr(os, "memfd_create", None)  # Pythons built for an old glibc lack it
+    if create is not None:
         with contextlib.suppress(OSError):
-            file = os.memfd_create("roadseg-doctor")
+            file = create("roadseg-doctor")
             return os.fdopen(file, "w+", encoding="utf-8", errors="replace")
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 

@@ -179,3 +179,13 @@ def test_a_name_that_is_not_unicode_is_escaped(tmp_path: Path) -> None:
     assert Path(clip.path).exists()
     assert clip.name == "caf\\udce9"
     assert printable(clip.path).encode("utf-8")
+
+
+def test_an_empty_source_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of the shell that is not set."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UsageError, match="a source is empty"):
+        find_clips(["a.mp4", ""], tmp_path / "out")

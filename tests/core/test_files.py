@@ -282,3 +282,18 @@ def test_links_in_a_circle_are_no_devices(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert not is_special(tmp_path / "a")
+
+
+def test_a_claim_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SinkError, match="cannot write x.json"):
+        claim_file(Path("x.json"))
+
+
+def test_a_claim_behind_a_link_names_what_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link.json").symlink_to(tmp_path / "file" / "x.json")
+    with pytest.raises(SinkError, match="link.json .*/file is no folder"):
+        claim_file(tmp_path / "link.json")

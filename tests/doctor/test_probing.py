@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -259,13 +260,14 @@ def test_without_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr(probing.tempfile, "TemporaryFile", none)
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):
         assert "backend" in run_probes(["backend"])["backend"].facts
 
         def refuse(*_: object) -> None:
             raise OSError(38, "Function not implemented")
 
         monkeypatch.setattr(probing.os, "memfd_create", refuse)
-    assert run_probes(["backend"])["backend"] == Probe(
-        kind="failed", error="cannot be looked at (No usable temporary directory found)"
-    )
+    failed = Probe(kind="failed", error="cannot be looked at (No usable temporary directory found)")
+    assert run_probes(["backend"])["backend"] == failed
+    monkeypatch.delattr(probing.os, "memfd_create", raising=False)
+    assert run_probes(["backend"])["backend"] == failed

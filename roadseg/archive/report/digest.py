@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from roadseg.media.gps.recorded import reads_recorded
 from roadseg.media.gps.sidecar import sidecar_of
 from roadseg.media.mask_video import MaskVideo
 from roadseg.media.thumbnails import thumbnails
+from roadseg.road.vocabulary import GROUPS
 from roadseg.video.reading.parquet import read_rows
 from roadseg.video.reading.table import intervals
 
@@ -301,6 +303,17 @@ def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
+def _expanded(members: Iterable[str], classes: Collection[str]) -> set[str]:
+    """With the classes of the groups that are known to all, `people`, in place of their names."""
+    found = set()
+    for member in members:
+        if member in GROUPS and member not in classes:
+            found |= _expanded(GROUPS[member], classes) & set(classes)
+        else:
+            found.add(member)
+    return found
+
+
 def _of_classes(
     shares: dict[str, npt.NDArray[np.float64]], groups: dict[str, set[str]]
 ) -> dict[str, npt.NDArray[np.float64]]:
@@ -311,9 +324,9 @@ def _of_classes(
     """
     classes = {name: values for name, values in shares.items() if name not in groups}
     for name in shares:
-        others = groups.get(name, set()) - {name}
+        others = _expanded(groups.get(name, set()) - {name}, classes.keys())
         if name in groups.get(name, set()) and others <= classes.keys():
-            classes[name] = shares[name] - sum(classes[other] for other in others)
+            classes[name] = shares[name] - sum(classes[other] for other in others - {name})
     return {name: classes[name] for name in shares if name in classes}
 
 

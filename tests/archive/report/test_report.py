@@ -105,12 +105,13 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert "Bars show the classes" in text
 
 
-def test_a_group_called_like_a_class_takes_no_class_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sky", [f"sky=sky,{WHITE}", "sky=sky,people"])
+def test_a_group_called_like_a_class_takes_no_class_away(tmp_path: Path, sky: str) -> None:
     images = [np.full((48, 64, 3), each, np.uint8) for each in [0] * 25 + [255] * 25]
     write_clip(tmp_path / "half.mp4", images=images)
     words = ["batch", str(tmp_path / "half.mp4"), "--output", str(tmp_path / "out"), "--no-report"]
     words += ["--backend", "fake", "--write", "timeline", "--workers", "1"]
-    assert main([*words, "--group", f"sky=sky,{WHITE}", "--group", "tree=pole,people"]) == 0
+    assert main([*words, "--group", sky, "--group", "tree=pole,people"]) == 0
     data = data_of(write_report(tmp_path / "out").path)
     (half,) = data["clips"]
     assert bar(data, half, WHITE) == [0.0] * (BINS // 2) + [1.0] * (BINS // 2)
