@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import logging
 import random
 import signal
@@ -43,6 +44,14 @@ def _logs_are_heard() -> None:
     """Libraries that convert networks quieten every handler that there is, those of pytest, too."""
     for handler in logging.root.handlers:
         handler.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def _locale_stays() -> Iterator[None]:
+    """OpenVINO sets it while it reads and writes networks; with several threads it may stay C."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 @pytest.fixture(autouse=True)

@@ -64,6 +64,8 @@ def predict_without_vnni(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         if done.returncode:

@@ -130,7 +130,15 @@ _FIX = "install another release of g++"
 def _compile(compiler: str, text: str, output: Path) -> None:
     command = [compiler, *_OPTIONS, "-x", "c++", "-", "-o", str(output)]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except OSError as exc:
         raise BackendError(f"cannot run {compiler} ({os_reason(exc)})", fix=_FIX) from exc
     if done.returncode != 0:

@@ -161,6 +161,13 @@ def git_revision() -> str | None:
 
 def _git(*arguments: str, folder: Path) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=10,
+        check=True,
     )
     return done.stdout

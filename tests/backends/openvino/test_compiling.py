@@ -93,10 +93,11 @@ def test_what_cannot_be_read_is_compiled_again_once(
     """A bad sector, or a file of root's in the user's cache: it must not stay in the way."""
     backend(xml_file, cache)
     (unreadable,) = cache.iterdir()
-    checksum, mark = compiling._checksum, unreadable.stat().st_ino
+    checksum, mark = compiling._checksum, unreadable.stat()
 
     def read(blob: Path) -> str:
-        if blob.stat().st_ino == mark:
+        # Numbers of files are used again.
+        if (blob.stat().st_ino, blob.stat().st_mtime_ns) == (mark.st_ino, mark.st_mtime_ns):
             raise OSError(errno.EIO, "Input/output error")
         return checksum(blob)
 
