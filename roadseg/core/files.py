@@ -252,7 +252,7 @@ def write_bytes(
 
 def write_text(path: Path, text: str, *, fix: str | None = None) -> None:
     """Write UTF-8 in one step; see `whole_file`, and `printable` for what is not Unicode."""
-    write_bytes(path, printable(text).encode("utf-8"), fix=fix)
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), fix=fix)
 
 
 def printable(path: str) -> str:

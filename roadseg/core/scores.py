@@ -9,7 +9,7 @@ import numpy.typing as npt
 from roadseg.core.types import Labels
 
 
-def best_classes(scores: npt.NDArray[np.float32]) -> Labels:
+def best_classes(scores: npt.NDArray[np.float32], out: Labels | None = None) -> Labels:
     """The class of the highest score in each pixel, the lowest id of equals.
 
     It is `scores.argmax(axis=0)` in a tenth of the time.
@@ -19,11 +19,13 @@ def best_classes(scores: npt.NDArray[np.float32]) -> Labels:
 
     Args:
         scores: (classes, h, w) float32.
+        out: (h, w) uint8 to write to; a new one without.
 
     Returns:
         (h, w) uint8, the caller's own.
     """
-    ids: Labels = np.zeros(scores.shape[1:], np.uint8)
+    ids: Labels = np.empty(scores.shape[1:], np.uint8) if out is None else out
+    ids.fill(0)
     highest = np.array(scores[0], np.float32)
     for class_id, score in enumerate(scores[1:], 1):
         better = cv2.compare(score, highest, cv2.CMP_GT).reshape(ids.shape)
@@ -43,5 +45,5 @@ def best_of_each(scores: npt.NDArray[np.float32]) -> Labels:
     """
     ids: Labels = np.empty((scores.shape[0], *scores.shape[2:]), np.uint8)
     for own, of_frame in zip(ids, scores, strict=True):
-        own[:] = best_classes(of_frame)
+        best_classes(of_frame, own)
     return ids

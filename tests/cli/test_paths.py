@@ -188,7 +188,7 @@ def test_a_home_folder_that_is_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if words[-2] == CONFIG:
-        key = words.pop()
+        *words, key = words
         table = {"token_file": "[web]", "folder": "[record]"}.get(key, "")
         source = f'[[source]]\nname = "a"\nurl = "{CLIP}"\n'
         Path("run.toml").write_text(f'{source}{table}\n{key} = "{NOBODY}/x.mkv"\n')

@@ -303,12 +303,12 @@ def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
-def _expanded(members: Iterable[str], classes: Collection[str]) -> set[str]:
+def _expanded(members: Iterable[str], columns: Collection[str]) -> set[str]:
     """With the classes of the groups that are known to all, `people`, in place of their names."""
     found = set()
     for member in members:
-        if member in GROUPS and member not in classes:
-            found |= _expanded(GROUPS[member], classes) & set(classes)
+        if member in GROUPS and member not in columns:
+            found |= _expanded(GROUPS[member], columns) & set(columns)
         else:
             found.add(member)
     return found
@@ -324,7 +324,7 @@ def _of_classes(
     """
     classes = {name: values for name, values in shares.items() if name not in groups}
     for name in shares:
-        others = _expanded(groups.get(name, set()) - {name}, classes.keys())
+        others = _expanded(groups.get(name, set()) - {name}, shares.keys())
         if name in groups.get(name, set()) and others <= classes.keys():
             classes[name] = shares[name] - sum(classes[other] for other in others - {name})
     return {name: classes[name] for name in shares if name in classes}

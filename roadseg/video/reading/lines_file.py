@@ -7,7 +7,7 @@ import os
 from io import FileIO
 from pathlib import Path
 
-from roadseg.core.files import printable, writing
+from roadseg.core.files import writing
 
 _FIX = "free the space it needs; what was written before is there"
 
@@ -43,7 +43,7 @@ class LinesFile:
             if self._file is None:
                 self._file = FileIO(self.path, "w")
                 self._put(self._file, self._header.encode())
-            self._put(self._file, printable(text).encode())
+            self._put(self._file, text.encode("utf-8", "backslashreplace"))
 
     def sync(self) -> None:
         """See `GrowingSink.sync`; a file that has just been closed has nothing to wait for."""

@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadseg.core.files import behind_links, new_part, put_in_place, sync, writing
+from roadseg.core.files import (
+    behind_links,
+    new_part,
+    printable,
+    put_in_place,
+    sync,
+    writing,
+)
 from roadseg.media.sinks.leftovers import free_name, new_copy, parts_of
 
 if TYPE_CHECKING:
@@ -64,7 +71,8 @@ class ParquetTable:
         Raises:
             SinkError: some rows could not be written; those before are kept.
         """
-        self._rows.append(row)
+        # Arrow takes Unicode alone.
+        self._rows.append([printable(each) if isinstance(each, str) else each for each in row])
         if len(self._rows) == _BATCH_ROWS or time.monotonic() - self._flushed_s >= _BATCH_S:
             self._flush()
 
@@ -87,11 +95,10 @@ class ParquetTable:
         self._closed = True
         if ok:
             self._flush()
-        with contextlib.suppress(OSError):
-            if self._writer is not None:
-                self._writer.close()
-            if self._file is not None:
-                self._file.close()
+        for opened in (self._writer, self._file):
+            with contextlib.suppress(OSError):
+                if opened is not None:
+                    opened.close()
         if not ok and not self._has_failed:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)

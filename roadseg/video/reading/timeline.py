@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from roadseg.core.files import printable
 from roadseg.video.reading.columns import Column, Value, Values, columns
 from roadseg.video.reading.lines_file import LinesFile
 from roadseg.video.reading.read import Read
@@ -120,7 +119,7 @@ def _plain(value: Value | Values) -> Value | Values:
     """Six digits behind the point; None for what no number can say, and for empty texts."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
-    return printable(value) or None if isinstance(value, str) else value
+    return value or None if isinstance(value, str) else value
 
 
 def _table(path: Path, header: tuple[Column, ...]) -> _Table:

@@ -21,7 +21,7 @@ from roadseg.archive.ledger import Ledger, archive_rows, ledger_path
 from roadseg.archive.report import page as writing_page
 from roadseg.archive.report import totals, write_report
 from roadseg.archive.report import write as writing
-from roadseg.archive.report.digest import BINS, Digest, Digests
+from roadseg.archive.report.digest import BINS, Digest, Digests, _of_classes
 from roadseg.archive.report.page import ClipCard, Figures, page
 from roadseg.archive.report.totals import Totals
 from roadseg.archive.result import ClipResult
@@ -103,6 +103,18 @@ def test_the_page_has_what_the_ledger_and_the_files_say(archive: Path) -> None:
     assert "torn.mp4 is not a video that FFmpeg can read" in text
     assert "GPS" not in text
     assert "Bars show the classes" in text
+
+
+def test_what_a_group_leaves_of_a_class_is_shown_only_where_it_is_known() -> None:
+    """Columns of names that the user gave to others say nothing of the classes of these names."""
+    shares = {name: np.array([0.25]) for name in ("road", "tree", "pole")}
+    groups = {"tree": {"pole"}, "road": {"road", "standing"}}
+    assert set(_of_classes(shares, groups)) == {"pole"}
+    del groups["tree"]
+    known = _of_classes({**shares, "road": np.array([0.75])}, groups)
+    assert {name: float(share[0]) for name, share in known.items()} == {
+        name: 0.25 for name in ("road", "tree", "pole")
+    }
 
 
 @pytest.mark.parametrize("sky", [f"sky=sky,{WHITE}", "sky=sky,people"])
