@@ -112,9 +112,8 @@ def test_what_a_group_leaves_of_a_class_is_shown_only_where_it_is_known() -> Non
     assert set(_of_classes(shares, groups)) == {"pole"}
     del groups["tree"]
     known = _of_classes({**shares, "road": np.array([0.75])}, groups)
-    assert {name: float(share[0]) for name, share in known.items()} == {
-        name: 0.25 for name in ("road", "tree", "pole")
-    }
+    assert set(known) == {"road", "tree", "pole"}
+    assert all(float(share[0]) == 0.25 for share in known.values())
 
 
 @pytest.mark.parametrize("sky", [f"sky=sky,{WHITE}", "sky=sky,people"])

@@ -71,6 +71,8 @@ def damaged_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object) -> None:
         raise ModelError("the network is damaged", fix="copy it again")
 
+    # Both, so that the module is there before: loaded now, it would keep this one for ever.
+    monkeypatch.setattr("roadseg.backends.openvino.backend.read_network", read)
     monkeypatch.setattr("roadseg.backends.openvino.reading.read_network", read)
 
 
